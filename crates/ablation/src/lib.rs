@@ -1,0 +1,1 @@
+//! What to put in place of an activation: heads, edges, means.

@@ -1,0 +1,1 @@
+//! Which edges matter: EAP, EAP-IG and exact patching.

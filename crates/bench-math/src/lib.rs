@@ -1,0 +1,1 @@
+//! Mathematics problems, a grader, and honest statistics. No tensors.

@@ -1,0 +1,1 @@
+//! A subgraph, and how faithful it is.

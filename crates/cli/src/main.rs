@@ -1,0 +1,2 @@
+//! The command `sparks`.
+fn main() {}

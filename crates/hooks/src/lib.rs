@@ -1,0 +1,1 @@
+//! Sites, hooks, wiring and pairs: the vocabulary of looking inside a language model.

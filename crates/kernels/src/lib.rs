@@ -1,0 +1,1 @@
+//! Fused operations, each with a portable twin in plain burn operations.

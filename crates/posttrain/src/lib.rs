@@ -1,0 +1,1 @@
+//! What SFT and GRPO share: optimiser, schedule, clipping, run folder, resume.
