@@ -1,1 +1,126 @@
-//! Fused operations, each with a portable twin in plain burn operations.
+//! Fused operations of a transformer, each beside its portable twin in plain burn operations.
+//!
+//! On the CPU (burn's flex backend, f32) the public functions run fused loops that are written once and
+//! compiled twice, for the baseline instruction set and for AVX2, and chosen at run time; the two give the
+//! same bits. On any other device or dtype they run [`portable`], which is also the oracle of the tests.
+//! All of them are differentiable in their tensor arguments.
+//!
+//! This is the only crate of the project with `unsafe`, and the only library that names a backend. It knows
+//! tensors, not models.
+//!
+//! | function | formula |
+//! |---|---|
+//! | [`rms_norm`] | `w x / sqrt(mean(x²) + eps)` |
+//! | [`swiglu`] | `silu(gate) up` |
+//! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
+//! | [`rotary`] | rotation of half-split pairs by position |
+//! | [`token_log_probs`] | log softmax at one token a row |
+
+mod cpu;
+mod flex;
+mod mask;
+mod ops;
+pub mod portable;
+
+pub use cpu::FEATURES;
+pub use mask::CausalMask;
+
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{DType, Device, Tensor};
+use ops::FusedOps;
+
+/// Whether the fused loops serve this device.
+fn is_cpu(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && is_cpu(&x.device())
+}
+
+/// Root-mean-square norm: `weight * x / sqrt(mean(x²) + eps)` over the last axis (Zhang and Sennrich 2019),
+/// computed in f32.
+///
+/// # Shapes
+/// `x` `[.., d]`, `weight` `[d]`; returns the shape of `x`.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    if fused(&x) && fused(&weight) {
+        Tensor::from_dispatch(Dispatch::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
+    } else {
+        portable::rms_norm(x, weight, eps)
+    }
+}
+
+/// Vector-Jacobian product of [`rms_norm`] with respect to `x`, for several gradients at one point.
+///
+/// # Shapes
+/// `x` `[batch, seq, d]`, `grad` `[batch, heads, seq, d]`; returns the shape of `grad`.
+pub fn rms_norm_pull_back(x: Tensor<3>, weight: Tensor<1>, grad: Tensor<4>, eps: f64) -> Tensor<4> {
+    if fused(&x) && fused(&weight) && fused(&grad) {
+        let (x, weight, grad) = (x.into_dispatch(), weight.into_dispatch(), grad.into_dispatch());
+        Tensor::from_dispatch(Dispatch::rms_norm_pull_back(x, weight, grad, eps))
+    } else {
+        portable::rms_norm_pull_back(x, weight, grad, eps)
+    }
+}
+
+/// Gated activation `silu(gate) * up` with `silu(x) = x / (1 + exp(-x))` (Shazeer 2020).
+///
+/// # Shapes
+/// Both arguments and the result have one shape.
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    if fused(&gate) && fused(&up) {
+        Tensor::from_dispatch(Dispatch::swiglu(gate.into_dispatch(), up.into_dispatch()))
+    } else {
+        portable::swiglu(gate, up)
+    }
+}
+
+/// Softmax of `scale * scores` over the keys that each query may see; 0 elsewhere, and 0 everywhere in the
+/// row of a query that sees no key.
+///
+/// # Shapes
+/// `scores` `[batch, n_kv_heads, group * seq, kv_seq]`: the queries of the `group` heads that share a
+/// key/value head lie one head after another. Returns the same shape.
+pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tensor<4> {
+    mask.check(scores.dims());
+    if fused(&scores) {
+        Tensor::from_dispatch(Dispatch::causal_softmax(scores.into_dispatch(), scale, mask.clone()))
+    } else {
+        portable::causal_softmax(scores, scale, mask)
+    }
+}
+
+/// Rotary position embedding in the half-split convention of Hugging Face (Su et al. 2021): the pair is
+/// `(x[i], x[i + d/2])`, not neighbours.
+///
+/// # Shapes
+/// `x` `[batch, heads, seq, d_head]`; `cos` and `sin` `[batch, seq, d_head / 2]`, constants. Returns the
+/// shape of `x`.
+pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    if fused(&x) && fused(&cos) {
+        let (cos, sin) = (cos.into_dispatch(), sin.into_dispatch());
+        Tensor::from_dispatch(Dispatch::rotary(x.into_dispatch(), cos, sin))
+    } else {
+        portable::rotary(x, cos, sin)
+    }
+}
+
+/// Natural-log probability of one token in each row, under `softmax(logits * inverse_temperature)`.
+///
+/// # Shapes
+/// `logits` `[rows, vocab]`, one token id a row; returns `[rows]`.
+///
+/// # Panics
+/// If the numbers of rows differ or a token is not below `vocab`.
+pub fn token_log_probs(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Tensor<1> {
+    let [rows, vocab] = logits.dims();
+    assert_eq!(rows, tokens.len(), "one token for each row of logits");
+    assert!(tokens.iter().all(|&t| (t as usize) < vocab), "token ids are below the vocabulary size");
+    if fused(&logits) {
+        let logits = logits.into_dispatch();
+        Tensor::from_dispatch(Dispatch::token_log_probs(logits, tokens.to_vec(), inverse_temperature))
+    } else {
+        portable::token_log_probs(logits, tokens, inverse_temperature)
+    }
+}

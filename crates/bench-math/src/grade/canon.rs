@@ -1,0 +1,585 @@
+//! Canonical form: a quotient of polynomials over the rationals in *atoms* (variables, `i`, `π`, `e`, roots of
+//! integers, and anything opaque such as `sin(x)` keyed by the canonical form of its argument). Equal forms are
+//! a proof of equality; unequal ones a proof of the contrary only where the atoms are independent
+//! ([`Canon::is_exact`]), and otherwise a question for [`super::evaluate`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{One, Signed, ToPrimitive, Zero};
+
+use super::ast::{BindKind, Const, Expr, Fun};
+
+/// Why there is no canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Too many terms, digits or steps; the expression may still be evaluated.
+    Budget,
+    /// `1/0`, `∞ - ∞`: no value at all.
+    Undefined,
+}
+
+type Form<T> = Result<T, Stop>;
+/// Atoms with their exponents, sorted by atom.
+type Monomial = Vec<(u32, u32)>;
+
+const MAX_TERMS: usize = 200;
+const MAX_BITS: u64 = 8192;
+const MAX_STEPS: usize = 20_000;
+const MAX_EXPONENT: i64 = 512;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Atom {
+    /// A variable, or `π`, or `e`.
+    Free,
+    I,
+    /// `radicand^(1/degree)`
+    Root(BigInt, u32),
+    /// Only known by its key.
+    Opaque,
+}
+
+/// A polynomial: monomials with non-zero coefficients.
+#[derive(Clone, Debug, PartialEq, Default)]
+struct Poly(BTreeMap<Monomial, BigRational>);
+
+/// `numerator / denominator`, the latter not zero. Not reduced, so compare with [`Canon::equal`].
+#[derive(Clone, Debug)]
+pub(crate) struct Ratio {
+    top: Poly,
+    bottom: Poly,
+}
+
+/// The atoms of one comparison, shared by both sides.
+#[derive(Debug, Default)]
+pub(crate) struct Canon {
+    atoms: Vec<Atom>,
+    names: HashMap<String, u32>,
+    steps: usize,
+}
+
+impl Poly {
+    fn constant(c: BigRational) -> Poly {
+        if c.is_zero() { Poly::default() } else { Poly(BTreeMap::from([(vec![], c)])) }
+    }
+
+    fn as_constant(&self) -> Option<BigRational> {
+        match self.0.len() {
+            0 => Some(BigRational::zero()),
+            1 => self.0.get(&vec![]).cloned(),
+            _ => None,
+        }
+    }
+
+    fn add_term(&mut self, monomial: Monomial, c: BigRational) {
+        let entry = self.0.entry(monomial);
+        let sum = match entry {
+            std::collections::btree_map::Entry::Vacant(v) => {
+                if !c.is_zero() {
+                    v.insert(c);
+                }
+                return;
+            }
+            std::collections::btree_map::Entry::Occupied(mut o) => {
+                *o.get_mut() += c;
+                o
+            }
+        };
+        if sum.get().is_zero() {
+            sum.remove();
+        }
+    }
+
+    fn add(&self, other: &Poly) -> Poly {
+        let mut sum = self.clone();
+        for (m, c) in &other.0 {
+            sum.add_term(m.clone(), c.clone());
+        }
+        sum
+    }
+
+    fn scale(mut self, k: &BigRational) -> Poly {
+        if !k.is_one() {
+            self.0.values_mut().for_each(|c| *c *= k);
+        }
+        self
+    }
+}
+
+impl Ratio {
+    fn constant(c: BigRational) -> Ratio {
+        Ratio { top: Poly::constant(c), bottom: Poly::constant(BigRational::one()) }
+    }
+
+    /// The value, if it is a rational number.
+    pub(crate) fn as_number(&self) -> Option<BigRational> {
+        Some(self.top.as_constant()? / self.bottom.as_constant()?)
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        self.top.0.is_empty()
+    }
+}
+
+impl Canon {
+    /// Whether unequal forms prove inequality: variables, `i`, square roots of distinct primes and at most one of
+    /// `π` and `e` are algebraically independent in the needed sense; opaque atoms need not be.
+    pub(crate) fn is_exact(&self) -> bool {
+        let independent = |a: &Atom| matches!(a, Atom::Free | Atom::I | Atom::Root(_, 2));
+        self.atoms.iter().all(independent) && !(self.names.contains_key("\u{1}pi") && self.names.contains_key("\u{1}e"))
+    }
+
+    /// The canonical form of a scalar expression.
+    pub(crate) fn form(&mut self, e: &Expr) -> Form<Ratio> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(Stop::Budget);
+        }
+        match e {
+            Expr::Num(n) | Expr::Dec(n) => Ok(Ratio::constant(n.clone())),
+            Expr::Percent(x) => {
+                let x = self.form(x)?;
+                Ok(Ratio { top: x.top.scale(&BigRational::new(1.into(), 100.into())), bottom: x.bottom })
+            }
+            Expr::Based(digits, base) => based(digits, *base).map(|n| Ratio::constant(BigRational::from_integer(n))).ok_or(Stop::Undefined),
+            Expr::Sym(name) => Ok(self.atom(format!("s{name}"), Atom::Free)),
+            Expr::Const(Const::Pi) => Ok(self.atom("\u{1}pi".into(), Atom::Free)),
+            Expr::Const(Const::E) => Ok(self.atom("\u{1}e".into(), Atom::Free)),
+            Expr::Const(Const::I) => Ok(self.atom("\u{1}i".into(), Atom::I)),
+            Expr::Const(Const::Infinity) => Err(Stop::Undefined),
+            Expr::Add(xs) => {
+                let mut sum = Ratio::constant(BigRational::zero());
+                for x in xs {
+                    let x = self.form(x)?;
+                    sum = self.add(&sum, &x)?;
+                }
+                Ok(sum)
+            }
+            Expr::Mul(xs) => {
+                let mut product = Ratio::constant(BigRational::one());
+                for x in xs {
+                    let x = self.form(x)?;
+                    product = self.mul(&product, &x)?;
+                }
+                Ok(product)
+            }
+            Expr::Pow(base, exponent) => {
+                let b = self.form(base)?;
+                let e = self.form(exponent)?;
+                self.power(b, e)
+            }
+            Expr::Call(fun, args) => {
+                if let (Fun::Det, [Expr::Matrix(rows)]) = (fun, args.as_slice()) {
+                    return self.determinant(rows);
+                }
+                let args = args.iter().map(|a| self.form(a)).collect::<Form<Vec<_>>>()?;
+                let numbers: Option<Vec<_>> = args.iter().map(Ratio::as_number).collect();
+                if let Some(value) = numbers.and_then(|xs| fold(*fun, &xs)) {
+                    return value.map(Ratio::constant);
+                }
+                self.opaque(&format!("{fun:?}"), &args)
+            }
+            Expr::Apply(name, args) => {
+                let args = args.iter().map(|a| self.form(a)).collect::<Form<Vec<_>>>()?;
+                self.opaque(&format!("f{name}"), &args)
+            }
+            Expr::Bind(b) => {
+                if let (BindKind::Sum | BindKind::Product, Some(low), Some(high)) = (b.kind, &b.low, &b.high) {
+                    let ends = (self.form(low)?.as_number(), self.form(high)?.as_number());
+                    if let (Some(low), Some(high)) = ends
+                        && let Some(terms) = finite_range(&low, &high)
+                    {
+                        let neutral = if b.kind == BindKind::Sum { BigRational::zero() } else { BigRational::one() };
+                        let mut total = Ratio::constant(neutral);
+                        for k in terms {
+                            let value = self.form(&substitute(&b.body, &b.var, &Expr::Num(BigRational::from_integer(k))))?;
+                            total = if b.kind == BindKind::Sum { self.add(&total, &value) } else { self.mul(&total, &value) }?;
+                        }
+                        return Ok(total);
+                    }
+                }
+                // The bound variable's name does not matter.
+                let body = if b.kind == BindKind::Derivative { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym("\u{2}".into())) };
+                let mut parts = vec![self.form(&body)?];
+                for end in b.low.iter().chain(b.high.iter()) {
+                    parts.push(match end {
+                        Expr::Const(Const::Infinity) => self.atom("\u{1}oo".into(), Atom::Opaque),
+                        end => self.form(end)?,
+                    });
+                }
+                let var = if b.kind == BindKind::Derivative { b.var.as_str() } else { "" };
+                self.opaque(&format!("{:?}{var}", b.kind), &parts)
+            }
+            _ => Err(Stop::Budget),
+        }
+    }
+
+    /// Whether two forms are the same function: `a/b = c/d` iff `ad - bc = 0`.
+    pub(crate) fn equal(&mut self, a: &Ratio, b: &Ratio) -> Form<bool> {
+        Ok(self.product(&a.top, &b.bottom)? == self.product(&b.top, &a.bottom)?)
+    }
+
+    /// Whether `a = k·b` for some rational number `k`; gives `k`. Denominators are ignored if `tops_only`.
+    pub(crate) fn proportional(&mut self, a: &Ratio, b: &Ratio, tops_only: bool) -> Form<Option<BigRational>> {
+        let (left, right) = if tops_only {
+            (a.top.clone(), b.top.clone())
+        } else {
+            (self.product(&a.top, &b.bottom)?, self.product(&b.top, &a.bottom)?)
+        };
+        let ((Some((m, x)), Some((n, y))), true) = ((left.0.first_key_value(), right.0.first_key_value()), left.0.len() == right.0.len()) else {
+            return Ok(None);
+        };
+        let k = x / y;
+        Ok((m == n && left == right.scale(&k)).then_some(k))
+    }
+
+    fn atom(&mut self, name: String, kind: Atom) -> Ratio {
+        let next = self.atoms.len() as u32;
+        let id = *self.names.entry(name).or_insert(next);
+        if id == next {
+            self.atoms.push(kind);
+        }
+        Ratio { top: Poly(BTreeMap::from([(vec![(id, 1)], BigRational::one())])), bottom: Poly::constant(BigRational::one()) }
+    }
+
+    /// `name(args)`, known by name and arguments alone.
+    fn opaque(&mut self, name: &str, args: &[Ratio]) -> Form<Ratio> {
+        let mut key = format!("o{name}(");
+        for arg in args {
+            let lead = arg.bottom.0.first_key_value().map_or_else(BigRational::one, |(_, c)| c.recip());
+            for poly in [&arg.top, &arg.bottom] {
+                for (monomial, c) in &poly.0 {
+                    let _ = write!(key, "{}{monomial:?}", c * &lead);
+                }
+                key.push('/');
+            }
+        }
+        if key.len() > 4096 {
+            return Err(Stop::Budget);
+        }
+        Ok(self.atom(key, Atom::Opaque))
+    }
+
+    fn add(&mut self, a: &Ratio, b: &Ratio) -> Form<Ratio> {
+        if a.bottom == b.bottom {
+            return Ok(Ratio { top: a.top.add(&b.top), bottom: a.bottom.clone() });
+        }
+        let top = self.product(&a.top, &b.bottom)?.add(&self.product(&b.top, &a.bottom)?);
+        Ok(Ratio { top, bottom: self.product(&a.bottom, &b.bottom)? })
+    }
+
+    fn mul(&mut self, a: &Ratio, b: &Ratio) -> Form<Ratio> {
+        let mut r = Ratio { top: self.product(&a.top, &b.top)?, bottom: self.product(&a.bottom, &b.bottom)? };
+        // Keep numbers (and numeric denominators) in lowest terms.
+        if let Some(c) = r.bottom.as_constant() {
+            r.top = r.top.scale(&c.recip());
+            r.bottom = Poly::constant(BigRational::one());
+        } else if r.top == r.bottom {
+            r = Ratio::constant(BigRational::one());
+        }
+        Ok(r)
+    }
+
+    fn product(&mut self, a: &Poly, b: &Poly) -> Form<Poly> {
+        if let Some(c) = b.as_constant() {
+            return Ok(if c.is_zero() { Poly::default() } else { a.clone().scale(&c) });
+        }
+        let mut out = Poly::default();
+        self.steps += a.0.len() * b.0.len() / 8;
+        if self.steps > MAX_STEPS {
+            return Err(Stop::Budget);
+        }
+        for (m, x) in &a.0 {
+            for (n, y) in &b.0 {
+                let (monomial, c) = self.times(m, n);
+                let c = x * y * c;
+                if c.numer().bits() + c.denom().bits() > MAX_BITS {
+                    return Err(Stop::Budget);
+                }
+                out.add_term(monomial, c);
+            }
+            if out.0.len() > MAX_TERMS {
+                return Err(Stop::Budget);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The product of two monomials, with `i² = -1` and `(r^{1/n})^n = r` reduced into the coefficient.
+    fn times(&self, m: &Monomial, n: &Monomial) -> (Monomial, BigRational) {
+        let mut merged: Monomial = Vec::with_capacity(m.len() + n.len());
+        let (mut i, mut j) = (0, 0);
+        while i < m.len() || j < n.len() {
+            match (m.get(i), n.get(j)) {
+                (Some(&(a, x)), Some(&(b, y))) if a == b => {
+                    merged.push((a, x + y));
+                    (i, j) = (i + 1, j + 1);
+                }
+                (Some(&(a, x)), Some(&(b, _))) if a < b => {
+                    merged.push((a, x));
+                    i += 1;
+                }
+                (Some(&(a, x)), None) => {
+                    merged.push((a, x));
+                    i += 1;
+                }
+                (_, Some(&(b, y))) => {
+                    merged.push((b, y));
+                    j += 1;
+                }
+                (None, None) => break,
+            }
+        }
+        let mut c = BigRational::one();
+        merged.retain_mut(|(atom, exponent)| match &self.atoms[*atom as usize] {
+            Atom::I => {
+                if *exponent % 4 >= 2 {
+                    c = -&c;
+                }
+                *exponent %= 2;
+                *exponent > 0
+            }
+            Atom::Root(radicand, degree) => {
+                let whole = *exponent / degree;
+                *exponent %= degree;
+                c *= BigRational::from_integer(num_traits::pow(radicand.clone(), whole as usize));
+                *exponent > 0
+            }
+            _ => *exponent > 0,
+        });
+        (merged, c)
+    }
+
+    fn reciprocal(a: Ratio) -> Form<Ratio> {
+        if a.is_zero() { Err(Stop::Undefined) } else { Ok(Ratio { top: a.bottom, bottom: a.top }) }
+    }
+
+    fn power(&mut self, base: Ratio, exponent: Ratio) -> Form<Ratio> {
+        let Some(e) = exponent.as_number() else {
+            if base.as_number().is_some_and(|b| b.is_one()) {
+                return Ok(base);
+            }
+            return self.opaque("pow", &[base, exponent]);
+        };
+        if e.is_integer() {
+            return match e.to_i64() {
+                Some(n) if n.abs() <= MAX_EXPONENT || base.as_number().is_some() => self.integer_power(base, n),
+                _ => Err(Stop::Budget),
+            };
+        }
+        let (p, q) = (e.numer().to_i64().ok_or(Stop::Budget)?, e.denom().to_u32().ok_or(Stop::Budget)?);
+        if q > 64 || p.abs() > MAX_EXPONENT {
+            return Err(Stop::Budget);
+        }
+        if base.is_zero() {
+            return if p > 0 { Ok(base) } else { Err(Stop::Undefined) };
+        }
+        match base.as_number() {
+            Some(n) if n.is_positive() || q == 2 => {
+                let root = self.root(&n, q)?;
+                self.integer_power(root, p)
+            }
+            _ => {
+                let root = self.opaque(&format!("root{q}"), &[base])?;
+                self.integer_power(root, p)
+            }
+        }
+    }
+
+    fn integer_power(&mut self, base: Ratio, n: i64) -> Form<Ratio> {
+        if let Some(b) = base.as_number() {
+            if b.is_zero() && n <= 0 {
+                // 0^0 is 1, as everywhere in computer algebra.
+                return if n == 0 { Ok(Ratio::constant(BigRational::one())) } else { Err(Stop::Undefined) };
+            }
+            let bits = b.numer().bits().max(b.denom().bits());
+            if bits > 1 && bits.saturating_mul(n.unsigned_abs()) > MAX_BITS {
+                return Err(Stop::Budget);
+            }
+            let power = num_traits::pow(b.clone(), if bits <= 1 { (n.unsigned_abs() % 2) as usize } else { n.unsigned_abs() as usize });
+            return Ok(Ratio::constant(if n < 0 { power.recip() } else { power }));
+        }
+        let mut base = if n < 0 { Self::reciprocal(base)? } else { base };
+        let mut left = n.unsigned_abs();
+        let mut out = Ratio::constant(BigRational::one());
+        while left > 0 {
+            if left & 1 == 1 {
+                out = self.mul(&out, &base)?;
+            }
+            left >>= 1;
+            if left > 0 {
+                base = self.mul(&base, &base)?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// The `q`-th root of a rational number (a negative one only for `q = 2`), as roots of primes.
+    fn root(&mut self, n: &BigRational, q: u32) -> Form<Ratio> {
+        let mut out = if n.is_negative() { self.atom("\u{1}i".into(), Atom::I) } else { Ratio::constant(BigRational::one()) };
+        for (part, inverse) in [(n.numer().abs(), false), (n.denom().clone(), true)] {
+            for (prime, exponent) in factor(part)? {
+                // 1/p^{e/q} = p^{-e/q}; keep roots in the numerator: p^{(q - e mod q)/q} / p^{⌈e/q⌉}.
+                let (whole, rest) = if inverse { (-i64::from(exponent.div_ceil(q)), (q - exponent % q) % q) } else { (i64::from(exponent / q), exponent % q) };
+                let outside = self.integer_power(Ratio::constant(BigRational::from_integer(prime.clone())), whole)?;
+                out = self.mul(&out, &outside)?;
+                if rest > 0 {
+                    let g = rest.gcd(&q);
+                    let atom = self.atom(format!("r{prime},{}", q / g), Atom::Root(prime, q / g));
+                    let inside = self.integer_power(atom, i64::from(rest / g))?;
+                    out = self.mul(&out, &inside)?;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn determinant(&mut self, rows: &[Vec<Expr>]) -> Form<Ratio> {
+        let n = rows.len();
+        if n > 4 || rows.iter().any(|r| r.len() != n) {
+            return Err(Stop::Undefined);
+        }
+        if n == 1 {
+            return self.form(&rows[0][0]);
+        }
+        let mut sum = Ratio::constant(BigRational::zero());
+        for column in 0..n {
+            let minor: Vec<Vec<Expr>> =
+                rows[1..].iter().map(|r| r.iter().enumerate().filter(|(j, _)| *j != column).map(|(_, e)| e.clone()).collect()).collect();
+            let (entry, minor) = (self.form(&rows[0][column])?, self.determinant(&minor)?);
+            let mut term = self.mul(&entry, &minor)?;
+            if column % 2 == 1 {
+                term.top = term.top.scale(&-BigRational::one());
+            }
+            sum = self.add(&sum, &term)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// The integers of a finite sum's range, if there are not too many.
+pub(crate) fn finite_range(low: &BigRational, high: &BigRational) -> Option<Vec<BigInt>> {
+    if !low.is_integer() || !high.is_integer() {
+        return None;
+    }
+    let count = (high - low).to_integer().to_i64().filter(|n| (-1..100).contains(n))? + 1;
+    Some((0..count).map(|i| low.to_integer() + i).collect())
+}
+
+/// `e` with the variable `name` replaced.
+pub(crate) fn substitute(e: &Expr, name: &str, value: &Expr) -> Expr {
+    let all = |xs: &[Expr]| xs.iter().map(|x| substitute(x, name, value)).collect();
+    match e {
+        Expr::Sym(s) if s == name => value.clone(),
+        Expr::Add(xs) => Expr::Add(all(xs)),
+        Expr::Mul(xs) => Expr::Mul(all(xs)),
+        Expr::Pow(a, b) => substitute(a, name, value).pow(substitute(b, name, value)),
+        Expr::Percent(a) => Expr::Percent(Box::new(substitute(a, name, value))),
+        Expr::Call(f, xs) => Expr::Call(*f, all(xs)),
+        Expr::Apply(f, xs) => Expr::Apply(f.clone(), all(xs)),
+        Expr::Bind(b) if b.var != name => {
+            let mut b = b.clone();
+            b.body = substitute(&b.body, name, value);
+            b.low = b.low.map(|x| substitute(&x, name, value));
+            b.high = b.high.map(|x| substitute(&x, name, value));
+            Expr::Bind(b)
+        }
+        other => other.clone(),
+    }
+}
+
+/// The value of decimal-looking `digits` read in `base`; `None` if a digit is too large.
+pub(crate) fn based(digits: &BigInt, base: u32) -> Option<BigInt> {
+    let text = digits.abs().to_string();
+    let value = text.chars().try_fold(BigInt::zero(), |acc, c| c.to_digit(10).filter(|d| *d < base).map(|d| acc * base + d))?;
+    Some(if digits.is_negative() { -value } else { value })
+}
+
+/// Prime factors with exponents; a large rest without small factors stands for itself.
+fn factor(n: BigInt) -> Form<Vec<(BigInt, u32)>> {
+    if n.bits() > 512 {
+        return Err(Stop::Budget);
+    }
+    let mut rest = n;
+    let mut factors = Vec::new();
+    for p in (2..1000_u32).filter(|p| *p == 2 || p % 2 == 1) {
+        let mut exponent = 0;
+        while rest.bits() > 1 && (&rest % p).is_zero() {
+            rest /= p;
+            exponent += 1;
+        }
+        if exponent > 0 {
+            factors.push((BigInt::from(p), exponent));
+        }
+        if rest.is_one() || rest < BigInt::from(p) * p {
+            break;
+        }
+    }
+    if !rest.is_one() {
+        let root = rest.sqrt();
+        if &root * &root == rest { factors.push((root, 2)) } else { factors.push((rest, 1)) }
+    }
+    Ok(factors)
+}
+
+/// Functions of rational numbers with rational values. `None`: not one of those.
+fn fold(fun: Fun, xs: &[BigRational]) -> Option<Form<BigRational>> {
+    let whole = |n: BigInt| Some(Ok(BigRational::from_integer(n)));
+    Some(Ok(match (fun, xs) {
+        (Fun::Abs, [x]) => x.abs(),
+        (Fun::Re | Fun::Conjugate, [x]) => x.clone(),
+        (Fun::Im, [_]) => BigRational::zero(),
+        (Fun::Floor, [x]) => x.floor(),
+        (Fun::Ceil, [x]) => x.ceil(),
+        (Fun::Max, xs) => xs.iter().max()?.clone(),
+        (Fun::Min, xs) => xs.iter().min()?.clone(),
+        (Fun::Gcd, xs) => xs.iter().cloned().reduce(|a, b| gcd(&a, &b))?.abs(),
+        (Fun::Lcm, xs) => xs.iter().cloned().reduce(|a, b| if a.is_zero() || b.is_zero() { BigRational::zero() } else { (&a * &b) / gcd(&a, &b) })?.abs(),
+        (Fun::Mod, [_, b]) if b.is_zero() => return Some(Err(Stop::Undefined)),
+        (Fun::Mod, [a, b]) => a - b * (a / b).floor(),
+        (Fun::Factorial, [n]) => {
+            let n = n.is_integer().then(|| n.to_integer().to_u32()).flatten().filter(|n| *n <= 300)?;
+            return whole((1..=n).fold(BigInt::one(), |acc, k| acc * k));
+        }
+        (Fun::Binomial, [n, k]) => {
+            let (n, k) = (n.is_integer().then(|| n.to_integer())?, k.is_integer().then(|| k.to_integer().to_u32()).flatten().filter(|k| *k <= 300)?);
+            if n.bits() > 32 {
+                return None;
+            }
+            return whole((0..k).fold(BigInt::one(), |acc, i| acc * (&n - i) / (i + 1)));
+        }
+        (Fun::Log, [x, _]) if x.is_zero() => return Some(Err(Stop::Undefined)),
+        (Fun::Log, [x, b]) => return exact_log(x, b).map(|n| Ok(BigRational::from_integer(n.into()))),
+        (Fun::Sin | Fun::Tan | Fun::Asin | Fun::Atan | Fun::Sinh | Fun::Tanh, [x]) if x.is_zero() => BigRational::zero(),
+        (Fun::Cos | Fun::Cosh, [x]) if x.is_zero() => BigRational::one(),
+        _ => return None,
+    }))
+}
+
+fn gcd(a: &BigRational, b: &BigRational) -> BigRational {
+    BigRational::new((a.numer() * b.denom()).gcd(&(b.numer() * a.denom())), a.denom() * b.denom())
+}
+
+/// `n` with `base^n = x`, for small integers `n`.
+fn exact_log(x: &BigRational, base: &BigRational) -> Option<i64> {
+    if !x.is_positive() || !base.is_positive() || base.is_one() {
+        return None;
+    }
+    let mut power = BigRational::one();
+    for n in 0..64 {
+        if power == *x {
+            return Some(n);
+        }
+        if power.recip() == *x {
+            return Some(-n);
+        }
+        power *= base;
+        if power.numer().bits() > x.numer().bits().max(x.denom().bits()) + 8 {
+            break;
+        }
+    }
+    None
+}

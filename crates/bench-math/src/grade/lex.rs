@@ -1,0 +1,378 @@
+//! Text to tokens, LaTeX and plain alike. Spacing, sizing and font commands vanish here; text groups, numbers,
+//! words and commands come out whole. Linear in the length of the text, which is capped.
+
+/// A token with whether white space came before it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) spaced: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Digits with an optional point, and an optional exponent: `("12.5", 3)` for `12.5E3`.
+    Number(String, i64),
+    /// One letter, a variable.
+    Letter(char),
+    /// `\name`, and names that need no backslash (`sin`, `sqrt`, `pi`, …).
+    Command(String),
+    /// Running text: `\text{…}` and its kin, or an unknown word of several letters in plain mode.
+    Text(String),
+    /// A single ASCII operator or bracket. `\{` is `Command("{")`.
+    Mark(char),
+    /// `\\`, the end of a matrix row.
+    Row,
+}
+
+/// Why a text is no expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Empty,
+    /// Longer than [`MAX_LENGTH`] bytes or [`MAX_TOKENS`] tokens.
+    TooLong,
+    /// Nested deeper than the parser goes.
+    TooDeep,
+    /// Not an expression.
+    Syntax,
+}
+
+/// How words of several letters are read where LaTeX would see a product of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// As LaTeX does: `ab` is `a·b`.
+    Letters,
+    /// As text: for strings outside mathematics, where `even` is an answer and prose is not a product.
+    Text,
+}
+
+/// Longest text of one answer, in bytes.
+pub(crate) const MAX_LENGTH: usize = 8192;
+/// Most tokens in one answer.
+pub(crate) const MAX_TOKENS: usize = 2048;
+
+/// Words that mean the same with and without a backslash.
+const PLAIN_COMMANDS: [&str; 52] = [
+    "arcsinh", "arccosh", "arctanh", "arcsin", "arccos", "arctan", "arsinh", "arcosh", "artanh", "sinh", "cosh", "tanh",
+    "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sqrt", "cbrt", "ln", "log", "lg", "exp", "pi", "infinity",
+    "infty", "inf", "oo", "gcd", "lcm", "max", "min", "floor", "ceil", "abs", "and", "or", "percent", "percentage", "pct", "theta",
+    "alpha", "beta", "gamma", "lambda", "phi", "union", "mod",
+];
+
+/// The tokens of `text`.
+pub(crate) fn lex(text: &str, words: Words) -> Result<Vec<Token>, Unreadable> {
+    if text.len() > MAX_LENGTH {
+        return Err(Unreadable::TooLong);
+    }
+    let mut lexer = Lexer { rest: text, tokens: Vec::new(), spaced: false, rows: text.contains("\\begin"), words };
+    while let Some(c) = lexer.rest.chars().next() {
+        lexer.step(c)?;
+        if lexer.tokens.len() > MAX_TOKENS {
+            return Err(Unreadable::TooLong);
+        }
+    }
+    Ok(lexer.tokens)
+}
+
+struct Lexer<'a> {
+    rest: &'a str,
+    tokens: Vec<Token>,
+    spaced: bool,
+    /// `\\` ends a matrix row; elsewhere, before a letter, it is a doubled backslash.
+    rows: bool,
+    words: Words,
+}
+
+impl Lexer<'_> {
+    fn push(&mut self, kind: Kind) {
+        self.tokens.push(Token { kind, spaced: self.spaced });
+        self.spaced = false;
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = &self.rest[bytes..];
+    }
+
+    fn step(&mut self, c: char) -> Result<(), Unreadable> {
+        if c.is_whitespace() || c == '~' {
+            self.skip(c.len_utf8());
+            self.spaced = true;
+        } else if c.is_ascii_digit() || c == '.' && self.rest[1..].starts_with(|d: char| d.is_ascii_digit()) {
+            self.number();
+        } else if c == '\\' {
+            return self.command();
+        } else if c.is_ascii_alphabetic() {
+            self.word();
+        } else if let Some(name) = unicode_command(c) {
+            self.skip(c.len_utf8());
+            self.push(Kind::Command(name.into()));
+        } else if let Some(mark) = unicode_mark(c) {
+            self.skip(c.len_utf8());
+            self.push(Kind::Mark(mark));
+        } else if let Some(exponent) = superscript(c) {
+            self.skip(c.len_utf8());
+            self.push(Kind::Mark('^'));
+            self.push(Kind::Number(exponent.to_string(), 0));
+        } else if "+-*/^_()[]{}|=<>!,;:&'%".contains(c) {
+            self.skip(1);
+            self.push(Kind::Mark(c));
+        } else if "$\"€£¥₹".contains(c) {
+            self.skip(c.len_utf8());
+        } else if c.is_alphabetic() {
+            // Greek and other letters are variables; a look-alike is not the letter it looks like.
+            self.skip(c.len_utf8());
+            self.push(Kind::Letter(c));
+        } else {
+            return Err(Unreadable::Syntax);
+        }
+        Ok(())
+    }
+
+    /// `12`, `1.5`, `.5`, `2.5E-3`, and `10{,}000` or `10,\!000`, whose commas can only be thousands.
+    fn number(&mut self) {
+        let mut digits = String::new();
+        self.digits(&mut digits);
+        while let Some(group) = ["{,}", ",\\!", "\\,", "{\\,}"].iter().find_map(|s| self.rest.strip_prefix(s)) {
+            let group = group.trim_start_matches("\\!").trim_start();
+            let n = group.bytes().take_while(u8::is_ascii_digit).count();
+            if n != 3 {
+                break;
+            }
+            digits.push_str(&group[..3]);
+            self.rest = &group[3..];
+        }
+        let point = self.rest.strip_prefix('.').or_else(|| self.rest.strip_prefix("{.}"));
+        if let Some(after) = point.filter(|r| r.starts_with(|c: char| c.is_ascii_digit())) {
+            self.rest = after;
+            digits.push('.');
+            self.digits(&mut digits);
+        } else if self.rest.starts_with('.') && !self.rest.starts_with("..") {
+            // "5." at the end of a sentence
+            self.skip(1);
+        }
+        let exponent = self.exponent();
+        self.push(Kind::Number(digits, exponent));
+    }
+
+    fn digits(&mut self, out: &mut String) {
+        let n = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        out.push_str(&self.rest[..n]);
+        self.skip(n);
+    }
+
+    fn exponent(&mut self) -> i64 {
+        let Some(after) = self.rest.strip_prefix('E') else { return 0 };
+        let unsigned = after.trim_start_matches(['+', '-']);
+        let n = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+        if n == 0 || n > 6 || after.len() - unsigned.len() > 1 {
+            return 0;
+        }
+        self.rest = &unsigned[n..];
+        let value: i64 = unsigned[..n].parse().unwrap_or(0);
+        if after.starts_with('-') { -value } else { value }
+    }
+
+    fn command(&mut self) -> Result<(), Unreadable> {
+        let after = &self.rest[1..];
+        let Some(c) = after.chars().next() else { return Err(Unreadable::Syntax) };
+        if c == '\\' {
+            if self.rows {
+                self.skip(2);
+                self.push(Kind::Row);
+            } else if after[1..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+                self.skip(1);
+            } else {
+                self.skip(2);
+                self.spaced = true;
+            }
+            return Ok(());
+        }
+        if !c.is_ascii_alphabetic() {
+            self.skip(1 + c.len_utf8());
+            match c {
+                ',' | ';' | ':' | '!' | ' ' | '>' | '\n' | '\t' | '/' => self.spaced = c != '!',
+                '$' | '(' | ')' | '[' | ']' => {}
+                '%' => self.push(Kind::Mark('%')),
+                '{' | '}' | '|' => self.push(Kind::Command(c.to_string())),
+                '#' | '&' | '_' => return Err(Unreadable::Syntax),
+                _ => return Err(Unreadable::Syntax),
+            }
+            return Ok(());
+        }
+        let n = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let name = &after[..n];
+        self.skip(1 + n);
+        match name {
+            "left" | "right" | "mleft" | "mright" | "bigl" | "bigr" | "Bigl" | "Bigr" | "big" | "Big" | "bigg" | "Bigg" | "biggl" | "biggr" => {
+                // A delimiter follows: `.` is none, a bare brace is a set's.
+                if let Some(after) = self.rest.strip_prefix('.') {
+                    self.rest = after;
+                } else if let Some(brace) = self.rest.chars().next().filter(|c| "{}".contains(*c)) {
+                    self.skip(1);
+                    self.push(Kind::Command(brace.to_string()));
+                }
+            }
+            "text" | "textbf" | "textit" | "textrm" | "textnormal" | "textsf" | "mbox" | "hbox" | "mathrm" | "mathbf" | "mathit" | "mathsf"
+            | "mathcal" | "bold" | "boldsymbol" | "bm" | "operatorname" | "emph" | "variable" => self.text(name)?,
+            "displaystyle" | "textstyle" | "scriptstyle" | "limits" | "nolimits" | "rm" | "bf" | "it" | "cr" | "hline" | "nonumber" => {}
+            "quad" | "qquad" | "space" | "thinspace" | "medspace" | "thickspace" | "enspace" => self.spaced = true,
+            "hspace" | "vspace" | "phantom" | "label" | "tag" => {
+                self.group()?;
+                self.spaced = true;
+            }
+            _ => {
+                // `\lvertx`, `\lgroupx`: a delimiter run into the letter after it.
+                const RUN_IN: [&str; 11] =
+                    ["lgroup", "rgroup", "lbrace", "rbrace", "lbrack", "rbrack", "lvert", "rvert", "vert", "lVert", "rVert"];
+                match RUN_IN.iter().find(|d| name.starts_with(**d) && name.len() > d.len()) {
+                    Some(d) => {
+                        self.push(Kind::Command((*d).into()));
+                        name[d.len()..].chars().for_each(|c| self.push(Kind::Letter(c)));
+                    }
+                    None => self.push(Kind::Command(name.into())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of the brace group that starts here (after white space); braces inside must balance.
+    fn group(&mut self) -> Result<String, Unreadable> {
+        let body = self.rest.trim_start().strip_prefix('{').ok_or(Unreadable::Syntax)?;
+        let mut depth = 1_usize;
+        for (i, c) in body.char_indices() {
+            depth = match c {
+                '{' => depth + 1,
+                '}' => depth - 1,
+                _ => depth,
+            };
+            if depth == 0 {
+                self.rest = &body[i + 1..];
+                return Ok(body[..i].to_string());
+            }
+        }
+        Err(Unreadable::Syntax)
+    }
+
+    /// A text-like command: one letter is a variable, digits are mathematics in a font, a function's name is
+    /// the function, anything else is text.
+    fn text(&mut self, command: &str) -> Result<(), Unreadable> {
+        if !self.rest.trim_start().starts_with('{') {
+            return Ok(());
+        }
+        let body = self.group()?;
+        let inner = body.trim();
+        let mut letters = inner.chars();
+        if command == "variable" {
+            if inner.bytes().all(|b| b.is_ascii_digit()) {
+                self.push(Kind::Number(inner.into(), 0));
+            } else {
+                self.push(Kind::Text(inner.into()));
+            }
+            return Ok(());
+        }
+        if command == "operatorname" || matches!(inner, "and" | "or" | "percent" | "percentage" | "pct" | "Re" | "Im") {
+            self.push(Kind::Command(inner.into()));
+        } else if inner.is_empty() {
+            self.spaced = true;
+        } else if let (Some(c), None) = (letters.next(), letters.next()) {
+            if c.is_alphabetic() {
+                self.push(Kind::Letter(c));
+            } else {
+                self.rest_of(inner)?;
+            }
+        } else if inner.starts_with(|c: char| c.is_ascii_digit() || c == '\\' || c == '-' || c == '(')
+            && inner.bytes().any(|b| b.is_ascii_digit())
+        {
+            self.rest_of(inner)?;
+        } else if command.starts_with("math") && PLAIN_COMMANDS.contains(&inner) {
+            self.push(Kind::Command(inner.into()));
+        } else {
+            self.push(Kind::Text(inner.into()));
+        }
+        Ok(())
+    }
+
+    /// Lexes `inner` (shorter than what it came from) in place.
+    fn rest_of(&mut self, inner: &str) -> Result<(), Unreadable> {
+        if inner.contains("\\text") || inner.contains("\\m") || inner.contains("\\operatorname") || inner.contains("\\b") {
+            return Err(Unreadable::Syntax); // no recursion
+        }
+        let tokens = lex(inner, self.words)?;
+        self.tokens.extend(tokens);
+        Ok(())
+    }
+
+    /// A run of ASCII letters: known names are commands; the rest is letters or a word, as asked.
+    fn word(&mut self) {
+        let n = self.rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let word = &self.rest[..n];
+        self.rest = &self.rest[n..];
+        if n == 1 {
+            self.push(Kind::Letter(word.chars().next().unwrap_or('x')));
+        } else if PLAIN_COMMANDS.contains(&word) {
+            self.push(Kind::Command(if word == "sqrt" { "plainsqrt" } else { word }.into()));
+        } else if let Some(unit) = super::unit::spelled(word).filter(|_| self.after_quantity()) {
+            self.push(Kind::Text(unit.into()));
+        } else if self.words == Words::Text {
+            self.push(Kind::Text(word.into()));
+        } else {
+            word.chars().for_each(|c| self.push(Kind::Letter(c)));
+        }
+    }
+
+    fn after_quantity(&self) -> bool {
+        matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number(..) | Kind::Mark('}' | ')') | Kind::Text(_)))
+            || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Command(c)) if c == "pi")
+            || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Letter(_))) && self.spaced
+    }
+}
+
+fn unicode_command(c: char) -> Option<&'static str> {
+    Some(match c {
+        'π' => "pi",
+        '∞' => "infty",
+        '√' => "plainsqrt",
+        '×' => "times",
+        '÷' => "div",
+        '·' | '⋅' => "cdot",
+        '≤' | '⩽' => "le",
+        '≥' | '⩾' => "ge",
+        '≠' => "ne",
+        '≈' => "approx",
+        '∈' => "in",
+        '∉' => "notin",
+        '∪' => "cup",
+        '∩' => "cap",
+        '∅' => "emptyset",
+        '∖' => "setminus",
+        '±' => "pm",
+        '°' => "degree",
+        'ℕ' => "N",
+        'ℤ' => "Z",
+        'ℚ' => "Q",
+        'ℝ' => "R",
+        'ℂ' => "C",
+        'θ' => "theta",
+        'α' => "alpha",
+        'β' => "beta",
+        'γ' => "gamma",
+        'λ' => "lambda",
+        'φ' => "phi",
+        'ω' => "omega",
+        _ => return None,
+    })
+}
+
+fn unicode_mark(c: char) -> Option<char> {
+    Some(match c {
+        '−' | '–' => '-',
+        '∗' => '*',
+        '⁄' => '/',
+        '，' => ',',
+        _ => return None,
+    })
+}
+
+fn superscript(c: char) -> Option<u32> {
+    "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|s| s == c).map(|i| i as u32)
+}

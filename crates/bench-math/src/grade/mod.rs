@@ -1,0 +1,243 @@
+//! Is the answer that a text gives equal to a reference answer?
+//!
+//! [`grade`] extracts ([`extract()`]), reads and compares. It is deterministic, never panics, and its work is
+//! bounded by budgets of steps, depth and length, never by a clock. The conventions are Math-Verify 0.9's
+//! (Kydlíček, Hugging Face 2025) with boxes first, as it recommends for rewards. It is stricter in these places,
+//! all of which a policy under optimisation would find: two known units must agree, power included; two bases
+//! must; a decimal equals a number that rounds to it at six places only within one part in ten thousand; a
+//! prediction may not bring variables of its own, even if they cancel; text must match.
+
+mod ast;
+mod boxes;
+mod canon;
+mod compare;
+mod complex;
+mod equal;
+mod evaluate;
+mod extract;
+mod lex;
+mod parse;
+mod region;
+#[cfg(test)]
+mod srepr;
+mod unit;
+
+use ast::Expr;
+use equal::{Outcome, Scalars};
+use extract::{Body, Candidate};
+use lex::Words;
+use parse::{Answer, parse};
+
+/// What the grader found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Verdict {
+    /// Whether the prediction's answer equals the reference.
+    pub correct: bool,
+    /// The reference as it was understood; `None` if nothing could be read.
+    pub gold_parsed: Option<String>,
+    /// The prediction's answer as it was understood; `None` if there was none.
+    pub pred_parsed: Option<String>,
+    /// Why, in a short phrase.
+    pub reason: String,
+}
+
+/// The answer that a text gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extraction {
+    /// The answer's own text, without box, dollar signs or anchor words.
+    pub answer: Option<String>,
+    /// A box was opened and never closed: the text was cut off in its answer.
+    pub truncated: bool,
+}
+
+/// How to grade. `Default` is what [`grade`] uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Decimal places to which a decimal is compared; default 6.
+    pub float_places: u32,
+    /// Whether everything up to the last `</think>` is ignored (if there is one); default false: a box in the
+    /// thoughts counts if nothing follows it.
+    pub after_think_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { float_places: 6, after_think_only: false }
+    }
+}
+
+/// Judges `pred` (a whole response, or a bare answer) against `gold` (likewise). Never panics; the work is bounded.
+///
+/// ```
+/// use bench_math::grade;
+/// assert!(grade("(3, \\frac{\\pi}{2})", "… so the point is $\\boxed{(3, \\pi/2)}$.").correct);
+/// assert!(!grade("15\\mbox{ cm}^2", "15 cm^3").correct);
+/// ```
+pub fn grade(gold: &str, pred: &str) -> Verdict {
+    grade_with(gold, pred, &Options::default())
+}
+
+/// [`grade`] with other options.
+pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
+    let gold = read(gold, options);
+    let pred = read(pred, options);
+    let show = |r: &Reading| r.answer.as_ref().map(|a| a.expr.to_string()).or_else(|| r.text.clone());
+    let outcome = judge(&gold, &pred, options);
+    Verdict { correct: outcome.is_equal(), gold_parsed: show(&gold), pred_parsed: show(&pred), reason: outcome.reason().to_string() }
+}
+
+/// The answer that `text` gives, as text: what a record keeps.
+pub fn extract(text: &str) -> Extraction {
+    extract_with(text, &Options::default())
+}
+
+/// [`extract()`] with other options.
+pub fn extract_with(text: &str, options: &Options) -> Extraction {
+    let reading = read(text, options);
+    Extraction { answer: reading.text, truncated: boxes::unclosed(tail(text, options)) }
+}
+
+/// The canonical name of an answer's equivalence class is its first member: `classes[i]` is the class of
+/// `answers[i]`, numbered by first appearance; `None` for a missing answer. Equality is that of [`grade`], either
+/// way round.
+pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
+    let mut members: Vec<&str> = Vec::new();
+    answers
+        .iter()
+        .map(|answer| {
+            let answer = (*answer)?;
+            let known = members.iter().position(|m| *m == answer || grade(m, answer).correct || grade(answer, m).correct);
+            Some(known.unwrap_or_else(|| {
+                members.push(answer);
+                members.len() - 1
+            }))
+        })
+        .collect()
+}
+
+/// What was made of one text.
+struct Reading {
+    /// The extracted text of the best candidate, readable or not.
+    text: Option<String>,
+    answer: Option<Answer>,
+    /// Another reading of an ambiguous bare text: `1,22` as a decimal.
+    second: Option<Answer>,
+}
+
+fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcome {
+    let mut scalars = Scalars::new(options.float_places);
+    let mut last = Outcome::Unequal("no answer found");
+    for g in gold.answer.iter().chain(&gold.second) {
+        for p in pred.answer.iter().chain(&pred.second) {
+            last = answers(g, p, &mut scalars);
+            if last.is_equal() {
+                return last;
+            }
+        }
+    }
+    // What could not be read as mathematics is compared as text.
+    match (&gold.text, &pred.text) {
+        (Some(g), Some(p)) if gold.answer.is_none() && pred.answer.is_none() => {
+            Outcome::of(!g.is_empty() && tidy(g) == tidy(p), "same text", "different text")
+        }
+        (Some(_), Some(_)) if gold.answer.is_none() => Outcome::Unequal("the reference could not be read"),
+        (Some(_), Some(_)) if pred.answer.is_none() => Outcome::Unequal("the prediction could not be read"),
+        _ => last,
+    }
+}
+
+fn answers(gold: &Answer, pred: &Answer, scalars: &mut Scalars) -> Outcome {
+    let (Some(a), Some(b)) = (&gold.unit, &pred.unit) else { return compare::compare(&gold.expr, &pred.expr, scalars) };
+    match b.ratio(a) {
+        None => Outcome::Unequal("different units"),
+        Some(ratio) if ratio == num_rational::BigRational::from_integer(1.into()) => compare::compare(&gold.expr, &pred.expr, scalars),
+        Some(ratio) => {
+            let converted = Expr::Mul(vec![pred.expr.clone(), Expr::Num(ratio)]);
+            compare::compare(&gold.expr, &converted, scalars)
+        }
+    }
+}
+
+fn tidy(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The part of `text` that is looked at.
+fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
+    let mut text = text;
+    if options.after_think_only && let Some(i) = text.rfind("</think>") {
+        text = &text[i + "</think>".len()..];
+    }
+    let from = text.len().saturating_sub(extract::MAX_TEXT);
+    &text[(from..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())..]
+}
+
+/// Reads a text: as a bare answer if it is one, else from its best readable candidate.
+fn read(text: &str, options: &Options) -> Reading {
+    let text = tail(text, options);
+    if let Some(reading) = bare(text) {
+        return reading;
+    }
+    let mut first_text = None;
+    for priority in [0, 50, 100, 200, 300] {
+        for candidate in extract::candidates(text, priority) {
+            if first_text.is_none() {
+                first_text = Some(candidate.body.text().to_string());
+            }
+            if let Some(answer) = understand(&candidate) {
+                return Reading { text: Some(candidate.body.text().to_string()), answer: Some(answer), second: None };
+            }
+        }
+    }
+    Reading { text: first_text, answer: None, second: None }
+}
+
+/// A text that is nothing but an answer: no delimiters, no prose.
+fn bare(text: &str) -> Option<Reading> {
+    let trimmed = text.trim().trim_end_matches(['$', '€', '£', '¥', '₹']).trim();
+    if trimmed.len() > lex::MAX_LENGTH || trimmed.matches('$').count() > usize::from(trimmed.starts_with('$')) + trimmed.matches("\\$").count() {
+        return None;
+    }
+    let delimited = ["\\(", "\\[", "$$", "\\boxed", "\\fbox", "answer", "Answer"].iter().any(|d| trimmed.contains(d));
+    if delimited || trimmed.is_empty() {
+        return None;
+    }
+    let answer = parse(trimmed, Words::Text).ok().filter(|a| !is_prose(&a.expr))?;
+    // A comma between digits may be a decimal comma.
+    let second = trimmed.split_once(',').filter(|(a, b)| {
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        digits(a.strip_prefix('-').unwrap_or(a)) && digits(b)
+    });
+    let second = second.and_then(|(a, b)| parse(&format!("{a}.{b}"), Words::Text).ok());
+    Some(Reading { text: Some(trimmed.to_string()), answer: Some(answer), second })
+}
+
+/// More than one word of running text multiplied together.
+fn is_prose(e: &Expr) -> bool {
+    let word = |e: &Expr| matches!(e, Expr::Sym(name) if name.chars().filter(|c| c.is_alphabetic()).count() > 1 && !name.contains(['_', '\\', '{']));
+    match e {
+        Expr::Mul(xs) => xs.iter().filter(|x| word(x)).count() > 1,
+        Expr::Set(xs) => xs.iter().any(is_prose),
+        _ => false,
+    }
+}
+
+/// Reads a candidate; a chain of equations that cannot be read is cut down to its last side.
+fn understand(candidate: &Candidate) -> Option<Answer> {
+    match &candidate.body {
+        Body::Latex(text) => {
+            let text = boxes::last(text).map_or_else(|| text.clone(), |b| b.content);
+            parse(&text, Words::Letters).ok().or_else(|| last_side(&text).and_then(|side| parse(side, Words::Letters).ok()))
+        }
+        Body::Number(text) | Body::Plain(text) => parse(text, Words::Text).ok(),
+    }
+}
+
+/// What follows the last `=` of three sides or more, where there is no list.
+fn last_side(text: &str) -> Option<&str> {
+    if text.contains([',', ';']) {
+        return None;
+    }
+    let equals: Vec<usize> = text.match_indices('=').map(|(i, _)| i).filter(|&i| i == 0 || !"\\<>!".contains(&text[i - 1..i])).collect();
+    equals.last().filter(|_| equals.len() > 1).map(|i| &text[i + 1..])
+}

@@ -1,0 +1,441 @@
+//! Arithmetic: sums, products written and implied, powers, numbers, variables, brackets, fractions, matrices.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{One, Signed};
+
+use super::super::ast::{Const, Expr, Fun};
+use super::super::lex::{Kind, Unreadable};
+use super::{Parse, Parser, literal};
+
+impl Parser {
+    /// `a + b - c \pm d`
+    pub(super) fn additive(&mut self) -> Parse<Expr> {
+        let mut terms = vec![self.term()?];
+        loop {
+            if self.take_mark('+') {
+                terms.push(self.term()?);
+            } else if self.take_mark('-') {
+                terms.push(self.term()?.neg());
+            } else if self.is_command("pm") || self.is_command("mp") {
+                let negative = self.is_command("pm") != self.plus;
+                self.at += 1;
+                let term = self.term()?;
+                terms.push(if negative { term.neg() } else { term });
+            } else {
+                break;
+            }
+        }
+        Ok(if terms.len() == 1 { terms.swap_remove(0) } else { Expr::Add(terms) })
+    }
+
+    /// `a b \cdot c / d \mod e`, left to right.
+    pub(super) fn term(&mut self) -> Parse<Expr> {
+        self.nested(|p| {
+            let mut left = p.unary()?;
+            loop {
+                if p.is_mark('*') && !matches!(p.peek_after(1), Some(Kind::Mark('*'))) || p.is_command("times") || p.is_command("cdot") || p.is_command("ast") {
+                    p.at += 1;
+                    left = multiply(left, p.unary()?);
+                } else if p.is_mark('/') || p.is_mark(':') || p.is_command("div") {
+                    p.at += 1;
+                    let right = p.unary()?;
+                    left = divide(left, right);
+                } else if p.take_command(&["mod", "bmod"]) {
+                    left = Expr::Call(Fun::Mod, vec![left, p.unary()?]);
+                } else if p.take_command(&["pmod"]) {
+                    left = Expr::Call(Fun::Mod, vec![left, p.argument()?]);
+                } else {
+                    return Ok(left);
+                }
+            }
+        })
+    }
+
+    fn unary(&mut self) -> Parse<Expr> {
+        let mut negative = false;
+        loop {
+            if self.take_mark('-') {
+                negative = !negative;
+            } else if self.is_command("pm") || self.is_command("mp") {
+                negative ^= self.is_command("pm") != self.plus;
+                self.at += 1;
+            } else if !self.take_mark('+') {
+                break;
+            }
+        }
+        let product = self.product(true)?;
+        Ok(if negative { product.neg() } else { product })
+    }
+
+    /// Factors side by side. With `functions` false (an argument without brackets) it ends before a function.
+    pub(super) fn product(&mut self, functions: bool) -> Parse<Expr> {
+        let mut factors = vec![self.factor()?];
+        let mut mixed = self.last_was_integer();
+        while self.starts_factor(functions) {
+            if self.integral.is_some() && self.at_differential() {
+                self.differential();
+                break;
+            }
+            let fraction = self.starts_fraction();
+            let number = matches!(self.peek(), Some(Kind::Number(..)));
+            let slashed = number && matches!(self.peek_after(1), Some(Kind::Mark('/'))) && matches!(self.peek_after(2), Some(Kind::Number(..)));
+            if number && mixed && !self.number_may_follow() {
+                return Err(Unreadable::Syntax);
+            }
+            let mut next = self.factor()?;
+            if mixed && slashed {
+                // 3 1/2
+                self.at += 1;
+                next = divide(next, self.factor()?);
+            }
+            let joins = mixed && (fraction || slashed || number && self.last_was_integer());
+            match (factors.last().and_then(Expr::number), next.number()) {
+                (Some(a), Some(b)) if joins && !b.is_negative() => {
+                    let sum = if a.is_negative() { a - b } else { a + b };
+                    factors.pop();
+                    factors.push(Expr::Num(sum));
+                    mixed = number && !slashed;
+                }
+                _ => {
+                    factors.push(next);
+                    mixed = false;
+                }
+            }
+        }
+        Ok(factors.into_iter().reduce(multiply).unwrap_or(Expr::int(1)))
+    }
+
+    fn last_was_integer(&self) -> bool {
+        self.at > 0 && matches!(&self.tokens[self.at - 1].kind, Kind::Number(n, 0) if !n.contains('.'))
+    }
+
+    /// After an integer, a number may follow only as the next group of thousands or part of a mixed number.
+    fn number_may_follow(&self) -> bool {
+        let fraction = matches!(self.peek_after(1), Some(Kind::Command(c)) if matches!(c.as_str(), "frac" | "dfrac" | "tfrac"));
+        fraction || matches!(self.peek_after(1), Some(Kind::Mark('/')))
+    }
+
+    fn starts_fraction(&self) -> bool {
+        let frac = |k: Option<&Kind>| matches!(k, Some(Kind::Command(c)) if matches!(c.as_str(), "frac" | "dfrac" | "tfrac" | "cfrac"));
+        frac(self.peek()) || self.is_mark('{') && frac(self.peek_after(1))
+    }
+
+    fn starts_factor(&self, functions: bool) -> bool {
+        match self.peek() {
+            Some(Kind::Number(..) | Kind::Letter(_) | Kind::Text(_)) => true,
+            Some(Kind::Mark('|')) => self.bars == 0,
+            Some(Kind::Mark(c)) => "([{".contains(*c),
+            Some(Kind::Command(c)) => (functions || Fun::named(c).is_none() && !matches!(c.as_str(), "ln" | "log" | "lg" | "exp")) && self.starts_operand(c),
+            _ => false,
+        }
+    }
+
+    /// A factor with its factorials, degree and percent signs.
+    pub(super) fn factor(&mut self) -> Parse<Expr> {
+        self.nested(|p| {
+            if p.integral.is_some() && p.at_differential() {
+                p.differential();
+                return Ok(Expr::int(1));
+            }
+            let mut value = p.power()?;
+            loop {
+                if p.is_mark('!') && !matches!(p.peek_after(1), Some(Kind::Mark('='))) {
+                    p.at += 1;
+                    value = Expr::Call(Fun::Factorial, vec![value]);
+                    p.steps += 1;
+                    if p.steps > 200 + p.at * 4 {
+                        return Err(Unreadable::TooDeep);
+                    }
+                } else if p.take_mark('%') {
+                    value = if value == Expr::Const(Const::Infinity) { value } else { Expr::Percent(Box::new(value)) };
+                } else if p.take_command(&["percent", "percentage", "pct"]) {
+                    value = Expr::Percent(Box::new(value));
+                } else if !p.take_command(&["degree", "degrees"]) {
+                    return Ok(value);
+                }
+            }
+        })
+    }
+
+    /// `a^b`, right-associative through the exponent's braces; `a^\circ`, `A^T`, `a^{th}`.
+    fn power(&mut self) -> Parse<Expr> {
+        let mut base = self.operand()?;
+        let mut nested = 0;
+        loop {
+            let starred = self.is_mark('*') && matches!(self.peek_after(1), Some(Kind::Mark('*')));
+            if !self.is_mark('^') && !starred {
+                return Ok(base);
+            }
+            self.at += if starred { 2 } else { 1 };
+            nested += 1;
+            if nested > 16 {
+                return Err(Unreadable::TooDeep);
+            }
+            let braced = self.is_mark('{');
+            let inner = usize::from(braced);
+            let closes = !braced || matches!(self.peek_after(2), Some(Kind::Mark('}')));
+            let width = 1 + 2 * inner;
+            match self.peek_after(inner) {
+                Some(Kind::Command(c)) if closes && matches!(c.as_str(), "circ" | "degree") => self.at += width,
+                Some(Kind::Command(c)) if closes && matches!(c.as_str(), "top" | "intercal") => {
+                    self.at += width;
+                    base = Expr::Call(Fun::Transpose, vec![base]);
+                }
+                Some(Kind::Letter('T')) if closes && matches!(base, Expr::Matrix(_)) => {
+                    self.at += width;
+                    base = Expr::Call(Fun::Transpose, vec![base]);
+                }
+                Some(Kind::Text(t)) if closes && matches!(t.as_str(), "th" | "st" | "nd" | "rd") => self.at += width,
+                Some(Kind::Mark(sign @ ('+' | '-'))) if braced && closes => {
+                    self.below = *sign == '-';
+                    self.at += width;
+                }
+                _ => {
+                    let exponent = self.exponent()?;
+                    base = match base {
+                        Expr::Percent(_) => return Err(Unreadable::Syntax),
+                        base => base.pow(exponent),
+                    };
+                    base = self.subscripted(base)?;
+                }
+            }
+        }
+    }
+
+    /// `{…}`, a signed number, a variable, a bracket: what stands above.
+    pub(super) fn exponent(&mut self) -> Parse<Expr> {
+        self.nested(|p| {
+            if p.take_mark('-') {
+                return Ok(p.exponent()?.neg());
+            }
+            if p.take_mark('+') {
+                return p.exponent();
+            }
+            if p.is_command("frac") || p.is_command("sqrt") || matches!(p.peek(), Some(Kind::Number(..))) {
+                return p.operand();
+            }
+            p.argument()
+        })
+    }
+
+    /// A LaTeX argument: a brace group, or one token (one *digit*, so that `\frac12` is a half).
+    pub(super) fn argument(&mut self) -> Parse<Expr> {
+        if let Some(Kind::Number(n, 0)) = self.peek() {
+            let (first, rest) = n.split_at(1);
+            if rest.is_empty() || first == "." || rest.starts_with('.') {
+                return self.operand();
+            }
+            let digit = literal(first, 0).ok_or(Unreadable::Syntax)?;
+            let rest = rest.to_string();
+            self.split_number(rest);
+            return Ok(Expr::Num(digit));
+        }
+        if self.is_mark('{') {
+            self.at += 1;
+            return self.bracketed('{');
+        }
+        if let Some(Kind::Letter(_)) = self.peek() {
+            return self.letter();
+        }
+        self.operand()
+    }
+
+    /// Leaves `rest` as the number at the current place. The step is undone by nothing: a second reading for
+    /// `\pm` sees single digits, which read the same.
+    fn split_number(&mut self, rest: String) {
+        let token = &mut self.tokens[self.at];
+        let digit = match &token.kind {
+            Kind::Number(n, _) => n[..1].to_string(),
+            _ => return,
+        };
+        let mut first = token.clone();
+        first.kind = Kind::Number(digit, 0);
+        token.kind = Kind::Number(rest, 0);
+        token.spaced = false;
+        self.tokens.insert(self.at, first);
+        self.at += 1;
+    }
+
+    /// A number, variable, bracket, function, fraction, …
+    pub(super) fn operand(&mut self) -> Parse<Expr> {
+        self.nested(|p| match p.peek().cloned() {
+            Some(Kind::Number(digits, exponent)) => p.number(&digits, exponent),
+            Some(Kind::Letter(_)) => p.letter(),
+            Some(Kind::Text(text)) => {
+                p.at += 1;
+                let name: String = text.chars().filter(|c| !c.is_whitespace() && !"()".contains(*c)).collect();
+                p.subscripted(Expr::Sym(name.to_lowercase()))
+            }
+            Some(Kind::Mark(open @ ('(' | '[' | '{'))) => {
+                p.at += 1;
+                let inner = p.bracketed(open)?;
+                p.subscripted(inner)
+            }
+            Some(Kind::Mark('|')) => {
+                p.at += 1;
+                p.bars += 1;
+                let inner = p.additive();
+                p.bars -= 1;
+                p.expect_mark('|')?;
+                Ok(Expr::Call(Fun::Abs, vec![inner?]))
+            }
+            Some(Kind::Command(name)) => {
+                p.at += 1;
+                p.command(&name)
+            }
+            _ => Err(Unreadable::Syntax),
+        })
+    }
+
+    fn number(&mut self, digits: &str, exponent: i64) -> Parse<Expr> {
+        self.at += 1;
+        // 1 234 567
+        let mut digits = digits.to_string();
+        if exponent == 0 && digits.len() <= 3 && !digits.contains('.') && !digits.starts_with('0') {
+            while let Some(Kind::Number(group, 0)) = self.peek() {
+                let whole = group.split('.').next().unwrap_or(group);
+                if whole.len() != 3 || !self.tokens[self.at].spaced || digits.contains('.') {
+                    break;
+                }
+                digits.push_str(group);
+                self.at += 1;
+            }
+        }
+        let value = literal(&digits, exponent).ok_or(Unreadable::TooLong)?;
+        if digits.contains('.') && (self.is_command("overline") || self.is_command("bar") || self.is_command("dot")) {
+            return self.repeating(&digits, value);
+        }
+        if self.is_mark('_') {
+            self.at += 1;
+            let base = self.raw()?;
+            let integer = value.is_integer().then(|| value.to_integer());
+            return match (integer, base.parse::<u32>()) {
+                (Some(digits), Ok(base @ 2..=36)) => Ok(Expr::Based(digits, base)),
+                _ => Ok(Expr::Num(value)),
+            };
+        }
+        Ok(if digits.contains('.') || exponent != 0 { Expr::Dec(value) } else { Expr::Num(value) })
+    }
+
+    /// `0.1\overline{6}`
+    fn repeating(&mut self, digits: &str, value: BigRational) -> Parse<Expr> {
+        self.at += 1;
+        let period = self.raw()?;
+        let repeated: BigInt = period.parse().map_err(|_| Unreadable::Syntax)?;
+        let places = digits.split('.').nth(1).map_or(0, str::len);
+        let ten = BigInt::from(10);
+        let nines = num_traits::pow(ten.clone(), period.len()) - BigInt::one();
+        let tail = BigRational::new(repeated, nines * num_traits::pow(ten, places));
+        Ok(Expr::Num(value + tail))
+    }
+
+    /// One letter: `e` and `i` are constants, `f(…)`, `g(…)`, `h(…)` applications, others variables.
+    pub(super) fn letter(&mut self) -> Parse<Expr> {
+        let Some(Kind::Letter(c)) = self.peek() else { return Err(Unreadable::Syntax) };
+        let c = *c;
+        self.at += 1;
+        let name = c.to_lowercase().to_string();
+        if self.is_mark('_') || self.is_mark('\'') {
+            return self.subscripted(Expr::Sym(name));
+        }
+        if matches!(c, 'f' | 'g' | 'h' | 'F' | 'G' | 'H') && self.is_mark('(') {
+            self.at += 1;
+            let groups = self.list()?;
+            self.expect_mark(')')?;
+            return Ok(Expr::Apply(name, groups.into_iter().flatten().collect()));
+        }
+        Ok(match c {
+            'e' => Expr::Const(Const::E),
+            'i' | 'I' if !self.bound.contains(&name) => Expr::Const(Const::I),
+            _ => Expr::Sym(name),
+        })
+    }
+
+    /// Takes a subscript and primes: part of a variable's name; of digits, their base; of others, ignored.
+    pub(super) fn subscripted(&mut self, value: Expr) -> Parse<Expr> {
+        let mut value = value;
+        while self.is_mark('\'') {
+            self.at += 1;
+            if let Expr::Sym(name) = &mut value {
+                name.push('\'');
+            }
+        }
+        if !self.take_mark('_') {
+            return Ok(value);
+        }
+        let below = self.raw()?;
+        Ok(match value {
+            Expr::Sym(name) if below.is_empty() => Expr::Sym(name),
+            Expr::Sym(name) => Expr::Sym(format!("{name}_{}", below.to_lowercase())),
+            Expr::Num(n) if n.is_integer() && matches!(below.parse::<u32>(), Ok(2..=36)) => Expr::Based(n.to_integer(), below.parse().unwrap_or(10)),
+            Expr::Pow(base, exponent) => match *base {
+                // x^2_i
+                Expr::Sym(name) => Expr::Sym(format!("{name}_{}", below.to_lowercase())).pow(*exponent),
+                other => other.pow(*exponent),
+            },
+            other => other,
+        })
+    }
+
+    /// The text of a group or token, without spaces.
+    pub(super) fn raw(&mut self) -> Parse<String> {
+        let mut text = String::new();
+        let mut depth = 0_usize;
+        loop {
+            let kind = self.peek().cloned().ok_or(Unreadable::Syntax)?;
+            self.at += 1;
+            match kind {
+                Kind::Mark('{') if depth == 0 => depth = 1,
+                Kind::Mark('{') => {
+                    depth += 1;
+                    text.push('{');
+                }
+                Kind::Mark('}') if depth <= 1 => {
+                    return if depth == 0 { Err(Unreadable::Syntax) } else { Ok(text) };
+                }
+                Kind::Mark('}') => {
+                    depth -= 1;
+                    text.push('}');
+                }
+                Kind::Mark(c) | Kind::Letter(c) => text.push(c),
+                Kind::Number(n, _) | Kind::Text(n) => text.push_str(&n),
+                Kind::Command(c) => {
+                    text.push('\\');
+                    text.push_str(&c);
+                }
+                Kind::Row => return Err(Unreadable::Syntax),
+            }
+            if depth == 0 {
+                return Ok(text);
+            }
+        }
+    }
+}
+
+/// `a·b`, flat.
+pub(super) fn multiply(a: Expr, b: Expr) -> Expr {
+    match (a, b) {
+        (Expr::Mul(mut xs), Expr::Mul(ys)) => {
+            xs.extend(ys);
+            Expr::Mul(xs)
+        }
+        (Expr::Mul(mut xs), y) => {
+            xs.push(y);
+            Expr::Mul(xs)
+        }
+        (x, Expr::Mul(mut ys)) => {
+            ys.insert(0, x);
+            Expr::Mul(ys)
+        }
+        (x, y) => Expr::Mul(vec![x, y]),
+    }
+}
+
+/// `a / b`; of two integers, a fraction.
+pub(super) fn divide(a: Expr, b: Expr) -> Expr {
+    match (&a, &b) {
+        (Expr::Num(p), Expr::Num(q)) if *q != BigRational::from_integer(0.into()) => Expr::Num(p / q),
+        _ => multiply(a, b.pow(Expr::int(-1))),
+    }
+}

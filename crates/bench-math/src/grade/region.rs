@@ -1,0 +1,269 @@
+//! Sets of real numbers as unions of intervals, and the solution sets of inequalities in one variable, so that
+//! `1 ≤ |z| ≤ 3/2` is `[-3/2, -1] ∪ [1, 3/2]`. Only for constant ends and for polynomials of degree up to two
+//! in `x` or `|x|`; anything else is not decided here.
+
+use std::collections::BTreeSet;
+
+use num_traits::ToPrimitive;
+
+use super::ast::{Expr, Fun, RelOp};
+use super::canon::substitute;
+use super::equal::{Scalars, approximate};
+
+/// A piece of the real line; a point is a closed piece with equal ends. Ends are floats with the expression that
+/// they came from only through the tolerance of [`SAME`].
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    low: f64,
+    high: f64,
+    low_open: bool,
+    high_open: bool,
+}
+
+/// Relative difference below which two ends are the same.
+const SAME: f64 = 1e-12;
+
+fn alike(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() <= SAME * a.abs().max(b.abs()).max(1e-3)
+}
+
+/// Whether two sets are the same union of intervals and points.
+pub(crate) fn same(gold: &Expr, pred: &Expr, _scalars: &mut Scalars) -> bool {
+    match (pieces(gold), pieces(pred)) {
+        (Some(a), Some(b)) => same_pieces(a, b),
+        _ => false,
+    }
+}
+
+/// Whether `set` is the solution set of the relation `gold`.
+pub(crate) fn solves(gold: &Expr, set: &Expr, _scalars: &mut Scalars) -> bool {
+    match (solution(gold), pieces(set)) {
+        (Some(a), Some(b)) => same_pieces(a, b),
+        _ => false,
+    }
+}
+
+fn same_pieces(a: Vec<Piece>, b: Vec<Piece>) -> bool {
+    let (a, b) = (merged(a), merged(b));
+    a.len() == b.len()
+        && a.iter().zip(&b).all(|(x, y)| alike(x.low, y.low) && alike(x.high, y.high) && x.low_open == y.low_open && x.high_open == y.high_open)
+}
+
+/// The set as pieces, in any order and perhaps touching.
+fn pieces(e: &Expr) -> Option<Vec<Piece>> {
+    Some(match e {
+        Expr::Interval(i) => {
+            let (low, high) = (approximate(&i.low)?, approximate(&i.high)?);
+            vec![Piece { low, high, low_open: i.low_open || low.is_infinite(), high_open: i.high_open || high.is_infinite() }]
+        }
+        Expr::Set(xs) => xs.iter().map(|x| approximate(x).map(point)).collect::<Option<_>>()?,
+        Expr::Named('R') => vec![everything()],
+        Expr::Union(parts) => parts.iter().map(pieces).collect::<Option<Vec<_>>>()?.concat(),
+        Expr::Intersection(parts) => parts.iter().map(pieces).collect::<Option<Vec<_>>>()?.into_iter().reduce(|a, b| intersect(&a, &b))?,
+        Expr::Minus(a, b) => intersect(&pieces(a)?, &complement(pieces(b)?)),
+        Expr::Tuple(_) => return None,
+        other => vec![point(approximate(other)?)],
+    })
+}
+
+fn point(x: f64) -> Piece {
+    Piece { low: x, high: x, low_open: false, high_open: false }
+}
+
+fn everything() -> Piece {
+    Piece { low: f64::NEG_INFINITY, high: f64::INFINITY, low_open: true, high_open: true }
+}
+
+/// Sorted, without empty pieces, with those joined that touch.
+fn merged(mut parts: Vec<Piece>) -> Vec<Piece> {
+    parts.retain(|p| p.low < p.high && !alike(p.low, p.high) || alike(p.low, p.high) && !p.low_open && !p.high_open);
+    parts.sort_by(|a, b| a.low.total_cmp(&b.low).then(a.low_open.cmp(&b.low_open)));
+    let mut out: Vec<Piece> = Vec::with_capacity(parts.len());
+    for p in parts {
+        match out.last_mut() {
+            Some(last) if p.low < last.high && !alike(p.low, last.high) || alike(p.low, last.high) && !(p.low_open && last.high_open) => {
+                if alike(p.high, last.high) {
+                    last.high_open &= p.high_open;
+                } else if p.high > last.high {
+                    (last.high, last.high_open) = (p.high, p.high_open);
+                }
+                if alike(p.low, last.low) {
+                    last.low_open &= p.low_open;
+                }
+            }
+            _ => out.push(p),
+        }
+    }
+    out
+}
+
+fn intersect(a: &[Piece], b: &[Piece]) -> Vec<Piece> {
+    let mut out = Vec::new();
+    for x in a.iter().take(64) {
+        for y in b.iter().take(64) {
+            let (low, low_open) = match (alike(x.low, y.low), x.low > y.low) {
+                (true, _) => (x.low, x.low_open || y.low_open),
+                (_, true) => (x.low, x.low_open),
+                _ => (y.low, y.low_open),
+            };
+            let (high, high_open) = match (alike(x.high, y.high), x.high < y.high) {
+                (true, _) => (x.high, x.high_open || y.high_open),
+                (_, true) => (x.high, x.high_open),
+                _ => (y.high, y.high_open),
+            };
+            if low <= high {
+                out.push(Piece { low, high, low_open, high_open });
+            }
+        }
+    }
+    merged(out)
+}
+
+fn complement(parts: Vec<Piece>) -> Vec<Piece> {
+    let mut out = Vec::new();
+    let mut from = (f64::NEG_INFINITY, true);
+    for p in merged(parts) {
+        out.push(Piece { low: from.0, low_open: from.1, high: p.low, high_open: !p.low_open });
+        from = (p.high, !p.high_open);
+    }
+    out.push(Piece { low: from.0, low_open: from.1, high: f64::INFINITY, high_open: true });
+    merged(out)
+}
+
+/// The real numbers that satisfy a chain of relations in one variable.
+fn solution(relation: &Expr) -> Option<Vec<Piece>> {
+    let Expr::Rel(first, rest) = relation else { return None };
+    let mut names = BTreeSet::new();
+    relation.symbols(&mut names);
+    let (&name, true) = (names.first()?, names.len() == 1) else { return None };
+    let mut left = &**first;
+    let mut all = vec![everything()];
+    for (op, right) in rest {
+        if super::compare::is_set(right) {
+            all = intersect(&all, &if *op == RelOp::NotIn { complement(pieces(right)?) } else { pieces(right)? });
+        } else {
+            all = intersect(&all, &one_relation(&left.clone().minus(right.clone()), *op, name)?);
+        }
+        left = right;
+    }
+    Some(all)
+}
+
+/// Where `f(x) op 0`: the signs of `f` between its roots.
+fn one_relation(f: &Expr, op: RelOp, name: &str) -> Option<Vec<Piece>> {
+    let mut roots = real_roots(f, name)?;
+    roots.sort_by(f64::total_cmp);
+    roots.dedup_by(|a, b| alike(*a, *b));
+    let holds = |sign: f64| match op {
+        RelOp::Lt => sign < 0.0,
+        RelOp::Le => sign <= 0.0,
+        RelOp::Gt => sign > 0.0,
+        RelOp::Ge => sign >= 0.0,
+        RelOp::Eq => sign == 0.0,
+        RelOp::Ne => sign != 0.0,
+        RelOp::Approx | RelOp::NotIn => false,
+    };
+    let at = |x: f64| approximate(&substitute(f, name, &Expr::Num(num_rational::BigRational::from_float(x)?)));
+    let ends: Vec<f64> = [f64::NEG_INFINITY].into_iter().chain(roots.iter().copied()).chain([f64::INFINITY]).collect();
+    let mut out = Vec::new();
+    for pair in ends.windows(2) {
+        let middle = match (pair[0].is_finite(), pair[1].is_finite()) {
+            (true, true) => (pair[0] + pair[1]) / 2.0,
+            (true, false) => pair[0] + 1.0,
+            (false, true) => pair[1] - 1.0,
+            (false, false) => 0.0,
+        };
+        if holds(at(middle)?) {
+            out.push(Piece { low: pair[0], high: pair[1], low_open: true, high_open: true });
+        }
+    }
+    if holds(0.0) {
+        out.extend(roots.into_iter().map(point));
+    }
+    Some(merged(out))
+}
+
+/// The real roots of a polynomial of degree up to two in `x`, or in `|x|`.
+fn real_roots(f: &Expr, name: &str) -> Option<Vec<f64>> {
+    if mentions_abs(f, name) {
+        // f(|x|): on each half-line it is a polynomial; the corner at 0 is a place where the sign may change.
+        let plus = real_roots(&without_abs(f, name, false), name)?;
+        let minus = real_roots(&without_abs(f, name, true), name)?;
+        let mut roots: Vec<f64> = plus.into_iter().filter(|x| *x >= 0.0).chain(minus.into_iter().filter(|x| *x <= 0.0)).collect();
+        let at_zero = approximate(&substitute(f, name, &Expr::int(0)))?;
+        if at_zero == 0.0 {
+            roots.push(0.0);
+        }
+        return Some(roots);
+    }
+    let (a, b, c) = quadratic(f, name)?;
+    Some(if a == 0.0 {
+        if b == 0.0 { vec![] } else { vec![-c / b] }
+    } else {
+        let d = b * b - 4.0 * a * c;
+        if alike(b * b, 4.0 * a * c) {
+            vec![-b / (2.0 * a)]
+        } else if d < 0.0 {
+            vec![]
+        } else {
+            // Without cancellation (Higham 2002, §1.8).
+            let q = -0.5 * (b + d.sqrt().copysign(b));
+            if q == 0.0 { vec![0.0] } else { vec![q / a, c / q] }
+        }
+    })
+}
+
+/// Coefficients of `a x² + b x + c`, if `f` is that: from its form, checked by structure.
+fn quadratic(f: &Expr, name: &str) -> Option<(f64, f64, f64)> {
+    let free = |e: &Expr| {
+        let mut names = BTreeSet::new();
+        e.symbols(&mut names);
+        !names.contains(name)
+    };
+    if free(f) {
+        return Some((0.0, 0.0, approximate(f)?));
+    }
+    match f {
+        Expr::Sym(_) => Some((0.0, 1.0, 0.0)),
+        Expr::Add(xs) => xs.iter().try_fold((0.0, 0.0, 0.0), |sum, x| quadratic(x, name).map(|q| (sum.0 + q.0, sum.1 + q.1, sum.2 + q.2))),
+        Expr::Mul(xs) => xs.iter().try_fold((0.0, 0.0, 1.0), |p, x| product(p, quadratic(x, name)?)),
+        Expr::Pow(base, exponent) => {
+            let n = exponent.number().filter(|n| n.is_integer())?.to_i32()?;
+            let base = quadratic(base, name)?;
+            match n {
+                1 => Some(base),
+                2 => product(base, base),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn product(p: (f64, f64, f64), q: (f64, f64, f64)) -> Option<(f64, f64, f64)> {
+    let (fourth, third) = (p.0 * q.0, p.0 * q.1 + p.1 * q.0);
+    (fourth == 0.0 && third == 0.0).then_some((p.0 * q.2 + p.1 * q.1 + p.2 * q.0, p.1 * q.2 + p.2 * q.1, p.2 * q.2))
+}
+
+fn is_abs_of(e: &Expr, name: &str) -> bool {
+    matches!(e, Expr::Call(Fun::Abs, xs) if matches!(xs.as_slice(), [Expr::Sym(s)] if s == name))
+}
+
+fn mentions_abs(e: &Expr, name: &str) -> bool {
+    is_abs_of(e, name) || e.children().into_iter().any(|c| mentions_abs(c, name))
+}
+
+/// `|x|` replaced by `x` or `-x`.
+fn without_abs(e: &Expr, name: &str, negative: bool) -> Expr {
+    let all = |xs: &[Expr]| xs.iter().map(|x| without_abs(x, name, negative)).collect();
+    match e {
+        _ if is_abs_of(e, name) => {
+            let x = Expr::Sym(name.into());
+            if negative { x.neg() } else { x }
+        }
+        Expr::Add(xs) => Expr::Add(all(xs)),
+        Expr::Mul(xs) => Expr::Mul(all(xs)),
+        Expr::Pow(a, b) => without_abs(a, name, negative).pow((**b).clone()),
+        other => other.clone(),
+    }
+}

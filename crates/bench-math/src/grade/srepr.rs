@@ -1,0 +1,1 @@
+//! SymPy's `srepr` trees as [`Expr`], so that tests can compare our reading of LaTeX with the recorded one.

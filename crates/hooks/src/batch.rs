@@ -1,0 +1,155 @@
+//! Token ids for one run: rows of possibly different lengths, padded on the right or on the left.
+
+use crate::Error;
+
+/// Which positions' logits a run computes. The output projection of a large vocabulary is a quarter of a
+/// small model's work, and most analyses read one position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Every position: logits `[batch, seq, vocab]`.
+    All,
+    /// Each row's last real position: logits `[batch, 1, vocab]`.
+    Last,
+}
+
+/// Token ids `[batch, seq]` with the span of real tokens in each row.
+///
+/// Under causal attention right padding needs no mask; keys before a row's first real token (left padding)
+/// are masked, and positions count from it. What happens under padding is unspecified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    ids: Vec<u32>,
+    seq: usize,
+    first: Vec<usize>,
+    end: Vec<usize>,
+    rows: Rows,
+}
+
+impl Batch {
+    /// Rows padded on the right to the longest.
+    ///
+    /// # Errors
+    /// No rows, or an empty row.
+    pub fn new(rows: &[Vec<u32>]) -> Result<Self, Error> {
+        Self::padded(rows, false)
+    }
+
+    /// Rows padded on the left, so that all end together: the form that generation needs.
+    ///
+    /// # Errors
+    /// No rows, or an empty row.
+    pub fn left_padded(rows: &[Vec<u32>]) -> Result<Self, Error> {
+        Self::padded(rows, true)
+    }
+
+    fn padded(rows: &[Vec<u32>], left: bool) -> Result<Self, Error> {
+        let seq = rows.iter().map(Vec::len).max().ok_or_else(|| Error::new("input_ids: no rows"))?;
+        if let Some(row) = rows.iter().position(Vec::is_empty) {
+            return Err(Error::new(format!("input_ids: row {row} is empty, expected at least one token")));
+        }
+        let (mut ids, mut first, mut end) = (Vec::with_capacity(rows.len() * seq), Vec::new(), Vec::new());
+        for row in rows {
+            let pad = seq - row.len();
+            let (before, after) = if left { (pad, 0) } else { (0, pad) };
+            ids.extend(std::iter::repeat_n(row[0], before));
+            ids.extend_from_slice(row);
+            ids.extend(std::iter::repeat_n(row[row.len() - 1], after));
+            first.push(before);
+            end.push(before + row.len());
+        }
+        Ok(Self { ids, seq, first, end, rows: Rows::All })
+    }
+
+    /// Rows that are already padded, with an attention mask of ones (real) and zeros (padding).
+    ///
+    /// # Errors
+    /// Shapes that differ, a row without a real token, or real tokens that are not one run.
+    pub fn masked(ids: &[Vec<u32>], mask: &[Vec<u8>]) -> Result<Self, Error> {
+        let seq = ids.first().map(Vec::len).ok_or_else(|| Error::new("input_ids: no rows"))?;
+        if ids.len() != mask.len() || ids.iter().any(|r| r.len() != seq) || mask.iter().any(|r| r.len() != seq) {
+            return Err(Error::new("attention_mask: expected the shape of input_ids, all rows of one length"));
+        }
+        let (mut first, mut end) = (Vec::new(), Vec::new());
+        for (row, mask) in mask.iter().enumerate() {
+            let start = mask.iter().position(|&m| m != 0).ok_or_else(|| {
+                Error::new(format!("attention_mask: row {row} has no real token"))
+            })?;
+            let len = mask[start..].iter().take_while(|&&m| m != 0).count();
+            if mask[start + len..].iter().any(|&m| m != 0) {
+                return Err(Error::new(format!(
+                    "attention_mask: row {row} has a hole, expected one run of ones (left or right padding)"
+                )));
+            }
+            first.push(start);
+            end.push(start + len);
+        }
+        Ok(Self { ids: ids.concat(), seq, first, end, rows: Rows::All })
+    }
+
+    /// The same tokens, asking for logits of `rows` only.
+    #[must_use]
+    pub fn rows(mut self, rows: Rows) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// Which logits to compute.
+    pub fn wanted_rows(&self) -> Rows {
+        self.rows
+    }
+
+    /// Token ids, row after row.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The number of rows.
+    pub fn batch(&self) -> usize {
+        self.first.len()
+    }
+
+    /// The padded length.
+    pub fn seq(&self) -> usize {
+        self.seq
+    }
+
+    /// The index of each row's first real token.
+    pub fn first(&self) -> &[usize] {
+        &self.first
+    }
+
+    /// One past the index of each row's last real token.
+    pub fn end(&self) -> &[usize] {
+        &self.end
+    }
+
+    /// Whether any row is padded on the left.
+    pub fn is_left_padded(&self) -> bool {
+        self.first.iter().any(|&f| f > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_sides_and_masks_agree() {
+        let rows = [vec![5, 6, 7], vec![8]];
+        let right = Batch::new(&rows).unwrap();
+        assert_eq!((right.first(), right.end()), (&[0, 0][..], &[3, 1][..]));
+        let left = Batch::left_padded(&rows).unwrap();
+        assert_eq!((left.first(), left.end()), (&[0, 2][..], &[3, 3][..]));
+        let ids = [vec![5, 6, 7], vec![0, 0, 8]];
+        let masked = Batch::masked(&ids, &[vec![1, 1, 1], vec![0, 0, 1]]).unwrap();
+        assert_eq!((masked.first(), masked.end()), (left.first(), left.end()));
+    }
+
+    #[test]
+    fn bad_rows_are_errors() {
+        assert!(Batch::new(&[]).is_err());
+        assert!(Batch::new(&[vec![1], vec![]]).is_err());
+        assert!(Batch::masked(&[vec![1, 2, 3]], &[vec![1, 0, 1]]).is_err());
+        assert!(Batch::masked(&[vec![1, 2, 3]], &[vec![0, 0, 0]]).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! Values over edges and over heads: what attribution makes and circuits select from.
+
+use crate::{Edge, Head, Wiring};
+
+/// One value for each edge of a [`Wiring`], in the order of [`Wiring::edges`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeMap<T> {
+    wiring: Wiring,
+    values: Vec<T>,
+}
+
+impl<T: Clone> EdgeMap<T> {
+    /// The same value on every edge.
+    pub fn filled(wiring: Wiring, value: T) -> Self {
+        Self { wiring, values: vec![value; wiring.n_edges()] }
+    }
+}
+
+impl<T> EdgeMap<T> {
+    /// Values in the order of [`Wiring::edges`].
+    ///
+    /// # Panics
+    /// If there is not one value for each edge.
+    pub fn from_values(wiring: Wiring, values: Vec<T>) -> Self {
+        assert_eq!(values.len(), wiring.n_edges(), "one value for each edge");
+        Self { wiring, values }
+    }
+
+    /// The graph that the values are over.
+    pub fn wiring(&self) -> Wiring {
+        self.wiring
+    }
+
+    /// The value of `edge`, if the graph has it.
+    pub fn get(&self, edge: Edge) -> Option<&T> {
+        self.wiring.edge_index(edge).map(|i| &self.values[i])
+    }
+
+    /// The value of `edge` to change, if the graph has it.
+    pub fn get_mut(&mut self, edge: Edge) -> Option<&mut T> {
+        self.wiring.edge_index(edge).map(|i| &mut self.values[i])
+    }
+
+    /// All values, in the order of [`Wiring::edges`].
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// All values to change, in the order of [`Wiring::edges`].
+    pub fn values_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// Edges with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (Edge, &T)> {
+        self.wiring.edges().zip(&self.values)
+    }
+
+    /// Applies `f` to every value.
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> EdgeMap<U> {
+        EdgeMap { wiring: self.wiring, values: self.values.iter().map(f).collect() }
+    }
+}
+
+/// One value for each attention head, layer by layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadMap<T> {
+    n_heads: usize,
+    values: Vec<T>,
+}
+
+impl<T: Clone> HeadMap<T> {
+    /// The same value on every head of `wiring`.
+    pub fn filled(wiring: Wiring, value: T) -> Self {
+        Self { n_heads: wiring.n_heads, values: vec![value; wiring.n_layers * wiring.n_heads] }
+    }
+}
+
+impl<T> HeadMap<T> {
+    /// The value of `head`.
+    ///
+    /// # Panics
+    /// If the model has no such head.
+    pub fn get(&self, head: Head) -> &T {
+        assert!(head.head < self.n_heads, "{head} is outside the model");
+        &self.values[head.layer * self.n_heads + head.head]
+    }
+
+    /// The value of `head` to change.
+    ///
+    /// # Panics
+    /// If the model has no such head.
+    pub fn get_mut(&mut self, head: Head) -> &mut T {
+        assert!(head.head < self.n_heads, "{head} is outside the model");
+        &mut self.values[head.layer * self.n_heads + head.head]
+    }
+
+    /// Heads with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (Head, &T)> {
+        let n = self.n_heads;
+        self.values.iter().enumerate().map(move |(i, v)| (Head { layer: i / n, head: i % n }, v))
+    }
+}

@@ -1,0 +1,70 @@
+//! The hook trait: what to do at the sites of one run.
+
+use burn::tensor::Tensor;
+
+use crate::{Batch, Heads, Site, Stream};
+
+/// An argument of one run of a model: it sees activations, and may put others in their place.
+///
+/// The model calls a hook at the sites it [`wants`](Hook::wants), in the order of the computation, and goes
+/// on with the tensor given back, which must have the shape of the one given. Costly sites (per-head reads
+/// and writes, scores and patterns) are computed only when wanted: ask for few.
+pub trait Hook {
+    /// Whether to compute and show `site`.
+    fn wants(&self, site: Site) -> bool;
+
+    /// Called once at the start of each forward pass: in generation the prompt is one pass, and then each
+    /// new token is one. `offset` is how many positions the cache already holds.
+    fn begin(&mut self, _batch: &Batch, _offset: usize) {}
+
+    /// Sees `x` `[batch, seq, _]` at `site` and returns what the run goes on with.
+    fn on_stream(&mut self, _site: Stream, x: Tensor<3>) -> Tensor<3> {
+        x
+    }
+
+    /// Sees `x` `[batch, heads, seq, _]` at `site` and returns what the run goes on with.
+    fn on_heads(&mut self, _site: Heads, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+}
+
+/// The empty hook: wants nothing, costs nothing.
+impl Hook for () {
+    fn wants(&self, _site: Site) -> bool {
+        false
+    }
+}
+
+impl<H: Hook + ?Sized> Hook for &mut H {
+    fn wants(&self, site: Site) -> bool {
+        (**self).wants(site)
+    }
+    fn begin(&mut self, batch: &Batch, offset: usize) {
+        (**self).begin(batch, offset);
+    }
+    fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
+        (**self).on_stream(site, x)
+    }
+    fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
+        (**self).on_heads(site, x)
+    }
+}
+
+/// Two hooks on one run: the second sees what the first gave back.
+impl<A: Hook, B: Hook> Hook for (A, B) {
+    fn wants(&self, site: Site) -> bool {
+        self.0.wants(site) || self.1.wants(site)
+    }
+    fn begin(&mut self, batch: &Batch, offset: usize) {
+        self.0.begin(batch, offset);
+        self.1.begin(batch, offset);
+    }
+    fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
+        let x = if self.0.wants(site.into()) { self.0.on_stream(site, x) } else { x };
+        if self.1.wants(site.into()) { self.1.on_stream(site, x) } else { x }
+    }
+    fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
+        let x = if self.0.wants(site.into()) { self.0.on_heads(site, x) } else { x };
+        if self.1.wants(site.into()) { self.1.on_heads(site, x) } else { x }
+    }
+}

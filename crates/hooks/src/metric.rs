@@ -1,0 +1,115 @@
+//! What is measured at the end of a run: one number for each example, from its logits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Right and wrong next tokens of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Target {
+    /// Accepted next tokens.
+    pub answers: Vec<u32>,
+    /// Tokens set against them.
+    pub distractors: Vec<u32>,
+}
+
+/// How well a run answers. Larger is better for the first two, worse for the last two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Mean logit of the answers minus mean logit of the distractors (or alone, where there are none).
+    LogitDiff,
+    /// Summed probability of the answers minus that of the distractors.
+    ProbDiff,
+    /// Kullback-Leibler divergence from the clean run's distribution, in nats, summed over the vocabulary.
+    Kl,
+    /// Negative log of the answers' summed probability, in nats.
+    Nll,
+}
+
+impl Metric {
+    /// The metric of each example.
+    ///
+    /// # Shapes
+    /// `logits` and `clean` `[batch, 1, vocab]` at the position that predicts the answer (`clean` is read by
+    /// [`Metric::Kl`] only); returns `[batch]`, differentiable in `logits`.
+    ///
+    /// # Panics
+    /// If shapes do not match, or a target lacks what the metric needs: see [`check`](Self::check).
+    pub fn values(self, logits: Tensor<3>, targets: &[&Target], clean: Option<&Tensor<3>>) -> Tensor<1> {
+        let [batch, rows, vocab] = logits.dims();
+        assert_eq!((batch, rows), (targets.len(), 1), "one row of logits for each target");
+        let per_example = |i: usize| {
+            let row = logits.clone().slice([i..i + 1, 0..1, 0..vocab]).reshape([vocab]);
+            let pick = |row: &Tensor<1>, ids: &[u32]| {
+                let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+                let index = Tensor::<1, Int>::from_data(TensorData::from(&ids[..]), &row.device().without_autodiff());
+                row.clone().select(0, index)
+            };
+            let Target { answers, distractors } = targets[i];
+            match self {
+                Metric::LogitDiff => {
+                    let right = pick(&row, answers).mean();
+                    if distractors.is_empty() { right } else { right - pick(&row, distractors).mean() }
+                }
+                Metric::ProbDiff => {
+                    let p = log_softmax(row, 0).exp();
+                    let right = pick(&p, answers).sum();
+                    if distractors.is_empty() { right } else { right - pick(&p, distractors).sum() }
+                }
+                Metric::Nll => -pick(&log_softmax(row, 0), answers).exp().sum().log(),
+                Metric::Kl => {
+                    let clean = clean.expect("KL compares with the clean run's logits").clone();
+                    let clean = log_softmax(clean.slice([i..i + 1, 0..1, 0..vocab]).reshape([vocab]), 0);
+                    (clean.clone().exp() * (clean - log_softmax(row, 0))).sum()
+                }
+            }
+        };
+        Tensor::cat((0..batch).map(per_example).collect(), 0)
+    }
+
+    /// Whether `target` has what this metric reads.
+    ///
+    /// # Errors
+    /// Missing answers.
+    pub fn check(self, id: &str, target: &Target) -> Result<(), Error> {
+        if self != Metric::Kl && target.answers.is_empty() {
+            return Err(Error::new(format!("pair {id}: missing `answer`, which the metric {self} needs")));
+        }
+        Ok(())
+    }
+
+    /// The sign that turns the metric into EAP-IG's loss: −1 where larger is better, else 1.
+    pub fn loss_sign(self) -> f64 {
+        match self {
+            Metric::LogitDiff | Metric::ProbDiff => -1.0,
+            Metric::Kl | Metric::Nll => 1.0,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Metric::LogitDiff => "logit-diff",
+            Metric::ProbDiff => "prob-diff",
+            Metric::Kl => "kl",
+            Metric::Nll => "nll",
+        })
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        [Metric::LogitDiff, Metric::ProbDiff, Metric::Kl, Metric::Nll]
+            .into_iter()
+            .find(|m| m.to_string() == text)
+            .ok_or_else(|| Error::new(format!("metric `{text}`: expected logit-diff, prob-diff, kl or nll")))
+    }
+}

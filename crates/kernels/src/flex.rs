@@ -1,0 +1,156 @@
+//! The fused operations on flex tensors: shapes and slices here, loops in [`crate::cpu`].
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use burn_flex::FlexTensor;
+
+use crate::ops::FusedOps;
+use crate::{CausalMask, cpu};
+
+/// A contiguous tensor and its width along the last axis.
+fn contiguous(x: FlexTensor) -> (FlexTensor, usize) {
+    let width = x.shape().as_slice().last().copied().unwrap_or(1);
+    (x.to_contiguous(), width)
+}
+
+/// The elements of a contiguous tensor.
+fn elements(x: &FlexTensor) -> &[f32] {
+    let (start, n) = (x.layout().start_offset(), x.shape().num_elements());
+    &x.storage::<f32>()[start..start + n]
+}
+
+fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
+
+fn like(values: Vec<f32>, x: &FlexTensor) -> FlexTensor {
+    tensor(values, x.shape().as_slice())
+}
+
+impl FusedOps for Flex {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        let ((x, width), (weight, _)) = (contiguous(x), contiguous(weight));
+        let mut out = vec![0.0; elements(&x).len()];
+        cpu::norm::forward(elements(&x), elements(&weight), eps, width, &mut out);
+        like(out, &x)
+    }
+
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, width), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let mut out = vec![0.0; elements(&x).len()];
+        cpu::norm::backward(elements(&x), elements(&weight), elements(&grad), eps, width, 1, 1, &mut out);
+        like(out, &x)
+    }
+
+    fn rms_norm_backward_weight(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, width), (grad, _)) = (contiguous(x), contiguous(grad));
+        tensor(cpu::norm::backward_weight(elements(&x), elements(&grad), eps, width), [width])
+    }
+
+    fn rms_norm_pull_back(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, width), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let (heads, seq) = (grad.shape()[1], grad.shape()[2]);
+        let mut out = vec![0.0; elements(&grad).len()];
+        cpu::norm::backward(
+            elements(&x),
+            elements(&weight),
+            elements(&grad),
+            eps,
+            width,
+            heads,
+            seq,
+            &mut out,
+        );
+        like(out, &grad)
+    }
+
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((gate, _), (up, _)) = (contiguous(gate), contiguous(up));
+        let mut out = vec![0.0; elements(&gate).len()];
+        cpu::swiglu::forward(elements(&gate), elements(&up), &mut out);
+        like(out, &gate)
+    }
+
+    fn swiglu_backward_gate(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ((gate, _), (up, _), (grad, _)) = (contiguous(gate), contiguous(up), contiguous(grad));
+        let mut out = vec![0.0; elements(&gate).len()];
+        cpu::swiglu::backward_gate(elements(&gate), elements(&up), elements(&grad), &mut out);
+        like(out, &gate)
+    }
+
+    fn swiglu_backward_up(gate: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((gate, _), (grad, _)) = (contiguous(gate), contiguous(grad));
+        let mut out = vec![0.0; elements(&gate).len()];
+        cpu::swiglu::forward(elements(&gate), elements(&grad), &mut out);
+        like(out, &gate)
+    }
+
+    fn causal_softmax(scores: FloatTensor<Self>, scale: f64, mask: CausalMask) -> FloatTensor<Self> {
+        let (scores, kv_seq) = contiguous(scores);
+        let per_row = scores.shape()[1] * scores.shape()[2];
+        let mut out = vec![0.0; elements(&scores).len()];
+        cpu::softmax::forward(elements(&scores), scale as f32, &mask, per_row, kv_seq, &mut out);
+        like(out, &scores)
+    }
+
+    fn softmax_backward(
+        probabilities: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let ((p, width), (grad, _)) = (contiguous(probabilities), contiguous(grad));
+        let mut out = vec![0.0; elements(&p).len()];
+        cpu::softmax::backward(elements(&p), elements(&grad), scale as f32, width, &mut out);
+        like(out, &p)
+    }
+
+    fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, d_head), (cos, _), (sin, _)) = (contiguous(x), contiguous(cos), contiguous(sin));
+        let (heads, seq) = (x.shape()[1], x.shape()[2]);
+        let mut out = vec![0.0; elements(&x).len()];
+        cpu::rotary::forward(elements(&x), elements(&cos), elements(&sin), heads, seq, d_head, &mut out);
+        like(out, &x)
+    }
+
+    fn token_log_probs(
+        logits: FloatTensor<Self>,
+        tokens: Vec<u32>,
+        inverse_temperature: f64,
+    ) -> FloatTensor<Self> {
+        let (logits, vocab) = contiguous(logits);
+        let out = cpu::log_prob::forward(elements(&logits), &tokens, inverse_temperature as f32, vocab);
+        tensor(out, [tokens.len()])
+    }
+
+    fn token_log_probs_backward(
+        logits: FloatTensor<Self>,
+        tokens: Vec<u32>,
+        grad: FloatTensor<Self>,
+        inverse_temperature: f64,
+    ) -> FloatTensor<Self> {
+        let ((logits, vocab), (grad, _)) = (contiguous(logits), contiguous(grad));
+        let mut out = vec![0.0; elements(&logits).len()];
+        let inverse = inverse_temperature as f32;
+        cpu::log_prob::backward(elements(&logits), &tokens, elements(&grad), inverse, vocab, &mut out);
+        like(out, &logits)
+    }
+}

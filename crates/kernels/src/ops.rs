@@ -1,0 +1,263 @@
+//! The fused operations as a backend extension, and their backward passes.
+//!
+//! Only flex implements them; the public functions send every other device to the portable twins.
+
+use burn::backend::autodiff::{
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind, unary},
+};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, backend_extension};
+
+use crate::CausalMask;
+
+/// See the functions of the crate root for formulas and shapes.
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait FusedOps: Backend {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+
+    fn rms_norm_backward_weight(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+
+    fn rms_norm_pull_back(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
+
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn swiglu_backward_gate(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    fn swiglu_backward_up(gate: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn causal_softmax(scores: FloatTensor<Self>, scale: f64, mask: CausalMask) -> FloatTensor<Self>;
+
+    fn softmax_backward(
+        probabilities: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
+
+    fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn token_log_probs(
+        logits: FloatTensor<Self>,
+        tokens: Vec<u32>,
+        inverse_temperature: f64,
+    ) -> FloatTensor<Self>;
+
+    fn token_log_probs_backward(
+        logits: FloatTensor<Self>,
+        tokens: Vec<u32>,
+        grad: FloatTensor<Self>,
+        inverse_temperature: f64,
+    ) -> FloatTensor<Self>;
+}
+
+/// The backward pass of an operation that is itself part of a backward pass: burn has no second derivatives.
+fn no_second_derivative() -> ! {
+    panic!("a backward pass is not differentiable")
+}
+
+impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct RmsNorm;
+
+        impl<B: FusedOps> Backward<B, 2> for RmsNorm {
+            type State = (FloatTensor<B>, FloatTensor<B>, f64);
+
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (x, weight, eps) = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let [x_node, weight_node] = ops.parents;
+                if let Some(node) = weight_node {
+                    let dw = B::rms_norm_backward_weight(x.clone(), grad.clone(), eps);
+                    grads.register::<B>(node.id, dw);
+                }
+                if let Some(node) = x_node {
+                    grads.register::<B>(node.id, B::rms_norm_backward(x, weight, grad, eps));
+                }
+            }
+        }
+
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        match RmsNorm.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((x.clone(), weight.clone(), eps), B::rms_norm(x, weight, eps))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::rms_norm(x, weight, eps)),
+        }
+    }
+
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct SwiGlu;
+
+        impl<B: FusedOps> Backward<B, 2> for SwiGlu {
+            type State = (FloatTensor<B>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (gate, up) = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let [gate_node, up_node] = ops.parents;
+                if let Some(node) = up_node {
+                    grads.register::<B>(node.id, B::swiglu_backward_up(gate.clone(), grad.clone()));
+                }
+                if let Some(node) = gate_node {
+                    grads.register::<B>(node.id, B::swiglu_backward_gate(gate, up, grad));
+                }
+            }
+        }
+
+        let ((gate, gate_node), (up, up_node)) = (gate.into_parts(), up.into_parts());
+        match SwiGlu.prepare::<C>([gate_node, up_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((gate.clone(), up.clone()), B::swiglu(gate, up)),
+            OpsKind::UnTracked(prep) => prep.finish(B::swiglu(gate, up)),
+        }
+    }
+
+    fn causal_softmax(scores: FloatTensor<Self>, scale: f64, mask: CausalMask) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct CausalSoftmax;
+
+        impl<B: FusedOps> Backward<B, 1> for CausalSoftmax {
+            type State = (FloatTensor<B>, f64);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (probabilities, scale) = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::softmax_backward(probabilities, grad, scale)
+                });
+            }
+        }
+
+        let (scores, node) = scores.into_parts();
+        let probabilities = B::causal_softmax(scores, scale, mask);
+        match CausalSoftmax.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((probabilities.clone(), scale), probabilities),
+            OpsKind::UnTracked(prep) => prep.finish(probabilities),
+        }
+    }
+
+    fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Rotary;
+
+        impl<B: FusedOps> Backward<B, 1> for Rotary {
+            type State = (FloatTensor<B>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (cos, sin) = ops.state;
+                // A rotation's transpose is the rotation by minus the angle.
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::rotary(grad, cos, B::float_neg(sin)));
+            }
+        }
+
+        let ((x, node), cos, sin) = (x.into_parts(), cos.into_primitive(), sin.into_primitive());
+        let out = B::rotary(x, cos.clone(), sin.clone());
+        match Rotary.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((cos, sin), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn token_log_probs(
+        logits: FloatTensor<Self>,
+        tokens: Vec<u32>,
+        inverse_temperature: f64,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct TokenLogProbs;
+
+        impl<B: FusedOps> Backward<B, 1> for TokenLogProbs {
+            type State = (FloatTensor<B>, Vec<u32>, f64);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (logits, tokens, inverse_temperature) = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::token_log_probs_backward(logits, tokens, grad, inverse_temperature)
+                });
+            }
+        }
+
+        let (logits, node) = logits.into_parts();
+        let out = B::token_log_probs(logits.clone(), tokens.clone(), inverse_temperature);
+        match TokenLogProbs.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((logits, tokens, inverse_temperature), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn rms_norm_pull_back(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _eps: f64,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn rms_norm_backward(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _eps: f64,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn rms_norm_backward_weight(
+        _x: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _eps: f64,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn swiglu_backward_gate(
+        _gate: FloatTensor<Self>,
+        _up: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn swiglu_backward_up(_gate: FloatTensor<Self>, _grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn softmax_backward(
+        _probabilities: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _scale: f64,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn token_log_probs_backward(
+        _logits: FloatTensor<Self>,
+        _tokens: Vec<u32>,
+        _grad: FloatTensor<Self>,
+        _inverse_temperature: f64,
+    ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+}

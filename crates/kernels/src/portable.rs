@@ -1,0 +1,65 @@
+//! The same operations in plain burn tensor operations: any device, any dtype, differentiable by burn.
+
+use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
+
+use crate::CausalMask;
+
+/// See [`crate::rms_norm`].
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    let mean_square = x.clone().square().mean_dim(D - 1);
+    let normed = x / (mean_square + eps).sqrt();
+    normed * weight.unsqueeze()
+}
+
+/// See [`crate::rms_norm_pull_back`].
+pub fn rms_norm_pull_back(x: Tensor<3>, weight: Tensor<1>, grad: Tensor<4>, eps: f64) -> Tensor<4> {
+    let d = x.dims()[2] as f64;
+    let x: Tensor<4> = x.unsqueeze_dim(1);
+    let r = (x.clone().square().mean_dim(3) + eps).sqrt();
+    let c = grad * weight.unsqueeze();
+    let along = (x.clone() * c.clone()).sum_dim(3) / (r.clone().powi_scalar(3) * d);
+    c / r - x * along
+}
+
+/// See [`crate::swiglu`].
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    activation::silu(gate) * up
+}
+
+/// See [`crate::causal_softmax`].
+pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tensor<4> {
+    let [batch, heads, queries, kv_seq] = scores.dims();
+    let mut hidden = Vec::with_capacity(batch * queries * kv_seq);
+    for row in 0..batch {
+        for q in 0..queries {
+            let visible = mask.visible(row, q % mask.seq, kv_seq);
+            hidden.extend((0..kv_seq).map(|key| !visible.contains(&key)));
+        }
+    }
+    let device = scores.device().without_autodiff();
+    let hidden = TensorData::new(hidden, [batch, 1, queries, kv_seq]);
+    let hidden = Tensor::<4, Bool>::from_data(hidden, &device).expand([batch, heads, queries, kv_seq]);
+    // A query that sees nothing would give NaN under minus infinity: a finite floor, then zero.
+    let scores = (scores * scale).mask_fill(hidden.clone(), -1e30);
+    activation::softmax(scores, 3).mask_fill(hidden, 0.0)
+}
+
+/// See [`crate::rotary`].
+pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    let [batch, heads, seq, d_head] = x.dims();
+    let half = d_head / 2;
+    let left = x.clone().slice([0..batch, 0..heads, 0..seq, 0..half]);
+    let right = x.slice([0..batch, 0..heads, 0..seq, half..d_head]);
+    let (cos, sin): (Tensor<4>, Tensor<4>) = (cos.unsqueeze_dim(1), sin.unsqueeze_dim(1));
+    let turned_left = left.clone() * cos.clone() - right.clone() * sin.clone();
+    let turned_right = right * cos + left * sin;
+    Tensor::cat(vec![turned_left, turned_right], 3)
+}
+
+/// See [`crate::token_log_probs`].
+pub fn token_log_probs(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Tensor<1> {
+    let device = logits.device().without_autodiff();
+    let index: Vec<i64> = tokens.iter().map(|&t| i64::from(t)).collect();
+    let index = Tensor::<2, Int>::from_data(TensorData::new(index, [tokens.len(), 1]), &device);
+    activation::log_softmax(logits * inverse_temperature, 1).gather(1, index).reshape([tokens.len()])
+}

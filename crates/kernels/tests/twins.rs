@@ -1,0 +1,155 @@
+//! Every fused operation against its portable twin: values and gradients, on random shapes.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::{CausalMask, portable};
+use proptest::prelude::*;
+
+fn device() -> Device {
+    Device::flex()
+}
+
+fn values(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) as f64 / f64::from(1u32 << 31) * 4.0 - 2.0) as f32
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values(shape.iter().product(), seed), shape), &device())
+}
+
+/// The largest difference relative to the largest magnitude.
+fn apart<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let (a, b): (Vec<f32>, Vec<f32>) = (a.into_data().try_to_vec().unwrap(), b.into_data().try_to_vec().unwrap());
+    let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
+    a.iter().zip(&b).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / scale
+}
+
+/// Values and gradients of `f` at tracked `inputs`, with `sum(f² / 2)` as the loss.
+fn with_gradients<const D: usize, const E: usize>(
+    inputs: &[Tensor<D>],
+    f: impl Fn(&[Tensor<D>]) -> Tensor<E>,
+) -> (Tensor<E>, Vec<Tensor<D>>) {
+    let leaves: Vec<_> = inputs.iter().map(|x| x.clone().autodiff().require_grad()).collect();
+    let out = f(&leaves);
+    let grads = (out.clone().square() * 0.5).sum().backward();
+    (out.inner(), leaves.iter().map(|x| x.grad(&grads).unwrap()).collect())
+}
+
+// Rounding: rows of at most 200 f32 terms summed in different orders, 200 * 6e-8 at worst; the exponential
+// adds 2 units in the last place.
+const TOLERANCE: f32 = 1.5e-5;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn rms_norm(rows in 1usize..70, width in 1usize..200, seed: u64) {
+        let (x, w) = (tensor([rows, width], seed), tensor([width], seed ^ 1));
+        let run = |f: fn(Tensor<2>, Tensor<1>, f64) -> Tensor<2>| {
+            let leaf = w.clone().autodiff().require_grad();
+            let x = x.clone().autodiff().require_grad();
+            let out = f(x.clone(), leaf.clone(), 1e-5);
+            let grads = (out.clone().square() * 0.5).sum().backward();
+            (out.inner(), x.grad(&grads).unwrap(), leaf.grad(&grads).unwrap())
+        };
+        let (a, b) = (run(kernels::rms_norm), run(portable::rms_norm));
+        prop_assert!(apart(a.0, b.0) < TOLERANCE);
+        prop_assert!(apart(a.1, b.1) < 10.0 * TOLERANCE); // near-cancellation for narrow rows
+        prop_assert!(apart(a.2, b.2) < TOLERANCE);
+    }
+
+    #[test]
+    fn rms_norm_pull_back(batch in 1usize..3, heads in 1usize..4, seq in 1usize..6, width in 2usize..100, seed: u64) {
+        let (x, w) = (tensor([batch, seq, width], seed), tensor([width], seed ^ 1));
+        let grad = tensor([batch, heads, seq, width], seed ^ 2);
+        let a = kernels::rms_norm_pull_back(x.clone(), w.clone(), grad.clone(), 1e-5);
+        let b = portable::rms_norm_pull_back(x.clone(), w.clone(), grad.clone(), 1e-5);
+        prop_assert!(apart(a.clone(), b) < 10.0 * TOLERANCE);
+        // And against burn's own gradient of the portable norm, one head at a time.
+        for h in 0..heads {
+            let g = grad.clone().slice([0..batch, h..h + 1, 0..seq, 0..width]).reshape([batch, seq, width]);
+            let leaf = x.clone().autodiff().require_grad();
+            let grads = (portable::rms_norm(leaf.clone(), w.clone(), 1e-5) * g).sum().backward();
+            let mine = a.clone().slice([0..batch, h..h + 1, 0..seq, 0..width]).reshape([batch, seq, width]);
+            prop_assert!(apart(mine, leaf.grad(&grads).unwrap()) < 10.0 * TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn swiglu(n in 1usize..3000, seed: u64) {
+        let inputs = [tensor([n], seed) * 8.0, tensor([n], seed ^ 1)];
+        let a = with_gradients(&inputs, |x| kernels::swiglu(x[0].clone(), x[1].clone()));
+        let b = with_gradients(&inputs, |x| portable::swiglu(x[0].clone(), x[1].clone()));
+        prop_assert!(apart(a.0, b.0) < TOLERANCE);
+        for (a, b) in a.1.into_iter().zip(b.1) {
+            prop_assert!(apart(a, b) < TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn causal_softmax(
+        batch in 1usize..3, heads in 1usize..3, group in 1usize..3, seq in 1usize..8, past in 0usize..40,
+        pad in 0usize..6, window in proptest::option::of(1usize..10), seed: u64,
+    ) {
+        let kv_seq = seq + past;
+        let first: Vec<usize> = (0..batch).map(|b| if b == 0 { pad.min(kv_seq - 1) } else { 0 }).collect();
+        let mask = CausalMask { seq, first, window };
+        let scores = [tensor([batch, heads, group * seq, kv_seq], seed) * 5.0];
+        let a = with_gradients(&scores, |x| kernels::causal_softmax(x[0].clone(), 0.3, &mask));
+        let b = with_gradients(&scores, |x| portable::causal_softmax(x[0].clone(), 0.3, &mask));
+        prop_assert!(apart(a.0.clone(), b.0) < TOLERANCE);
+        prop_assert!(apart(a.1[0].clone(), b.1[0].clone()) < TOLERANCE);
+        // Rows sum to one, or to zero where nothing is visible.
+        let sums: Vec<f32> = a.0.sum_dim(3).into_data().try_to_vec().unwrap();
+        for (i, sum) in sums.into_iter().enumerate() {
+            let row = i / (heads * group * seq);
+            let empty = mask.visible(row, i % seq, kv_seq).is_empty();
+            let expected = if empty { 0.0 } else { 1.0 };
+            prop_assert!((sum - expected).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn rotary(batch in 1usize..3, heads in 1usize..4, seq in 1usize..9, half in 1usize..40, seed: u64) {
+        let angles = tensor([batch, seq, half], seed ^ 1) * 3.0;
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        // A permuted view, as the model makes it.
+        let x = [tensor([batch, seq, heads, 2 * half], seed).swap_dims(1, 2)];
+        let a = with_gradients(&x, |x| kernels::rotary(x[0].clone(), cos.clone(), sin.clone()));
+        let b = with_gradients(&x, |x| portable::rotary(x[0].clone(), cos.clone(), sin.clone()));
+        prop_assert!(apart(a.0, b.0) < TOLERANCE);
+        prop_assert!(apart(a.1[0].clone(), b.1[0].clone()) < TOLERANCE);
+    }
+
+    #[test]
+    fn token_log_probs(rows in 1usize..6, vocab in 1usize..9000, scale in 0.2f64..3.0, seed: u64) {
+        let logits = [tensor([rows, vocab], seed) * 6.0];
+        let tokens: Vec<u32> = (0..rows).map(|r| ((seed as usize).wrapping_add(r * 31) % vocab) as u32).collect();
+        let a = with_gradients(&logits, |x| kernels::token_log_probs(x[0].clone(), &tokens, scale));
+        let b = with_gradients(&logits, |x| portable::token_log_probs(x[0].clone(), &tokens, scale));
+        prop_assert!(apart(a.0, b.0) < TOLERANCE);
+        prop_assert!(apart(a.1[0].clone(), b.1[0].clone()) < 4.0 * TOLERANCE);
+    }
+}
+
+#[test]
+fn large_inputs_take_the_threaded_path_and_agree() {
+    let (gate, up) = (tensor([300, 500], 1), tensor([300, 500], 2));
+    assert!(apart(kernels::swiglu(gate.clone(), up.clone()), portable::swiglu(gate.clone(), up)) < TOLERANCE);
+    let weight = tensor([500], 3);
+    let fused = kernels::rms_norm(gate.clone(), weight.clone(), 1e-6);
+    assert!(apart(fused, portable::rms_norm(gate, weight, 1e-6)) < 3.0 * TOLERANCE);
+}
+
+#[test]
+fn extreme_scores_stay_finite() {
+    let scores = Tensor::<4>::from_data(TensorData::new(vec![1e30f32, -1e30, 0.0, 3e38], [1, 1, 1, 4]), &device());
+    let mask = CausalMask { seq: 1, first: vec![0], window: None };
+    let p: Vec<f32> = kernels::causal_softmax(scores, 1.0, &mask).into_data().try_to_vec().unwrap();
+    assert_eq!(p, [0.0, 0.0, 0.0, 1.0]);
+}
