@@ -1,1 +1,50 @@
 //! A subgraph, and how faithful it is.
+//!
+//! | step | here |
+//! |---|---|
+//! | scores → edges | [`Circuit::select`], [`Circuit::pruned`] |
+//! | edges → behaviour | [`faithfulness`], [`curve`], against [`Circuit::null`] |
+//! | checkpoint → checkpoint | [`compare`], [`Emergence`] |
+//! | files | [`ScoreFile`], [`dot`], [`svg`] |
+//!
+//! Where scores come from is not this crate's matter: they are an [`hooks::EdgeMap`] of numbers.
+//!
+//! # Example
+//! ```
+//! use circuits::Circuit;
+//! use hooks::{EdgeMap, KeyValue, Wiring};
+//!
+//! let wiring = Wiring { n_layers: 1, n_heads: 2, n_kv_heads: 2, d_model: 8, key_value: KeyValue::Ungrouped };
+//! let mut scores = EdgeMap::filled(wiring, 0.0f32);
+//! for (edge, score) in [("input->a0.h1<v>", 2.0), ("a0.h1->logits", -3.0), ("input->m0", 1.0)] {
+//!     *scores.get_mut(edge.parse()?).unwrap() = score;
+//! }
+//! let circuit = Circuit::top(&scores, 3)?.pruned(); // input->m0 leads nowhere
+//! assert_eq!(circuit.n_edges(), 2);
+//! assert_eq!(circuit.heads().into_iter().next().unwrap().to_string(), "L0H1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod circuit;
+mod compare;
+mod curve;
+mod emergence;
+mod error;
+mod faithfulness;
+mod format;
+mod null;
+mod prune;
+mod select;
+mod statistics;
+
+pub use circuit::Circuit;
+pub use compare::{Comparison, HeadChange, compare, head_importance};
+pub use curve::{Curve, MIB_SHARES, Point, curve};
+pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
+pub use error::Error;
+pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
+pub use format::{PerPair, ScoreFile, dot, svg};
+pub use null::Null;
+pub use prune::PruneRule;
+pub use select::{Rank, Selection, loss_scores};
+pub use statistics::{Interval, benjamini_hochberg};

@@ -1,2 +1,102 @@
-//! The command `sparks`.
-fn main() {}
+//! The command `sparks`. Everything it does is a thin call into a library crate; this crate alone knows
+//! flags, the terminal, progress bars and exit codes.
+//!
+//! Exit status: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod attribute;
+mod circuit;
+mod common;
+mod compare;
+mod demo;
+mod eval;
+mod faithfulness;
+mod forward;
+mod generate;
+mod grade;
+mod heads;
+mod info;
+mod input;
+mod merge;
+mod output;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Post-train a language model and watch, head by head, what that does to it.
+#[derive(Parser)]
+#[command(name = "sparks", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: common::Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Family, sizes, parameters, edges and memory of a checkpoint.
+    Info(info::Args),
+    /// Logits, and activations at sites, of token ids or texts.
+    Forward(forward::Args),
+    /// Complete a prompt, with heads ablated or scaled where asked.
+    Generate(generate::Args),
+    /// Score every edge of a model on pairs of prompts.
+    Attribute(attribute::Args),
+    /// Join the score files of shards.
+    Merge(merge::Args),
+    /// Select a circuit from scores.
+    Circuit(circuit::Args),
+    /// How much of a model's behaviour a circuit keeps.
+    Faithfulness(faithfulness::Args),
+    /// Heads and edges kept, gained and lost between checkpoints.
+    Compare(compare::Args),
+    /// Supervised fine-tuning.
+    Sft(train::SftArgs),
+    /// Group-relative policy optimisation with checked answers.
+    Grpo(train::GrpoArgs),
+    /// Solve a benchmark; a stopped run continues where it was.
+    Eval(eval::Args),
+    /// Grade answers.
+    Grade(grade::Args),
+    /// The whole study on the embedded model: no download, no GPU, minutes.
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let common = cli.common;
+    let done = common.start().and_then(|()| match cli.command {
+        Command::Info(args) => info::run(&common, args),
+        Command::Forward(args) => forward::run(&common, args),
+        Command::Generate(args) => generate::run(&common, args),
+        Command::Attribute(args) => attribute::run(&common, args),
+        Command::Merge(args) => merge::run(&common, args),
+        Command::Circuit(args) => circuit::run(&common, args),
+        Command::Faithfulness(args) => faithfulness::run(&common, args),
+        Command::Compare(args) => compare::run(&common, args),
+        Command::Sft(args) => train::sft(&common, args),
+        Command::Grpo(args) => train::grpo(&common, args),
+        Command::Eval(args) => eval::run(&common, args),
+        Command::Grade(args) => grade::run(&common, args),
+        Command::Demo(args) => demo::run(&common, args),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sparks: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -86,6 +86,15 @@ impl Batch {
         Ok(Self { ids: ids.concat(), seq, first, end, rows: Rows::All })
     }
 
+    /// One new token for each row of a generation, whose first real tokens are at `first` in the cache.
+    ///
+    /// # Panics
+    /// If the two do not have one entry for each row.
+    pub fn step(tokens: &[u32], first: &[usize]) -> Self {
+        assert_eq!(tokens.len(), first.len(), "one token for each row");
+        Self { ids: tokens.to_vec(), seq: 1, first: first.to_vec(), end: vec![1; tokens.len()], rows: Rows::All }
+    }
+
     /// The same tokens, asking for logits of `rows` only.
     #[must_use]
     pub fn rows(mut self, rows: Rows) -> Self {

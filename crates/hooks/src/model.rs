@@ -21,6 +21,11 @@ pub trait HookedModel {
     /// Returns logits `[batch, seq, vocab]`, or `[batch, 1, vocab]` for [`crate::Rows::Last`].
     fn run(&self, batch: &Batch, hook: &mut dyn Hook) -> Tensor<3>;
 
+    /// Width of a head; asked for only together with [`pull_back`](HookedModel::pull_back).
+    fn d_head(&self) -> Option<usize> {
+        None
+    }
+
     /// Carries a gradient at a projection ([`Heads::Query`], [`Heads::KeyUngrouped`],
     /// [`Heads::ValueUngrouped`]) back to what each head reads ([`Heads::QueryIn`], …): the
     /// vector-Jacobian product of norm and projection at the point `resid`.

@@ -16,13 +16,17 @@
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`token_log_probs`] | log softmax at one token a row |
 
+mod adamw;
 mod cpu;
+mod file_map;
 mod flex;
 mod mask;
 mod ops;
 pub mod portable;
 
+pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use cpu::FEATURES;
+pub use file_map::FileMap;
 pub use mask::CausalMask;
 
 use burn::backend::{Dispatch, DispatchDevice};

@@ -1,6 +1,6 @@
 //! The same operations in plain burn tensor operations: any device, any dtype, differentiable by burn.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
 use crate::CausalMask;
 
@@ -26,9 +26,12 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     activation::silu(gate) * up
 }
 
-/// See [`crate::causal_softmax`].
-pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tensor<4> {
-    let [batch, heads, queries, kv_seq] = scores.dims();
+/// The score of a hidden key: finite, so that a query that sees nothing gives zeros and not NaN.
+pub const HIDDEN: f64 = -1e30;
+
+/// Which keys are hidden, `[batch, n_kv_heads, group * seq, kv_seq]`.
+pub fn hidden_keys(mask: &CausalMask, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
+    let [batch, _, queries, kv_seq] = shape;
     let mut hidden = Vec::with_capacity(batch * queries * kv_seq);
     for row in 0..batch {
         for q in 0..queries {
@@ -36,11 +39,14 @@ pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tenso
             hidden.extend((0..kv_seq).map(|key| !visible.contains(&key)));
         }
     }
-    let device = scores.device().without_autodiff();
     let hidden = TensorData::new(hidden, [batch, 1, queries, kv_seq]);
-    let hidden = Tensor::<4, Bool>::from_data(hidden, &device).expand([batch, heads, queries, kv_seq]);
-    // A query that sees nothing would give NaN under minus infinity: a finite floor, then zero.
-    let scores = (scores * scale).mask_fill(hidden.clone(), -1e30);
+    Tensor::<4, Bool>::from_data(hidden, &device.clone().without_autodiff()).expand(shape)
+}
+
+/// See [`crate::causal_softmax`].
+pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tensor<4> {
+    let hidden = hidden_keys(mask, scores.dims(), &scores.device());
+    let scores = (scores * scale).mask_fill(hidden.clone(), HIDDEN);
     activation::softmax(scores, 3).mask_fill(hidden, 0.0)
 }
 
@@ -62,4 +68,20 @@ pub fn token_log_probs(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f
     let index: Vec<i64> = tokens.iter().map(|&t| i64::from(t)).collect();
     let index = Tensor::<2, Int>::from_data(TensorData::new(index, [tokens.len(), 1]), &device);
     activation::log_softmax(logits * inverse_temperature, 1).gather(1, index).reshape([tokens.len()])
+}
+
+/// See [`crate::adamw`].
+pub fn adamw(
+    weight: Tensor<1>,
+    grad: Tensor<1>,
+    [m, v]: [Tensor<1>; 2],
+    how: &crate::AdamW,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let ([beta1, beta2], t) = (how.betas, how.t as i32);
+    let grad = grad * how.scale;
+    let m = m * beta1 + grad.clone() * (1.0 - beta1);
+    let v = v * beta2 + grad.square() * (1.0 - beta2);
+    let denominator = v.clone().sqrt() / (1.0 - beta2.powi(t)).sqrt() + how.eps;
+    let change = m.clone() / denominator * (how.lr / (1.0 - beta1.powi(t)));
+    (weight * (1.0 - how.lr * how.weight_decay) - change, [m, v])
 }

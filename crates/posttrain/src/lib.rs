@@ -1,1 +1,30 @@
-//! What SFT and GRPO share: optimiser, schedule, clipping, run folder, resume.
+//! What SFT and GRPO share, once: configuration, optimiser, schedule, clipping, token log-probabilities with
+//! their gradient, run folder, resume.
+//!
+//! | part | type | what it is |
+//! |---|---|---|
+//! | configuration | [`Config`] | a TOML file, every field defaulted but three |
+//! | log-probabilities | [`TokenLogProbs`] | what both losses are made of; never holds `[tokens, vocab]` whole |
+//! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
+//! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
+//! | schedule | [`Schedule`] | learning rate of step k |
+//! | run folder | [`RunFolder`] | metrics and checkpoints that survive being killed |
+//!
+//! It knows no loss and no data, and nothing of circuits: the caller writes the loop and looks at the model
+//! between two steps.
+
+pub mod config;
+mod error;
+mod gradients;
+mod log_probs;
+mod optimizer;
+mod run_folder;
+pub mod schedule;
+
+pub use config::Config;
+pub use error::Error;
+pub use gradients::Gradients;
+pub use log_probs::TokenLogProbs;
+pub use optimizer::{Optimizer, Update};
+pub use run_folder::{Progress, Resumed, RunFolder};
+pub use schedule::Schedule;

@@ -1,1 +1,16 @@
 //! The paper, end to end: checkpoints, circuits, emergent heads, interventions, report.
+//!
+//! - [`toy`]: the demo's world: problems, tokenizer, sizes of its model, pairs.
+//! - [`results`]: the schema of `results.json`. [`dynamics`]: arithmetic on head sets that fills it.
+//! - [`report`]: the page and its figures from a results file.
+
+pub mod dynamics;
+mod error;
+mod file;
+pub mod report;
+pub mod results;
+pub mod toy;
+
+pub use error::Error;
+pub use report::write_report;
+pub use results::Results;

@@ -44,7 +44,6 @@ pub(crate) enum Expr {
     /// `ℕ`, `ℤ`, `ℚ`, `ℝ`, `ℂ`
     Named(char),
     Matrix(Vec<Vec<Expr>>),
-    Truth(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +71,13 @@ pub(crate) struct Bind {
     pub(crate) low: Option<Expr>,
     pub(crate) high: Option<Expr>,
     pub(crate) body: Expr,
+}
+
+impl Bind {
+    /// Derivatives and indefinite integrals are functions of their variable; it is not bound, and its name matters.
+    pub(crate) fn binds_nothing(&self) -> bool {
+        self.kind == BindKind::Derivative || self.kind == BindKind::Integral && self.low.is_none() && self.high.is_none()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,16 +242,8 @@ impl Expr {
         Expr::Add(vec![self, other.neg()])
     }
 
-    pub(crate) fn over(self, other: Expr) -> Expr {
-        Expr::Mul(vec![self, other.pow(Expr::int(-1))])
-    }
-
     pub(crate) fn pow(self, exponent: Expr) -> Expr {
         Expr::Pow(Box::new(self), Box::new(exponent))
-    }
-
-    pub(crate) fn sqrt(self) -> Expr {
-        self.pow(Expr::Num(BigRational::new(1.into(), 2.into())))
     }
 
     pub(crate) fn interval(low: Expr, high: Expr, low_open: bool, high_open: bool) -> Expr {
@@ -284,7 +282,7 @@ impl Expr {
             Expr::Interval(i) => vec![&i.low, &i.high],
             Expr::Matrix(rows) => rows.iter().flatten().collect(),
             Expr::Bind(b) => b.low.iter().chain(b.high.iter()).chain(std::iter::once(&b.body)).collect(),
-            Expr::Num(_) | Expr::Dec(_) | Expr::Based(..) | Expr::Sym(_) | Expr::Const(_) | Expr::Named(_) | Expr::Truth(_) => vec![],
+            Expr::Num(_) | Expr::Dec(_) | Expr::Based(..) | Expr::Sym(_) | Expr::Const(_) | Expr::Named(_) => vec![],
         }
     }
 
@@ -297,7 +295,7 @@ impl Expr {
             Expr::Bind(b) => {
                 let mut inner = std::collections::BTreeSet::new();
                 b.body.symbols(&mut inner);
-                if !matches!(b.kind, BindKind::Derivative) {
+                if !b.binds_nothing() {
                     inner.remove(b.var.as_str());
                 }
                 out.extend(inner);
@@ -385,7 +383,6 @@ impl fmt::Display for Expr {
                 }
                 f.write_str("]")
             }
-            Expr::Truth(t) => write!(f, "{t}"),
         }
     }
 }

@@ -180,6 +180,11 @@ impl Canon {
                 if let Some(value) = numbers.and_then(|xs| fold(*fun, &xs)) {
                     return value.map(Ratio::constant);
                 }
+                if matches!(fun, Fun::Gcd | Fun::Lcm)
+                    && let Some(value) = self.common(*fun, &args)?
+                {
+                    return Ok(value);
+                }
                 self.opaque(&format!("{fun:?}"), &args)
             }
             Expr::Apply(name, args) => {
@@ -188,7 +193,8 @@ impl Canon {
             }
             Expr::Bind(b) => {
                 if let (BindKind::Sum | BindKind::Product, Some(low), Some(high)) = (b.kind, &b.low, &b.high) {
-                    let ends = (self.form(low)?.as_number(), self.form(high)?.as_number());
+                    let mut end = |e| self.form(e).ok().and_then(|r| r.as_number());
+                    let ends = (end(low), end(high));
                     if let (Some(low), Some(high)) = ends
                         && let Some(terms) = finite_range(&low, &high)
                     {
@@ -202,7 +208,8 @@ impl Canon {
                     }
                 }
                 // The bound variable's name does not matter.
-                let body = if b.kind == BindKind::Derivative { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym("\u{2}".into())) };
+                let free = b.binds_nothing();
+                let body = if free { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym("\u{2}".into())) };
                 let mut parts = vec![self.form(&body)?];
                 for end in b.low.iter().chain(b.high.iter()) {
                     parts.push(match end {
@@ -210,7 +217,7 @@ impl Canon {
                         end => self.form(end)?,
                     });
                 }
-                let var = if b.kind == BindKind::Derivative { b.var.as_str() } else { "" };
+                let var = if free { b.var.as_str() } else { "" };
                 self.opaque(&format!("{:?}{var}", b.kind), &parts)
             }
             _ => Err(Stop::Budget),
@@ -437,6 +444,39 @@ impl Canon {
         Ok(out)
     }
 
+    /// Greatest common divisor or least common multiple of polynomials, as far as it shows in their contents and
+    /// common monomials (or they are the same).
+    fn common(&mut self, fun: Fun, args: &[Ratio]) -> Form<Option<Ratio>> {
+        let content = |p: &Poly| p.0.values().cloned().reduce(|a, b| gcd(&a, &b)).map(|c| c.abs());
+        let shared = |p: &Poly, atom: u32| p.0.keys().map(|m| m.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n)).min().unwrap_or(0);
+        let mut out: Option<Ratio> = None;
+        for arg in args {
+            if arg.bottom.as_constant().is_none() || arg.is_zero() {
+                return Ok(None);
+            }
+            let Some(so_far) = out else {
+                out = Some(arg.clone());
+                continue;
+            };
+            let divisor = if so_far.top == arg.top {
+                so_far.clone()
+            } else {
+                let (Some(a), Some(b)) = (content(&so_far.top), content(&arg.top)) else { return Ok(None) };
+                let monomial: Monomial =
+                    (0..self.atoms.len() as u32).map(|i| (i, shared(&so_far.top, i).min(shared(&arg.top, i)))).filter(|(_, n)| *n > 0).collect();
+                Ratio { top: Poly(BTreeMap::from([(monomial, gcd(&a, &b))])), bottom: Poly::constant(BigRational::one()) }
+            };
+            out = Some(if fun == Fun::Gcd {
+                divisor
+            } else {
+                let product = self.mul(&so_far, arg)?;
+                // Divide term by term: the divisor is a monomial or the polynomial itself.
+                if so_far.top == arg.top { so_far } else { divide_by_term(&product, &divisor) }
+            });
+        }
+        Ok(out)
+    }
+
     fn determinant(&mut self, rows: &[Vec<Expr>]) -> Form<Ratio> {
         let n = rows.len();
         if n > 4 || rows.iter().any(|r| r.len() != n) {
@@ -458,6 +498,16 @@ impl Canon {
         }
         Ok(sum)
     }
+}
+
+/// A polynomial by one term that divides all of its terms.
+fn divide_by_term(a: &Ratio, term: &Ratio) -> Ratio {
+    let Some((monomial, c)) = term.top.0.first_key_value() else { return a.clone() };
+    let lower = |m: &Monomial| {
+        let exponent = |atom: u32| monomial.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n);
+        m.iter().map(|&(atom, n)| (atom, n.saturating_sub(exponent(atom)))).filter(|(_, n)| *n > 0).collect::<Monomial>()
+    };
+    Ratio { top: Poly(a.top.0.iter().map(|(m, x)| (lower(m), x / c)).collect()), bottom: a.bottom.clone() }
 }
 
 /// The integers of a finite sum's range, if there are not too many.

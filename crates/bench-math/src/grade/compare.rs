@@ -27,7 +27,6 @@ pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcom
         (Expr::Rel(..), Expr::Rel(..)) => relations(&gold, &pred, scalars),
         (Expr::Rel(..), _) if is_set(&pred) => Outcome::of(region::solves(&gold, &pred, scalars), "solution set", "another solution set"),
         (Expr::Rel(..), _) | (_, Expr::Rel(..)) => NO,
-        (Expr::Truth(a), Expr::Truth(b)) => Outcome::of(a == b, "same truth value", "other truth value"),
         _ if is_set(&gold) || is_set(&pred) => sets(&gold, &pred, scalars),
         _ if has_matrix(&gold) || has_matrix(&pred) => match (matrix(&gold), matrix(&pred)) {
             (Some(a), Some(b)) => matrices(&a, &b, scalars),

@@ -158,10 +158,11 @@ impl Field {
         }
     }
 
-    /// Refuses arguments of transcendental functions that are huge, and notes those too small to be seen.
+    /// Refuses arguments of transcendental functions that are huge, and notes those too small to be seen (their
+    /// square, in a cosine).
     fn tame(&mut self, z: &Complex, largest: i32) -> Option<()> {
         let Some(e) = z.exponent() else { return Some(()) };
-        self.absorbed |= i64::from(e) < -(self.bits as i64) - 40;
+        self.absorbed |= i64::from(e) < -(self.bits as i64) / 2;
         (e <= largest).then_some(())
     }
 

@@ -232,11 +232,11 @@ impl Evaluator {
             return Some(total);
         }
         let mut parts = Vec::new();
-        if b.kind == BindKind::Derivative {
+        if b.binds_nothing() {
             parts.push(self.symbol(&format!("\u{4}{}", b.var)));
         }
         for place in ["\u{4}1", "\u{4}2", "\u{4}3"] {
-            let var = if b.kind == BindKind::Derivative { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym(place.into())) };
+            let var = if b.binds_nothing() { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym(place.into())) };
             parts.push(self.value(&var)?);
         }
         for end in b.low.iter().chain(b.high.iter()) {

@@ -43,7 +43,7 @@ impl Body {
 }
 
 /// Longest text that is searched, in bytes from its end; what is before is never looked at.
-pub(crate) const MAX_TEXT: usize = 1 << 20;
+pub(crate) const MAX_TEXT: usize = 1 << 18;
 /// Most candidates that are tried, best first.
 pub(crate) const MAX_CANDIDATES: usize = 24;
 
@@ -52,7 +52,12 @@ pub(crate) fn candidates(text: &str, priority: u16) -> Vec<Candidate> {
     let mut found = Vec::new();
     match priority {
         0 => {
-            found.extend(boxes::last(text).map(|b| Candidate { priority, start: b.start, end: b.end, body: Body::Latex(b.content) }));
+            found.extend(boxes::last(text).map(|b| {
+                // `$\boxed{28}$ percent`
+                let after = text[b.end..].trim_start().trim_start_matches(['$', ' ']).trim_start_matches("\\)").trim_start_matches("\\]");
+                let content = if percent_sign(after).is_some() { format!("{}\\%", b.content) } else { b.content };
+                Candidate { priority, start: b.start, end: b.end, body: Body::Latex(content) }
+            }));
             for anchor in positions(text, "final answer is") {
                 let after = after_optional_colon(text, anchor.1);
                 for mut c in at_value(text, after, priority).into_iter().flatten() {
@@ -104,7 +109,7 @@ fn positions(text: &str, needle: &str) -> Vec<(usize, usize)> {
     let mut out = std::collections::VecDeque::new();
     let mut i = 0;
     while i + needle.len() <= bytes.len() {
-        if bytes[i..i + needle.len()].eq_ignore_ascii_case(needle) {
+        if bytes[i] | 0x20 == needle[0] && bytes[i..i + needle.len()].eq_ignore_ascii_case(needle) {
             out.push_back((i, i + needle.len()));
             if out.len() > 64 {
                 out.pop_front();
@@ -138,7 +143,7 @@ fn near(text: &str, start: usize, priority: u16) -> Vec<Candidate> {
     let end = window(text, start, 51);
     let mut out = Vec::new();
     out.extend(text[start..end].char_indices().find_map(|(i, _)| chain_at(text, start + i, priority)));
-    let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
+    let line_end = start + first_line(&text[start..]).len();
     let far = window(text, start, 100).min(line_end);
     let after_equals = text[start..far].rmatch_indices('=').find_map(|(i, _)| {
         let at = start + i + 1;
@@ -164,14 +169,26 @@ fn near(text: &str, start: usize, priority: u16) -> Vec<Candidate> {
 fn environments(text: &str, priority: u16) -> Vec<Candidate> {
     let mut out = Vec::new();
     let mut at = 0;
+    // After a delimiter that nothing closes, the same one is not tried again within half of what was searched.
+    let mut hopeless = [0_usize; 4];
     while let Some(i) = text[at..].find(['$', '\\', '[', '-']) {
         at += i;
+        let kind = ["$$", "\\[", "$", "\\("].iter().position(|d| text[at..].starts_with(d));
+        if kind.is_some_and(|k| at < hopeless[k]) {
+            at += 1;
+            continue;
+        }
         match chain_at(text, at, priority) {
             Some(c) => {
                 at = c.end;
                 out.push(c);
             }
-            None => at += 1,
+            None => {
+                if let Some(k) = kind {
+                    hopeless[k] = at + if k < 2 { 1 << 13 } else { first_line(&text[at..]).len() / 2 };
+                }
+                at += 1;
+            }
         }
         if out.len() > 4096 {
             out.drain(..2048);
@@ -202,27 +219,25 @@ fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
         return None;
     }
     let (content, end) = if let Some(body) = rest.strip_prefix("$$") {
-        let close = unescaped(body, "$$", 1 << 14)?;
+        let close = unescaped(clip(body, 1 << 14), "$$")?;
         (&body[..close], at + 2 + close + 2)
     } else if let Some(body) = rest.strip_prefix("\\[") {
-        let close = unescaped(body, "\\]", 1 << 14)?;
+        let close = unescaped(clip(body, 1 << 14), "\\]")?;
         (&body[..close], at + 2 + close + 2)
     } else if let Some(body) = rest.strip_prefix('$') {
         if before.is_some_and(|c| c.is_ascii_digit()) {
             return None;
         }
-        let line = &body[..body.find('\n').unwrap_or(body.len())];
-        let close = unescaped(line, "$", 1 << 13)?;
+        let close = unescaped(first_line(body), "$")?;
         (&body[..close], at + 1 + close + 1)
     } else if let Some(body) = rest.strip_prefix("\\(") {
-        let line = &body[..body.find('\n').unwrap_or(body.len())];
-        let close = unescaped(line, "\\)", 1 << 13)?;
+        let close = unescaped(first_line(body), "\\)")?;
         (&body[..close], at + 2 + close + 2)
     } else if let Some(body) = rest.strip_prefix('[') {
         if !before.is_some_and(char::is_whitespace) {
             return None;
         }
-        let close = body.find(['\n', '[', ']']).filter(|i| body[*i..].starts_with(']'))?;
+        let close = clip(body, 1 << 13).find(['\n', '[', ']']).filter(|i| body[*i..].starts_with(']'))?;
         if !body[close + 1..].starts_with(char::is_whitespace) {
             return None;
         }
@@ -235,23 +250,38 @@ fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
         return None;
     }
     let after = text[end..].trim_start();
-    let percent = ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"].iter().find_map(|p| after.strip_prefix(p));
-    Some(match percent {
+    Some(match percent_sign(after) {
         Some(rest) => (format!("{content}\\%"), text.len() - rest.len()),
         None => (content.to_string(), end),
     })
 }
 
-/// Where `close` first stands without a backslash before it, within `limit` bytes and not at the very start.
-fn unescaped(body: &str, close: &str, limit: usize) -> Option<usize> {
+/// What follows the percent sign or word at the beginning of `text`, if one is there.
+fn percent_sign(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"].iter().find_map(|p| text.strip_prefix(p))
+}
+
+/// The beginning of a text, so that a search for what is not there stays cheap.
+fn clip(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    &text[..(0..=bytes).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)]
+}
+
+/// The first line, or its beginning.
+fn first_line(text: &str) -> &str {
+    let text = clip(text, 1 << 13);
+    &text[..text.find('\n').unwrap_or(text.len())]
+}
+
+/// Where `close` first stands without a backslash before it and not at the very start.
+fn unescaped(body: &str, close: &str) -> Option<usize> {
     let mut from = body.chars().next()?.len_utf8();
     loop {
         let i = from + body.get(from..)?.find(close)?;
-        if i > limit {
-            return None;
-        }
-        let escaped = close.starts_with('$') && body[..i].ends_with('\\') || close.starts_with('\\') && body[..i].ends_with('\\');
-        if !escaped {
+        if !body[..i].ends_with('\\') {
             return Some(i);
         }
         from = i + 1;
@@ -263,7 +293,7 @@ fn bare_fraction(rest: &str) -> Option<usize> {
     let mut left = rest.strip_prefix('-').unwrap_or(rest).strip_prefix("\\frac")?;
     for _ in 0..2 {
         let inner = left.strip_prefix('{')?;
-        let close = inner.find('}')?;
+        let close = clip(inner, 64).find('}')?;
         let number = inner[..close].strip_prefix('-').unwrap_or(&inner[..close]);
         if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b',') {
             return None;
@@ -343,8 +373,7 @@ fn number_length(text: &str) -> Option<(usize, String)> {
         return None;
     }
     let rest = text[end..].trim_start();
-    let percent = ["%", "\\%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"].iter().find_map(|p| rest.strip_prefix(p));
-    if let Some(after) = percent {
+    if let Some(after) = percent_sign(rest) {
         value.push('%');
         end = text.len() - after.len();
     }

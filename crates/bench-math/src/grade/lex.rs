@@ -73,6 +73,30 @@ pub(crate) fn lex(text: &str, words: Words) -> Result<Vec<Token>, Unreadable> {
     Ok(lexer.tokens)
 }
 
+/// How to read the words of a text without delimiters: a formula's letters are variables, but where several
+/// unknown words stand outside commands and text groups it is prose, or a text answer.
+pub(crate) fn words_of(text: &str) -> Words {
+    let bytes = text.as_bytes();
+    let (mut i, mut unknown) = (0, 0);
+    while i < bytes.len() {
+        let start = i;
+        let command = bytes[i] == b'\\';
+        i += 1;
+        if !command && !bytes[start].is_ascii_alphabetic() {
+            continue;
+        }
+        while bytes.get(i).is_some_and(u8::is_ascii_alphabetic) {
+            i += 1;
+        }
+        if command && (text[start..i].starts_with("\\text") || matches!(&text[start..i], "\\mbox" | "\\mathrm" | "\\operatorname")) {
+            i += text.get(i..).and_then(|r| r.find('}')).unwrap_or(0);
+        } else if !command && i - start > 2 && !PLAIN_COMMANDS.contains(&&text[start..i]) && super::unit::spelled(&text[start..i]).is_none() {
+            unknown += 1;
+        }
+    }
+    if text.contains('\\') && unknown < 2 { Words::Letters } else { Words::Text }
+}
+
 struct Lexer<'a> {
     rest: &'a str,
     tokens: Vec<Token>,

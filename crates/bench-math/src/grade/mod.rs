@@ -25,7 +25,7 @@ mod unit;
 use ast::Expr;
 use equal::{Outcome, Scalars};
 use extract::{Body, Candidate};
-use lex::Words;
+use lex::{Words, words_of};
 use parse::{Answer, parse};
 
 /// What the grader found.
@@ -101,18 +101,26 @@ pub fn extract_with(text: &str, options: &Options) -> Extraction {
 /// `answers[i]`, numbered by first appearance; `None` for a missing answer. Equality is that of [`grade`], either
 /// way round.
 pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
-    let mut members: Vec<&str> = Vec::new();
+    // An extracted answer has lost its delimiters; a box keeps it from being searched again.
+    let boxed = |answer: &str| format!("\\boxed{{{answer}}}");
+    let mut members: Vec<String> = Vec::new();
     answers
         .iter()
         .map(|answer| {
-            let answer = (*answer)?;
-            let known = members.iter().position(|m| *m == answer || grade(m, answer).correct || grade(answer, m).correct);
+            let answer = boxed((*answer)?);
+            let known = members.iter().position(|m| *m == answer || grade(m, &answer).correct || grade(&answer, m).correct);
             Some(known.unwrap_or_else(|| {
                 members.push(answer);
                 members.len() - 1
             }))
         })
         .collect()
+}
+
+/// The value of a real constant written in LaTeX or plainly, as a float; `None` for anything else.
+pub(crate) fn plain_value(text: &str) -> Option<f64> {
+    let answer = parse(text, Words::Letters).ok().filter(|a| a.unit.is_none())?;
+    equal::approximate(&answer.expr)
 }
 
 /// What was made of one text.
@@ -194,15 +202,21 @@ fn read(text: &str, options: &Options) -> Reading {
 
 /// A text that is nothing but an answer: no delimiters, no prose.
 fn bare(text: &str) -> Option<Reading> {
-    let trimmed = text.trim().trim_end_matches(['$', '€', '£', '¥', '₹']).trim();
-    if trimmed.len() > lex::MAX_LENGTH || trimmed.matches('$').count() > usize::from(trimmed.starts_with('$')) + trimmed.matches("\\$").count() {
+    // A dollar sign alone is money; two are mathematics.
+    let trimmed = match text.trim() {
+        t if t.matches('$').count() == 1 => t.trim_end_matches('$'),
+        t => t,
+    };
+    let trimmed = trimmed.trim_end_matches(['€', '£', '¥', '₹']).trim();
+    let delimiters = trimmed.matches('$').count() - trimmed.matches("\\$").count();
+    if trimmed.len() > lex::MAX_LENGTH || delimiters > usize::from(trimmed.starts_with('$')) {
         return None;
     }
     let delimited = ["\\(", "\\[", "$$", "\\boxed", "\\fbox", "answer", "Answer"].iter().any(|d| trimmed.contains(d));
     if delimited || trimmed.is_empty() {
         return None;
     }
-    let answer = parse(trimmed, Words::Text).ok().filter(|a| !is_prose(&a.expr))?;
+    let answer = parse(trimmed, words_of(trimmed)).ok().filter(|a| !is_prose(&a.expr))?;
     // A comma between digits may be a decimal comma.
     let second = trimmed.split_once(',').filter(|(a, b)| {
         let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
@@ -238,6 +252,6 @@ fn last_side(text: &str) -> Option<&str> {
     if text.contains([',', ';']) {
         return None;
     }
-    let equals: Vec<usize> = text.match_indices('=').map(|(i, _)| i).filter(|&i| i == 0 || !"\\<>!".contains(&text[i - 1..i])).collect();
+    let equals: Vec<usize> = text.match_indices('=').map(|(i, _)| i).filter(|&i| !text[..i].ends_with(['\\', '<', '>', '!'])).collect();
     equals.last().filter(|_| equals.len() > 1).map(|i| &text[i + 1..])
 }

@@ -24,7 +24,7 @@ struct Piece {
 const SAME: f64 = 1e-12;
 
 fn alike(a: f64, b: f64) -> bool {
-    a == b || (a - b).abs() <= SAME * a.abs().max(b.abs()).max(1e-3)
+    a == b || a.is_finite() && b.is_finite() && (a - b).abs() <= SAME * a.abs().max(b.abs()).max(1e-3)
 }
 
 /// Whether two sets are the same union of intervals and points.

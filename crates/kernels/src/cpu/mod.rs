@@ -3,6 +3,7 @@
 //! Floating-point sums run over a fixed number of lanes in a fixed order, and no fused multiply-add is
 //! used, so both compilations, and any number of threads, give the same bits.
 
+pub(crate) mod adamw;
 pub(crate) mod exp;
 pub(crate) mod log_prob;
 pub(crate) mod norm;

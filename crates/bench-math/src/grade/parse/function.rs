@@ -4,7 +4,7 @@
 use super::super::ast::{Bind, BindKind, Const, Expr, Fun};
 use super::super::lex::{Kind, Unreadable};
 use super::operand::divide;
-use super::{Parse, Parser};
+use super::{Parse, Parser, collect};
 
 const GREEK: [&str; 52] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu",
@@ -60,7 +60,9 @@ impl Parser {
             "begin" => self.environment()?,
             "boxed" | "fbox" | "underline" => {
                 self.expect_mark('{')?;
-                self.bracketed('{')?
+                let groups = self.list()?;
+                self.expect_mark('}')?;
+                collect(groups)?
             }
             "{" | "lbrace" => self.bracketed('S')?,
             "lbrack" => self.bracketed('[')?,
@@ -75,12 +77,12 @@ impl Parser {
             "lceil" | "ulcorner" => self.enclosed(Fun::Ceil, &["rceil", "urcorner"])?,
             "lvert" | "vert" | "|" | "lVert" | "Vert" => {
                 self.bars += 1;
-                let inner = self.additive();
+                let inner = self.additive()?;
                 self.bars -= 1;
                 if !self.take_command(&["rvert", "vert", "|", "rVert", "Vert"]) && !self.take_mark('|') {
                     return Err(Unreadable::Syntax);
                 }
-                Expr::Call(Fun::Abs, vec![inner?])
+                Expr::Call(Fun::Abs, vec![inner])
             }
             "overline" | "bar" | "vec" | "hat" | "widehat" | "tilde" | "widetilde" | "overrightarrow" | "dot" | "ddot" | "mathring" => {
                 let accent = match name {
@@ -130,12 +132,7 @@ impl Parser {
             return Ok(None);
         }
         self.at += 1;
-        let mark = self.at;
-        let exponent = self.exponent();
-        if exponent.is_err() {
-            self.at = mark;
-        }
-        exponent.map(Some)
+        self.exponent().map(Some)
     }
 
     fn function(&mut self, fun: Fun) -> Parse<Expr> {

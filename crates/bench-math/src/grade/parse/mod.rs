@@ -50,6 +50,10 @@ pub(super) struct Parser {
     steps: usize,
     /// The sign that `\pm` has in this reading.
     plus: bool,
+    /// There is a `\pm` somewhere.
+    signed: bool,
+    /// An element around here is being read once for each sign.
+    splitting: bool,
     /// Depth of open `|…|`, in which a bar at an operator's place closes.
     bars: usize,
     /// Variables bound by a sum around here: `i` is then an index, not the imaginary unit.
@@ -62,7 +66,8 @@ pub(super) struct Parser {
 
 impl Parser {
     pub(super) fn new(tokens: Vec<Token>) -> Self {
-        Parser { tokens, at: 0, depth: 0, steps: 0, plus: true, bars: 0, bound: vec![], integral: None, below: false }
+        let signed = tokens.iter().any(|t| matches!(&t.kind, Kind::Command(c) if c == "pm" || c == "mp"));
+        Parser { tokens, at: 0, depth: 0, steps: 0, plus: true, signed, splitting: false, bars: 0, bound: vec![], integral: None, below: false }
     }
 
     fn whole(mut self) -> Parse<Expr> {
@@ -127,7 +132,8 @@ impl Parser {
             let mut groups = vec![vec![]];
             let mut splits = vec![vec![]]; // the same with `and`/`or` taken for `;`
             loop {
-                let element = p.element()?;
+                let first = splits.len() == 1 && groups.len() == 1 && groups[0].is_empty();
+                let element = p.element(first)?;
                 if let (Some(g), Some(s)) = (groups.last_mut(), splits.last_mut()) {
                     g.extend(element.iter().cloned());
                     s.extend(element);
@@ -149,18 +155,20 @@ impl Parser {
         })
     }
 
-    /// One element, or two where it contains `\pm` at its own level.
-    fn element(&mut self) -> Parse<Vec<Expr>> {
-        if !self.has_plus_minus() {
+    /// One element, or two where it contains `\pm` at its own level. The only element of a bracket inside an
+    /// element that is being split is split with it.
+    fn element(&mut self, first: bool) -> Parse<Vec<Expr>> {
+        let (signed, followed) = self.has_plus_minus();
+        if !signed || self.splitting && first && !followed {
             return Ok(vec![self.relation()?]);
         }
-        let (start, sign) = (self.at, self.plus);
+        let (start, sign, outer) = (self.at, self.plus, std::mem::replace(&mut self.splitting, true));
         self.plus = true;
         let upper = self.relation()?;
         self.at = start;
         self.plus = false;
         let lower = self.relation()?;
-        self.plus = sign;
+        (self.plus, self.splitting) = (sign, outer);
         match (upper, lower) {
             (Expr::Rel(lhs, mut a), Expr::Rel(_, b)) if a.len() == b.len() => {
                 if let (Some(x), Some((_, y))) = (a.last_mut(), b.last()) {
@@ -172,8 +180,11 @@ impl Parser {
         }
     }
 
-    /// Whether the element that starts here has a `\pm` outside nested lists.
-    fn has_plus_minus(&self) -> bool {
+    /// Whether the element that starts here has a `\pm` outside nested lists, and whether another follows it.
+    fn has_plus_minus(&self) -> (bool, bool) {
+        if !self.signed {
+            return (false, false);
+        }
         let mut open = vec![(false, false)]; // (has a separator, has a sign)
         for token in &self.tokens[self.at..] {
             match &token.kind {
@@ -181,22 +192,22 @@ impl Parser {
                 Kind::Command(c) if c == "{" => open.push((false, false)),
                 Kind::Mark(')' | ']' | '}') => match (open.pop(), open.last_mut()) {
                     (Some((separated, sign)), Some(outer)) => outer.1 |= sign && !separated,
-                    (Some((_, sign)), None) => return sign,
-                    _ => return false,
+                    (Some((_, sign)), None) => return (sign, false),
+                    _ => return (false, false),
                 },
                 Kind::Command(c) if c == "}" => match (open.pop(), open.last_mut()) {
                     (Some((separated, sign)), Some(outer)) => outer.1 |= sign && !separated,
-                    (Some((_, sign)), None) => return sign,
-                    _ => return false,
+                    (Some((_, sign)), None) => return (sign, false),
+                    _ => return (false, false),
                 },
                 Kind::Command(c) if c == "pm" || c == "mp" => open.iter_mut().rev().take(1).for_each(|o| o.1 = true),
-                Kind::Mark(',' | ';') if open.len() == 1 => break,
-                Kind::Command(c) if open.len() == 1 && (c == "and" || c == "or") => break,
+                Kind::Mark(',' | ';') if open.len() == 1 => return (open[0].1, true),
+                Kind::Command(c) if open.len() == 1 && (c == "and" || c == "or") => return (open[0].1, true),
                 Kind::Mark(',' | ';') => open.iter_mut().rev().take(1).for_each(|o| o.0 = true),
                 _ => {}
             }
         }
-        open[0].1
+        (open[0].1, false)
     }
 
     // Relations and set operations.
@@ -353,7 +364,7 @@ impl Parser {
 
 /// A list at the top or in a box: one element is itself, several are a set, `;` makes it a set of tuples, and
 /// `k = 1, 2, 3` gives `k` three values.
-fn collect(mut groups: Vec<Vec<Expr>>) -> Parse<Expr> {
+pub(super) fn collect(mut groups: Vec<Vec<Expr>>) -> Parse<Expr> {
     if groups.len() == 1 {
         let mut items = groups.swap_remove(0);
         if items.len() == 1 {

@@ -212,8 +212,19 @@ impl Parser {
             if p.take_mark('+') {
                 return p.exponent();
             }
-            if p.is_command("frac") || p.is_command("sqrt") || matches!(p.peek(), Some(Kind::Number(..))) {
+            if let Some(Kind::Number(digits, exponent)) = p.peek().cloned() {
+                p.at += 1; // a subscript after it belongs to the base: x^2_i
+                let value = literal(&digits, exponent).ok_or(Unreadable::TooLong)?;
+                return Ok(if digits.contains('.') { Expr::Dec(value) } else { Expr::Num(value) });
+            }
+            if p.is_command("frac") || p.is_command("sqrt") {
                 return p.operand();
+            }
+            if matches!(p.peek(), Some(Kind::Letter(_))) && matches!(p.peek_after(1), Some(Kind::Mark('_'))) {
+                let after = p.tokens.remove(p.at + 1); // likewise: read the letter alone
+                let value = p.letter();
+                p.tokens.insert(p.at, after);
+                return value;
             }
             p.argument()
         })
@@ -276,9 +287,10 @@ impl Parser {
                 p.at += 1;
                 p.bars += 1;
                 let inner = p.additive();
+                let inner = inner?;
                 p.bars -= 1;
                 p.expect_mark('|')?;
-                Ok(Expr::Call(Fun::Abs, vec![inner?]))
+                Ok(Expr::Call(Fun::Abs, vec![inner]))
             }
             Some(Kind::Command(name)) => {
                 p.at += 1;
@@ -367,11 +379,11 @@ impl Parser {
         let below = self.raw()?;
         Ok(match value {
             Expr::Sym(name) if below.is_empty() => Expr::Sym(name),
-            Expr::Sym(name) => Expr::Sym(format!("{name}_{}", below.to_lowercase())),
+            Expr::Sym(name) => Expr::Sym(with_subscript(&name, &below)),
             Expr::Num(n) if n.is_integer() && matches!(below.parse::<u32>(), Ok(2..=36)) => Expr::Based(n.to_integer(), below.parse().unwrap_or(10)),
             Expr::Pow(base, exponent) => match *base {
                 // x^2_i
-                Expr::Sym(name) => Expr::Sym(format!("{name}_{}", below.to_lowercase())).pow(*exponent),
+                Expr::Sym(name) => Expr::Sym(with_subscript(&name, &below)).pow(*exponent),
                 other => other.pow(*exponent),
             },
             other => other,
@@ -411,6 +423,12 @@ impl Parser {
             }
         }
     }
+}
+
+/// `x_1`, `x_{12}`
+fn with_subscript(name: &str, below: &str) -> String {
+    let below = below.to_lowercase();
+    if below.chars().count() == 1 { format!("{name}_{below}") } else { format!("{name}_{{{below}}}") }
 }
 
 /// `a·b`, flat.

@@ -1,0 +1,83 @@
+//! The clean and the corrupt run of a pair, made together, and what each writer did in them.
+
+use burn::tensor::Tensor;
+use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Rows, Site, Stream, Wiring};
+
+use crate::Error;
+
+/// What a pair's two runs leave behind.
+pub(crate) struct Baseline {
+    pub(crate) wiring: Wiring,
+    pub(crate) seq: usize,
+    /// Clean embeddings, then corrupt ones, `[2, seq, d_model]`.
+    pub(crate) embed: Tensor<3>,
+    /// Corrupt minus clean output of every writer, `[n_writers, seq * d_model]`.
+    pub(crate) differences: Tensor<2>,
+    /// Clean and corrupt output of each layer's attention and MLP, `[2, seq, d_model]`, where asked for.
+    pub(crate) outputs: Option<Vec<[Tensor<3>; 2]>>,
+    /// Logits of the clean run's last position, `[1, 1, vocab]`.
+    pub(crate) clean_logits: Tensor<3>,
+    pub(crate) clean_metric: f64,
+    pub(crate) corrupt_metric: f64,
+}
+
+impl Baseline {
+    pub(crate) fn new(
+        model: &dyn HookedModel,
+        pair: &Pair,
+        metric: Metric,
+        keep_outputs: bool,
+    ) -> Result<Self, Error> {
+        metric.check(&pair.id, &pair.target)?;
+        let wiring = model.wiring();
+        let sites = (0..wiring.n_layers)
+            .flat_map(|l| [Heads::Write(l).into(), Stream::MlpOut(l).into()])
+            .chain([Site::from(Stream::Embed)]);
+        let mut seen = Recorder::new(sites);
+        let batch = Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(Rows::Last);
+        let logits = model.run(&batch, &mut seen).inner();
+        let [_, _, vocab] = logits.dims();
+        let row = |i: usize| logits.clone().slice([i..i + 1, 0..1, 0..vocab]);
+        let clean_logits = row(0);
+        let value = |i: usize| scalar(metric.values(row(i), &[&pair.target], Some(&clean_logits)));
+        let (clean_metric, corrupt_metric) = (value(0), value(1));
+        if !clean_metric.is_finite() || !corrupt_metric.is_finite() {
+            return Err(Error::new(format!(
+                "pair {}: the metric {metric} is {clean_metric} on clean and {corrupt_metric} on corrupt, expected numbers",
+                pair.id
+            )));
+        }
+
+        let embed = seen.stream(Stream::Embed).inner();
+        let [_, seq, d_model] = embed.dims();
+        let mut rows: Vec<Tensor<2>> = vec![difference(embed.clone().unsqueeze_dim(1))];
+        let mut outputs = keep_outputs.then(Vec::new);
+        for layer in 0..wiring.n_layers {
+            let writes = seen.take_heads(Heads::Write(layer)).map(Tensor::inner);
+            let mlp = seen.take_stream(Stream::MlpOut(layer)).map(Tensor::inner);
+            let (Some(writes), Some(mlp)) = (writes, mlp) else {
+                return Err(Error::new(format!("the model shows no per-head writes or MLP output in layer {layer}")));
+            };
+            if let Some(outputs) = &mut outputs {
+                outputs.push([writes.clone().sum_dim(1).reshape([2, seq, d_model]), mlp.clone()]);
+            }
+            rows.push(difference(writes));
+            rows.push(difference(mlp.unsqueeze_dim(1)));
+        }
+        let differences = Tensor::cat(rows, 0);
+        Ok(Self { wiring, seq, embed, differences, outputs, clean_logits, clean_metric, corrupt_metric })
+    }
+}
+
+/// Second row of the batch minus the first: `[2, n, seq, d]` to `[n, seq * d]`.
+fn difference(x: Tensor<4>) -> Tensor<2> {
+    let [_, n, seq, d] = x.dims();
+    let clean = x.clone().slice([0..1, 0..n, 0..seq, 0..d]);
+    let corrupt = x.slice([1..2, 0..n, 0..seq, 0..d]);
+    (corrupt - clean).reshape([n, seq * d])
+}
+
+/// The one element of a tensor.
+pub(crate) fn scalar(x: Tensor<1>) -> f64 {
+    f64::from(x.inner().into_scalar::<f32>())
+}

@@ -1,0 +1,119 @@
+//! Exact patching: the metric with one edge corrupt, minus the clean metric. Many edges share a run, one a row.
+
+use burn::tensor::Tensor;
+use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Port, Reader, Rows, Site, Stream, Wiring};
+
+use crate::Error;
+use crate::baseline::Baseline;
+
+/// Tokens in one run at most.
+const RUN_TOKENS: usize = 1024;
+
+/// One edge: which writer's difference reaches which reader.
+#[derive(Clone, Copy)]
+struct Patch {
+    writer: usize,
+    reader: Reader,
+}
+
+/// Adds, in each row, one writer's difference to what one reader reads.
+struct PatchRows<'a> {
+    wiring: Wiring,
+    baseline: &'a Baseline,
+    rows: &'a [Patch],
+}
+
+impl PatchRows<'_> {
+    /// The difference of one writer, `[1, seq, d_model]`.
+    fn difference(&self, writer: usize) -> Tensor<3> {
+        let (seq, d_model) = (self.baseline.seq, self.wiring.d_model);
+        let row = self.baseline.differences.clone().slice([writer..writer + 1, 0..seq * d_model]);
+        row.reshape([1, seq, d_model])
+    }
+
+    /// Rows that patch a reader for which `is` gives its index at the site, with what they add.
+    fn at(&self, is: impl Fn(Reader) -> Option<usize>) -> Vec<(usize, usize, Tensor<3>)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(row, p)| Some((row, is(p.reader)?, self.difference(p.writer)))).collect()
+    }
+}
+
+fn port_of(site: Heads) -> Option<(usize, Port)> {
+    match site {
+        Heads::QueryIn(l) => Some((l, Port::Q)),
+        Heads::KeyInUngrouped(l) => Some((l, Port::K)),
+        Heads::ValueInUngrouped(l) => Some((l, Port::V)),
+        _ => None,
+    }
+}
+
+impl Hook for PatchRows<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.rows.iter().any(|p| match (site, p.reader) {
+            (Site::Heads(site), Reader::Head(head, _)) => port_of(site).is_some_and(|(l, _)| l == head.layer),
+            (Site::Stream(Stream::MlpIn(l)), Reader::Mlp(layer)) => l == layer,
+            (Site::Stream(Stream::ResidPost(l)), Reader::Logits) => l + 1 == self.wiring.n_layers,
+            _ => false,
+        })
+    }
+
+    fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
+        let [_, seq, d] = x.dims();
+        let patches = self.at(|reader| match (reader, site) {
+            (Reader::Mlp(layer), Stream::MlpIn(l)) if l == layer => Some(0),
+            (Reader::Logits, Stream::ResidPost(_)) => Some(0),
+            _ => None,
+        });
+        patches.into_iter().fold(x, |x, (row, _, add)| {
+            let span = [row..row + 1, 0..seq, 0..d];
+            let patched = x.clone().slice(span.clone()) + add;
+            x.slice_assign(span, patched)
+        })
+    }
+
+    fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
+        let [batch, heads, seq, d] = x.dims();
+        let patches = self.at(|reader| match (reader, port_of(site)) {
+            (Reader::Head(head, port), Some((l, p))) if l == head.layer && p == port => Some(head.head),
+            _ => None,
+        });
+        if patches.is_empty() {
+            return x;
+        }
+        // The site may be an expanded view of one stream: write into a copy of its own.
+        let x = x.clone() + Tensor::zeros([batch, heads, seq, d], &x.device());
+        patches.into_iter().fold(x, |x, (row, head, add)| {
+            let span = [row..row + 1, head..head + 1, 0..seq, 0..d];
+            let patched = x.clone().slice(span.clone()) + add.unsqueeze_dim(1);
+            x.slice_assign(span, patched)
+        })
+    }
+}
+
+/// Exact effects of all edges, in the order of the graph with ungrouped key and value inputs.
+pub(crate) fn exact(
+    model: &dyn HookedModel,
+    pair: &Pair,
+    metric: Metric,
+    baseline: &Baseline,
+) -> Result<Vec<f32>, Error> {
+    let wiring = baseline.wiring;
+    let edges: Vec<Patch> = wiring
+        .edges()
+        .map(|edge| Patch { writer: wiring.writer_index(edge.from), reader: edge.to })
+        .collect();
+    let per_run = (RUN_TOKENS / baseline.seq).max(1);
+    let mut effects = Vec::with_capacity(edges.len());
+    for rows in edges.chunks(per_run) {
+        let batch = Batch::new(&vec![pair.clean.clone(); rows.len()])?.rows(Rows::Last);
+        let logits = model.run(&batch, &mut PatchRows { wiring, baseline, rows }).inner();
+        let [n, _, vocab] = logits.dims();
+        let clean = baseline.clean_logits.clone().expand([n, 1, vocab]);
+        let values = metric.values(logits, &vec![&pair.target; n], Some(&clean));
+        let values: Vec<f32> =
+            values.into_data().try_to_vec().map_err(|e| Error::new(format!("metric: {e:?}")))?;
+        effects.extend(values.into_iter().map(|v| (f64::from(v) - baseline.clean_metric) as f32));
+    }
+    Ok(effects)
+}
+

@@ -1,0 +1,99 @@
+//! The gradient methods: at which points of which path the gradient is taken.
+
+use burn::tensor::{Tensor, TensorData};
+use hooks::{HookedModel, Hook, Metric, Pair, Site, Stream};
+
+use crate::Error;
+use crate::baseline::Baseline;
+use crate::gradients::ReaderGradients;
+
+/// Tokens in one run at most: several points of a short prompt share a run, since small matrix products waste
+/// time; a long prompt has one point a run, since activations take memory.
+const RUN_TOKENS: usize = 128;
+
+/// Puts values between corrupt and clean at one site: row `k` of the run gets fraction `points[k]` of clean.
+struct Interpolate {
+    site: Stream,
+    values: Tensor<3>,
+}
+
+impl Interpolate {
+    /// `both` `[2, seq, d_model]` holds the clean and the corrupt activation.
+    fn new(site: Stream, both: &Tensor<3>, points: &[f64]) -> Self {
+        let [_, seq, d] = both.dims();
+        let clean = both.clone().slice([0..1, 0..seq, 0..d]);
+        let corrupt = both.clone().slice([1..2, 0..seq, 0..d]);
+        let points: Vec<f32> = points.iter().map(|&p| p as f32).collect();
+        let n = points.len();
+        let points: Tensor<3> = Tensor::from_data(TensorData::new(points, [n, 1, 1]), &both.device());
+        // Exact at both ends.
+        let values = clean * points.clone() + corrupt * (-points + 1.0);
+        Self { site, values }
+    }
+}
+
+impl Hook for Interpolate {
+    fn wants(&self, site: Site) -> bool {
+        site == Site::Stream(self.site)
+    }
+    fn on_stream(&mut self, _: Stream, _: Tensor<3>) -> Tensor<3> {
+        self.values.clone()
+    }
+}
+
+/// A path that the gradient is averaged along: a site, and its clean and corrupt values.
+type Path<'a> = (Stream, &'a Tensor<3>);
+
+/// Scores from gradients averaged over `points` on each of `paths`.
+fn along(
+    model: &dyn HookedModel,
+    pair: &Pair,
+    metric: Metric,
+    baseline: &Baseline,
+    paths: &[Path<'_>],
+    points: &[f64],
+) -> Result<Vec<f32>, Error> {
+    let per_run = (RUN_TOKENS / baseline.seq).max(1);
+    let mut sum: Option<ReaderGradients> = None;
+    for (site, both) in paths {
+        for points in points.chunks(per_run) {
+            let mut change = Interpolate::new(*site, both, points);
+            let run =
+                ReaderGradients::of_run(model, pair, metric, baseline, points.len(), &mut change)?;
+            match &mut sum {
+                Some(sum) => sum.add(run),
+                None => sum = Some(run),
+            }
+        }
+    }
+    let sum = sum.ok_or_else(|| Error::new("no points to take a gradient at"))?;
+    sum.contract(baseline, 1.0 / (paths.len() * points.len()) as f64)
+}
+
+/// Gradients on the line between the embeddings of the two prompts.
+pub(crate) fn inputs(
+    model: &dyn HookedModel,
+    pair: &Pair,
+    metric: Metric,
+    baseline: &Baseline,
+    points: &[f64],
+) -> Result<Vec<f32>, Error> {
+    along(model, pair, metric, baseline, &[(Stream::Embed, &baseline.embed)], points)
+}
+
+/// Gradients with the input, each layer's attention and each MLP in turn on the line between its two outputs,
+/// the rest of the run being clean.
+pub(crate) fn activations(
+    model: &dyn HookedModel,
+    pair: &Pair,
+    metric: Metric,
+    baseline: &Baseline,
+    points: &[f64],
+) -> Result<Vec<f32>, Error> {
+    let mut paths = vec![(Stream::Embed, &baseline.embed)];
+    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
+        paths.push((Stream::AttnOut(layer), attention));
+        paths.push((Stream::MlpOut(layer), mlp));
+    }
+    along(model, pair, metric, baseline, &paths, points)
+}

@@ -1,0 +1,185 @@
+//! Scores of one pair, and their mean over pairs.
+
+use hooks::{EdgeMap, HookedModel, KeyValue, Metric, Pair, Pairs, Port, Reader, Wiring, Writer};
+
+use crate::baseline::Baseline;
+use crate::{Error, Method, exact, points};
+
+/// What is counted and what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// How key and value inputs are counted under grouped-query attention.
+    pub key_value: KeyValue,
+    /// Leave every edge into a head at zero, as TransformerLens does with `use_split_qkv_input` off: heads
+    /// then matter as sources only (the convention that the paper's authors' earlier code suggests).
+    pub source_only: bool,
+    /// Keep each pair's scores, for intervals and noise floors.
+    pub per_pair: bool,
+}
+
+/// One pair's scores.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairScores {
+    /// The pair's name.
+    pub id: String,
+    /// Its scores.
+    pub scores: EdgeMap<f32>,
+    /// The metric of the clean run.
+    pub clean: f64,
+    /// The metric of the corrupt run.
+    pub corrupt: f64,
+    /// The sum of the scores of the input's edges: for a path over inputs it tends to `corrupt - clean`.
+    pub input_sum: f64,
+}
+
+/// Scores of a set of pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The mean score of each edge over pairs.
+    pub mean: EdgeMap<f32>,
+    /// Each pair's clean and corrupt metric and input sum; its scores are kept where asked for.
+    pub pairs: Vec<PairSummary>,
+    /// Each pair's scores in the order of `pairs`, where asked for.
+    pub per_pair: Option<Vec<EdgeMap<f32>>>,
+}
+
+/// One pair's numbers beside its scores.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PairSummary {
+    /// The pair's name.
+    pub id: String,
+    /// The metric of the clean run.
+    pub clean: f64,
+    /// The metric of the corrupt run.
+    pub corrupt: f64,
+    /// The sum of the scores of the input's edges.
+    pub input_sum: f64,
+}
+
+impl Scores {
+    /// How far integrated gradients are from completeness: the mean over pairs of
+    /// `|input_sum - (corrupt - clean)|`, over the mean of `|corrupt - clean|`. Zero for a perfect integral
+    /// over inputs; for the other methods it says how far from linear the model is on these pairs.
+    pub fn completeness_error(&self) -> f64 {
+        let error: f64 = self.pairs.iter().map(|p| (p.input_sum - (p.corrupt - p.clean)).abs()).sum();
+        let effect: f64 = self.pairs.iter().map(|p| (p.corrupt - p.clean).abs()).sum();
+        error / effect.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Scores every edge on one pair.
+///
+/// # Errors
+/// A pair without the answers that the metric needs, a metric that is not a number, zero steps.
+pub fn score_pair(
+    model: &dyn HookedModel,
+    pair: &Pair,
+    metric: Metric,
+    method: Method,
+    options: Options,
+) -> Result<PairScores, Error> {
+    method.check()?;
+    let keep_outputs = matches!(method, Method::EapIgActivations { .. });
+    let baseline = Baseline::new(model, pair, metric, keep_outputs)?;
+    let inputs = |points: &[f64]| points::inputs(model, pair, metric, &baseline, points);
+    let values = match method {
+        Method::Eap => inputs(&[1.0]),
+        Method::CleanCorrupt => inputs(&[0.0, 1.0]),
+        Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
+        Method::EapIgActivations { steps, endpoint } => {
+            points::activations(model, pair, metric, &baseline, &endpoint.points(steps))
+        }
+        Method::Exact => exact::exact(model, pair, metric, &baseline),
+    }?;
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        let edge = baseline.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();
+        return Err(Error::new(format!("pair {}: the score of {edge} is {}, expected a number", pair.id, values[at])));
+    }
+    let wiring = baseline.wiring;
+    let input_sum: f64 = EdgeMap::from_values(wiring, values.clone())
+        .iter()
+        .filter(|(edge, _)| edge.from == Writer::Input)
+        .map(|(_, &v)| f64::from(v))
+        .sum();
+    let mut scores = EdgeMap::from_values(wiring, values);
+    if options.source_only {
+        for (edge, score) in wiring.edges().zip(scores.values_mut()) {
+            if matches!(edge.to, Reader::Head(..)) {
+                *score = 0.0;
+            }
+        }
+    }
+    if options.key_value == KeyValue::Grouped {
+        scores = grouped(&scores);
+    }
+    Ok(PairScores {
+        id: pair.id.clone(),
+        scores,
+        clean: baseline.clean_metric,
+        corrupt: baseline.corrupt_metric,
+        input_sum,
+    })
+}
+
+/// A grouped key or value edge is the sum of its query heads' edges: exact for gradient methods, which are
+/// linear in the reader; for exact patching it is the first-order reading of the same effects.
+fn grouped(scores: &EdgeMap<f32>) -> EdgeMap<f32> {
+    let wiring: Wiring = scores.wiring().with(KeyValue::Grouped);
+    let mut sums = EdgeMap::filled(wiring, 0f64);
+    for (mut edge, &score) in scores.iter() {
+        if let Reader::Head(head, Port::K | Port::V) = &mut edge.to {
+            head.head = wiring.kv_head(head.head);
+        }
+        if let Some(sum) = sums.get_mut(edge) {
+            *sum += f64::from(score);
+        }
+    }
+    sums.map(|&s| s as f32)
+}
+
+/// Scores every edge on every pair: [`score_pair`] in a loop, and the mean.
+///
+/// # Errors
+/// As [`score_pair`], and no pairs.
+pub fn attribute(
+    model: &dyn HookedModel,
+    pairs: &Pairs,
+    metric: Metric,
+    method: Method,
+    options: Options,
+) -> Result<Scores, Error> {
+    Scores::collect(pairs.iter().map(|pair| score_pair(model, pair, metric, method, options)), options)
+}
+
+impl Scores {
+    /// The mean of pairs' scores as they come, so that a caller can show progress or stop.
+    ///
+    /// # Errors
+    /// The first error among them, and no pairs.
+    pub fn collect(
+        pairs: impl Iterator<Item = Result<PairScores, Error>>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut sum: Option<EdgeMap<f64>> = None;
+        let mut summaries = Vec::new();
+        let mut per_pair = options.per_pair.then(Vec::new);
+        for pair in pairs {
+            let PairScores { id, scores, clean, corrupt, input_sum } = pair?;
+            match &mut sum {
+                None => sum = Some(scores.map(|&v| f64::from(v))),
+                Some(sum) => {
+                    for (sum, &v) in sum.values_mut().iter_mut().zip(scores.values()) {
+                        *sum += f64::from(v);
+                    }
+                }
+            }
+            summaries.push(PairSummary { id, clean, corrupt, input_sum });
+            if let Some(kept) = &mut per_pair {
+                kept.push(scores);
+            }
+        }
+        let n = summaries.len() as f64;
+        let sum = sum.ok_or_else(|| Error::new("pairs: none given, expected at least one"))?;
+        Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs: summaries, per_pair })
+    }
+}

@@ -1,0 +1,261 @@
+//! Which heads emerged between two checkpoints, beyond what re-drawing the pairs would do.
+//!
+//! The statistic of a head is `T = I_post − I_base`, its importance in the circuit selected from the mean
+//! scores of each side ([`head_importance`](crate::head_importance)). Under the hypothesis that the two
+//! checkpoints score pairs alike, labels may be exchanged: within each pair where both sides have the same
+//! pairs, else over all of them. Every exchange selects both circuits anew, so that choosing the edges on
+//! the same data costs nothing. T is divided by its standard deviation over exchanges plus the median one
+//! over heads (Tusher et al. 2001), p-values are taken from the null pooled over heads, and rejected by
+//! Benjamini and Hochberg's rule over all heads of the model.
+
+use hooks::{EdgeMap, Head, HeadMap, Wiring};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::compare::{effect, head_importance};
+use crate::statistics::{Interval, benjamini_hochberg, quantile};
+use crate::{Circuit, Error, PerPair, Rank, Selection};
+
+/// Where a head is, before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// In the later circuit only.
+    Emergent,
+    /// In both.
+    Retained,
+    /// In the earlier circuit only.
+    Lost,
+    /// In neither.
+    Outside,
+}
+
+/// One head between two checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HeadEmergence {
+    /// Which head.
+    pub head: Head,
+    /// Where it is, before and after.
+    pub fate: Fate,
+    /// Its importance before.
+    pub base: f32,
+    /// Its importance after.
+    pub post: f32,
+    /// E = (post − base) / (post + base + 1e-6).
+    pub effect: f32,
+    /// The central 95 % of E over bootstrap draws of pairs.
+    pub effect_interval: Interval,
+    /// The share of bootstrap draws whose earlier circuit has the head.
+    pub base_frequency: f32,
+    /// The share of bootstrap draws whose later circuit has the head.
+    pub post_frequency: f32,
+    /// Two-sided p-value of the change in importance.
+    pub p_value: f64,
+    /// Whether the change is found at the false-discovery rate asked for.
+    pub significant: bool,
+}
+
+/// How circuits are drawn again and again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Emergence {
+    /// How edges are selected from mean scores; circuits are pruned.
+    pub selection: Selection,
+    /// By which scores.
+    pub rank: Rank,
+    /// Exchanges of labels, and as many bootstrap draws.
+    pub draws: usize,
+    /// The false-discovery rate.
+    pub rate: f64,
+    /// Seed of all draws.
+    pub seed: u64,
+}
+
+/// What re-estimating at one checkpoint does, over random halves of its pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct NoiseFloor {
+    /// Heads in the second half's circuit and not in the first's, on average.
+    pub heads_gained: f64,
+    /// Jaccard index of the two sets of heads, on average.
+    pub heads_jaccard: f64,
+    /// Jaccard index of the two sets of edges, on average.
+    pub edges_jaccard: f64,
+    /// The 95th percentile of |E| over heads in either circuit and splits: smaller effects are noise.
+    pub effect_95: f64,
+}
+
+impl Emergence {
+    /// The defaults: 200 draws, a rate of 5 %, absolute scores.
+    pub fn new(selection: Selection) -> Self {
+        Self { selection, rank: Rank::Absolute, draws: 200, rate: 0.05, seed: 0 }
+    }
+
+    /// The circuit of the mean over `rows` of per-pair scores.
+    fn circuit(&self, wiring: Wiring, rows: &[&[f32]]) -> Result<(Circuit, EdgeMap<f32>), Error> {
+        let mut sum = vec![0.0f32; wiring.n_edges()];
+        for row in rows {
+            sum.iter_mut().zip(*row).for_each(|(sum, x)| *sum += x);
+        }
+        let scale = 1.0 / rows.len().max(1) as f32;
+        sum.iter_mut().for_each(|x| *x *= scale);
+        let scores = EdgeMap::from_values(wiring, sum);
+        Ok((Circuit::select(&scores, self.selection, self.rank)?.pruned(), scores))
+    }
+
+    fn importance(&self, wiring: Wiring, rows: &[&[f32]]) -> Result<HeadMap<f32>, Error> {
+        let (circuit, scores) = self.circuit(wiring, rows)?;
+        Ok(head_importance(&circuit, &scores))
+    }
+
+    /// Tests every head between two checkpoints' per-pair scores over `wiring`. Where both have the same pair
+    /// ids in the same order the test is paired.
+    ///
+    /// # Errors
+    /// Fewer than two pairs on a side, scores of another graph, or what [`Circuit::select`] refuses.
+    pub fn test(&self, wiring: Wiring, base: &PerPair, post: &PerPair) -> Result<Vec<HeadEmergence>, Error> {
+        let (before, after) = (base.rows(wiring)?, post.rows(wiring)?);
+        let paired = base.ids == post.ids;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let (pre_circuit, pre_scores) = self.circuit(wiring, &before)?;
+        let (post_circuit, post_scores) = self.circuit(wiring, &after)?;
+        let (pre, now) = (head_importance(&pre_circuit, &pre_scores), head_importance(&post_circuit, &post_scores));
+        let heads: Vec<Head> = wiring.heads().collect();
+        let difference = |a: &HeadMap<f32>, b: &HeadMap<f32>| -> Vec<f64> {
+            heads.iter().map(|&h| f64::from(b.get(h) - a.get(h))).collect()
+        };
+        let observed = difference(&pre, &now);
+
+        let mut null = Vec::with_capacity(self.draws);
+        for _ in 0..self.draws {
+            let (a, b) = exchanged(&before, &after, paired, &mut rng);
+            null.push(difference(&self.importance(wiring, &a)?, &self.importance(wiring, &b)?));
+        }
+        let p_values = pooled_p_values(&observed, &null);
+        let significant = benjamini_hochberg(&p_values, self.rate);
+
+        let mut effects = vec![Vec::with_capacity(self.draws); heads.len()];
+        let mut counts = vec![(0usize, 0usize); heads.len()];
+        for _ in 0..self.draws {
+            let draw: Vec<usize> = (0..before.len()).map(|_| rng.random_range(0..before.len())).collect();
+            let again: Vec<usize> = match paired {
+                true => draw.clone(),
+                false => (0..after.len()).map(|_| rng.random_range(0..after.len())).collect(),
+            };
+            let pick = |rows: &[&'_ [f32]], draw: &[usize]| -> Result<_, Error> {
+                let rows: Vec<&[f32]> = draw.iter().map(|&i| rows[i]).collect();
+                let (circuit, scores) = self.circuit(wiring, &rows)?;
+                Ok((circuit.heads(), head_importance(&circuit, &scores)))
+            };
+            let ((pre_heads, pre), (post_heads, now)) = (pick(&before, &draw)?, pick(&after, &again)?);
+            for (i, head) in heads.iter().enumerate() {
+                effects[i].push(f64::from(effect(*pre.get(*head), *now.get(*head))));
+                counts[i].0 += usize::from(pre_heads.contains(head));
+                counts[i].1 += usize::from(post_heads.contains(head));
+            }
+        }
+        let (was, is) = (pre_circuit.heads(), post_circuit.heads());
+        let n = self.draws.max(1) as f32;
+        let row = |(i, &head): (usize, &Head)| HeadEmergence {
+            head,
+            fate: match (was.contains(&head), is.contains(&head)) {
+                (false, true) => Fate::Emergent,
+                (true, true) => Fate::Retained,
+                (true, false) => Fate::Lost,
+                (false, false) => Fate::Outside,
+            },
+            base: *pre.get(head),
+            post: *now.get(head),
+            effect: effect(*pre.get(head), *now.get(head)),
+            effect_interval: match effects[i].is_empty() {
+                true => Interval { low: -1.0, high: 1.0 },
+                false => Interval::central(&effects[i], 0.95),
+            },
+            base_frequency: counts[i].0 as f32 / n,
+            post_frequency: counts[i].1 as f32 / n,
+            p_value: p_values[i],
+            significant: significant[i],
+        };
+        Ok(heads.iter().enumerate().map(row).collect())
+    }
+
+    /// How often each edge is selected over bootstrap draws of pairs.
+    ///
+    /// # Errors
+    /// As [`test`](Self::test).
+    pub fn selection_frequency(&self, wiring: Wiring, scores: &PerPair) -> Result<EdgeMap<f32>, Error> {
+        let rows = scores.rows(wiring)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut counts = vec![0usize; wiring.n_edges()];
+        for _ in 0..self.draws {
+            let draw: Vec<&[f32]> = (0..rows.len()).map(|_| rows[rng.random_range(0..rows.len())]).collect();
+            let (circuit, _) = self.circuit(wiring, &draw)?;
+            counts.iter_mut().zip(circuit.selection().values()).for_each(|(n, &kept)| *n += usize::from(kept));
+        }
+        let share = |n: &usize| *n as f32 / self.draws.max(1) as f32;
+        Ok(EdgeMap::from_values(wiring, counts.iter().map(share).collect()))
+    }
+
+    /// Splits the pairs of one checkpoint in two at random, `draws` times, and compares the halves' circuits.
+    ///
+    /// # Errors
+    /// As [`test`](Self::test).
+    pub fn noise_floor(&self, wiring: Wiring, scores: &PerPair) -> Result<NoiseFloor, Error> {
+        let mut rows = scores.rows(wiring)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let (mut gained, mut heads, mut edges, mut effects) = (0.0, 0.0, 0.0, vec![0.0]);
+        for _ in 0..self.draws {
+            rows.shuffle(&mut rng);
+            let (first, second) = rows.split_at(rows.len() / 2);
+            let (a, b) = (self.circuit(wiring, first)?, self.circuit(wiring, second)?);
+            let found = crate::compare((&a.0, &a.1), (&b.0, &b.1))?;
+            let jaccard = |kept: usize, other: usize| kept as f64 / (kept + other).max(1) as f64;
+            gained += found.heads_gained.len() as f64;
+            heads += jaccard(found.heads_kept.len(), found.heads_gained.len() + found.heads_lost.len());
+            edges += jaccard(found.edges_kept.len(), found.edges_gained.len() + found.edges_lost.len());
+            effects.extend(found.effects.iter().map(|change| f64::from(change.effect.abs())));
+        }
+        let n = self.draws.max(1) as f64;
+        Ok(NoiseFloor {
+            heads_gained: gained / n,
+            heads_jaccard: heads / n,
+            edges_jaccard: edges / n,
+            effect_95: quantile(&effects, 0.95),
+        })
+    }
+}
+
+type Sides<'a> = (Vec<&'a [f32]>, Vec<&'a [f32]>);
+
+/// The two sides with labels exchanged at random.
+fn exchanged<'a>(a: &[&'a [f32]], b: &[&'a [f32]], paired: bool, rng: &mut ChaCha8Rng) -> Sides<'a> {
+    if paired {
+        return a.iter().zip(b).map(|(&a, &b)| if rng.random_bool(0.5) { (b, a) } else { (a, b) }).unzip();
+    }
+    let mut all: Vec<&[f32]> = a.iter().chain(b).copied().collect();
+    all.shuffle(rng);
+    let rest = all.split_off(a.len());
+    (all, rest)
+}
+
+/// Two-sided p-values of standardised differences against the null pooled over heads and draws.
+fn pooled_p_values(observed: &[f64], null: &[Vec<f64>]) -> Vec<f64> {
+    let deviation = |head: usize| {
+        let squares = null.iter().map(|draw| draw[head] * draw[head]).sum::<f64>() + observed[head] * observed[head];
+        (squares / (null.len() + 1) as f64).sqrt()
+    };
+    let deviations: Vec<f64> = (0..observed.len()).map(deviation).collect();
+    let positive: Vec<f64> = deviations.iter().copied().filter(|&d| d > 0.0).collect();
+    let fudge = if positive.is_empty() { 1.0 } else { quantile(&positive, 0.5) };
+    let standard = |head: usize, x: f64| x.abs() / (deviations[head] + fudge);
+    // The observed values count among their own null, so that no p-value is 0.
+    let mut pool: Vec<f64> =
+        null.iter().chain([&observed.to_vec()]).flat_map(|d| d.iter().enumerate().map(|(h, &x)| standard(h, x))).collect();
+    pool.sort_by(f64::total_cmp);
+    let p = |(head, &x): (usize, &f64)| {
+        let z = standard(head, x);
+        let below = pool.partition_point(|&other| other < z);
+        if x == 0.0 { 1.0 } else { (pool.len() - below) as f64 / pool.len() as f64 }
+    };
+    observed.iter().enumerate().map(p).collect()
+}

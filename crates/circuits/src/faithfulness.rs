@@ -1,0 +1,138 @@
+//! How much of the model's behaviour a circuit carries alone.
+//!
+//! Every edge outside the circuit carries a fill (the corrupt run, zero, a mean); then
+//!
+//! ```text
+//! faithfulness = (m(circuit) − m(∅)) / (m(model) − m(∅))
+//! ```
+//!
+//! with m the mean metric over pairs and ∅ the empty circuit under the same fill (Wang et al. 2023; Hanna et
+//! al. 2024; Mueller et al. 2025). It is 1 for the full graph, 0 for the empty one, and may leave [0, 1].
+
+use ablation::{Baseline, EdgeFill, EdgePatch, EdgePlan};
+use burn::tensor::Tensor;
+use hooks::{Batch, HookedModel, Metric, Pair, Pairs, Rows, Target};
+use serde::Serialize;
+
+use crate::{Circuit, Error};
+
+/// The metric of one pair: of the model, of the empty circuit and of the circuit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PairFaithfulness {
+    /// The pair's name.
+    pub id: String,
+    /// The model on the clean prompt.
+    pub clean: f32,
+    /// The empty circuit: under [`Baseline::Corrupt`], the model on the corrupt prompt.
+    pub corrupt: f32,
+    /// The circuit.
+    pub circuit: f32,
+}
+
+/// Means over pairs, in the metric's unit, and their normalised form.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Faithfulness {
+    /// The model on the clean prompts.
+    pub clean: f32,
+    /// The empty circuit.
+    pub corrupt: f32,
+    /// The circuit.
+    pub circuit: f32,
+    /// `(circuit − corrupt) / (clean − corrupt)`; NaN where clean and corrupt do not differ.
+    pub faithfulness: f32,
+    /// Each pair, in the order of the pairs.
+    pub per_pair: Vec<PairFaithfulness>,
+}
+
+/// Evaluates `circuit`, as it is, on `pairs`. Prune it first: a head without inputs reads only fills.
+///
+/// Pairs run in batches of at most `batch_size`, which changes nothing beyond rounding. The cost is two
+/// plain runs and one patched run of each pair.
+///
+/// # Errors
+/// A batch size of 0, a circuit of another model, a pair without what the metric needs, or what
+/// [`EdgeFill::new`] refuses.
+pub fn faithfulness(
+    model: &dyn HookedModel,
+    circuit: &Circuit,
+    pairs: &Pairs,
+    metric: Metric,
+    fill: &Baseline,
+    batch_size: usize,
+) -> Result<Faithfulness, Error> {
+    let all = faithfulness_of(model, &[circuit], pairs, metric, fill, batch_size)?;
+    all.into_iter().next().ok_or_else(|| Error::new("circuits: none given"))
+}
+
+/// Evaluates several circuits on the same pairs: the clean and the corrupt run are shared.
+///
+/// # Errors
+/// As [`faithfulness`].
+pub fn faithfulness_of(
+    model: &dyn HookedModel,
+    circuits: &[&Circuit],
+    pairs: &Pairs,
+    metric: Metric,
+    fill: &Baseline,
+    batch_size: usize,
+) -> Result<Vec<Faithfulness>, Error> {
+    if batch_size == 0 {
+        return Err(Error::new("batch size: 0, expected at least 1"));
+    }
+    pairs.iter().try_for_each(|pair| metric.check(&pair.id, &pair.target))?;
+    let wiring = model.wiring();
+    let circuits: Vec<Circuit> = circuits.iter().map(|c| c.on(wiring)).collect::<Result<_, _>>()?;
+    let empty = circuits.first().map_or(Circuit::empty(wiring), |c| Circuit::empty(c.wiring()));
+    let plans: Vec<EdgePlan> = std::iter::once(&empty)
+        .chain(&circuits)
+        .map(|c| EdgePlan::new(&[c.selection()]))
+        .collect::<Result<_, _>>()?;
+
+    // Pairs of like length run together; the results go back to the order of the pairs.
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    order.sort_by_key(|&i| pairs.as_slice()[i].clean.len());
+    let mut rows: Vec<Vec<(f32, f32, f32)>> = vec![vec![(0.0, 0.0, 0.0); pairs.len()]; circuits.len()];
+    for chunk in order.chunks(batch_size) {
+        let members: Vec<&Pair> = chunk.iter().map(|&i| &pairs.as_slice()[i]).collect();
+        let targets: Vec<&Target> = members.iter().map(|pair| &pair.target).collect();
+        let side = |prompt: fn(&Pair) -> &Vec<u32>| {
+            let prompts: Vec<Vec<u32>> = members.iter().map(|pair| prompt(pair).clone()).collect();
+            Batch::new(&prompts).map(|batch| batch.rows(Rows::Last))
+        };
+        let (clean, corrupt) = (side(|p| &p.clean)?, side(|p| &p.corrupt)?);
+        let clean_logits = model.run(&clean, &mut ()).inner();
+        let measure = |logits: Tensor<3>| -> Result<Vec<f32>, Error> {
+            let values = metric.values(logits.inner(), &targets, Some(&clean_logits));
+            values.try_to_vec_as::<f32>().map_err(|e| Error::new(format!("reading the metric: {e}")))
+        };
+        let fills = EdgeFill::new(model, fill, &corrupt, &plans.iter().collect::<Vec<_>>())?;
+        let whole = measure(clean_logits.clone())?;
+        let none = match fills.corrupt_logits() {
+            Some(logits) => measure(logits.clone())?,
+            None => measure(model.run(&clean, &mut EdgePatch::new(&plans[0], &fills)))?,
+        };
+        for (rows, plan) in rows.iter_mut().zip(&plans[1..]) {
+            let part = measure(model.run(&clean, &mut EdgePatch::new(plan, &fills)))?;
+            for (j, &i) in chunk.iter().enumerate() {
+                rows[i] = (whole[j], none[j], part[j]);
+            }
+        }
+    }
+    Ok(rows.into_iter().map(|rows| summary(pairs, &rows)).collect())
+}
+
+fn summary(pairs: &Pairs, rows: &[(f32, f32, f32)]) -> Faithfulness {
+    let mean = |f: fn(&(f32, f32, f32)) -> f32| rows.iter().map(|r| f64::from(f(r))).sum::<f64>() / rows.len() as f64;
+    let (clean, corrupt, circuit) = (mean(|r| r.0), mean(|r| r.1), mean(|r| r.2));
+    Faithfulness {
+        clean: clean as f32,
+        corrupt: corrupt as f32,
+        circuit: circuit as f32,
+        faithfulness: ((circuit - corrupt) / (clean - corrupt)) as f32,
+        per_pair: pairs
+            .iter()
+            .zip(rows)
+            .map(|(pair, &(clean, corrupt, circuit))| PairFaithfulness { id: pair.id.clone(), clean, corrupt, circuit })
+            .collect(),
+    }
+}

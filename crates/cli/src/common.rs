@@ -1,0 +1,133 @@
+//! What every subcommand shares: device, dtype, threads, seed, and how a failure becomes an exit status.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use clap::Args;
+use model_qwen::{Checkpoint, Dtype, Qwen, Text};
+
+/// A failure with its exit status: 2 for bad usage or input, 1 for anything else.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) status: u8,
+}
+
+impl Failure {
+    /// Bad usage or bad input.
+    pub(crate) fn input(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), status: 2 }
+    }
+
+    /// Anything that is not the user's input: a full disk, an interrupted run.
+    pub(crate) fn other(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), status: 1 }
+    }
+}
+
+macro_rules! from_library {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::input(error)
+            }
+        })*
+    };
+}
+from_library!(
+    hooks::Error,
+    model_qwen::Error,
+    ablation::Error,
+    attribution::Error,
+    circuits::Error,
+    bench_math::Error,
+    posttrain::Error,
+    posttrain_sft::Error,
+    posttrain_grpo::Error,
+    study::Error,
+);
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// Flags of every subcommand.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Where to compute: cpu, or what this build has beside it.
+    #[arg(long, global = true, default_value = "cpu", value_name = "cpu|cuda[:N]|wgpu[:N]")]
+    device: String,
+    /// How weights are held in memory; activations are f32.
+    #[arg(long, global = true, default_value = "f32", value_name = "f32|bf16|f16")]
+    dtype: String,
+    /// Threads; as many as the machine has where 0.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Seed of everything random.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// No progress, no notes.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+impl Common {
+    /// Applies what has to be applied once.
+    pub(crate) fn start(&self) -> Result {
+        self.device()?;
+        self.dtype()?;
+        if self.threads > 0 {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(self.threads)
+                .build_global()
+                .map_err(|e| Failure::other(format!("--threads: {e}")))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn device(&self) -> Result<Device> {
+        match self.device.split(':').next() {
+            Some("cpu") if self.device == "cpu" => Ok(Device::flex()),
+            _ => Err(Failure::input(format!("--device {}: this build has cpu only", self.device))),
+        }
+    }
+
+    pub(crate) fn dtype(&self) -> Result<Dtype> {
+        self.dtype.parse::<Dtype>().map_err(|e| Failure::input(format!("--{e}")))
+    }
+
+    /// A note on stderr.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Opens a checkpoint folder and says what it warns of.
+    pub(crate) fn open(&self, model: &str) -> Result<Checkpoint> {
+        let dir = PathBuf::from(model);
+        if !dir.exists() && model.split('/').count() == 2 && !model.starts_with(['.', '/']) {
+            return Err(Failure::input(format!(
+                "{model}: no such folder; fetching from the hub is not in this build, give a checkpoint folder"
+            )));
+        }
+        let checkpoint = Checkpoint::open(&dir)?;
+        for warning in &checkpoint.warnings {
+            self.note(format!("warning: {}: {warning}", dir.display()));
+        }
+        Ok(checkpoint)
+    }
+
+    /// Loads the weights of an open checkpoint.
+    pub(crate) fn load(&self, checkpoint: &Checkpoint) -> Result<Qwen> {
+        Ok(checkpoint.load(self.dtype()?, &self.device()?)?)
+    }
+}
+
+/// The tokenizer of a checkpoint, or `None` where the folder has none.
+pub(crate) fn text(checkpoint: &Checkpoint) -> Result<Option<Text>> {
+    if checkpoint.dir().join("tokenizer.json").exists() { Ok(Some(checkpoint.text()?)) } else { Ok(None) }
+}
+
+/// Reads a file, naming it when that fails.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
+}

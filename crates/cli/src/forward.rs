@@ -1,0 +1,108 @@
+//! `sparks forward`: logits and activations to a safetensors file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::Tensor;
+use hooks::{Heads, Recorder, Site, Stream};
+use model_qwen::Pass;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::common::{Common, Failure, Result};
+use crate::heads;
+use crate::input::Input;
+use crate::output::write_whole;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// Token ids (JSON or safetensors) or texts (JSONL).
+    #[arg(long, value_name = "IN")]
+    input: PathBuf,
+    /// Where the tensors go.
+    #[arg(long, value_name = "OUT.safetensors")]
+    out: PathBuf,
+    /// Activations beside the logits; `all` for every one.
+    #[arg(long, value_delimiter = ',', value_name = "hidden,attn,resid_pre,resid_mid,resid_post,q,k,v,z,attn_out,mlp_in,mlp_out")]
+    sites: Vec<String>,
+    #[command(flatten)]
+    heads: heads::Heads,
+}
+
+const SITES: [&str; 12] =
+    ["hidden", "attn", "resid_pre", "resid_mid", "resid_post", "q", "k", "v", "z", "attn_out", "mlp_in", "mlp_out"];
+
+/// The sites of one name in one layer.
+fn site(name: &str, l: usize) -> Option<Site> {
+    Some(match name {
+        "attn" => Heads::Pattern(l).into(),
+        "resid_pre" => Stream::ResidPre(l).into(),
+        "resid_mid" => Stream::ResidMid(l).into(),
+        "resid_post" => Stream::ResidPost(l).into(),
+        "q" => Heads::Query(l).into(),
+        "k" => Heads::Key(l).into(),
+        "v" => Heads::Value(l).into(),
+        "z" => Heads::Z(l).into(),
+        "attn_out" => Stream::AttnOut(l).into(),
+        "mlp_in" => Stream::MlpIn(l).into(),
+        "mlp_out" => Stream::MlpOut(l).into(),
+        _ => return None,
+    })
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let mut names: Vec<&str> = args.sites.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    if names.contains(&"all") {
+        names = SITES.to_vec();
+    }
+    if let Some(unknown) = names.iter().find(|n| !SITES.contains(n)) {
+        return Err(Failure::input(format!("--sites {unknown}: expected {} or all", SITES.join(", "))));
+    }
+    let checkpoint = common.open(&args.model)?;
+    let batch = Input::read(&args.input, &checkpoint)?.batch()?;
+    let model = common.load(&checkpoint)?;
+    model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", args.input.display())))?;
+
+    let n_layers = model.config.n_layers;
+    // hidden.l for l below L is what block l reads; hidden.L is after the final norm.
+    let wanted: Vec<(String, Site)> = names
+        .iter()
+        .flat_map(|name| -> Vec<(String, Site)> {
+            if *name == "hidden" {
+                let below = (0..n_layers).map(|l| (format!("hidden.{l}"), Stream::ResidPre(l).into()));
+                return below.chain([(format!("hidden.{n_layers}"), Stream::FinalNorm.into())]).collect();
+            }
+            (0..n_layers).filter_map(|l| Some((format!("{name}.{l}"), site(name, l)?))).collect()
+        })
+        .collect();
+    let mut seen = Recorder::new(wanted.iter().map(|(_, site)| *site));
+    let mut hook = (args.heads.hook(&model, &checkpoint)?, &mut seen);
+    let logits = model.forward(&batch, Pass::new(&mut hook));
+    drop(hook);
+
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    tensors.insert("logits".into(), bytes(logits)?);
+    for (name, site) in wanted {
+        let tensor = match site {
+            Site::Stream(s) => bytes(seen.stream(s))?,
+            Site::Heads(s @ Heads::Pattern(_)) => bytes(seen.heads(s))?,
+            // TransformerLens' order: [batch, seq, heads, d_head].
+            Site::Heads(s) => bytes(seen.heads(s).swap_dims(1, 2))?,
+        };
+        tensors.insert(name, tensor);
+    }
+    let views: std::result::Result<Vec<_>, _> = tensors
+        .iter()
+        .map(|(name, (shape, bytes))| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view)))
+        .collect();
+    let file = views.and_then(|views| safetensors::serialize(views, None)).map_err(Failure::other)?;
+    write_whole(&args.out, &file)
+}
+
+fn bytes<const D: usize>(x: Tensor<D>) -> Result<(Vec<usize>, Vec<u8>)> {
+    let shape = x.dims().to_vec();
+    let values: Vec<f32> = x.into_data().try_to_vec().map_err(|e| Failure::other(format!("{e:?}")))?;
+    Ok((shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+}

@@ -1,0 +1,60 @@
+//! The optimiser's update and the norm that clipping needs: one pass over memory each.
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::{cpu, fused, portable};
+
+/// The numbers of one AdamW update (Loshchilov and Hutter 2019, algorithm 2, as torch computes it: epsilon
+/// outside the square root, decay decoupled and scaled by the rate).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Learning rate of this update.
+    pub lr: f64,
+    /// Decay of the first and of the second moment.
+    pub betas: [f64; 2],
+    /// Added to the square root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Updates so far, this one included: 1 at the first.
+    pub t: u64,
+    /// The gradient is multiplied by it first: the coefficient of clipping.
+    pub scale: f64,
+}
+
+/// Weight and both moments after one update. Arguments that nobody else holds are updated in place.
+///
+/// # Shapes
+/// All `[n]`.
+pub fn adamw(
+    weight: Tensor<1>,
+    grad: Tensor<1>,
+    [m, v]: [Tensor<1>; 2],
+    how: &AdamW,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let all_fused = [&weight, &grad, &m, &v].into_iter().all(fused);
+    if !all_fused || [&weight, &grad, &m, &v].into_iter().any(Tensor::is_autodiff) {
+        return portable::adamw(weight, grad, [m, v], how);
+    }
+    let device = weight.device();
+    let (mut weight, grad, mut m, mut v) = (weight.into_data(), grad.into_data(), m.into_data(), v.into_data());
+    match (weight.as_mut_slice(), grad.as_slice(), m.as_mut_slice(), v.as_mut_slice()) {
+        (Ok(weight), Ok(grad), Ok(m), Ok(v)) => cpu::adamw::step(weight, grad, m, v, how),
+        _ => panic!("f32 tensors hold f32"),
+    }
+    let tensor = |data: TensorData| Tensor::from_data(data, &device);
+    (tensor(weight), [tensor(m), tensor(v)])
+}
+
+/// The sum of squares of all elements, accumulated in f64 on the CPU; gives the tensor back, unread by
+/// anyone else and so not copied.
+pub fn sum_of_squares(x: Tensor<1>) -> (f64, Tensor<1>) {
+    if !fused(&x) || x.is_autodiff() {
+        let sum = x.clone().square().sum().into_data();
+        return (sum.iter::<f64>().sum(), x);
+    }
+    let device = x.device();
+    let data = x.into_data();
+    let sum = data.as_slice().map_or(f64::NAN, cpu::adamw::sum_of_squares);
+    (sum, Tensor::from_data(data, &device))
+}

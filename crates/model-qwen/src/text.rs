@@ -1,0 +1,75 @@
+//! Text to token ids and back, by the `tokenizers` library.
+
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+
+use crate::Error;
+
+/// A tokenizer.
+#[derive(Debug, Clone)]
+pub struct Text {
+    tokenizer: Tokenizer,
+}
+
+impl Text {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// A file that is missing or not a tokenizer.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|e| Error::at(path, e))?;
+        Self::from_bytes(&bytes).map_err(|e| Error::at(path, e))
+    }
+
+    /// Reads the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Bytes that are not a tokenizer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::new(e.to_string()))?;
+        // Padding and truncation are the caller's; a file may ask for either.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| Error::new(e.to_string()))?;
+        Ok(Self { tokenizer })
+    }
+
+    /// Token ids of a plain text, with whatever the tokenizer puts in front (Llama's BOS).
+    ///
+    /// # Errors
+    /// What the tokenizer cannot encode.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.ids(text, true)
+    }
+
+    /// Token ids of a text that has its special tokens already: a rendered chat, or the middle of a text.
+    ///
+    /// # Errors
+    /// What the tokenizer cannot encode.
+    pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.ids(text, false)
+    }
+
+    fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
+        let encoding = self.tokenizer.encode_fast(text, special).map_err(|e| Error::new(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of token ids, special tokens left out.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+        self.tokenizer.decode(ids, true).map_err(|e| Error::new(e.to_string()))
+    }
+
+    /// The id of a token as the tokenizer spells it.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// How many ids the tokenizer has, added tokens included.
+    pub fn vocab(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+}

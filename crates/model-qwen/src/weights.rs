@@ -1,0 +1,168 @@
+//! The weights of a model and their names in a checkpoint.
+//!
+//! Matrices keep Hugging Face's layout `[out, in]` and are multiplied through a transposed view. This is the
+//! only module that knows checkpoint key names.
+
+use burn::tensor::{DType, Device, Tensor};
+
+use crate::Config;
+
+/// A decoder-only transformer.
+#[derive(Debug, Clone)]
+pub struct Qwen {
+    /// Sizes and switches.
+    pub config: Config,
+    /// Token embeddings `[vocab, d_model]`.
+    pub embed: Tensor<2>,
+    /// Blocks, first to last.
+    pub blocks: Vec<Block>,
+    /// Weight of the final norm `[d_model]`.
+    pub norm: Tensor<1>,
+    /// Output projection `[vocab, d_model]`; the embedding where `None`.
+    pub head: Option<Tensor<2>>,
+}
+
+/// One block: attention, then MLP, each behind its norm.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Weight of the norm before attention `[d_model]`.
+    pub attn_norm: Tensor<1>,
+    /// Query projection `[n_heads * d_head, d_model]`.
+    pub query: Tensor<2>,
+    /// Key projection `[n_kv_heads * d_head, d_model]`.
+    pub key: Tensor<2>,
+    /// Value projection `[n_kv_heads * d_head, d_model]`.
+    pub value: Tensor<2>,
+    /// Output projection `[d_model, n_heads * d_head]`.
+    pub output: Tensor<2>,
+    /// Biases of query, key and value, where the family has them.
+    pub biases: Option<[Tensor<1>; 3]>,
+    /// Weights of the norms of query and key heads `[d_head]`, where the family has them.
+    pub qk_norms: Option<[Tensor<1>; 2]>,
+    /// Weight of the norm before the MLP `[d_model]`.
+    pub mlp_norm: Tensor<1>,
+    /// Gate projection `[d_mlp, d_model]`.
+    pub gate: Tensor<2>,
+    /// Up projection `[d_mlp, d_model]`.
+    pub up: Tensor<2>,
+    /// Down projection `[d_model, d_mlp]`.
+    pub down: Tensor<2>,
+}
+
+/// A parameter to read or replace.
+#[derive(Debug)]
+pub enum Param<'a> {
+    /// A weight matrix `[out, in]`.
+    Matrix(&'a mut Tensor<2>),
+    /// A bias or the weight of a norm.
+    Vector(&'a mut Tensor<1>),
+}
+
+/// Where weights come from: each is asked for by name and shape.
+pub(crate) trait Source {
+    type Error;
+    fn matrix(&mut self, name: &str, shape: [usize; 2]) -> Result<Tensor<2>, Self::Error>;
+    fn vector(&mut self, name: &str, len: usize) -> Result<Tensor<1>, Self::Error>;
+}
+
+impl Qwen {
+    /// Builds a model from a source of weights.
+    pub(crate) fn build<S: Source>(config: Config, source: &mut S) -> Result<Self, S::Error> {
+        let c = &config;
+        let (q, kv) = (c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
+        let embed = source.matrix("model.embed_tokens.weight", [c.vocab, c.d_model])?;
+        let mut blocks = Vec::with_capacity(c.n_layers);
+        for layer in 0..c.n_layers {
+            let name = |part: &str| format!("model.layers.{layer}.{part}");
+            let biases = if c.qkv_bias {
+                Some([
+                    source.vector(&name("self_attn.q_proj.bias"), q)?,
+                    source.vector(&name("self_attn.k_proj.bias"), kv)?,
+                    source.vector(&name("self_attn.v_proj.bias"), kv)?,
+                ])
+            } else {
+                None
+            };
+            let qk_norms = if c.qk_norm {
+                Some([
+                    source.vector(&name("self_attn.q_norm.weight"), c.d_head)?,
+                    source.vector(&name("self_attn.k_norm.weight"), c.d_head)?,
+                ])
+            } else {
+                None
+            };
+            blocks.push(Block {
+                attn_norm: source.vector(&name("input_layernorm.weight"), c.d_model)?,
+                query: source.matrix(&name("self_attn.q_proj.weight"), [q, c.d_model])?,
+                key: source.matrix(&name("self_attn.k_proj.weight"), [kv, c.d_model])?,
+                value: source.matrix(&name("self_attn.v_proj.weight"), [kv, c.d_model])?,
+                output: source.matrix(&name("self_attn.o_proj.weight"), [c.d_model, q])?,
+                biases,
+                qk_norms,
+                mlp_norm: source.vector(&name("post_attention_layernorm.weight"), c.d_model)?,
+                gate: source.matrix(&name("mlp.gate_proj.weight"), [c.d_mlp, c.d_model])?,
+                up: source.matrix(&name("mlp.up_proj.weight"), [c.d_mlp, c.d_model])?,
+                down: source.matrix(&name("mlp.down_proj.weight"), [c.d_model, c.d_mlp])?,
+            });
+        }
+        let norm = source.vector("model.norm.weight", c.d_model)?;
+        let head = if c.tied { None } else { Some(source.matrix("lm_head.weight", [c.vocab, c.d_model])?) };
+        Ok(Self { config, embed, blocks, norm, head })
+    }
+
+    /// Every parameter with its name in a checkpoint, in a fixed order; a tied output projection is not
+    /// listed twice.
+    pub fn params(&mut self) -> Vec<(String, Param<'_>)> {
+        let mut all = vec![("model.embed_tokens.weight".to_owned(), Param::Matrix(&mut self.embed))];
+        for (layer, block) in self.blocks.iter_mut().enumerate() {
+            let mut add = |part: &str, param| all.push((format!("model.layers.{layer}.{part}"), param));
+            add("input_layernorm.weight", Param::Vector(&mut block.attn_norm));
+            add("self_attn.q_proj.weight", Param::Matrix(&mut block.query));
+            add("self_attn.k_proj.weight", Param::Matrix(&mut block.key));
+            add("self_attn.v_proj.weight", Param::Matrix(&mut block.value));
+            add("self_attn.o_proj.weight", Param::Matrix(&mut block.output));
+            if let Some([q, k, v]) = &mut block.biases {
+                add("self_attn.q_proj.bias", Param::Vector(q));
+                add("self_attn.k_proj.bias", Param::Vector(k));
+                add("self_attn.v_proj.bias", Param::Vector(v));
+            }
+            if let Some([q, k]) = &mut block.qk_norms {
+                add("self_attn.q_norm.weight", Param::Vector(q));
+                add("self_attn.k_norm.weight", Param::Vector(k));
+            }
+            add("post_attention_layernorm.weight", Param::Vector(&mut block.mlp_norm));
+            add("mlp.gate_proj.weight", Param::Matrix(&mut block.gate));
+            add("mlp.up_proj.weight", Param::Matrix(&mut block.up));
+            add("mlp.down_proj.weight", Param::Matrix(&mut block.down));
+        }
+        all.push(("model.norm.weight".to_owned(), Param::Vector(&mut self.norm)));
+        if let Some(head) = &mut self.head {
+            all.push(("lm_head.weight".to_owned(), Param::Matrix(head)));
+        }
+        all
+    }
+
+    /// A view of this model whose parameters collect gradients in f32. The values are shared, not copied,
+    /// where they are f32 already.
+    #[must_use]
+    pub fn tracked(&self) -> Self {
+        let mut model = self.clone();
+        for (_, param) in model.params() {
+            match param {
+                Param::Matrix(w) => *w = w.clone().cast(DType::F32).autodiff().require_grad(),
+                Param::Vector(w) => *w = w.clone().cast(DType::F32).autodiff().require_grad(),
+            }
+        }
+        model
+    }
+
+    /// The device that the weights are on.
+    pub fn device(&self) -> Device {
+        self.norm.device().without_autodiff()
+    }
+
+    /// The output projection `[vocab, d_model]`.
+    pub fn unembed(&self) -> &Tensor<2> {
+        self.head.as_ref().unwrap_or(&self.embed)
+    }
+}

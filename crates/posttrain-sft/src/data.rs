@@ -1,0 +1,155 @@
+//! Examples and their order.
+
+use std::io::BufRead as _;
+
+use posttrain::config::DataConfig;
+use rand::seq::SliceRandom as _;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Encoder, Error};
+
+/// Tokens and which of them are trained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Where it came from, for messages: the field `id` of its line, or the line's number from 1.
+    pub id: String,
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Whether each token of `ids` is trained, that is predicted from those before it. The first never is.
+    pub trained: Vec<bool>,
+}
+
+impl Example {
+    /// An example whose tokens from `start` on are trained.
+    pub fn new(id: impl Into<String>, ids: Vec<u32>, start: usize) -> Self {
+        let trained = (0..ids.len()).map(|i| i >= start.max(1)).collect();
+        Self { id: id.into(), ids, trained }
+    }
+
+    /// Number of trained tokens.
+    pub fn tokens(&self) -> usize {
+        self.trained.iter().skip(1).filter(|&&t| t).count()
+    }
+
+    /// Leaves out what is beyond `max` tokens.
+    fn truncate(&mut self, max: usize) {
+        self.ids.truncate(max);
+        self.trained.truncate(max);
+    }
+}
+
+/// Examples in a deterministic order without end: epoch after epoch, each with a shuffle of its own that
+/// depends on seed and epoch only, so that a position is all the state there is.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    examples: Vec<Example>,
+    /// `None` keeps the file's order.
+    seed: Option<u64>,
+    /// Examples whose end was cut off at `data.max_length`.
+    pub truncated: usize,
+    /// Examples left out because no trained token was left.
+    pub empty: usize,
+}
+
+impl Dataset {
+    /// Reads `data.train`: JSONL of `{"prompt","completion"}`, `{"text"}`, `{"messages"}` or
+    /// `{"input_ids","labels"}`. Blank lines are skipped, what is longer than `data.max_length` loses its
+    /// end, what then has no trained token is left out.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a line that is not an example (with its number), or no example at all.
+    pub fn open(config: &DataConfig, seed: u64, encoder: &Encoder) -> Result<Self, Error> {
+        let path = &config.train;
+        let file = std::fs::File::open(path).map_err(|e| Error::at(path, e))?;
+        let mut examples = Vec::new();
+        for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|e| Error::at(path, e))?;
+            if !line.trim().is_empty() {
+                let bad = |e: Error| Error::at(path, format!("line {}: {e}", at + 1));
+                examples.push(encoder.line(&line, &(at + 1).to_string()).map_err(bad)?);
+            }
+        }
+        let seed = config.shuffle.then_some(seed);
+        Self::new(examples, config.max_length, seed).map_err(|e| Error::at(path, e))
+    }
+
+    /// A data set of examples, shuffled where there is a seed.
+    ///
+    /// # Errors
+    /// No example with a trained token.
+    pub fn new(mut examples: Vec<Example>, max_length: usize, seed: Option<u64>) -> Result<Self, Error> {
+        let truncated = examples.iter().filter(|e| e.ids.len() > max_length).count();
+        examples.iter_mut().for_each(|e| e.truncate(max_length));
+        let all = examples.len();
+        examples.retain(|e| e.tokens() > 0);
+        if examples.is_empty() {
+            return Err(Error::new("no example with a trained token"));
+        }
+        let empty = all - examples.len();
+        Ok(Self { examples, seed, truncated, empty })
+    }
+
+    /// Examples of an epoch.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Never: see [`Dataset::new`].
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// The `n` examples from `position` on, counted over all epochs.
+    pub fn take(&self, position: u64, n: usize) -> Vec<Example> {
+        let len = self.examples.len() as u64;
+        let (mut taken, mut order, mut of) = (Vec::with_capacity(n), Vec::new(), None);
+        for at in position..position + n as u64 {
+            let epoch = at / len;
+            if of != Some(epoch) {
+                (order, of) = (self.order(epoch), Some(epoch));
+            }
+            taken.push(self.examples[order[(at % len) as usize]].clone());
+        }
+        taken
+    }
+
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        if let Some(seed) = self.seed {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(epoch);
+            order.shuffle(&mut rng);
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_epoch_has_every_example_once_and_any_position_can_be_asked_for() {
+        let examples = (0..7).map(|i| Example::new(i.to_string(), vec![i, i], 1)).collect();
+        let data = Dataset::new(examples, 10, Some(3)).unwrap();
+        let run = data.take(0, 21);
+        for epoch in run.chunks(7) {
+            let mut ids: Vec<u32> = epoch.iter().map(|e| e.ids[0]).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6]);
+        }
+        assert_ne!(run[..7], run[7..14]);
+        assert_eq!(data.take(5, 9), run[5..14]);
+        let plain = Dataset { seed: None, ..data };
+        assert_eq!(plain.take(6, 2).iter().map(|e| e.ids[0]).collect::<Vec<_>>(), [6, 0]);
+    }
+
+    #[test]
+    fn what_has_nothing_to_train_is_left_out() {
+        let examples = vec![Example::new("a", vec![1, 2, 3, 4], 3), Example::new("b", vec![1, 2], 1)];
+        let data = Dataset::new(examples.clone(), 3, None).unwrap();
+        assert_eq!((data.len(), data.truncated, data.empty), (1, 1, 1));
+        assert!(Dataset::new(examples, 1, None).is_err());
+    }
+}

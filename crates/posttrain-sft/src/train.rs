@@ -1,0 +1,177 @@
+//! The loss and one optimiser step.
+
+use hooks::Batch;
+use model_qwen::Qwen;
+use posttrain::{Config, Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
+use serde::Serialize;
+
+use crate::{Error, Example};
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Sft {
+    model: Qwen,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    progress: Progress,
+    /// Rows of a forward pass.
+    rows: usize,
+    /// Examples of a step.
+    batch: usize,
+}
+
+/// What one step did; a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepStats {
+    /// The step, from 0.
+    pub step: usize,
+    /// Mean negative log-likelihood of the step's trained tokens, in nats, before the update.
+    pub loss: f64,
+    /// Learning rate of the update.
+    pub lr: f64,
+    /// Global norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// Trained tokens of the step.
+    pub tokens: usize,
+    /// All tokens of the step, prompts included and padding not.
+    pub tokens_seen: usize,
+}
+
+impl Sft {
+    /// Training of `model`; `examples` is the number that an epoch has.
+    ///
+    /// # Errors
+    /// A configuration that makes no sense, or weights that are not f32.
+    pub fn new(model: Qwen, config: &Config, examples: usize) -> Result<Self, Error> {
+        config.check()?;
+        let optimizer = Optimizer::new(&model, &config.optimizer)?;
+        let schedule = config.schedule(config.steps(examples));
+        let progress = Progress { step: 0, position: 0, seed: config.run.seed };
+        let (rows, batch) = (config.train.batch_size, config.train.examples());
+        Ok(Self { model, optimizer, schedule, progress, rows, batch })
+    }
+
+    /// Training that goes on from a checkpoint; `model` is that checkpoint's.
+    ///
+    /// # Errors
+    /// As [`Sft::new`], or an optimiser state that cannot be read.
+    pub fn resume(model: Qwen, config: &Config, examples: usize, from: &Resumed) -> Result<Self, Error> {
+        let mut sft = Self::new(model, config, examples)?;
+        sft.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
+        sft.progress = from.progress;
+        Ok(sft)
+    }
+
+    /// One optimiser step on `examples`, in forward passes of `train.batch_size` rows:
+    /// `loss = Σ -log p(token) / N`, with N the trained tokens of the whole step.
+    ///
+    /// # Errors
+    /// No trained token, a token beyond the vocabulary, a loss or gradient that is not finite: the message
+    /// names step and examples, and the model is as it was.
+    pub fn step(&mut self, examples: &[Example]) -> Result<StepStats, Error> {
+        let step = self.progress.step;
+        let n_tokens: usize = examples.iter().map(Example::tokens).sum();
+        if n_tokens == 0 {
+            return Err(Error::new(format!("step {step}: no trained token in {}", names(examples))));
+        }
+        let (mut sum, mut gradients) = (0.0, Gradients::default());
+        for rows in examples.chunks(self.rows) {
+            if rows.iter().all(|e| e.tokens() == 0) {
+                continue;
+            }
+            let (log_probs, part) = {
+                let mut tracked = self.model.tracked();
+                let (batch, positions, targets) = batch(rows)?;
+                let weights = vec![-1.0 / n_tokens as f32; targets.len()];
+                let scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
+                    .map_err(|e| Error::new(format!("step {step}, {}: {e}", names(rows))))?;
+                scored.backward(&mut tracked, &weights)
+            };
+            let part_sum: f64 = log_probs.iter().map(|&x| -f64::from(x)).sum();
+            if !part_sum.is_finite() {
+                return Err(Error::new(format!("step {step}: the loss is {part_sum} on {}", names(rows))));
+            }
+            sum += part_sum;
+            gradients.add(part);
+        }
+        let lr = self.schedule.rate(step);
+        let update = self.optimizer.step(&mut self.model, gradients, lr);
+        let update = update.map_err(|e| Error::new(format!("step {step}, {}: {e}", names(examples))))?;
+        self.progress.step += 1;
+        self.progress.position += examples.len() as u64;
+        let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
+        let loss = sum / n_tokens as f64;
+        Ok(StepStats { step, loss, lr, grad_norm: update.grad_norm, tokens: n_tokens, tokens_seen })
+    }
+
+    /// Mean negative log-likelihood of the trained tokens of `examples`, in nats; nothing is updated.
+    ///
+    /// # Errors
+    /// No trained token, or a token beyond the vocabulary.
+    pub fn evaluate(&self, examples: &[Example]) -> Result<f64, Error> {
+        let (mut sum, mut n) = (0.0, 0);
+        for rows in examples.chunks(self.rows).filter(|rows| rows.iter().any(|e| e.tokens() > 0)) {
+            let (batch, positions, targets) = batch(rows)?;
+            let values = TokenLogProbs::new(&self.model, &batch, &positions, targets, 1.0)?.values();
+            sum -= values.iter().map(|&x| f64::from(x)).sum::<f64>();
+            n += values.len();
+        }
+        if n == 0 { Err(Error::new("evaluation: no trained token")) } else { Ok(sum / n as f64) }
+    }
+
+    /// Examples of a step.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Steps of the run.
+    pub fn steps(&self) -> usize {
+        self.schedule.steps
+    }
+
+    /// Whether all steps are done.
+    pub fn is_done(&self) -> bool {
+        self.progress.step >= self.schedule.steps
+    }
+
+    /// Steps and examples so far.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The optimiser, for a checkpoint.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// The model as it is now.
+    pub fn model(&self) -> &Qwen {
+        &self.model
+    }
+
+    /// The trained model.
+    pub fn into_model(self) -> Qwen {
+        self.model
+    }
+}
+
+/// Right-padded rows; positions `[tokens]` into `[batch * seq]` and the token that each predicts.
+fn batch(rows: &[Example]) -> Result<(Batch, Vec<usize>, Vec<u32>), Error> {
+    let ids: Vec<Vec<u32>> = rows.iter().map(|e| e.ids.clone()).collect();
+    let batch = Batch::new(&ids)?;
+    let (mut positions, mut targets) = (Vec::new(), Vec::new());
+    for (row, example) in rows.iter().enumerate() {
+        for at in (1..example.ids.len()).filter(|&at| example.trained[at]) {
+            positions.push(row * batch.seq() + at - 1);
+            targets.push(example.ids[at]);
+        }
+    }
+    Ok((batch, positions, targets))
+}
+
+/// The examples' names, some of them where there are many.
+fn names(examples: &[Example]) -> String {
+    let ids: Vec<&str> = examples.iter().take(16).map(|e| e.id.as_str()).collect();
+    let more = if examples.len() > 16 { ", …" } else { "" };
+    format!("examples {}{more}", ids.join(", "))
+}

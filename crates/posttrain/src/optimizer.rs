@@ -1,0 +1,156 @@
+//! AdamW over the parameters of a model, by name, with clipping by the global norm.
+
+use std::path::Path;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use kernels::AdamW;
+use model_qwen::{Param, Qwen};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::config::{Decay, OptimizerConfig};
+use crate::{Error, Gradients};
+
+/// AdamW and its state: the moments of each parameter and the number of updates.
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    /// Updates done.
+    t: u64,
+    /// Name and moments, in the order of `Qwen::params`.
+    moments: Vec<(String, [Tensor<1>; 2])>,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Global L2 norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub lr: f64,
+}
+
+impl Optimizer {
+    /// An optimiser with moments of zero for every parameter of `model`.
+    ///
+    /// # Errors
+    /// Weights that are not f32: an update would be rounded away.
+    pub fn new(model: &Qwen, config: &OptimizerConfig) -> Result<Self, Error> {
+        let device = model.device();
+        let mut view = model.clone();
+        let mut moments = Vec::new();
+        for (name, param) in view.params() {
+            let (n, dtype) = match param {
+                Param::Matrix(w) => (w.dims().iter().product::<usize>(), w.dtype()),
+                Param::Vector(w) => (w.dims()[0], w.dtype()),
+            };
+            if dtype != DType::F32 {
+                return Err(Error::new(format!("`{name}` is held in {dtype:?}: full training needs model.dtype = \"f32\"")));
+            }
+            moments.push((name, [Tensor::zeros([n], &device), Tensor::zeros([n], &device)]));
+        }
+        Ok(Self { config: config.clone(), t: 0, moments })
+    }
+
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.t
+    }
+
+    /// Clips `gradients` by their global norm (`torch.nn.utils.clip_grad_norm_`: coefficient
+    /// `min(1, max / (norm + 1e-6))`) and updates `model`. A parameter without a gradient stays as it is.
+    ///
+    /// # Errors
+    /// NaN or infinity in a gradient, with the parameters' names; the model is then unchanged.
+    ///
+    /// # Panics
+    /// If `model` is not of the shape that this optimiser was made for.
+    pub fn step(&mut self, model: &mut Qwen, mut gradients: Gradients, lr: f64) -> Result<Update, Error> {
+        let grad_norm = gradients.norm();
+        if !grad_norm.is_finite() {
+            let names = gradients.not_finite().join(", ");
+            return Err(Error::new(format!("the gradient of {names} is not finite")));
+        }
+        let max = self.config.max_grad_norm;
+        let scale = if max > 0.0 { (max / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
+        self.t += 1;
+        let OptimizerConfig { betas, eps, weight_decay, decay, .. } = self.config;
+        let how = AdamW { lr, betas, eps, weight_decay, t: self.t, scale };
+        let grads = std::mem::take(&mut gradients.by_param);
+        assert_eq!(grads.len(), self.moments.len(), "gradients of the model that this optimiser was made for");
+        for (((_, param), (_, moments)), grad) in model.params().into_iter().zip(&mut self.moments).zip(grads) {
+            let Some(grad) = grad else { continue };
+            // Taken out and put back: what nobody else holds is updated in place.
+            let state = std::mem::replace(moments, [empty(&grad), empty(&grad)]);
+            match param {
+                Param::Matrix(w) => {
+                    let shape = w.dims();
+                    let placeholder = empty(&grad).reshape([0, 1]);
+                    let taken = std::mem::replace(w, placeholder).reshape([shape[0] * shape[1]]);
+                    let (new, state) = kernels::adamw(taken, grad, state, &how);
+                    (*w, *moments) = (new.reshape(shape), state);
+                }
+                Param::Vector(w) => {
+                    let weight_decay = if decay == Decay::All { weight_decay } else { 0.0 };
+                    let taken = std::mem::replace(w, empty(&grad));
+                    (*w, *moments) = kernels::adamw(taken, grad, state, &AdamW { weight_decay, ..how });
+                }
+            }
+        }
+        Ok(Update { grad_norm, lr })
+    }
+
+    /// The state as a safetensors file: `t` and, for each parameter, `m.NAME` and `v.NAME`.
+    ///
+    /// # Errors
+    /// What the format refuses.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut tensors = vec![("t".to_owned(), Dtype::U64, vec![1], self.t.to_le_bytes().to_vec())];
+        for (name, moments) in &self.moments {
+            for (kind, moment) in ["m", "v"].into_iter().zip(moments) {
+                let values = moment.clone().into_data();
+                let bytes: Vec<u8> = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+                tensors.push((format!("{kind}.{name}"), Dtype::F32, vec![bytes.len() / 4], bytes));
+            }
+        }
+        let views: Result<Vec<_>, _> = tensors
+            .iter()
+            .map(|(name, dtype, shape, bytes)| {
+                TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
+            })
+            .collect();
+        let bytes = views.and_then(|views| safetensors::serialize(views, None));
+        bytes.map_err(|e| Error::new(format!("optimizer state: {e}")))
+    }
+
+    /// Reads back what [`Optimizer::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or belongs to another model.
+    pub fn load(&mut self, path: &Path) -> Result<(), Error> {
+        let bytes = std::fs::read(path).map_err(|e| Error::at(path, e))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::at(path, e))?;
+        let get = |name: &str| file.tensor(name).map_err(|_| Error::at(path, format!("no tensor `{name}`")));
+        let t: [u8; 8] = get("t")?.data().try_into().map_err(|_| Error::at(path, "`t` is not one u64"))?;
+        let mut read = Vec::with_capacity(self.moments.len());
+        for (name, [m, _]) in &self.moments {
+            let (n, device) = (m.dims()[0], m.device());
+            let one = |kind: &str| moment(path, &get(&format!("{kind}.{name}"))?, n, &device);
+            read.push((name.clone(), [one("m")?, one("v")?]));
+        }
+        (self.t, self.moments) = (u64::from_le_bytes(t), read);
+        Ok(())
+    }
+}
+
+fn moment(path: &Path, view: &TensorView<'_>, n: usize, device: &Device) -> Result<Tensor<1>, Error> {
+    if view.dtype() != Dtype::F32 || view.shape() != [n] {
+        let message = format!("a moment is {:?} {:?}, expected F32 [{n}]", view.dtype(), view.shape());
+        return Err(Error::at(path, message));
+    }
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    Ok(Tensor::from_data(TensorData::from(&values.collect::<Vec<_>>()[..]), device))
+}
+
+fn empty(like: &Tensor<1>) -> Tensor<1> {
+    Tensor::empty([0], &like.device())
+}

@@ -1,0 +1,144 @@
+//! Arithmetic on head sets: what is kept, gained, lost, born and dead, how much turned over, and whether that
+//! goes with reward. No model in sight.
+
+use std::collections::BTreeSet;
+
+use hooks::Head;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::results::{Correlation, HeadChange};
+
+/// The heads found at one checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadsAt {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Heads of the circuit.
+    pub heads: Vec<Head>,
+    /// Mean reward (or loss) around this step.
+    pub reward: Option<f64>,
+}
+
+fn minus(a: &BTreeSet<Head>, b: &BTreeSet<Head>) -> Vec<Head> {
+    a.difference(b).copied().collect()
+}
+
+/// Heads in one set and not the other, over heads in either; 0 for two empty sets. One minus Jaccard's index.
+pub fn turnover(a: &[Head], b: &[Head]) -> f64 {
+    let (a, b): (BTreeSet<Head>, BTreeSet<Head>) = (a.iter().copied().collect(), b.iter().copied().collect());
+    let either = a.union(&b).count();
+    if either == 0 { 0.0 } else { a.symmetric_difference(&b).count() as f64 / either as f64 }
+}
+
+/// What became of the heads at each checkpoint, against the base and against the checkpoint before (paper,
+/// Figures 2 and 3). The base is the checkpoint before the first.
+pub fn changes(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadChange> {
+    let base_heads: BTreeSet<Head> = base.heads.iter().copied().collect();
+    let mut before = base;
+    let mut all = Vec::with_capacity(checkpoints.len());
+    for now in checkpoints {
+        let previous: BTreeSet<Head> = before.heads.iter().copied().collect();
+        let current: BTreeSet<Head> = now.heads.iter().copied().collect();
+        all.push(HeadChange {
+            step: now.step,
+            kept: base_heads.intersection(&current).copied().collect(),
+            gained: minus(&current, &base_heads),
+            lost: minus(&base_heads, &current),
+            births: minus(&current, &previous),
+            deaths: minus(&previous, &current),
+            turnover: turnover(&before.heads, &now.heads),
+            reward_change: now.reward.zip(before.reward).map(|(now, before)| now - before),
+        });
+        before = now;
+    }
+    all
+}
+
+/// The paper's effect of post-training on a head (A.6): `(post − pre) / (post + pre + 10⁻⁶)` of the head's
+/// shares of importance, from −1 (only before) to 1 (only after).
+pub fn effect(pre: f64, post: f64) -> f64 {
+    (post - pre) / (post + pre + 1e-6)
+}
+
+/// Ranks from 1, ties sharing their mean.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let below = |x: f64| values.iter().filter(|&&v| v < x).count() as f64;
+    let equal = |x: f64| values.iter().filter(|&&v| v == x).count() as f64;
+    values.iter().map(|&x| below(x) + (equal(x) + 1.0) / 2.0).collect()
+}
+
+fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+    let n = x.len() as f64;
+    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
+    let dot = |a: &[f64], ma: f64, b: &[f64], mb: f64| a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>();
+    let scale = (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt();
+    (scale > 0.0).then(|| dot(x, mx, y, my) / scale)
+}
+
+/// Spearman's correlation of `x` with `y`, with a two-sided permutation p-value (the observed order counts as
+/// one of them, so p is never 0). `None` for fewer than four points or where one side never changes.
+pub fn correlate(x: &[f64], y: &[f64], permutations: usize, seed: u64) -> Option<Correlation> {
+    if x.len() != y.len() || x.len() < 4 {
+        return None;
+    }
+    let (x, mut y) = (ranks(x), ranks(y));
+    let coefficient = pearson(&x, &y)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut extreme = 1;
+    for _ in 0..permutations {
+        y.shuffle(&mut rng);
+        if pearson(&x, &y).is_some_and(|r| r.abs() >= coefficient.abs() - 1e-12) {
+            extreme += 1;
+        }
+    }
+    let p_value = f64::from(extreme) / (permutations + 1) as f64;
+    Some(Correlation { coefficient, p_value, permutations, n: x.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(step: u64, heads: &[&str], reward: f64) -> HeadsAt {
+        let heads = heads.iter().map(|h| h.parse().expect("a head")).collect();
+        HeadsAt { step, heads, reward: Some(reward) }
+    }
+
+    fn names(heads: &[Head]) -> Vec<String> {
+        heads.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn heads_come_and_go() {
+        let base = at(0, &["L0H0", "L1H1"], 0.2);
+        let all = changes(&base, &[at(10, &["L0H0", "L2H2"], 0.5), at(20, &["L0H0", "L1H1"], 0.4)]);
+        assert_eq!(names(&all[0].gained), ["L2H2"]);
+        assert_eq!((names(&all[0].lost), names(&all[0].births)), (vec!["L1H1".into()], vec!["L2H2".into()]));
+        assert!((all[0].turnover - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!((names(&all[1].births), names(&all[1].deaths)), (vec!["L1H1".into()], vec!["L2H2".into()]));
+        assert!(all[1].gained.is_empty() && all[1].kept.len() == 2);
+        assert!((all[1].reward_change.expect("known") + 0.1).abs() < 1e-12);
+        assert_eq!(turnover(&[], &[]), 0.0);
+    }
+
+    #[test]
+    fn effects_are_bounded() {
+        assert!(effect(0.0, 0.3) > 0.99 && effect(0.3, 0.0) < -0.99);
+        assert_eq!(effect(0.1, 0.1), 0.0);
+        assert_eq!(effect(0.0, 0.0), 0.0);
+    }
+
+    #[test]
+    fn a_monotone_relation_is_found_and_noise_is_not() {
+        let x: Vec<f64> = (0..12).map(f64::from).collect();
+        let y: Vec<f64> = x.iter().map(|x| x.exp()).collect();
+        let found = correlate(&x, &y, 2000, 0).expect("enough points");
+        assert!((found.coefficient - 1.0).abs() < 1e-12 && found.p_value < 0.005);
+        let noise = [3.0, 9.0, 1.0, 12.0, 2.0, 11.0, 4.0, 8.0, 5.0, 10.0, 6.0, 7.0];
+        assert!(correlate(&x, &noise, 2000, 0).expect("enough points").p_value > 0.2);
+        assert!(correlate(&x, &[1.0; 12], 10, 0).is_none());
+        assert_eq!(ranks(&[2.0, 1.0, 2.0]), [2.5, 1.0, 2.5]);
+    }
+}

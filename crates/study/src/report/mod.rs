@@ -1,0 +1,37 @@
+//! The report: one self-contained page and its figures, from a results file alone. Nothing here measures or
+//! decides; only this module knows colours.
+
+mod figures;
+mod html;
+mod methods;
+mod page;
+mod sections;
+mod summary;
+mod svg;
+mod tables;
+mod verdict;
+
+use std::path::Path;
+
+use crate::file::write_whole;
+use crate::results::Results;
+use crate::Error;
+
+pub use summary::findings;
+pub use verdict::{Finding, Verdict};
+
+/// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
+/// `results.json` and `figures/*.svg`.
+///
+/// # Errors
+/// A number that is not finite, or a folder that cannot be made or written.
+pub fn write_report(results: &Results, dir: &Path) -> Result<(), Error> {
+    let json = results.to_json()?;
+    let figures_dir = dir.join("figures");
+    std::fs::create_dir_all(&figures_dir).map_err(|e| Error::at(&figures_dir, e))?;
+    write_whole(&dir.join("results.json"), json.as_bytes())?;
+    for figure in figures::all(results) {
+        write_whole(&figures_dir.join(format!("{}.svg", figure.name)), figure.svg.standalone().as_bytes())?;
+    }
+    write_whole(&dir.join("report.html"), page::render(results, &json).as_bytes())
+}

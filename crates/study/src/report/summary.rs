@@ -1,0 +1,236 @@
+//! The findings: each a claim, what the numbers say to it, and a verdict that can go either way. Every sentence
+//! is computed from the results; none is written beforehand.
+
+use bench_math::stats::{Interval, wilson};
+
+use super::html::{count, number, p_value, percent, points};
+use super::tables::described;
+use super::verdict::{Finding, Verdict, difference};
+use crate::results::{Action, CircuitFacts, HeadSet, Intervention, Method, Results, Training};
+
+/// Below this share of random controls as bad, an effect is the heads' own.
+const ALPHA: f64 = 0.05;
+
+/// What the results say, most important first.
+pub fn findings(results: &Results) -> Vec<Finding> {
+    let mut all: Vec<Finding> = results.trainings.iter().filter_map(|run| accuracy(results, run)).collect();
+    all.extend(results.trainings.iter().filter_map(|run| emergence(results, run)));
+    all.extend(retention(results));
+    all.extend(results.trainings.iter().filter_map(rewarded));
+    let zeroed = |i: &&Intervention| i.action == Action::Zero && i.set == HeadSet::Emergent;
+    all.extend(results.interventions.iter().filter(zeroed).map(ablated));
+    all.extend(faithful(results));
+    all
+}
+
+fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
+    format!("[{} to {}]", write(i.low), write(i.high))
+}
+
+fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
+    let suite = results.task.suites.first()?;
+    let before = results.base.accuracy(&suite.name)?;
+    let after = run.checkpoints.last()?.accuracy(&suite.name)?;
+    let (gain, how) = match &run.gain {
+        Some(gain) => (*gain, "paired by problem"),
+        None => (difference(&before.interval, &after.interval), "unpaired"),
+    };
+    let verdict = match () {
+        () if gain.low > 0.0 => Verdict::Holds,
+        () if gain.high < 0.0 => Verdict::Fails,
+        () => Verdict::Open,
+    };
+    let thinks = after.worked.zip(before.worked).map_or(String::new(), |(after, before)| {
+        format!(" It thinks before it answers in {} of its completions; the base does in {}.", percent(after), percent(before))
+    });
+    Some(Finding {
+        claim: format!("{} solves more held-out problems than the base", run.name),
+        evidence: format!(
+            "{} of {} problems after {}, {} before: a change of {} points, 95 % interval {} ({how}).{thinks}",
+            percent(after.interval.estimate),
+            after.n,
+            run.name,
+            percent(before.interval.estimate),
+            points(gain.estimate),
+            range(&gain, points)
+        ),
+        verdict,
+    })
+}
+
+fn emergence(results: &Results, run: &Training) -> Option<Finding> {
+    let last = run.changes.last()?;
+    let changed = last.gained.len() + last.lost.len();
+    let evidence = format!(
+        "The last circuit has {} that the base’s has not, lacks {} of the base’s, and keeps {}.",
+        count(last.gained.len(), "head"),
+        last.lost.len(),
+        last.kept.len()
+    );
+    let (control, verdict) = match &results.noise {
+        None => (" No noise floor was measured.".to_owned(), if changed == 0 { Verdict::Fails } else { Verdict::Open }),
+        Some(floor) => {
+            let range = &floor.changed_heads;
+            let verdict = if changed as f64 > range.high { Verdict::Holds } else { Verdict::Fails };
+            let control = format!(
+                " Circuits of one checkpoint ({}) from resampled pairs differ by {} heads on average, {} at most in 95 % \
+                 of cases: the difference of {changed} is {} that.",
+                floor.checkpoint,
+                number(range.estimate, 1),
+                number(range.high, 1),
+                if verdict == Verdict::Holds { "beyond" } else { "within" }
+            );
+            (control, verdict)
+        }
+    };
+    Some(Finding { claim: format!("{} changed which heads the circuit uses", run.name), evidence: evidence + &control, verdict })
+}
+
+/// How many of a run's heads that were ever new are in its last circuit, of how many.
+fn survivors(run: &Training) -> Option<(usize, usize)> {
+    let last = run.changes.last()?;
+    let ever: std::collections::BTreeSet<_> = run.changes.iter().flat_map(|c| c.gained.iter()).collect();
+    Some((last.gained.len(), ever.len()))
+}
+
+fn retention(results: &Results) -> Option<Finding> {
+    let of = |method| results.trainings.iter().find(|run: &&Training| run.method == method);
+    let (sft, grpo) = (of(Method::Sft)?, of(Method::Grpo)?);
+    let ((a, n), (b, m)) = (survivors(sft)?, survivors(grpo)?);
+    let d = difference(&wilson(b, m, 0.95), &wilson(a, n, 0.95));
+    let verdict = match () {
+        () if n == 0 || m == 0 => Verdict::Open,
+        () if d.low > 0.0 => Verdict::Holds,
+        () if d.high < 0.0 => Verdict::Fails,
+        () => Verdict::Open,
+    };
+    let reading = match verdict {
+        _ if n == 0 || m == 0 => " One of them never had a new head, so there is nothing to compare.".into(),
+        Verdict::Open => format!(" With so few heads the difference could be anything in {} points.", range(&d, points)),
+        _ => format!(" The difference has the 95 % interval {} points.", range(&d, points)),
+    };
+    Some(Finding {
+        claim: "SFT accumulates heads, GRPO tries and prunes them".into(),
+        evidence: format!(
+            "Of {} ever new during {}, {a} {} in its last circuit; of {} during {}, {b}.{reading}",
+            count(n, "head"),
+            sft.name,
+            if a == 1 { "is" } else { "are" },
+            count(m, "head"),
+            grpo.name
+        ),
+        verdict,
+    })
+}
+
+fn rewarded(run: &Training) -> Option<Finding> {
+    if run.method != Method::Grpo {
+        return None;
+    }
+    let claim = "Head turnover goes with reward during GRPO".to_owned();
+    let Some(found) = &run.dynamics else {
+        let evidence = "Too few checkpoints, or a reward that never changed: no correlation was computed.".into();
+        return Some(Finding { claim, evidence, verdict: Verdict::Open });
+    };
+    let verdict = match () {
+        () if found.p_value < ALPHA && found.coefficient > 0.0 => Verdict::Holds,
+        () if found.p_value < ALPHA || found.n >= 20 => Verdict::Fails,
+        () => Verdict::Open,
+    };
+    let reading = if found.p_value < ALPHA { "" } else { " A random order of the checkpoints does as well." };
+    Some(Finding {
+        claim,
+        evidence: format!(
+            "Rank correlation of turnover with the change of reward over {} intervals between checkpoints: {} ({}, {} \
+             permutations).{reading}",
+            found.n,
+            number(found.coefficient, 2),
+            p_value(found.p_value),
+            found.permutations
+        ),
+        verdict,
+    })
+}
+
+/// One-sided: the share of random draws that do at least as much harm, the intervention counted among them.
+pub(super) fn control_p(row: &Intervention) -> f64 {
+    let as_bad = row.random.iter().filter(|d| d.accuracy.estimate <= row.accuracy.estimate).count();
+    (as_bad + 1) as f64 / (row.random.len() + 1) as f64
+}
+
+fn ablated(row: &Intervention) -> Finding {
+    let drop = difference(&row.untouched, &row.accuracy);
+    let random: Vec<f64> = row.random.iter().map(|d| d.accuracy.estimate).collect();
+    let worst = random.iter().copied().fold(f64::INFINITY, f64::min);
+    let best = random.iter().copied().fold(0.0, f64::max);
+    let hurts = drop.high < 0.0;
+    let worst_draw = row.random.iter().min_by(|a, b| a.accuracy.estimate.total_cmp(&b.accuracy.estimate));
+    let beyond = worst_draw.is_some_and(|d| difference(&d.accuracy, &row.accuracy).high < 0.0);
+    let verdict = match () {
+        () if row.random.is_empty() => Verdict::Open,
+        () if hurts && beyond => Verdict::Holds,
+        () if !hurts || row.accuracy.estimate > worst => Verdict::Fails,
+        () => Verdict::Open,
+    };
+    let control = match (random.is_empty(), verdict) {
+        (true, _) => " No random control was run.".to_owned(),
+        (_, verdict) => format!(
+            " The same done to {} of as many random heads of the same layers leaves {} to {}{}.",
+            count(random.len(), "draw"),
+            percent(worst),
+            percent(best),
+            match verdict {
+                Verdict::Holds => ": no draw does nearly as much harm",
+                Verdict::Fails if hurts => ": some draw does as much harm, so this is no mark of emergent heads",
+                Verdict::Fails => "; there is no loss to explain",
+                Verdict::Open => ": the worst draw is too close to tell apart",
+            }
+        ),
+    };
+    Finding {
+        claim: format!("{} needs its emergent heads", row.training),
+        evidence: format!(
+            "{}: {} instead of {}, a change of {} points {}.{control}",
+            described(row),
+            percent(row.accuracy.estimate),
+            percent(row.untouched.estimate),
+            points(drop.estimate),
+            range(&drop, points)
+        ),
+        verdict,
+    }
+}
+
+fn faithful(results: &Results) -> Option<Finding> {
+    let all = std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
+    let circuits: Vec<&CircuitFacts> = all.filter_map(|c| c.circuit.as_ref()).collect();
+    let nulls: Vec<f64> = circuits.iter().flat_map(|c| c.nulls.iter().copied()).collect();
+    let worst = circuits.iter().map(|c| c.faithfulness).reduce(f64::min)?;
+    let best = circuits.iter().map(|c| c.faithfulness).reduce(f64::max)?;
+    let beaten = circuits.iter().filter(|c| c.nulls.iter().all(|&null| null < c.faithfulness)).count();
+    let (control, verdict) = match nulls.iter().copied().reduce(f64::max) {
+        None => ("No random circuits were run beside them.".to_owned(), Verdict::Open),
+        Some(null) => (
+            format!(
+                "Random circuits of as many edges reach {} at most; {beaten} of {} circuits beat all of theirs.",
+                number(null, 2),
+                circuits.len()
+            ),
+            match () {
+                () if beaten < circuits.len() => Verdict::Fails,
+                () if worst >= 0.5 => Verdict::Holds,
+                () => Verdict::Open,
+            },
+        ),
+    };
+    Some(Finding {
+        claim: "The circuits stand for the models they were found in".into(),
+        evidence: format!(
+            "With every other edge corrupted they keep {} to {} of the difference between clean and corrupt prompts (1 is \
+             all of it). {control}",
+            number(worst, 2),
+            number(best, 2)
+        ),
+        verdict,
+    })
+}

@@ -1,0 +1,113 @@
+//! The report from synthetic results: whole, self-contained, well-formed, and honest about nothing.
+
+mod synthetic;
+
+use study::report::{Verdict, findings};
+use study::results::Results;
+
+fn written(results: &Results) -> (String, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    study::write_report(results, dir.path()).expect("written");
+    (std::fs::read_to_string(dir.path().join("report.html")).expect("the page"), dir)
+}
+
+/// Every tag that is opened is closed, in order.
+fn well_formed(markup: &str) {
+    const VOID: [&str; 6] = ["!doctype", "meta", "link", "input", "br", "hr"];
+    let mut open: Vec<String> = Vec::new();
+    let mut rest = markup;
+    while let Some(start) = rest.find('<') {
+        let end = start + rest[start..].find('>').expect("a tag ends");
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        let name: String = tag.trim_start_matches('/').chars().take_while(|c| c.is_alphanumeric() || *c == '!').collect();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop().as_deref(), Some(name.as_str()));
+        } else if !tag.ends_with('/') && !VOID.contains(&name.as_str()) {
+            if name == "script" || name == "style" {
+                let close = format!("</{name}>");
+                rest = &rest[rest.find(&close).expect("it is closed") + close.len()..];
+            } else {
+                open.push(name);
+            }
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn the_page_is_whole_and_needs_nothing_else() {
+    let (page, dir) = written(&synthetic::results(1, 1.0));
+    well_formed(&page);
+    for outside in ["http://", "https://", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for id in ["summary", "warnings", "accuracy", "training", "heads", "circuits", "interventions", "methods", "data"] {
+        assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
+    }
+    assert!(!page.contains("NaN") && !page.contains(">inf"));
+    let mut files = 0;
+    for file in std::fs::read_dir(dir.path().join("figures")).expect("figures") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        assert!(!text.contains("NaN"));
+        well_formed(&text);
+        files += 1;
+    }
+    assert!(files >= 20, "{files} figures");
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let results = synthetic::results(2, 1.0);
+    let (_, dir) = written(&results);
+    assert_eq!(Results::read(&dir.path().join("results.json")).expect("reads"), results);
+    let text = results.to_json().expect("finite").replace("\"version\": 1,\n  \"title", "\"version\": 99,\n  \"title");
+    assert!(Results::parse(&text).expect_err("another version").to_string().contains("version 99"));
+    let mut broken = results;
+    broken.run.stages[0].seconds = f64::NAN;
+    assert!(broken.to_json().expect_err("not finite").to_string().contains("finite"));
+}
+
+#[test]
+fn a_study_in_which_nothing_happened_says_so() {
+    let results = synthetic::results(3, 0.0);
+    let (page, _dir) = written(&results);
+    well_formed(&page);
+    for finding in findings(&results) {
+        let about_change = !finding.claim.starts_with("The circuits stand");
+        assert!(!about_change || finding.verdict != Verdict::Holds, "{finding:?}");
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let mut results = synthetic::results(4, 1.0);
+    results.title = "</title><script>alert(1)</script>".into();
+    results.task.suites[0].name = "\"><img src=x>".into();
+    results.task.examples[0].completions[0].text = "<script>\u{0}".into();
+    let (page, _dir) = written(&results);
+    well_formed(&page);
+    assert!(!page.contains("<script>alert") && !page.contains("<img"));
+    assert_eq!(page.matches("<script>").count(), 1);
+}
+
+#[test]
+fn sparse_results_still_make_a_page() {
+    let mut results = synthetic::results(5, 1.0);
+    results.base.circuit = None;
+    results.noise = None;
+    results.interventions.clear();
+    results.warnings.clear();
+    for run in &mut results.trainings {
+        run.changes.clear();
+        run.effects.clear();
+        run.dynamics = None;
+        run.curve.clear();
+        run.checkpoints.iter_mut().for_each(|c| c.circuit = None);
+    }
+    well_formed(&written(&results).0);
+    results.trainings.clear();
+    results.base.accuracy.clear();
+    results.task.suites.clear();
+    well_formed(&written(&results).0);
+}

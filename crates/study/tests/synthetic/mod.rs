@@ -1,0 +1,209 @@
+//! SYNTHETIC results: invented numbers of a plausible shape, to draw and test the report with. No model was run.
+
+use bench_math::stats::wilson;
+use hooks::{Head, KeyValue, Reader, Wiring, Writer};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use study::dynamics::{HeadsAt, changes, correlate, effect};
+use study::results::*;
+
+const N: usize = 400;
+
+fn accuracy(suite: &str, share: f64, worked: f64) -> Accuracy {
+    let solved = (share.clamp(0.0, 1.0) * N as f64) as usize;
+    Accuracy { suite: suite.into(), n: N, interval: wilson(solved, N, 0.95), worked: Some(worked) }
+}
+
+fn circuit(wiring: &Wiring, heads: &[Head], rng: &mut ChaCha8Rng) -> CircuitFacts {
+    let writers = |w: &Writer| !matches!(w, Writer::Head(h) if !heads.contains(h));
+    let readers: Vec<Reader> =
+        wiring.readers().filter(|r| !matches!(r, Reader::Head(h, _) if !heads.contains(h))).collect();
+    let mut edges = Vec::new();
+    for from in wiring.writers().filter(writers) {
+        for &to in &readers {
+            let edge = hooks::Edge { from, to };
+            if wiring.edge_index(edge).is_some() && rng.random::<f64>() < 0.45 {
+                let score = -(rng.random::<f64>().powi(4)) * if rng.random::<f64>() < 0.2 { -0.5 } else { 1.0 };
+                edges.push(ScoredEdge { edge, score });
+            }
+        }
+    }
+    edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+    edges.truncate(180);
+    let faithfulness = 0.78 + 0.2 * rng.random::<f64>();
+    CircuitFacts {
+        n_nodes: heads.len() + 6,
+        heads: heads.to_vec(),
+        edges,
+        metric: "logit-diff".into(),
+        clean: 6.2,
+        corrupt: -5.8,
+        circuit: -5.8 + 12.0 * faithfulness,
+        faithfulness,
+        nulls: (0..10).map(|_| 0.35 * rng.random::<f64>()).collect(),
+    }
+}
+
+/// Made-up results of a 4 × 4 model; `effect_size` 0 is a study in which nothing happened.
+pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let wiring = Wiring { n_layers: 4, n_heads: 4, n_kv_heads: 2, d_model: 128, key_value: KeyValue::Ungrouped };
+    let all: Vec<Head> = wiring.heads().collect();
+    let base_heads: Vec<Head> = all.iter().copied().filter(|_| rng.random::<f64>() < 0.45).collect();
+    let suites = ["three and four numbers", "two numbers"];
+    let scores = |share: f64, worked: f64| {
+        vec![accuracy(suites[0], share, worked), accuracy(suites[1], (share + 0.35).min(0.99), worked)]
+    };
+    let base = Checkpoint {
+        label: "base".into(),
+        step: 0,
+        accuracy: scores(0.31, 0.02),
+        circuit: Some(circuit(&wiring, &base_heads, &mut rng)),
+    };
+    let mut train = |name: &str, method: Method, steps: u64, every: u64, flips: f64, top: f64| {
+        let at = |step: f64| 0.31 + effect_size * (top - 0.31) * (1.0 - (-4.0 * step / steps as f64).exp());
+        let noise = |rng: &mut ChaCha8Rng| 0.09 * (rng.random::<f64>() - 0.5);
+        let curve: Vec<CurvePoint> = (0..steps)
+            .map(|step| CurvePoint {
+                step,
+                loss: (method == Method::Sft).then(|| 0.24 + 1.4 * (-6.0 * step as f64 / steps as f64).exp() + noise(&mut rng)),
+                reward: (method == Method::Grpo).then(|| (at(step as f64) + 3.0 * noise(&mut rng)).clamp(0.0, 1.0)),
+                length: (method == Method::Grpo).then_some(4.0 + 18.0 * step as f64 / steps as f64),
+                lr: Some(1e-3),
+            })
+            .collect();
+        let mut heads = base_heads.clone();
+        let mut found = Vec::new();
+        let mut checkpoints = Vec::new();
+        for step in (every..=steps).step_by(every as usize) {
+            for &head in &all {
+                if rng.random::<f64>() < flips * effect_size {
+                    match heads.iter().position(|h| *h == head) {
+                        Some(i) if method == Method::Grpo => drop(heads.remove(i)),
+                        Some(_) => {}
+                        None => heads.push(head),
+                    }
+                }
+            }
+            heads.sort();
+            found.push(HeadsAt { step, heads: heads.clone(), reward: Some(at(step as f64) + noise(&mut rng)) });
+            checkpoints.push(Checkpoint {
+                label: format!("{}-{step}", name.to_lowercase()),
+                step,
+                accuracy: scores(at(step as f64), effect_size * (at(step as f64) - 0.31) * 1.6),
+                circuit: Some(circuit(&wiring, &heads, &mut rng)),
+            });
+        }
+        let start = HeadsAt { step: 0, heads: base_heads.clone(), reward: Some(0.31) };
+        let changes = changes(&start, &found);
+        let moves: Vec<(f64, f64)> = changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?))).collect();
+        let (turnover, reward): (Vec<f64>, Vec<f64>) = moves.into_iter().unzip();
+        let effects = all
+            .iter()
+            .map(|&head| {
+                let (before, after) = (rng.random::<f64>().powi(3), rng.random::<f64>().powi(3));
+                let e = effect(before, after);
+                let wide = 0.1 + 0.4 * rng.random::<f64>();
+                let interval = bench_math::stats::Interval { estimate: e, low: (e - wide).max(-1.0), high: (e + wide).min(1.0) };
+                HeadEffect { head, before: before / 4.0, after: after / 4.0, effect: e, interval: Some(interval) }
+            })
+            .collect();
+        let dynamics = correlate(&turnover, &reward, 9999, 0);
+        Training { name: name.into(), method, curve, checkpoints, gain: None, changes, effects, dynamics }
+    };
+    let trainings = vec![
+        train("SFT", Method::Sft, 120, 20, 0.09, 0.93),
+        train("GRPO", Method::Grpo, 96, 8, 0.12, 0.78),
+    ];
+    let mut interventions = Vec::new();
+    for run in &trainings {
+        let Some(emergent) = run.changes.last().map(|c| c.gained.clone()).filter(|g| !g.is_empty()) else { continue };
+        let Some(last) = run.checkpoints.last() else { continue };
+        let whole = last.accuracy[0].interval;
+        for (checkpoint, action, factor) in [
+            (last.label.as_str(), Action::Zero, if run.method == Method::Sft { 0.2 } else { 0.7 }),
+            (last.label.as_str(), Action::Scale { factor: 0.5 }, 0.8),
+            ("base", Action::Scale { factor: 1.3 }, 1.0),
+        ] {
+            let untouched = if checkpoint == "base" { base.accuracy[0].interval } else { whole };
+            let of = |share: f64| wilson((share.clamp(0.0, 1.0) * N as f64) as usize, N, 0.95);
+            interventions.push(Intervention {
+                checkpoint: checkpoint.into(),
+                training: run.name.clone(),
+                set: HeadSet::Emergent,
+                action,
+                heads: emergent.clone(),
+                suite: suites[0].into(),
+                n: N,
+                untouched,
+                accuracy: of(untouched.estimate * factor),
+                random: (0..8)
+                    .map(|i| RandomDraw { heads: vec![all[i], all[i + 5]], accuracy: of(untouched.estimate * (0.55 + 0.06 * i as f64)) })
+                    .collect(),
+            });
+        }
+    }
+    let interval = |low, estimate, high| bench_math::stats::Interval { estimate, low, high };
+    let setting = |section: &str, name: &str, value: &str| Setting { section: section.into(), name: name.into(), value: value.into() };
+    Results {
+        schema: SCHEMA.into(),
+        version: VERSION,
+        title: "What post-training did to the heads of a small adder".into(),
+        notice: Some("Synthetic: these numbers were invented to draw the report with. No model was run.".into()),
+        run: RunFacts {
+            command: "sparks demo --seed 0".into(),
+            seed,
+            started: None,
+            machine: Machine { processor: "a made-up processor".into(), threads: 2, device: "cpu (flex)".into(), system: "linux x86_64".into() },
+            versions: vec![Version { name: "burn".into(), version: "0.22.1".into() }],
+            stages: [("base accuracy", 4.1), ("SFT", 61.0), ("GRPO", 140.2), ("attribution", 58.9), ("interventions", 41.5)]
+                .map(|(name, seconds)| StageTime { name: name.into(), seconds })
+                .to_vec(),
+        },
+        model: ModelFacts {
+            name: "toy-base".into(),
+            family: "qwen2".into(),
+            parameters: 798_000,
+            n_layers: 4,
+            n_heads: 4,
+            n_kv_heads: 2,
+            d_model: 128,
+            key_value: KeyValue::Ungrouped,
+            n_edges: wiring.n_edges(),
+        },
+        task: TaskFacts {
+            description: "A small model adds two-digit numbers, and was post-trained to work the sum out.".into(),
+            suites: suites.map(|name| Suite { name: name.into(), description: format!("Held-out sums of {name}."), n: N }).to_vec(),
+            examples: vec![Example {
+                prompt: "47+28+36=".into(),
+                answer: "111".into(),
+                completions: [("base", "101<eos>", false), ("sft-120", "<think>47+28=75;75+36=111</think>111<eos>", true)]
+                    .map(|(checkpoint, text, correct)| Said { checkpoint: checkpoint.into(), text: text.into(), correct })
+                    .to_vec(),
+            }],
+        },
+        base,
+        trainings,
+        noise: Some(NoiseFloor {
+            checkpoint: "base".into(),
+            repeats: 20,
+            turnover: interval(0.0, 0.11, 0.26),
+            changed_heads: interval(0.0, 1.2, 3.0),
+        }),
+        interventions,
+        warnings: vec![Warning {
+            claim: "GRPO’s emergent heads carry its gain.".into(),
+            control: "as many random heads of the same layers, 8 draws.".into(),
+            finding: "Some draws do as much harm.".into(),
+        }],
+        settings: vec![
+            setting("attribution", "method", "eap-ig-inputs"),
+            setting("attribution", "steps", "5"),
+            setting("attribution", "pairs", "64 swap pairs, first step"),
+            setting("circuit", "top", "180"),
+            setting("train.sft", "lr", "1e-3"),
+            setting("train.grpo", "group size", "8"),
+            setting("train.grpo", "temperature", "1.0"),
+        ],
+    }
+}
