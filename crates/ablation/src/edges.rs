@@ -49,7 +49,8 @@ impl<'a> EdgePatch<'a> {
         let (groups, slots) = (self.plan.groups, self.plan.slots.len());
         let columns = batch / groups * seq * d;
         let change = change.reshape([groups, 1, columns]);
-        let changes = self.changes.take().unwrap_or_else(|| Tensor::zeros([groups, slots, columns], &change.device()));
+        let changes =
+            self.changes.take().unwrap_or_else(|| Tensor::zeros([groups, slots, columns], &change.device()));
         self.changes = Some(changes.slice_assign([0..groups, slot..slot + 1, 0..columns], change));
     }
 
@@ -82,7 +83,9 @@ impl<'a> EdgePatch<'a> {
     fn port(&self, site: Heads) -> Option<(usize, usize)> {
         match (site, self.plan.wiring.key_value) {
             (Heads::QueryIn(l), _) => Some((l, 0)),
-            (Heads::KeyInUngrouped(l), KeyValue::Ungrouped) | (Heads::KeyIn(l), KeyValue::Grouped) => Some((l, 1)),
+            (Heads::KeyInUngrouped(l), KeyValue::Ungrouped) | (Heads::KeyIn(l), KeyValue::Grouped) => {
+                Some((l, 1))
+            }
             (Heads::ValueInUngrouped(l), KeyValue::Ungrouped) | (Heads::ValueIn(l), KeyValue::Grouped) => {
                 Some((l, 2))
             }
@@ -103,17 +106,23 @@ impl Hook for EdgePatch<'_> {
                 l + 1 == plan.wiring.n_layers && (self.kept() || plan.logits.is_some())
             }
             Site::Heads(Heads::Write(l)) => plan.head_slots(l).next().is_some(),
-            Site::Heads(heads) => self
-                .port(heads)
-                .is_some_and(|(l, port)| plan.attention[l].as_ref().is_some_and(|r| !r.ports[port].is_empty())),
+            Site::Heads(heads) => self.port(heads).is_some_and(|(l, port)| {
+                plan.attention[l].as_ref().is_some_and(|r| !r.ports[port].is_empty())
+            }),
             Site::Stream(_) => false,
         }
     }
 
     fn begin(&mut self, batch: &Batch, offset: usize) {
-        assert!(offset == 0 && !batch.is_left_padded(), "a circuit runs on whole prompts, padded on the right");
+        assert!(
+            offset == 0 && !batch.is_left_padded(),
+            "a circuit runs on whole prompts, padded on the right"
+        );
         assert!(self.fill.fits(batch), "the fill was made for a batch of another shape");
-        assert!([1, batch.batch()].contains(&self.plan.groups), "one circuit for the batch, or one for each row");
+        assert!(
+            [1, batch.batch()].contains(&self.plan.groups),
+            "one circuit for the batch, or one for each row"
+        );
         (self.batch, self.changes, self.pending) = (batch.batch(), None, None);
     }
 

@@ -95,7 +95,8 @@ impl EdgeFill {
             for l in 0..n {
                 sites.extend(plan.head_slots(l).next().map(|_| Site::from(Heads::Write(l))));
                 sites.extend(plan.slot(Writer::Mlp(l)).map(|_| Site::from(Stream::MlpOut(l))));
-                sites.extend((kept && plan.attention[l].is_some()).then_some(Site::from(Stream::ResidPre(l))));
+                sites
+                    .extend((kept && plan.attention[l].is_some()).then_some(Site::from(Stream::ResidPre(l))));
                 sites.extend((kept && plan.mlps[l].is_some()).then_some(Site::from(Stream::ResidMid(l))));
             }
             sites.extend(kept.then_some(Site::from(Stream::ResidPost(n - 1))));
@@ -136,7 +137,8 @@ impl EdgeFill {
     /// # Panics
     /// If the corrupt run was recorded for other plans.
     pub(crate) fn writer(&self, writer: Writer) -> Option<Tensor<3>> {
-        let recorded = |x: &Option<Tensor<3>>| x.clone().unwrap_or_else(|| panic!("{writer} was not recorded"));
+        let recorded =
+            |x: &Option<Tensor<3>>| x.clone().unwrap_or_else(|| panic!("{writer} was not recorded"));
         match &self.values {
             Values::Zero => None,
             Values::Means { means, positional: false } => Some(means.overall(writer).unsqueeze()),

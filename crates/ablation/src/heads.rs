@@ -92,11 +92,7 @@ impl Ablation {
     ///
     /// # Errors
     /// A head outside `wiring`, or a factor that is not a finite number.
-    pub fn scale(
-        wiring: Wiring,
-        heads: impl IntoIterator<Item = Head>,
-        factor: f64,
-    ) -> Result<Self, Error> {
+    pub fn scale(wiring: Wiring, heads: impl IntoIterator<Item = Head>, factor: f64) -> Result<Self, Error> {
         if !factor.is_finite() {
             return Err(Error::new(format!("scale: {factor}, expected a finite number")));
         }

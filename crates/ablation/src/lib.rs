@@ -7,6 +7,26 @@
 //!
 //! Both work on any [`hooks::HookedModel`], on batches, and leave the model untouched. This crate selects
 //! nothing and scores nothing except the plain sweep over heads.
+//!
+//! # Example
+//! ```
+//! use ablation::{Ablation, Baseline, EdgeFill, EdgePatch, EdgePlan, Fill};
+//! use hooks::{Batch, EdgeMap, HookedModel};
+//!
+//! let model = toy_model::Toy::random(0, toy_model::ToyConfig::default(), &burn::tensor::Device::default());
+//! let (clean, corrupt) = (Batch::new(&[vec![1, 2, 3]])?, Batch::new(&[vec![1, 5, 3]])?);
+//!
+//! let mut without = Ablation::heads(model.wiring(), ["L1H2".parse()?], Fill::Zero)?;
+//! let logits = model.run(&clean, &mut without);
+//!
+//! let mut circuit = EdgeMap::filled(model.wiring(), true);
+//! *circuit.get_mut("a0.h1->m1".parse()?).unwrap() = false;
+//! let plan = EdgePlan::new(&[&circuit])?;
+//! let fill = EdgeFill::new(&model, &Baseline::Corrupt, &corrupt, &[&plan])?;
+//! let patched = model.run(&clean, &mut EdgePatch::new(&plan, &fill));
+//! assert_eq!(patched.dims(), logits.dims());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod edges;
 mod error;

@@ -62,7 +62,8 @@ impl EdgePlan {
     /// # Errors
     /// No selections, or selections over different graphs.
     pub fn weighted(selections: &[&EdgeMap<f32>]) -> Result<Self, Error> {
-        let first = selections.first().ok_or_else(|| Error::new("circuits: none given, expected at least one"))?;
+        let first =
+            selections.first().ok_or_else(|| Error::new("circuits: none given, expected at least one"))?;
         let wiring = first.wiring();
         if selections.iter().any(|s| s.wiring() != wiring) {
             return Err(Error::new("circuits: they are over different graphs, expected one"));
@@ -83,7 +84,8 @@ impl EdgePlan {
         // The readers among `all` that have edges; with none, the block is still there if its base must be.
         let block = |all: Vec<Reader>| -> Option<Readers> {
             let n_before = all.first().map_or(0, |&v| wiring.n_before(v));
-            let present: Vec<Reader> = all.into_iter().filter(|&v| live.readers[wiring.reader_index(v)]).collect();
+            let present: Vec<Reader> =
+                all.into_iter().filter(|&v| live.readers[wiring.reader_index(v)]).collect();
             let has_edge = |&v: &Reader| (wiring.offset(v)..wiring.offset(v) + n_before).any(touched);
             let fed: Vec<Reader> = present.iter().copied().filter(has_edge).collect();
             if fed.is_empty() && (form == Form::Removed || present.is_empty()) {
@@ -154,7 +156,8 @@ impl Live {
     /// One pass from the logits down. In the kept form a reader is live if what it feeds is; in the removed
     /// form everything runs anyway.
     fn trace(wiring: Wiring, form: Form, touched: impl Fn(usize) -> bool) -> Self {
-        let mut live = Self { writers: vec![false; wiring.n_writers()], readers: vec![false; wiring.n_readers()] };
+        let mut live =
+            Self { writers: vec![false; wiring.n_writers()], readers: vec![false; wiring.n_readers()] };
         let group = wiring.n_heads / wiring.n_kv_heads;
         for index in (0..wiring.n_readers()).rev() {
             let reader = wiring.reader(index);

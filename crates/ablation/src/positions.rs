@@ -39,7 +39,9 @@ impl Positions {
 pub(crate) fn real(batch: &Batch, device: &Device) -> Tensor<2> {
     let spans = batch.first().iter().zip(batch.end());
     let ones: Vec<f32> = spans
-        .flat_map(|(&first, &end)| (0..batch.seq()).map(move |i| if (first..end).contains(&i) { 1.0 } else { 0.0 }))
+        .flat_map(|(&first, &end)| {
+            (0..batch.seq()).map(move |i| if (first..end).contains(&i) { 1.0 } else { 0.0 })
+        })
         .collect();
     Tensor::from_data(TensorData::new(ones, [batch.batch(), batch.seq()]), device)
 }

@@ -43,7 +43,8 @@ pub fn sweep_heads(
         let targets: Vec<&Target> = chunk.iter().map(|pair| &pair.target).collect();
         let batch = Batch::new(&prompts)?.rows(Rows::Last);
         let clean = model.run(&batch, &mut ()).inner();
-        let total = |logits| f64::from(metric.values(logits, &targets, Some(&clean)).sum().into_scalar::<f32>());
+        let total =
+            |logits| f64::from(metric.values(logits, &targets, Some(&clean)).sum().into_scalar::<f32>());
         let untouched = total(clean.clone());
         for head in wiring.heads().collect::<Vec<Head>>() {
             let mut hook = Ablation::heads(wiring, [head], fill.clone())?;

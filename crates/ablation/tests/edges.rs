@@ -11,7 +11,13 @@ use hooks::{Batch, EdgeMap, Heads, Hook, HookedModel, KeyValue, Recorder, Site, 
 
 const BOTH: [KeyValue; 2] = [KeyValue::Ungrouped, KeyValue::Grouped];
 
-fn patched(model: &dyn HookedModel, clean: &Batch, corrupt: &Batch, circuit: &EdgeMap<bool>, baseline: &Baseline) -> Vec<f32> {
+fn patched(
+    model: &dyn HookedModel,
+    clean: &Batch,
+    corrupt: &Batch,
+    circuit: &EdgeMap<bool>,
+    baseline: &Baseline,
+) -> Vec<f32> {
     let plan = EdgePlan::new(&[circuit]).unwrap();
     let fill = EdgeFill::new(model, baseline, corrupt, &[&plan]).unwrap();
     run(model, clean, &mut EdgePatch::new(&plan, &fill))
@@ -37,7 +43,10 @@ fn full_circuit_is_clean_and_empty_is_corrupt() {
         let nearly: EdgeMap<f32> = all.map(|_| 0.999_999);
         let plan = EdgePlan::weighted(&[&nearly]).unwrap();
         let fill = EdgeFill::new(&model, baseline, &corrupt, &[&plan]).unwrap();
-        let gap = largest_gap(&run(&model, &clean, &mut EdgePatch::new(&plan, &fill)), &run(&model, &clean, &mut ()));
+        let gap = largest_gap(
+            &run(&model, &clean, &mut EdgePatch::new(&plan, &fill)),
+            &run(&model, &clean, &mut ()),
+        );
         assert!(gap > 0.0 && gap < 1e-3, "{gap}");
     }
 }
@@ -125,7 +134,9 @@ fn every_fill_agrees_with_a_plain_loop_at_every_size() {
         let means = Arc::new(WriterMeans::measure(&model, std::slice::from_ref(&clean)).unwrap());
         let recorded = writers(&model, &corrupt);
         let shape = recorded[0].dims();
-        let of = |f: &dyn Fn(Writer) -> Tensor<2>| w.writers().map(|u| f(u).unsqueeze::<3>().expand(shape)).collect();
+        let of = |f: &dyn Fn(Writer) -> Tensor<2>| {
+            w.writers().map(|u| f(u).unsqueeze::<3>().expand(shape)).collect()
+        };
         let fills: [(Baseline, Vec<Tensor<3>>); 4] = [
             (Baseline::Corrupt, recorded.clone()),
             (Baseline::Zero, recorded.iter().map(Tensor::zeros_like).collect()),
@@ -159,8 +170,10 @@ fn rows_may_have_circuits_of_their_own() {
             let plan = EdgePlan::new(&circuits.iter().collect::<Vec<_>>()).unwrap();
             let fill = EdgeFill::new(&model, &Baseline::Corrupt, &corrupt, &[&plan]).unwrap();
             let together = run(&model, &rows, &mut EdgePatch::new(&plan, &fill));
-            let apart: Vec<f32> =
-                circuits.iter().flat_map(|c| patched(&model, &clean, &corrupt, c, &Baseline::Corrupt)).collect();
+            let apart: Vec<f32> = circuits
+                .iter()
+                .flat_map(|c| patched(&model, &clean, &corrupt, c, &Baseline::Corrupt))
+                .collect();
             assert!(largest_gap(&together, &apart) < 1e-4);
         }
     }

@@ -61,12 +61,15 @@ fn fills_follow_the_text_through_left_padding() {
     let right = Batch::new(&rows).unwrap();
     let means = Arc::new(HeadMeans::measure(&model, std::slice::from_ref(&right)).unwrap());
     let run_of = Arc::new(Resampled::record(&model, &Batch::new(&[vec![9, 8, 7]]).unwrap()));
-    for fill in [Fill::Zero, Fill::Mean(means.clone()), Fill::MeanPositional(means.clone()), Fill::Resample(run_of)] {
+    for fill in
+        [Fill::Zero, Fill::Mean(means.clone()), Fill::MeanPositional(means.clone()), Fill::Resample(run_of)]
+    {
         let logits = |batch: &Batch| {
             let mut hook = Ablation::heads(w, [head("L0H0"), head("L1H2")], fill.clone()).unwrap();
             run(&model, &batch.clone().rows(Rows::Last), &mut hook)
         };
-        let apart: Vec<f32> = rows.iter().flat_map(|row| logits(&Batch::new(&[row.clone()]).unwrap())).collect();
+        let apart: Vec<f32> =
+            rows.iter().flat_map(|row| logits(&Batch::new(&[row.clone()]).unwrap())).collect();
         assert!(largest_gap(&logits(&right), &apart) < 1e-4, "{fill:?}");
         assert!(largest_gap(&logits(&Batch::left_padded(&rows).unwrap()), &apart) < 1e-4, "{fill:?}");
     }
@@ -76,7 +79,8 @@ fn fills_follow_the_text_through_left_padding() {
 fn decoding_goes_on_where_the_prompt_ended() {
     let model = toy(4, KeyValue::Ungrouped);
     let means = Arc::new(HeadMeans::measure(&model, &[Batch::new(&[vec![1, 2, 3, 4]]).unwrap()]).unwrap());
-    let mut hook = Ablation::heads(model.wiring(), [head("L0H1")], Fill::MeanPositional(means.clone())).unwrap();
+    let mut hook =
+        Ablation::heads(model.wiring(), [head("L0H1")], Fill::MeanPositional(means.clone())).unwrap();
     hook.begin(&Batch::left_padded(&[vec![1, 2], vec![3]]).unwrap(), 0);
     let z = Tensor::<4>::zeros([2, 4, 1, 5], &model.device());
     let table = read(means.positional(head("L0H1")));

@@ -26,8 +26,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             row[0] += 1;
         } else {
             row[if verdict.correct { 1 } else { 2 }] += 1;
-            let cut = |s: &str| s.chars().rev().take(160).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-            println!("{} expected {expected}: {:?} | {:?}\n    {:?} | {:?} | {}", case["id"], cut(gold), cut(pred), verdict.gold_parsed, verdict.pred_parsed, verdict.reason);
+            let cut =
+                |s: &str| s.chars().rev().take(160).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+            println!(
+                "{} expected {expected}: {:?} | {:?}\n    {:?} | {:?} | {}",
+                case["id"],
+                cut(gold),
+                cut(pred),
+                verdict.gold_parsed,
+                verdict.pred_parsed,
+                verdict.reason
+            );
         }
     }
     println!("{:32} {:>6} {:>6} {:>6} {:>6}", "helper", "rows", "agree", "FP", "FN");
@@ -36,7 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let rounds = 20;
     let start = Instant::now();
-    let correct: usize = (0..rounds).map(|_| pairs.iter().filter(|(g, p)| bench_math::grade(g, p).correct).count()).sum();
+    let correct: usize =
+        (0..rounds).map(|_| pairs.iter().filter(|(g, p)| bench_math::grade(g, p).correct).count()).sum();
     let each = start.elapsed().as_secs_f64() / (rounds * pairs.len()) as f64;
     println!("{:.1} µs a pair, {} of {} correct", each * 1e6, correct / rounds, pairs.len());
     Ok(())

@@ -22,7 +22,10 @@ fn main() -> Result<()> {
         _ => fuzz(count),
     };
     let taken = start.elapsed();
-    println!("{count} pairs in {taken:.1?}: {:.1} µs each, {right} equal", taken.as_secs_f64() * 1e6 / count as f64);
+    println!(
+        "{count} pairs in {taken:.1?}: {:.1} µs each, {right} equal",
+        taken.as_secs_f64() * 1e6 / count as f64
+    );
     println!("slowest {:?} for {}", slowest.0, slowest.1);
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         println!("{}", status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default());
@@ -37,7 +40,11 @@ fn timed(gold: &str, pred: &str) -> (u64, Slowest) {
     let verdict = bench_math::grade(gold, pred);
     let cut = |s: &str| s.chars().take(120).collect::<String>();
     let taken = start.elapsed();
-    let name = if taken > Duration::from_millis(2) { format!("{:?} | {:?}", cut(gold), cut(pred)) } else { String::new() };
+    let name = if taken > Duration::from_millis(2) {
+        format!("{:?} | {:?}", cut(gold), cut(pred))
+    } else {
+        String::new()
+    };
     (u64::from(verdict.correct), (taken, name))
 }
 
@@ -48,7 +55,8 @@ fn join(a: (u64, Slowest), b: (u64, Slowest)) -> (u64, Slowest) {
 /// Every gold against every prediction, in a fixed order, until `count`.
 fn pairs(count: u64, path: &str) -> Result<(u64, Slowest)> {
     let text = std::fs::read_to_string(path)?;
-    let cases: Vec<serde_json::Value> = text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let cases: Vec<serde_json::Value> =
+        text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
     let field = |i: usize, name: &str| cases[i][name].as_str().unwrap_or_default();
     let n = cases.len();
     let nothing = || (0, (Duration::ZERO, String::new()));
@@ -61,10 +69,82 @@ fn pairs(count: u64, path: &str) -> Result<(u64, Slowest)> {
 /// Random strings: bytes of printable text, pieces of LaTeX, and valid expressions cut and glued.
 fn fuzz(count: u64) -> (u64, Slowest) {
     const PIECES: [&str; 76] = [
-        "\\frac", "\\sqrt", "\\sqrt[3]", "{", "}", "{", "}", "(", ")", "(", ")", "[", "]", "\\{", "\\}", "|", "^", "^{", "_", "_{", "+", "-", "*", "/", "=", "<", ">", ",", ";",
-        ":", "!", "%", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\boxed{", "\\text{", "\\left", "\\right", "\\pm", "\\cup", "\\cap", "\\in", "\\infty", "\\pi",
-        "\\sum_{k=1}^{99}", "\\prod_{k=1}^{9}", "\\int", "\\lim_{x\\to 0}", "\\begin{pmatrix}", "\\end{pmatrix}", "&", "\\\\", "x", "y", "f(", "e", "i", "0", "1", "10",
-        "3.5", "9E99", "\\sin", "\\tan", "\\ln", "\\log_2", " and ", "answer: ", "final answer is ", "\\cdot", "\\mod", "\\gcd(",
+        "\\frac",
+        "\\sqrt",
+        "\\sqrt[3]",
+        "{",
+        "}",
+        "{",
+        "}",
+        "(",
+        ")",
+        "(",
+        ")",
+        "[",
+        "]",
+        "\\{",
+        "\\}",
+        "|",
+        "^",
+        "^{",
+        "_",
+        "_{",
+        "+",
+        "-",
+        "*",
+        "/",
+        "=",
+        "<",
+        ">",
+        ",",
+        ";",
+        ":",
+        "!",
+        "%",
+        "$",
+        "$$",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\boxed{",
+        "\\text{",
+        "\\left",
+        "\\right",
+        "\\pm",
+        "\\cup",
+        "\\cap",
+        "\\in",
+        "\\infty",
+        "\\pi",
+        "\\sum_{k=1}^{99}",
+        "\\prod_{k=1}^{9}",
+        "\\int",
+        "\\lim_{x\\to 0}",
+        "\\begin{pmatrix}",
+        "\\end{pmatrix}",
+        "&",
+        "\\\\",
+        "x",
+        "y",
+        "f(",
+        "e",
+        "i",
+        "0",
+        "1",
+        "10",
+        "3.5",
+        "9E99",
+        "\\sin",
+        "\\tan",
+        "\\ln",
+        "\\log_2",
+        " and ",
+        "answer: ",
+        "final answer is ",
+        "\\cdot",
+        "\\mod",
+        "\\gcd(",
     ];
     let one = |i: u64| {
         let mut rng = ChaCha8Rng::seed_from_u64(0);

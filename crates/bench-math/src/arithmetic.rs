@@ -59,7 +59,13 @@ pub struct Item {
 
 impl Default for Arithmetic {
     fn default() -> Self {
-        Self { terms: 2, digits: 1, operations: Operations::AddSubtract, style: Style::Expression, negative: false }
+        Self {
+            terms: 2,
+            digits: 1,
+            operations: Operations::AddSubtract,
+            style: Style::Expression,
+            negative: false,
+        }
     }
 }
 
@@ -134,7 +140,9 @@ impl Arithmetic {
         for _ in 1..self.terms {
             let kinds = self.operations as usize + 1;
             let mut op = [Op::Add, Op::Subtract, Op::Multiply][rng.random_range(0..kinds)];
-            if matches!(op, Op::Multiply) && value.abs() > 1_000_000_000 || matches!(op, Op::Subtract) && positive && value == 0 {
+            if matches!(op, Op::Multiply) && value.abs() > 1_000_000_000
+                || matches!(op, Op::Subtract) && positive && value == 0
+            {
                 op = Op::Add;
             }
             let n = match op {
@@ -181,7 +189,9 @@ fn story(first: i64, chain: &[(Op, i64)], rng: &mut impl Rng) -> String {
     for &(op, n) in chain {
         let variants = match op {
             Op::Add => [format!("{pronoun} finds {n} more."), format!("A friend gives {name} {n} more.")],
-            Op::Subtract => [format!("{pronoun} loses {n} of them."), format!("{pronoun} gives {n} of them away.")],
+            Op::Subtract => {
+                [format!("{pronoun} loses {n} of them."), format!("{pronoun} gives {n} of them away.")]
+            }
             Op::Multiply => [
                 format!("Then the number of {things} grows to {n} times what it was."),
                 format!("{pronoun} trades them for {n} times as many."),
@@ -199,7 +209,12 @@ mod tests {
 
     #[test]
     fn items_do_not_depend_on_how_many_are_drawn() {
-        let spec = Arithmetic { terms: 4, digits: 2, operations: Operations::AddSubtractMultiply, ..Default::default() };
+        let spec = Arithmetic {
+            terms: 4,
+            digits: 2,
+            operations: Operations::AddSubtractMultiply,
+            ..Default::default()
+        };
         assert_eq!(spec.items(3, 50)[17], spec.item(3, 17));
         assert_ne!(spec.item(3, 17), spec.item(4, 17));
     }
@@ -207,7 +222,13 @@ mod tests {
     #[test]
     fn steps_chain_to_the_answer_and_the_grader_agrees_with_the_expression() {
         for negative in [false, true] {
-            let spec = Arithmetic { terms: 5, digits: 3, operations: Operations::AddSubtractMultiply, negative, ..Default::default() };
+            let spec = Arithmetic {
+                terms: 5,
+                digits: 3,
+                operations: Operations::AddSubtractMultiply,
+                negative,
+                ..Default::default()
+            };
             for item in spec.items(0, 200) {
                 assert_eq!(item.steps.len(), 4);
                 assert!(item.steps[3].ends_with(&format!(" = {}", item.answer)), "{item:?}");
@@ -224,7 +245,10 @@ mod tests {
     fn stories_name_every_number() {
         let spec = Arithmetic { terms: 3, digits: 2, style: Style::Story, ..Default::default() };
         for item in spec.items(1, 50) {
-            assert!(item.problem.ends_with('?') && item.answer.parse::<i64>().is_ok_and(|a| a >= 0), "{item:?}");
+            assert!(
+                item.problem.ends_with('?') && item.answer.parse::<i64>().is_ok_and(|a| a >= 0),
+                "{item:?}"
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Error {
     source: Option<std::io::Error>,
 }
 
-/// `std::result::Result` with this crate's [`enum@Error`].
+/// `std::result::Result` with this crate's [`struct@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

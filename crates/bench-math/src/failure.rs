@@ -36,7 +36,12 @@ pub fn failures(gold: &str, record: &Record) -> Vec<Failure> {
         (Failure::Loop, is_looping(text)),
         (Failure::ArithmeticSlip, arithmetic_slip(text).is_some()),
         (Failure::Abandoned, reached(gold, text)),
-        (Failure::Format, record.verdict.pred_parsed.is_some() && !text.contains("\\boxed") && !text.to_ascii_lowercase().contains("answer")),
+        (
+            Failure::Format,
+            record.verdict.pred_parsed.is_some()
+                && !text.contains("\\boxed")
+                && !text.to_ascii_lowercase().contains("answer"),
+        ),
     ];
     checks.into_iter().filter(|(_, holds)| *holds).map(|(kind, _)| kind).collect()
 }
@@ -58,22 +63,44 @@ pub fn is_looping(text: &str) -> bool {
 /// The first false calculation: the text of both sides of its equals sign. Only numbers and `+ - * / × \times
 /// \cdot \div ( )` count; a decimal result may be rounded.
 pub fn arithmetic_slip(text: &str) -> Option<(String, String)> {
-    let plain = text.replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/").replace('×', "*").replace('÷', "/").replace("\\,", "");
+    let plain = text
+        .replace("\\times", "*")
+        .replace("\\cdot", "*")
+        .replace("\\div", "/")
+        .replace('×', "*")
+        .replace('÷', "/")
+        .replace("\\,", "");
     let number = |c: char| c.is_ascii_digit() || c == '.';
     for (at, _) in plain.match_indices('=').take(2000) {
         let before = &plain[..at];
-        let start = before.char_indices().rev().take(120).take_while(|(_, c)| number(*c) || " +-*/()".contains(*c)).last().map(|(i, _)| i);
+        let start = before
+            .char_indices()
+            .rev()
+            .take(120)
+            .take_while(|(_, c)| number(*c) || " +-*/()".contains(*c))
+            .last()
+            .map(|(i, _)| i);
         let Some(start) = start else { continue };
         // A letter, bracket or command just before means that this is only part of the left side.
-        let cut = before[..start].chars().next_back().is_some_and(|c| !(c.is_whitespace() || "=:$,(".contains(c)));
+        let cut = !before[start..].starts_with(' ')
+            && before[..start]
+                .chars()
+                .next_back()
+                .is_some_and(|c| !(c.is_whitespace() || "=:$,(".contains(c)));
         let left = before[start..].trim();
         let right_text = plain[at + 1..].trim_start();
-        let right = &right_text[..right_text.find(|c: char| !(number(c) || c == '-')).unwrap_or(right_text.len())];
+        let right =
+            &right_text[..right_text.find(|c: char| !(number(c) || c == '-')).unwrap_or(right_text.len())];
         let right = right.trim_end_matches(['.', '-']);
         let after = right_text[right.len()..].trim_start().chars().next();
         let continues = after.is_some_and(|c| c.is_alphanumeric() || "+-*/^%(\\{,".contains(c));
         let operators = left.trim_start_matches('-').chars().any(|c| "+-*/".contains(c));
-        if cut || !operators || right.is_empty() || continues || !left.starts_with(|c: char| number(c) || c == '(' || c == '-') {
+        if cut
+            || !operators
+            || right.is_empty()
+            || continues
+            || !left.starts_with(|c: char| number(c) || c == '(' || c == '-')
+        {
             continue;
         }
         let (Some(a), Some(b)) = (value(left), value(right)) else { continue };

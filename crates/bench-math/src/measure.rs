@@ -10,8 +10,8 @@ use crate::failure::is_looping;
 use crate::grade::equivalence_classes;
 use crate::record::{Finish, Record};
 use crate::stats::{
-    Interval, Mcnemar, PairedBootstrap, bootstrap_mean, clustered, majority, mcnemar, minimum_detectable_effect_unpaired, paired_bootstrap, pass_at_k,
-    success_at_k,
+    Interval, Mcnemar, PairedBootstrap, bootstrap_mean, clustered, majority, mcnemar,
+    minimum_detectable_effect_unpaired, paired_bootstrap, pass_at_k, success_at_k,
 };
 
 /// A measure at `k` samples.
@@ -76,7 +76,11 @@ fn by_problem<'a>(records: &[&'a Record]) -> Vec<(&'a str, Vec<&'a Record>)> {
 /// There are no records.
 pub fn measure(records: &[&Record], level: f64) -> Result<Measures> {
     let groups = by_problem(records);
-    let samples = groups.iter().map(|(_, g)| g.len()).min().ok_or_else(|| Error::invalid("expected at least one record"))?;
+    let samples = groups
+        .iter()
+        .map(|(_, g)| g.len())
+        .min()
+        .ok_or_else(|| Error::invalid("expected at least one record"))?;
     let share = |test: &dyn Fn(&Record) -> bool| -> Vec<f64> {
         groups.iter().map(|(_, g)| g.iter().filter(|r| test(r)).count() as f64 / g.len() as f64).collect()
     };
@@ -84,29 +88,43 @@ pub fn measure(records: &[&Record], level: f64) -> Result<Measures> {
     let mut ks: Vec<usize> = (0..).map(|i| 1 << i).take_while(|k| *k < samples).collect();
     ks.push(samples);
     let at = |f: &dyn Fn(&[&Record], usize) -> f64| -> Vec<AtK> {
-        ks.iter().map(|&k| AtK { k, value: clustered(&groups.iter().map(|(_, g)| f(g, k)).collect::<Vec<_>>(), level) }).collect()
+        ks.iter()
+            .map(|&k| AtK {
+                k,
+                value: clustered(&groups.iter().map(|(_, g)| f(g, k)).collect::<Vec<_>>(), level),
+            })
+            .collect()
     };
     let classes: HashMap<*const Record, Option<usize>> = groups
         .iter()
         .flat_map(|(_, g)| {
             let answers: Vec<Option<&str>> = g.iter().map(|r| r.answer.as_deref()).collect();
-            g.iter().map(|r| std::ptr::from_ref::<Record>(r)).zip(equivalence_classes(&answers)).collect::<Vec<_>>()
+            g.iter()
+                .map(|r| std::ptr::from_ref::<Record>(r))
+                .zip(equivalence_classes(&answers))
+                .collect::<Vec<_>>()
         })
         .collect();
     let majority_right = |g: &[&Record], k: usize| {
-        let votes: Vec<Option<usize>> = g[..k].iter().map(|r| classes[&std::ptr::from_ref::<Record>(r)]).collect();
+        let votes: Vec<Option<usize>> =
+            g[..k].iter().map(|r| classes[&std::ptr::from_ref::<Record>(r)]).collect();
         let winner = majority(&votes);
         let voter = votes.iter().position(|v| v.is_some() && *v == winner);
         f64::from(u8::from(voter.is_some_and(|i| g[i].verdict.correct)))
     };
     let right = share(&|r| r.verdict.correct);
-    let lengths: Vec<f64> = groups.iter().map(|(_, g)| g.iter().map(|r| r.ids.len() as f64).sum::<f64>() / g.len() as f64).collect();
+    let lengths: Vec<f64> = groups
+        .iter()
+        .map(|(_, g)| g.iter().map(|r| r.ids.len() as f64).sum::<f64>() / g.len() as f64)
+        .collect();
     Ok(Measures {
         problems: groups.len(),
         samples,
         records: records.len(),
         pass_at_1: clustered(&right, level),
-        pass_at_k: at(&|g, k| pass_at_k(g.len(), g.iter().filter(|r| r.verdict.correct).count(), k).unwrap_or(f64::NAN)),
+        pass_at_k: at(&|g, k| {
+            pass_at_k(g.len(), g.iter().filter(|r| r.verdict.correct).count(), k).unwrap_or(f64::NAN)
+        }),
         success_at_k: at(&|g, k| {
             let verdicts: Vec<bool> = g.iter().map(|r| r.verdict.correct).collect();
             success_at_k(&verdicts, k).map_or(f64::NAN, |s| f64::from(u8::from(s)))
@@ -126,7 +144,8 @@ fn detectable(rates: &[f64], samples: usize) -> f64 {
     let p = rates.iter().sum::<f64>() / n;
     let between = if samples > 1 && rates.len() > 1 {
         let spread = rates.iter().map(|r| (r - p).powi(2)).sum::<f64>() / (n - 1.0);
-        let within = rates.iter().map(|r| r * (1.0 - r)).sum::<f64>() / n * samples as f64 / (samples as f64 - 1.0);
+        let within =
+            rates.iter().map(|r| r * (1.0 - r)).sum::<f64>() / n * samples as f64 / (samples as f64 - 1.0);
         spread - within / samples as f64
     } else {
         p * (1.0 - p)
@@ -157,19 +176,30 @@ pub fn compare(before: &[&Record], after: &[&Record], level: f64) -> Result<Comp
     let rates = |records: &[&Record]| -> Vec<(String, f64)> {
         by_problem(records)
             .into_iter()
-            .map(|(id, g)| (id.to_string(), g.iter().filter(|r| r.verdict.correct).count() as f64 / g.len() as f64))
+            .map(|(id, g)| {
+                (id.to_string(), g.iter().filter(|r| r.verdict.correct).count() as f64 / g.len() as f64)
+            })
             .collect()
     };
     let before = rates(before);
     let others: HashMap<String, f64> = rates(after).into_iter().collect();
-    if before.is_empty() || before.len() != others.len() || !before.iter().all(|(id, _)| others.contains_key(id)) {
+    if before.is_empty()
+        || before.len() != others.len()
+        || !before.iter().all(|(id, _)| others.contains_key(id))
+    {
         return Err(Error::invalid("expected two runs of the same problems"));
     }
     let ids: Vec<String> = before.iter().map(|(id, _)| id.clone()).collect();
     let (before, after): (Vec<f64>, Vec<f64>) = before.iter().map(|(id, rate)| (*rate, others[id])).unzip();
     let solved = |rates: &[f64]| rates.iter().map(|r| *r > 0.5).collect::<Vec<bool>>();
     let (was, is) = (solved(&before), solved(&after));
-    let changed = |from: &[bool], to: &[bool]| ids.iter().zip(from.iter().zip(to)).filter(|(_, (f, t))| !**f && **t).map(|(id, _)| id.clone()).collect();
+    let changed = |from: &[bool], to: &[bool]| {
+        ids.iter()
+            .zip(from.iter().zip(to))
+            .filter(|(_, (f, t))| !**f && **t)
+            .map(|(id, _)| id.clone())
+            .collect()
+    };
     Ok(Comparison {
         difference: paired_bootstrap(&before, &after, level, RESAMPLES, 0),
         mcnemar: mcnemar(&was, &is),

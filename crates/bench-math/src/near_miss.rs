@@ -43,14 +43,21 @@ pub enum Mistake {
 pub fn near_misses(answer: &str) -> Vec<NearMiss> {
     use Mistake::*;
     let mut out = Vec::new();
-    let mut push = |mistake, text: Option<String>| out.extend(text.filter(|t| t != answer).map(|text| NearMiss { mistake, text }));
+    let mut push = |mistake, text: Option<String>| {
+        out.extend(text.filter(|t| t != answer).map(|text| NearMiss { mistake, text }))
+    };
     push(Sign, sign(answer));
     push(OffByOne, bump(answer, true));
     push(OffByOneFirst, bump(answer, false).filter(|t| Some(t) != bump(answer, true).as_ref()));
     push(Swapped, swapped(answer));
     push(End, end(answer));
     push(Missing, missing(answer));
-    push(Extra, parts(answer).filter(|p| p.items.len() > 1).map(|p| format!("{}{}, 7919{}", p.open, p.items.join(","), p.close)));
+    push(
+        Extra,
+        parts(answer)
+            .filter(|p| p.items.len() > 1)
+            .map(|p| format!("{}{}, 7919{}", p.open, p.items.join(","), p.close)),
+    );
     push(Rounded, rounded(answer));
     push(UnitPower, unit_power(answer));
     push(Transposed, transposed(answer));
@@ -61,8 +68,12 @@ pub fn near_misses(answer: &str) -> Vec<NearMiss> {
 
 /// A single value changes its sign; a list or relation does not (its first number does, under off-by-one).
 fn sign(answer: &str) -> Option<String> {
-    let simple = !answer.contains([',', '=', '<', '>', '&']) && !answer.contains("\\pm") && !answer.contains("\\text") && !answer.contains("\\in");
-    let zero = answer.trim() == "0" || !answer.contains(|c: char| c.is_ascii_digit()) && !answer.contains("\\pi");
+    let simple = !answer.contains([',', '=', '<', '>', '&'])
+        && !answer.contains("\\pm")
+        && !answer.contains("\\text")
+        && !answer.contains("\\in");
+    let zero =
+        answer.trim() == "0" || !answer.contains(|c: char| c.is_ascii_digit()) && !answer.contains("\\pi");
     if !simple || zero || answer.contains('_') {
         return None;
     }
@@ -85,9 +96,11 @@ fn bump(answer: &str, last: bool) -> Option<String> {
                 i += 1;
             }
             let decimal = start > 0 && bytes[start - 1] == b'.' || bytes.get(i) == Some(&b'.');
-            let grouped = answer[..start].ends_with(",\\!") || answer[..start].ends_with(',') && i - start == 3;
+            let grouped =
+                answer[..start].ends_with(",\\!") || answer[..start].ends_with(',') && i - start == 3;
             let base = start > 0 && bytes[start - 1] == b'_' || answer[..start].ends_with("_{");
-            let short_fraction = ["frac", "frac ", "}"].iter().any(|p| answer[..start].ends_with(p)) && answer.contains("frac");
+            let short_fraction = ["frac", "frac ", "}"].iter().any(|p| answer[..start].ends_with(p))
+                && answer.contains("frac");
             if !decimal && !grouped && !base && !short_fraction && i - start < 16 {
                 runs.push((start, i));
             }
@@ -109,10 +122,15 @@ struct Parts<'a> {
 /// The items of a bracketed or bare list, split at commas outside brackets.
 fn parts(answer: &str) -> Option<Parts<'_>> {
     let trimmed = answer.trim();
-    if trimmed.contains("\\!") || trimmed.contains("\\cup") || trimmed.contains('=') || trimmed.contains("\\in") && !trimmed.contains("\\infty") {
+    if trimmed.contains("\\!")
+        || trimmed.contains("\\cup")
+        || trimmed.contains('=')
+        || trimmed.contains("\\in") && !trimmed.contains("\\infty")
+    {
         return None;
     }
-    let thousands = trimmed.trim_start_matches("\\$").chars().all(|c| c.is_ascii_digit() || c == ',') && trimmed.contains(',');
+    let thousands = trimmed.trim_start_matches("\\$").chars().all(|c| c.is_ascii_digit() || c == ',')
+        && trimmed.contains(',');
     if thousands {
         return None;
     }
@@ -157,8 +175,18 @@ fn swapped(answer: &str) -> Option<String> {
 /// that makes it an interval counts.
 fn end(answer: &str) -> Option<String> {
     let p = parts(answer).filter(|p| p.items.len() == 2 && !p.open.is_empty() && !p.open.ends_with('{'))?;
-    let flip = |b: &str| if b.contains(['(', ')']) { b.replace('(', "[").replace(')', "]") } else { b.replace('[', "(").replace(']', ")") };
-    let (open, close) = if p.items[0].contains("\\infty") { (p.open.to_string(), flip(p.close)) } else { (flip(p.open), p.close.to_string()) };
+    let flip = |b: &str| {
+        if b.contains(['(', ')']) {
+            b.replace('(', "[").replace(')', "]")
+        } else {
+            b.replace('[', "(").replace(']', ")")
+        }
+    };
+    let (open, close) = if p.items[0].contains("\\infty") {
+        (p.open.to_string(), flip(p.close))
+    } else {
+        (flip(p.open), p.close.to_string())
+    };
     if p.items.iter().all(|i| i.contains("\\infty")) {
         return None;
     }
@@ -190,25 +218,33 @@ fn unit_power(answer: &str) -> Option<String> {
     if let Some(plain) = unit.strip_suffix("^2") {
         return Some(format!("{value}{plain}^3"));
     }
-    unit.ends_with('}').then(|| format!("{answer}^2")).filter(|_| !unit.contains("degrees") && !value.is_empty())
+    unit.ends_with('}')
+        .then(|| format!("{answer}^2"))
+        .filter(|_| !unit.contains("degrees") && !value.is_empty())
 }
 
 fn transposed(answer: &str) -> Option<String> {
     let body = answer.strip_prefix("\\begin{pmatrix}")?.strip_suffix("\\end{pmatrix}")?;
     let rows: Vec<Vec<&str>> = body.split("\\\\").map(|r| r.split('&').map(str::trim).collect()).collect();
     let columns = rows[0].len();
-    let flipped: Vec<String> = (0..columns).map(|j| rows.iter().map(|r| r[j]).collect::<Vec<_>>().join(" & ")).collect();
+    let flipped: Vec<String> =
+        (0..columns).map(|j| rows.iter().map(|r| r[j]).collect::<Vec<_>>().join(" & ")).collect();
     let same = rows.iter().map(|r| r.join(" & ")).eq(flipped.iter().cloned());
     (!same).then(|| format!("\\begin{{pmatrix}} {} \\end{{pmatrix}}", flipped.join(" \\\\ ")))
 }
 
 fn magnitude(answer: &str) -> Option<String> {
     let digits = answer.trim_start_matches('-');
-    (digits.bytes().all(|b| b.is_ascii_digit()) && digits != "0" && !digits.is_empty()).then(|| format!("{answer}0"))
+    (digits.bytes().all(|b| b.is_ascii_digit()) && digits != "0" && !digits.is_empty())
+        .then(|| format!("{answer}0"))
 }
 
 fn reciprocal(answer: &str) -> Option<String> {
-    let rest = answer.trim().strip_prefix("\\frac{").or_else(|| answer.trim().strip_prefix("\\dfrac{"))?.strip_suffix('}')?;
+    let rest = answer
+        .trim()
+        .strip_prefix("\\frac{")
+        .or_else(|| answer.trim().strip_prefix("\\dfrac{"))?
+        .strip_suffix('}')?;
     let (a, b) = rest.split_once("}{")?;
     (a != b && !a.contains(['{', '}']) && !b.contains(['{', '}'])).then(|| format!("\\frac{{{b}}}{{{a}}}"))
 }

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn errors_name_line_and_field() {
-        let missing = read("{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n{\"id\":\"b\",\"problem\":\"q\"}\n").expect_err("no answer").to_string();
+        let missing =
+            read("{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n{\"id\":\"b\",\"problem\":\"q\"}\n")
+                .expect_err("no answer")
+                .to_string();
         assert!(missing.contains("p.jsonl:2") && missing.contains("answer"), "{missing}");
         let line = "{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n";
         assert!(read(&line.repeat(2)).expect_err("twice").to_string().contains("twice"));

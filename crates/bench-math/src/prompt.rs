@@ -98,16 +98,23 @@ impl Template {
         let message = |role: &str, content: String| Message { role: role.into(), content };
         let question = question.trim();
         match self {
-            Template::QwenMath => Prompt::Chat(vec![message("system", QWEN_SYSTEM.into()), message("user", question.into())]),
-            Template::OpenR1 => Prompt::Chat(vec![message("system", OPEN_R1_SYSTEM.into()), message("user", question.into())]),
+            Template::QwenMath => {
+                Prompt::Chat(vec![message("system", QWEN_SYSTEM.into()), message("user", question.into())])
+            }
+            Template::OpenR1 => {
+                Prompt::Chat(vec![message("system", OPEN_R1_SYSTEM.into()), message("user", question.into())])
+            }
             Template::LightR1 => Prompt::Chat(vec![message(
                 "user",
-                format!("{question} Let's think step by step and output the final answer within \\boxed{{}}."),
+                format!(
+                    "{question} Let's think step by step and output the final answer within \\boxed{{}}."
+                ),
             )]),
             Template::R1 => Prompt::Text(format!("{R1_PREAMBLE}\nUser: {question}\nAssistant: <think>")),
             Template::Plain => Prompt::Text(question.into()),
             Template::FewShot => {
-                let shots: String = EXAMPLES.iter().map(|(q, a)| format!("Question: {q}\nAnswer: {a}\n\n")).collect();
+                let shots: String =
+                    EXAMPLES.iter().map(|(q, a)| format!("Question: {q}\nAnswer: {a}\n\n")).collect();
                 Prompt::Text(format!("{shots}Question: {question}\nAnswer:"))
             }
         }

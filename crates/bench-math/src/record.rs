@@ -117,17 +117,24 @@ impl Run {
         let path = dir.join("samples.jsonl");
         let known: HashSet<&str> = problems.iter().map(|p| p.id.as_str()).collect();
         let mut finished = HashMap::new();
-        let bytes = if path.exists() { std::fs::read(&path).map_err(|e| Error::io(&path, e))? } else { Vec::new() };
+        let bytes =
+            if path.exists() { std::fs::read(&path).map_err(|e| Error::io(&path, e))? } else { Vec::new() };
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
         let text = std::str::from_utf8(&bytes[..whole]).map_err(|e| Error::line(&path, 1, e))?;
         for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-            let record: Record = serde_json::from_str(line).map_err(|e| Error::line(&path, i + 1, format!("expected a record: {e}")))?;
+            let record: Record = serde_json::from_str(line)
+                .map_err(|e| Error::line(&path, i + 1, format!("expected a record: {e}")))?;
             if !known.contains(record.id.as_str()) {
-                return Err(Error::line(&path, i + 1, format!("field \"id\": {:?} is no problem of this suite", record.id)));
+                return Err(Error::line(
+                    &path,
+                    i + 1,
+                    format!("field \"id\": {:?} is no problem of this suite", record.id),
+                ));
             }
             finished.entry((record.id.clone(), record.sample)).or_insert(record);
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(|e| Error::io(&path, e))?;
         }
@@ -149,9 +156,18 @@ impl Run {
 
     fn request(&self, problem: &Problem, sample: usize) -> Request {
         use sha2::{Digest, Sha256};
-        let digest = Sha256::new().chain_update(self.protocol.seed.to_le_bytes()).chain_update((sample as u64).to_le_bytes()).chain_update(&problem.id).finalize();
+        let digest = Sha256::new()
+            .chain_update(self.protocol.seed.to_le_bytes())
+            .chain_update((sample as u64).to_le_bytes())
+            .chain_update(&problem.id)
+            .finalize();
         let seed = u64::from_le_bytes(digest[..8].try_into().unwrap_or_default());
-        Request { id: problem.id.clone(), sample, seed, prompt: self.protocol.template.render(&problem.problem) }
+        Request {
+            id: problem.id.clone(),
+            sample,
+            seed,
+            prompt: self.protocol.template.render(&problem.problem),
+        }
     }
 
     /// Grades a sample and appends its record, flushed to the system before this returns.
@@ -160,10 +176,15 @@ impl Run {
     /// The request is of no problem of this run, or already finished; the file cannot be written.
     pub fn append(&mut self, request: &Request, sample: Sample) -> Result<&Record> {
         let problem = self.problems.iter().find(|p| p.id == request.id);
-        let problem = problem.ok_or_else(|| Error::invalid(format!("request {:?} is of no problem of this run", request.id)))?;
+        let problem = problem.ok_or_else(|| {
+            Error::invalid(format!("request {:?} is of no problem of this run", request.id))
+        })?;
         let key = (request.id.clone(), request.sample);
         if self.finished.contains_key(&key) {
-            return Err(Error::invalid(format!("sample {} of {:?} is already finished", request.sample, request.id)));
+            return Err(Error::invalid(format!(
+                "sample {} of {:?} is already finished",
+                request.sample, request.id
+            )));
         }
         let extraction = extract(&sample.completion);
         let record = Record {
@@ -181,7 +202,10 @@ impl Run {
         let mut line = serde_json::to_string(&record).map_err(|e| Error::invalid(e.to_string()))?;
         line.push('\n');
         // One write, so that a line is whole or the file's last.
-        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|e| Error::io(&self.path, e))?;
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.flush())
+            .map_err(|e| Error::io(&self.path, e))?;
         Ok(self.finished.entry(key).or_insert(record))
     }
 
@@ -189,7 +213,11 @@ impl Run {
     ///
     /// # Errors
     /// As [`Run::append`].
-    pub fn complete(&mut self, mut model: impl FnMut(&Request) -> Sample, mut stop: impl FnMut() -> bool) -> Result<()> {
+    pub fn complete(
+        &mut self,
+        mut model: impl FnMut(&Request) -> Sample,
+        mut stop: impl FnMut() -> bool,
+    ) -> Result<()> {
         for request in self.pending() {
             if stop() {
                 break;
@@ -204,7 +232,9 @@ impl Run {
     pub fn records(&self) -> Vec<&Record> {
         let mut out = Vec::with_capacity(self.finished.len());
         for problem in &self.problems {
-            out.extend((0..self.protocol.samples).filter_map(|s| self.finished.get(&(problem.id.clone(), s))));
+            out.extend(
+                (0..self.protocol.samples).filter_map(|s| self.finished.get(&(problem.id.clone(), s))),
+            );
         }
         out
     }
@@ -228,7 +258,10 @@ fn check_protocol(path: &Path, protocol: &Protocol) -> Result<()> {
     // More samples may be added to a run; everything else must agree.
     let comparable = Protocol { samples: protocol.samples, ..stored.clone() };
     if comparable != *protocol {
-        return Err(Error::invalid(format!("{}: this run has another protocol: expected {protocol:?}, found {stored:?}", path.display())));
+        return Err(Error::invalid(format!(
+            "{}: this run has another protocol: expected {protocol:?}, found {stored:?}",
+            path.display()
+        )));
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,13 +30,43 @@ pub struct Suite {
 
 /// All named suites, smallest first. `gpqa` is a file of [`MultipleChoice`] lines, not redistributable.
 pub const SUITES: [Suite; 7] = [
-    Suite { name: "aime24", file: "aime24.jsonl", problems: 30, sha256: "c0b1994dd8607cfac3f0a747102eb3353fff7d189927bf8f5ad2040d49238844" },
-    Suite { name: "aime25", file: "aime25.jsonl", problems: 30, sha256: "c81c6bec3e7c1334d13241d4b121dae22d1d484b883cfacb1e88b0cc8f01c420" },
-    Suite { name: "amc23", file: "amc23.jsonl", problems: 40, sha256: "f0d3e7c87053fed7b8d4c2f39348eeb8877afbcc47ca8b5952443849c7a50628" },
-    Suite { name: "amc83", file: "amc_2022_2023.jsonl", problems: 83, sha256: "f42f8c3a407e8e58f2b9aaf39437a0513b544319e3686340faa1d7bd477632dd" },
+    Suite {
+        name: "aime24",
+        file: "aime24.jsonl",
+        problems: 30,
+        sha256: "c0b1994dd8607cfac3f0a747102eb3353fff7d189927bf8f5ad2040d49238844",
+    },
+    Suite {
+        name: "aime25",
+        file: "aime25.jsonl",
+        problems: 30,
+        sha256: "c81c6bec3e7c1334d13241d4b121dae22d1d484b883cfacb1e88b0cc8f01c420",
+    },
+    Suite {
+        name: "amc23",
+        file: "amc23.jsonl",
+        problems: 40,
+        sha256: "f0d3e7c87053fed7b8d4c2f39348eeb8877afbcc47ca8b5952443849c7a50628",
+    },
+    Suite {
+        name: "amc83",
+        file: "amc_2022_2023.jsonl",
+        problems: 83,
+        sha256: "f42f8c3a407e8e58f2b9aaf39437a0513b544319e3686340faa1d7bd477632dd",
+    },
     Suite { name: "gpqa", file: "gpqa.jsonl", problems: 198, sha256: "" },
-    Suite { name: "math500", file: "math500.jsonl", problems: 500, sha256: "9d542af53b457b26546b4d78709d6846b29e456005ff7345f91300bfea33cb16" },
-    Suite { name: "gsm8k", file: "gsm8k_test.jsonl", problems: 1319, sha256: "28e39a574c67058a9532b1922dce109d039e02e7886bf28abebe195a9de2df96" },
+    Suite {
+        name: "math500",
+        file: "math500.jsonl",
+        problems: 500,
+        sha256: "9d542af53b457b26546b4d78709d6846b29e456005ff7345f91300bfea33cb16",
+    },
+    Suite {
+        name: "gsm8k",
+        file: "gsm8k_test.jsonl",
+        problems: 1319,
+        sha256: "28e39a574c67058a9532b1922dce109d039e02e7886bf28abebe195a9de2df96",
+    },
 ];
 
 /// A question with its options, the right one apart.
@@ -62,16 +92,24 @@ impl MultipleChoice {
     /// answer is the right option's letter.
     pub fn to_problem(&self, seed: u64) -> Problem {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(u64::from_le_bytes(Sha256::digest(self.id.as_bytes())[..8].try_into().unwrap_or_default()));
-        let mut options: Vec<(bool, &str)> = self.incorrect.iter().take(25).map(|o| (false, o.as_str())).collect();
+        rng.set_stream(u64::from_le_bytes(
+            Sha256::digest(self.id.as_bytes())[..8].try_into().unwrap_or_default(),
+        ));
+        let mut options: Vec<(bool, &str)> =
+            self.incorrect.iter().take(25).map(|o| (false, o.as_str())).collect();
         options.push((true, &self.correct));
         options.shuffle(&mut rng);
         let letter = |i: usize| char::from(b'A' + i as u8);
-        let listed: Vec<String> = options.iter().enumerate().map(|(i, (_, o))| format!("({}) {}", letter(i), o.trim())).collect();
+        let listed: Vec<String> =
+            options.iter().enumerate().map(|(i, (_, o))| format!("({}) {}", letter(i), o.trim())).collect();
         let right = options.iter().position(|o| o.0).unwrap_or(0);
         Problem {
             id: self.id.clone(),
-            problem: format!("{}\n\n{}\n\nAnswer with the letter of the right option.", self.question.trim(), listed.join("\n")),
+            problem: format!(
+                "{}\n\n{}\n\nAnswer with the letter of the right option.",
+                self.question.trim(),
+                listed.join("\n")
+            ),
             answer: letter(right).to_string(),
             source: None,
             subject: self.subject.clone(),
@@ -96,14 +134,21 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
             return read_problems(path);
         }
         let names: Vec<&str> = SUITES.iter().map(|s| s.name).collect();
-        return Err(Error::invalid(format!("suite {name_or_path:?}: expected arithmetic, {} or a .jsonl file", names.join(", "))));
+        return Err(Error::invalid(format!(
+            "suite {name_or_path:?}: expected arithmetic, {} or a .jsonl file",
+            names.join(", ")
+        )));
     };
     let path = folder.join(suite.file);
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
     if !suite.sha256.is_empty() {
         let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
         if found != suite.sha256 {
-            return Err(Error::invalid(format!("{}: expected sha256 {}, found {found}", path.display(), suite.sha256)));
+            return Err(Error::invalid(format!(
+                "{}: expected sha256 {}, found {found}",
+                path.display(),
+                suite.sha256
+            )));
         }
     }
     if suite.name == "gpqa" {
@@ -113,8 +158,13 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
-                let item: MultipleChoice = serde_json::from_str(line)
-                    .map_err(|e| Error::line(&path, i + 1, format!("expected {{\"id\", \"question\", \"correct\", \"incorrect\"}}: {e}")))?;
+                let item: MultipleChoice = serde_json::from_str(line).map_err(|e| {
+                    Error::line(
+                        &path,
+                        i + 1,
+                        format!("expected {{\"id\", \"question\", \"correct\", \"incorrect\"}}: {e}"),
+                    )
+                })?;
                 Ok(item.to_problem(seed))
             })
             .collect();

@@ -14,7 +14,10 @@ const NOT_FOLLOWED: [(&str, &str); 5] = [
     ("dev-0135", "string normalisation: the order of a list matters"),
     ("dev-0142", "string normalisation: the order of a list matters"),
     ("dev-0234", "Qwen's grader does not read 10{,}000 as 10000"),
-    ("dev-0263", "lighteval joins the last two of three boxes; Math-Verify 0.9 joins three that stand this close"),
+    (
+        "dev-0263",
+        "lighteval joins the last two of three boxes; Math-Verify 0.9 joins three that stand this close",
+    ),
     ("dev-0264", "as dev-0263"),
 ];
 
@@ -42,7 +45,9 @@ fn references_equal_themselves_and_no_near_miss_is_accepted() {
     for file in ["math500.jsonl", "aime24.jsonl", "aime25.jsonl", "amc_2022_2023.jsonl"] {
         for problem in read_problems(folder.join(file)).expect("a suite") {
             let gold = problem.answer.as_str();
-            for pred in [gold.to_string(), format!("Thus the result is $\\boxed{{{gold}}}$."), format!("${gold}$")] {
+            for pred in
+                [gold.to_string(), format!("Thus the result is $\\boxed{{{gold}}}$."), format!("${gold}$")]
+            {
                 let verdict = grade(gold, &pred);
                 if !verdict.correct {
                     unequal.push(format!("{gold} | {pred}: {verdict:?}"));
@@ -50,7 +55,11 @@ fn references_equal_themselves_and_no_near_miss_is_accepted() {
             }
             for miss in near_misses(gold) {
                 *counts.entry(miss.mistake).or_default() += 1;
-                for pred in [miss.text.clone(), format!("\\boxed{{{}}}", miss.text), format!("The answer is ${}$.", miss.text)] {
+                for pred in [
+                    miss.text.clone(),
+                    format!("\\boxed{{{}}}", miss.text),
+                    format!("The answer is ${}$.", miss.text),
+                ] {
                     let verdict = grade(gold, &pred);
                     if verdict.correct {
                         accepted.push(format!("{:?} {gold} | {pred}: {verdict:?}", miss.mistake));

@@ -75,7 +75,10 @@ impl Circuit {
 
     /// The attention heads among [`nodes`](Self::nodes).
     pub fn heads(&self) -> BTreeSet<Head> {
-        self.nodes().into_iter().filter_map(|n| if let Writer::Head(h) = n { Some(h) } else { None }).collect()
+        self.nodes()
+            .into_iter()
+            .filter_map(|n| if let Writer::Head(h) = n { Some(h) } else { None })
+            .collect()
     }
 
     /// The same selection over the graph of `model`. EAP-IG's files know neither the number of key/value

@@ -57,7 +57,8 @@ pub fn curve(
         .iter()
         .map(|&n| Ok(Circuit::select(scores, Selection::Top(n), rank)?.pruned_by(prune)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let found = faithfulness_of(model, &circuits.iter().collect::<Vec<_>>(), pairs, metric, fill, batch_size)?;
+    let found =
+        faithfulness_of(model, &circuits.iter().collect::<Vec<_>>(), pairs, metric, fill, batch_size)?;
     let points: Vec<Point> = (0..MIB_SHARES.len())
         .map(|i| Point {
             share: MIB_SHARES[i],

@@ -122,7 +122,9 @@ pub fn faithfulness_of(
 }
 
 fn summary(pairs: &Pairs, rows: &[(f32, f32, f32)]) -> Faithfulness {
-    let mean = |f: fn(&(f32, f32, f32)) -> f32| rows.iter().map(|r| f64::from(f(r))).sum::<f64>() / rows.len() as f64;
+    let mean = |f: fn(&(f32, f32, f32)) -> f32| {
+        rows.iter().map(|r| f64::from(f(r))).sum::<f64>() / rows.len() as f64
+    };
     let (clean, corrupt, circuit) = (mean(|r| r.0), mean(|r| r.1), mean(|r| r.2));
     Faithfulness {
         clean: clean as f32,
@@ -132,7 +134,12 @@ fn summary(pairs: &Pairs, rows: &[(f32, f32, f32)]) -> Faithfulness {
         per_pair: pairs
             .iter()
             .zip(rows)
-            .map(|(pair, &(clean, corrupt, circuit))| PairFaithfulness { id: pair.id.clone(), clean, corrupt, circuit })
+            .map(|(pair, &(clean, corrupt, circuit))| PairFaithfulness {
+                id: pair.id.clone(),
+                clean,
+                corrupt,
+                circuit,
+            })
             .collect(),
     }
 }

@@ -38,7 +38,7 @@ mod select;
 mod statistics;
 
 pub use circuit::Circuit;
-pub use compare::{Comparison, HeadChange, compare, head_importance};
+pub use compare::{Comparison, HeadChange, compare, effect, head_importance};
 pub use curve::{Curve, MIB_SHARES, Point, curve};
 pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
 pub use error::Error;

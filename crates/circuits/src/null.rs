@@ -39,7 +39,9 @@ impl Circuit {
                     *n += usize::from(kept[i]);
                 }
                 for (members, n) in classes.into_values() {
-                    index::sample(&mut rng, members.len(), n).into_iter().for_each(|i| drawn[members[i]] = true);
+                    index::sample(&mut rng, members.len(), n)
+                        .into_iter()
+                        .for_each(|i| drawn[members[i]] = true);
                 }
             }
             Null::DegreeMatched => drawn = swapped(wiring, kept, &mut rng),
@@ -57,7 +59,9 @@ fn class(wiring: Wiring, edge: hooks::Edge) -> (usize, usize) {
         Writer::Mlp(l) => 2 + 2 * l,
     };
     let to = match edge.to {
-        Reader::Head(h, port) => 4 * h.layer + [Port::Q, Port::K, Port::V].iter().position(|p| *p == port).unwrap_or(0),
+        Reader::Head(h, port) => {
+            4 * h.layer + [Port::Q, Port::K, Port::V].iter().position(|p| *p == port).unwrap_or(0)
+        }
         Reader::Mlp(l) => 4 * l + 3,
         Reader::Logits => 4 * wiring.n_layers,
     };

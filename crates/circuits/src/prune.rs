@@ -1,7 +1,7 @@
 //! Dropping dead ends: nodes without an incoming or an outgoing edge, and the edges at them.
 
-use crate::circuit::owners;
 use crate::Circuit;
+use crate::circuit::owners;
 
 /// When pruning stops. The two rules differ by a few edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,8 +40,12 @@ impl Circuit {
             .collect();
         let mut before = match rule {
             PruneRule::Current => None,
-            PruneRule::Before2025July { greedy: false } => Some(alive(&kept, &readers, wiring.n_writers(), true)),
-            PruneRule::Before2025July { greedy: true } => Some(alive(&kept, &readers, wiring.n_writers(), false)),
+            PruneRule::Before2025July { greedy: false } => {
+                Some(alive(&kept, &readers, wiring.n_writers(), true))
+            }
+            PruneRule::Before2025July { greedy: true } => {
+                Some(alive(&kept, &readers, wiring.n_writers(), false))
+            }
         };
         loop {
             let nodes = alive(&kept, &readers, wiring.n_writers(), true);

@@ -77,7 +77,9 @@ impl Circuit {
                 let mut start = 0;
                 for layer in 0..=wiring.n_layers {
                     let end = match layer {
-                        l if l < wiring.n_layers => wiring.offset(Reader::Mlp(l)) + wiring.n_before(Reader::Mlp(l)),
+                        l if l < wiring.n_layers => {
+                            wiring.offset(Reader::Mlp(l)) + wiring.n_before(Reader::Mlp(l))
+                        }
                         _ => n_edges,
                     };
                     best(&keys, start..end, n).for_each(|i| kept[i] = true);

@@ -50,7 +50,10 @@ mod tests {
     #[test]
     fn the_papers_example() {
         // Benjamini & Hochberg (1995), section 3.1: 15 p-values, four rejected at q = 0.05.
-        let p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0];
+        let p = [
+            0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719,
+            0.6528, 0.7590, 1.0,
+        ];
         assert_eq!(benjamini_hochberg(&p, 0.05).iter().filter(|&&r| r).count(), 4);
         assert!(benjamini_hochberg(&[], 0.05).is_empty());
     }

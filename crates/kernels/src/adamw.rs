@@ -37,7 +37,8 @@ pub fn adamw(
         return portable::adamw(weight, grad, [m, v], how);
     }
     let device = weight.device();
-    let (mut weight, grad, mut m, mut v) = (weight.into_data(), grad.into_data(), m.into_data(), v.into_data());
+    let (mut weight, grad, mut m, mut v) =
+        (weight.into_data(), grad.into_data(), m.into_data(), v.into_data());
     match (weight.as_mut_slice(), grad.as_slice(), m.as_mut_slice(), v.as_mut_slice()) {
         (Ok(weight), Ok(grad), Ok(m), Ok(v)) => cpu::adamw::step(weight, grad, m, v, how),
         _ => panic!("f32 tensors hold f32"),

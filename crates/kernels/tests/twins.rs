@@ -153,3 +153,20 @@ fn extreme_scores_stay_finite() {
     let p: Vec<f32> = kernels::causal_softmax(scores, 1.0, &mask).into_data().try_to_vec().unwrap();
     assert_eq!(p, [0.0, 0.0, 0.0, 1.0]);
 }
+
+#[test]
+fn the_optimiser_step_is_its_twin() {
+    for n in [1, 7, 100_003] {
+        let how = kernels::AdamW { lr: 1e-2, betas: [0.9, 0.95], eps: 1e-8, weight_decay: 0.1, t: 3, scale: 0.7 };
+        let (w, g, m) = (tensor([n], 1), tensor([n], 2), tensor([n], 3));
+        let v = tensor([n], 4).square();
+        let (w1, [m1, v1]) = kernels::adamw(w.clone(), g.clone(), [m.clone(), v.clone()], &how);
+        let (w2, [m2, v2]) = portable::adamw(w.clone(), g.clone(), [m, v], &how);
+        for (a, b) in [(w1, w2), (m1, m2), (v1, v2)] {
+            assert!(apart(a, b) < 1e-6);
+        }
+        let (sum, same) = kernels::sum_of_squares(g.clone());
+        let expected: f64 = same.into_data().iter::<f64>().map(|x| x * x).sum();
+        assert!((sum - expected).abs() < 1e-12 * expected);
+    }
+}

@@ -1,1 +1,40 @@
 //! Group-relative policy optimisation with verifiable rewards.
+//!
+//! ```no_run
+//! use posttrain::{Config, Order};
+//! use posttrain_grpo::{Grpo, Rollout};
+//! # fn reward(_: &Rollout) -> f32 { 0.0 }
+//! # fn prompts() -> Vec<Vec<u32>> { Vec::new() }
+//!
+//! let config = Config::open("grpo.toml".as_ref(), &[])?;
+//! let checkpoint = model_qwen::Checkpoint::open(&config.model.path)?;
+//! let policy = checkpoint.load(model_qwen::Dtype::F32, &Default::default())?;
+//! let prompts = prompts();
+//! let order = Order { len: prompts.len(), seed: Some(config.run.seed) };
+//! let mut grpo = Grpo::new(policy, checkpoint.stop_ids, &config, prompts.len())?;
+//! while !grpo.is_done() {
+//!     let at = order.take(grpo.progress().position, grpo.prompts());
+//!     let rollouts = grpo.sample(&at.iter().map(|&i| prompts[i].clone()).collect::<Vec<_>>())?;
+//!     let scored = rollouts.score(reward)?;
+//!     let stats = grpo.step(scored)?;
+//!     println!("{} {}", stats.step, stats.reward);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Sampler and trainer share weights and kernels. Old log-probabilities are the trainer's own, so that the
+//! importance ratio of fresh completions is exactly one. Formulas are those of TRL 1.16, which the tests
+//! run against.
+
+mod advantage;
+mod error;
+mod loss;
+mod rollout;
+mod train;
+
+pub use advantage::advantages;
+pub use error::Error;
+pub use loss::{LossConfig, LossStats, Whole, loss};
+pub use posttrain::config::{Advantage, GrpoConfig, LossKind, Ratio};
+pub use rollout::{Rollout, Rollouts, Scored};
+pub use train::{Grpo, StepStats};

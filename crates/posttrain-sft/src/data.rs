@@ -2,10 +2,8 @@
 
 use std::io::BufRead as _;
 
+use posttrain::Order;
 use posttrain::config::DataConfig;
-use rand::seq::SliceRandom as _;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::{Encoder, Error};
 
@@ -39,8 +37,7 @@ impl Example {
     }
 }
 
-/// Examples in a deterministic order without end: epoch after epoch, each with a shuffle of its own that
-/// depends on seed and epoch only, so that a position is all the state there is.
+/// Examples in a deterministic order without end: see [`Order`].
 #[derive(Debug, Clone)]
 pub struct Dataset {
     examples: Vec<Example>,
@@ -102,48 +99,14 @@ impl Dataset {
 
     /// The `n` examples from `position` on, counted over all epochs.
     pub fn take(&self, position: u64, n: usize) -> Vec<Example> {
-        let len = self.examples.len() as u64;
-        let (mut taken, mut order, mut of) = (Vec::with_capacity(n), Vec::new(), None);
-        for at in position..position + n as u64 {
-            let epoch = at / len;
-            if of != Some(epoch) {
-                (order, of) = (self.order(epoch), Some(epoch));
-            }
-            taken.push(self.examples[order[(at % len) as usize]].clone());
-        }
-        taken
-    }
-
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        if let Some(seed) = self.seed {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(epoch);
-            order.shuffle(&mut rng);
-        }
-        order
+        let order = Order { len: self.examples.len(), seed: self.seed };
+        order.take(position, n).into_iter().map(|at| self.examples[at].clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_epoch_has_every_example_once_and_any_position_can_be_asked_for() {
-        let examples = (0..7).map(|i| Example::new(i.to_string(), vec![i, i], 1)).collect();
-        let data = Dataset::new(examples, 10, Some(3)).unwrap();
-        let run = data.take(0, 21);
-        for epoch in run.chunks(7) {
-            let mut ids: Vec<u32> = epoch.iter().map(|e| e.ids[0]).collect();
-            ids.sort_unstable();
-            assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6]);
-        }
-        assert_ne!(run[..7], run[7..14]);
-        assert_eq!(data.take(5, 9), run[5..14]);
-        let plain = Dataset { seed: None, ..data };
-        assert_eq!(plain.take(6, 2).iter().map(|e| e.ids[0]).collect::<Vec<_>>(), [6, 0]);
-    }
 
     #[test]
     fn what_has_nothing_to_train_is_left_out() {

@@ -38,7 +38,11 @@ impl Encoder {
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let has_text = checkpoint.dir().join("tokenizer.json").exists();
         let text = if has_text { Some(checkpoint.text()?) } else { None };
-        Ok(Self { text, template: checkpoint.chat_template().ok(), end: checkpoint.stop_ids.first().copied() })
+        Ok(Self {
+            text,
+            template: checkpoint.chat_template().ok(),
+            end: checkpoint.stop_ids.first().copied(),
+        })
     }
 
     /// An encoder of texts that end with `end`.
@@ -52,10 +56,10 @@ impl Encoder {
     /// A line of none of the forms, labels that do not fit, no tokenizer for a text.
     pub fn line(&self, line: &str, id: &str) -> Result<Example, Error> {
         let line: Line = serde_json::from_str(line).map_err(|e| Error::new(e.to_string()))?;
-        let id = line.id.as_ref().map_or_else(
-            || id.to_owned(),
-            |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned),
-        );
+        let id = line
+            .id
+            .as_ref()
+            .map_or_else(|| id.to_owned(), |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
         match line {
             Line { input_ids: Some(ids), labels, .. } => tokenised(id, ids, labels),
             Line { prompt: Some(prompt), completion: Some(completion), .. } => {
@@ -90,12 +94,15 @@ impl Encoder {
     /// A conversation: assistant turns are trained. A turn's tokens are what the template adds to the
     /// conversation so far with its generation prompt; a template that rewrites earlier turns is refused.
     fn messages(&self, id: String, messages: &[Message]) -> Result<Example, Error> {
-        let template = self.template.as_ref().ok_or_else(|| Error::new("`messages`: the model has no chat template"))?;
+        let template =
+            self.template.as_ref().ok_or_else(|| Error::new("`messages`: the model has no chat template"))?;
         let text = self.tokenizer()?;
         let (mut ids, mut trained, mut so_far) = (Vec::new(), Vec::new(), String::new());
         let mut add = |rendered: &str, train: bool, so_far: &mut String| -> Result<(), Error> {
             let new = rendered.strip_prefix(so_far.as_str()).ok_or_else(|| {
-                Error::new("`messages`: the chat template rewrites earlier turns; give one assistant turn a line")
+                Error::new(
+                    "`messages`: the chat template rewrites earlier turns; give one assistant turn a line",
+                )
             })?;
             let new = text.encode_raw(new)?;
             trained.extend(std::iter::repeat_n(train, new.len()));
@@ -116,7 +123,9 @@ impl Encoder {
     }
 
     fn tokenizer(&self) -> Result<&Text, Error> {
-        self.text.as_ref().ok_or_else(|| Error::new("text without a tokenizer: the model folder has no tokenizer.json"))
+        self.text
+            .as_ref()
+            .ok_or_else(|| Error::new("text without a tokenizer: the model folder has no tokenizer.json"))
     }
 }
 
@@ -129,7 +138,9 @@ fn tokenised(id: String, ids: Vec<u32>, labels: Option<Vec<i64>>) -> Result<Exam
     let one = |(at, (&label, &token)): (usize, (&i64, &u32))| match label {
         IGNORED => Ok(false),
         label if label == i64::from(token) => Ok(at > 0),
-        label => Err(Error::new(format!("`labels`[{at}] is {label}, expected {token} as input_ids, or -100"))),
+        label => {
+            Err(Error::new(format!("`labels`[{at}] is {label}, expected {token} as input_ids, or -100")))
+        }
     };
     let trained: Result<Vec<bool>, Error> = labels.iter().zip(&ids).enumerate().map(one).collect();
     Ok(Example { id, ids, trained: trained? })

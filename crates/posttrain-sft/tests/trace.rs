@@ -62,7 +62,10 @@ fn four_traces_of_torch_are_followed() {
         let trace: Value = serde_json::from_str(&text).unwrap();
         let close = |found: f64, expected: &Value, relative: f64| {
             let expected = expected.as_f64().unwrap();
-            assert!((found - expected).abs() <= relative * expected.abs(), "{model} {decay}: {found} {expected}");
+            assert!(
+                (found - expected).abs() <= relative * expected.abs(),
+                "{model} {decay}: {found} {expected}"
+            );
         };
         for (stats, expected) in train(&mut sft, &data, 20).iter().zip(trace["steps"].as_array().unwrap()) {
             close(stats.loss, &expected["loss"], 1e-5);

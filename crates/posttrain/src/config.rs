@@ -18,8 +18,8 @@ mod sections;
 pub use crate::schedule::Kind;
 pub use grpo::{Advantage, GrpoConfig, LossKind, Ratio};
 pub use sections::{
-    DataConfig, Decay, LoraConfig, ModelConfig, OptimizerConfig, Packing, RunConfig, ScheduleConfig, TrainConfig,
-    WatchConfig,
+    DataConfig, Decay, LoraConfig, ModelConfig, OptimizerConfig, Packing, RunConfig, ScheduleConfig,
+    TrainConfig, WatchConfig,
 };
 
 /// A training run.
@@ -65,7 +65,8 @@ impl Config {
     /// # Errors
     /// Text that is not TOML, an unknown key, a missing field, a value that makes no sense.
     pub fn parse(text: &str, set: &[String]) -> Result<Self, Error> {
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| Error::new(e.message().to_owned()))?;
+        let mut table: Table =
+            text.parse().map_err(|e: toml::de::Error| Error::new(e.message().to_owned()))?;
         for change in set {
             apply(&mut table, change)?;
         }
@@ -110,11 +111,8 @@ impl Config {
     /// # Errors
     /// The first that does not, with what was expected.
     pub fn check(&self) -> Result<(), Error> {
-        let required = [
-            ("model.path", &self.model.path),
-            ("data.train", &self.data.train),
-            ("run.dir", &self.run.dir),
-        ];
+        let required =
+            [("model.path", &self.model.path), ("data.train", &self.data.train), ("run.dir", &self.run.dir)];
         if let Some((name, _)) = required.into_iter().find(|(_, path)| **path == PathBuf::new()) {
             return Err(Error::new(format!("missing `{name}`")));
         }

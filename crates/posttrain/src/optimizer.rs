@@ -44,7 +44,9 @@ impl Optimizer {
                 Param::Vector(w) => (w.dims()[0], w.dtype()),
             };
             if dtype != DType::F32 {
-                return Err(Error::new(format!("`{name}` is held in {dtype:?}: full training needs model.dtype = \"f32\"")));
+                return Err(Error::new(format!(
+                    "`{name}` is held in {dtype:?}: full training needs model.dtype = \"f32\""
+                )));
             }
             moments.push((name, [Tensor::zeros([n], &device), Tensor::zeros([n], &device)]));
         }
@@ -76,8 +78,13 @@ impl Optimizer {
         let OptimizerConfig { betas, eps, weight_decay, decay, .. } = self.config;
         let how = AdamW { lr, betas, eps, weight_decay, t: self.t, scale };
         let grads = std::mem::take(&mut gradients.by_param);
-        assert_eq!(grads.len(), self.moments.len(), "gradients of the model that this optimiser was made for");
-        for (((_, param), (_, moments)), grad) in model.params().into_iter().zip(&mut self.moments).zip(grads) {
+        assert_eq!(
+            grads.len(),
+            self.moments.len(),
+            "gradients of the model that this optimiser was made for"
+        );
+        for (((_, param), (_, moments)), grad) in model.params().into_iter().zip(&mut self.moments).zip(grads)
+        {
             let Some(grad) = grad else { continue };
             // Taken out and put back: what nobody else holds is updated in place.
             let state = std::mem::replace(moments, [empty(&grad), empty(&grad)]);

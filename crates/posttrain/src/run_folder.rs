@@ -75,7 +75,8 @@ impl RunFolder {
     pub fn resume(dir: &Path) -> Result<(Self, Resumed), Error> {
         let config = Self::config(dir)?;
         let checkpoints = dir.join("checkpoints");
-        let step = steps(&checkpoints)?.pop().ok_or_else(|| Error::at(dir, "has no checkpoint to resume from"))?;
+        let step =
+            steps(&checkpoints)?.pop().ok_or_else(|| Error::at(dir, "has no checkpoint to resume from"))?;
         sweep(&checkpoints)?;
         let checkpoint = checkpoints.join(format!("step-{step}"));
         let path = checkpoint.join("state.json");
@@ -114,7 +115,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// What the file system refuses; earlier checkpoints are untouched then.
-    pub fn checkpoint(&mut self, model: &Qwen, optimizer: &Optimizer, progress: Progress) -> Result<PathBuf, Error> {
+    pub fn checkpoint(
+        &mut self,
+        model: &Qwen,
+        optimizer: &Optimizer,
+        progress: Progress,
+    ) -> Result<PathBuf, Error> {
         let path = self.dir.join("metrics.jsonl");
         self.metrics.sync_all().map_err(|e| Error::at(&path, e))?;
         let checkpoints = self.dir.join("checkpoints");
@@ -171,7 +177,8 @@ fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
 
 /// Removes what a killed run left half written.
 fn sweep(checkpoints: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::at(checkpoints, e))?.filter_map(Result::ok) {
+    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::at(checkpoints, e))?.filter_map(Result::ok)
+    {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if name.starts_with("step-") && (name.ends_with(".part") || name.ends_with(".tmp")) {

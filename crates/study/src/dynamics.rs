@@ -72,7 +72,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let n = x.len() as f64;
     let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let dot = |a: &[f64], ma: f64, b: &[f64], mb: f64| a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>();
+    let dot = |a: &[f64], ma: f64, b: &[f64], mb: f64| {
+        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>()
+    };
     let scale = (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt();
     (scale > 0.0).then(|| dot(x, mx, y, my) / scale)
 }
@@ -117,7 +119,10 @@ mod tests {
         assert_eq!(names(&all[0].gained), ["L2H2"]);
         assert_eq!((names(&all[0].lost), names(&all[0].births)), (vec!["L1H1".into()], vec!["L2H2".into()]));
         assert!((all[0].turnover - 2.0 / 3.0).abs() < 1e-12);
-        assert_eq!((names(&all[1].births), names(&all[1].deaths)), (vec!["L1H1".into()], vec!["L2H2".into()]));
+        assert_eq!(
+            (names(&all[1].births), names(&all[1].deaths)),
+            (vec!["L1H1".into()], vec!["L2H2".into()])
+        );
         assert!(all[1].gained.is_empty() && all[1].kept.len() == 2);
         assert!((all[1].reward_change.expect("known") + 0.1).abs() < 1e-12);
         assert_eq!(turnover(&[], &[]), 0.0);

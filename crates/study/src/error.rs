@@ -21,8 +21,22 @@ impl Error {
     }
 }
 
-impl From<hooks::Error> for Error {
-    fn from(error: hooks::Error) -> Self {
-        Self::new(error.to_string())
-    }
+macro_rules! from_library {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::new(error.to_string())
+            }
+        })*
+    };
 }
+from_library!(
+    hooks::Error,
+    model_qwen::Error,
+    ablation::Error,
+    attribution::Error,
+    circuits::Error,
+    posttrain::Error,
+    posttrain_sft::Error,
+    posttrain_grpo::Error,
+);

@@ -2,8 +2,12 @@
 //!
 //! - [`toy`]: the demo's world: problems, tokenizer, sizes of its model, pairs.
 //! - [`results`]: the schema of `results.json`. [`dynamics`]: arithmetic on head sets that fills it.
+//! - [`demo`]: the study on the embedded base model.
+//! - [`caveats()`]: what the numbers cannot bear.
 //! - [`report`]: the page and its figures from a results file.
 
+mod caveats;
+pub mod demo;
 pub mod dynamics;
 mod error;
 mod file;
@@ -11,6 +15,7 @@ pub mod report;
 pub mod results;
 pub mod toy;
 
+pub use caveats::caveats;
 pub use error::Error;
 pub use report::write_report;
 pub use results::Results;

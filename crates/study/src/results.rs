@@ -433,7 +433,11 @@ impl Results {
         let text = serde_json::to_string_pretty(self).map_err(fail)?;
         let back: Self = serde_json::from_str(&text)
             .map_err(|e| Error::new(format!("results.json: {e}; expected finite numbers throughout")))?;
-        if &back == self { Ok(text + "\n") } else { Err(Error::new("results.json: expected finite numbers throughout")) }
+        if &back == self {
+            Ok(text + "\n")
+        } else {
+            Err(Error::new("results.json: expected finite numbers throughout"))
+        }
     }
 
     /// Reads the file's text.
@@ -484,7 +488,9 @@ mod text {
         to.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
@@ -499,7 +505,9 @@ mod texts {
         to.collect_seq(values.iter().map(ToString::to_string))
     }
 
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<T>, D::Error> {
         Vec::<String>::deserialize(from)?.iter().map(|t| t.parse().map_err(D::Error::custom)).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 mod synthetic;
 
+use hooks::{KeyValue, Wiring};
 use study::report::{Verdict, findings};
 use study::results::Results;
 
@@ -20,7 +21,8 @@ fn well_formed(markup: &str) {
         let end = start + rest[start..].find('>').expect("a tag ends");
         let tag = &rest[start + 1..end];
         rest = &rest[end + 1..];
-        let name: String = tag.trim_start_matches('/').chars().take_while(|c| c.is_alphanumeric() || *c == '!').collect();
+        let name: String =
+            tag.trim_start_matches('/').chars().take_while(|c| c.is_alphanumeric() || *c == '!').collect();
         if tag.starts_with('/') {
             assert_eq!(open.pop().as_deref(), Some(name.as_str()));
         } else if !tag.ends_with('/') && !VOID.contains(&name.as_str()) {
@@ -42,7 +44,17 @@ fn the_page_is_whole_and_needs_nothing_else() {
     for outside in ["http://", "https://", "@import", "url("] {
         assert!(!page.contains(outside), "{outside}");
     }
-    for id in ["summary", "warnings", "accuracy", "training", "heads", "circuits", "interventions", "methods", "data"] {
+    for id in [
+        "summary",
+        "warnings",
+        "accuracy",
+        "training",
+        "heads",
+        "circuits",
+        "interventions",
+        "methods",
+        "data",
+    ] {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
     assert!(!page.contains("NaN") && !page.contains(">inf"));
@@ -61,7 +73,10 @@ fn what_is_written_is_read_back() {
     let results = synthetic::results(2, 1.0);
     let (_, dir) = written(&results);
     assert_eq!(Results::read(&dir.path().join("results.json")).expect("reads"), results);
-    let text = results.to_json().expect("finite").replace("\"version\": 1,\n  \"title", "\"version\": 99,\n  \"title");
+    let text = results
+        .to_json()
+        .expect("finite")
+        .replace("\"version\": 1,\n  \"title", "\"version\": 99,\n  \"title");
     assert!(Results::parse(&text).expect_err("another version").to_string().contains("version 99"));
     let mut broken = results;
     broken.run.stages[0].seconds = f64::NAN;
@@ -77,6 +92,15 @@ fn a_study_in_which_nothing_happened_says_so() {
         let about_change = !finding.claim.starts_with("The circuits stand");
         assert!(!about_change || finding.verdict != Verdict::Holds, "{finding:?}");
     }
+}
+
+#[test]
+fn a_large_model_with_shared_keys_is_drawn_too() {
+    let wiring =
+        Wiring { n_layers: 28, n_heads: 12, n_kv_heads: 2, d_model: 1536, key_value: KeyValue::Grouped };
+    let (page, _dir) = written(&synthetic::results_of(wiring, 6, 0.5));
+    well_formed(&page);
+    assert!(!page.contains("NaN"));
 }
 
 #[test]

@@ -34,7 +34,16 @@ pub struct ToyConfig {
 
 impl Default for ToyConfig {
     fn default() -> Self {
-        Self { n_layers: 2, n_heads: 4, n_kv_heads: 2, d_model: 16, d_head: 5, d_mlp: 24, vocab: 13, bias: false }
+        Self {
+            n_layers: 2,
+            n_heads: 4,
+            n_kv_heads: 2,
+            d_model: 16,
+            d_head: 5,
+            d_mlp: 24,
+            vocab: 13,
+            bias: false,
+        }
     }
 }
 
@@ -98,7 +107,8 @@ impl Toy {
                 value_bias: weight3(c.n_kv_heads, 1, c.d_head, bias),
                 attn_bias: weight3(1, 1, c.d_model, bias).reshape([c.d_model]),
                 up: weight3(1, c.d_model, c.d_mlp, fan).reshape([c.d_model, c.d_mlp]),
-                down: weight3(1, c.d_mlp, c.d_model, 1.0 / (c.d_mlp as f32).sqrt()).reshape([c.d_mlp, c.d_model]),
+                down: weight3(1, c.d_mlp, c.d_model, 1.0 / (c.d_mlp as f32).sqrt())
+                    .reshape([c.d_mlp, c.d_model]),
                 mlp_bias: weight3(1, 1, c.d_model, bias).reshape([c.d_model]),
             })
             .collect();
@@ -167,11 +177,14 @@ impl Toy {
         let sites = [Heads::KeyIn(l), Heads::KeyInUngrouped(l), Heads::Key(l), Heads::KeyUngrouped(l)];
         let k = self.project_kv(&resid, &block.k, sites, hook);
         let k = heads(hook, Heads::KeyRotary(l), k);
-        let sites = [Heads::ValueIn(l), Heads::ValueInUngrouped(l), Heads::Value(l), Heads::ValueUngrouped(l)];
-        let v = self.project_kv(&resid, &block.v, sites, hook) + self.ungroup(block.value_bias.clone().unsqueeze_dim(0));
+        let sites =
+            [Heads::ValueIn(l), Heads::ValueInUngrouped(l), Heads::Value(l), Heads::ValueUngrouped(l)];
+        let v = self.project_kv(&resid, &block.v, sites, hook)
+            + self.ungroup(block.value_bias.clone().unsqueeze_dim(0));
         let (hidden, distance) = mask(batch, &self.device);
         let scores = q.matmul(k.swap_dims(2, 3));
-        let scores = if self.linear { scores * 0.0 } else { scores / (c.d_head as f64).sqrt() - distance * 0.3 };
+        let scores =
+            if self.linear { scores * 0.0 } else { scores / (c.d_head as f64).sqrt() - distance * 0.3 };
         let [b, h, s, _] = scores.dims();
         let scores = scores.mask_fill(hidden.expand([b, h, s, s]), -1e9);
         let scores = heads(hook, Heads::Scores(l), scores);

@@ -5,13 +5,13 @@ use hooks::{Batch, Hook, HookedModel, KeyValue, Pair, Pairs, Rows, Target};
 use toy_model::{Toy, ToyConfig};
 
 #[allow(dead_code)]
-pub fn toy(seed: u64, key_value: KeyValue) -> Toy {
+pub(crate) fn toy(seed: u64, key_value: KeyValue) -> Toy {
     Toy::random(seed, ToyConfig { bias: true, ..ToyConfig::default() }, &Device::default()).with(key_value)
 }
 
 /// Pairs of unequal lengths.
 #[allow(dead_code)]
-pub fn pairs(n: usize) -> Pairs {
+pub(crate) fn pairs(n: usize) -> Pairs {
     let token = |i: usize, j: usize| ((7 * i + 5 * j + i * j) % 13) as u32;
     let pairs = (0..n).map(|i| {
         let len = 4 + i % 3;
@@ -26,21 +26,23 @@ pub fn pairs(n: usize) -> Pairs {
 }
 
 #[allow(dead_code)]
-pub fn batches(pairs: &Pairs) -> (Batch, Batch) {
-    let side = |f: fn(&Pair) -> Vec<u32>| Batch::new(&pairs.iter().map(f).collect::<Vec<_>>()).unwrap().rows(Rows::Last);
+pub(crate) fn batches(pairs: &Pairs) -> (Batch, Batch) {
+    let side = |f: fn(&Pair) -> Vec<u32>| {
+        Batch::new(&pairs.iter().map(f).collect::<Vec<_>>()).unwrap().rows(Rows::Last)
+    };
     (side(|p| p.clean.clone()), side(|p| p.corrupt.clone()))
 }
 
-pub fn run(model: &dyn HookedModel, batch: &Batch, hook: &mut dyn Hook) -> Vec<f32> {
+pub(crate) fn run(model: &dyn HookedModel, batch: &Batch, hook: &mut dyn Hook) -> Vec<f32> {
     read(model.run(batch, hook))
 }
 
-pub fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+pub(crate) fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_to_vec::<f32>().unwrap()
 }
 
 #[allow(dead_code)]
-pub fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }

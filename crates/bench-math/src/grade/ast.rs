@@ -76,7 +76,8 @@ pub(crate) struct Bind {
 impl Bind {
     /// Derivatives and indefinite integrals are functions of their variable; it is not bound, and its name matters.
     pub(crate) fn binds_nothing(&self) -> bool {
-        self.kind == BindKind::Derivative || self.kind == BindKind::Integral && self.low.is_none() && self.high.is_none()
+        self.kind == BindKind::Derivative
+            || self.kind == BindKind::Integral && self.low.is_none() && self.high.is_none()
     }
 }
 
@@ -230,6 +231,7 @@ impl Expr {
         match self {
             Expr::Num(n) => Expr::Num(-n),
             Expr::Dec(n) => Expr::Dec(-n),
+            Expr::Percent(x) => Expr::Percent(Box::new(x.neg())),
             Expr::Mul(mut factors) => {
                 factors.insert(0, Expr::int(-1));
                 Expr::Mul(factors)
@@ -282,7 +284,12 @@ impl Expr {
             Expr::Interval(i) => vec![&i.low, &i.high],
             Expr::Matrix(rows) => rows.iter().flatten().collect(),
             Expr::Bind(b) => b.low.iter().chain(b.high.iter()).chain(std::iter::once(&b.body)).collect(),
-            Expr::Num(_) | Expr::Dec(_) | Expr::Based(..) | Expr::Sym(_) | Expr::Const(_) | Expr::Named(_) => vec![],
+            Expr::Num(_)
+            | Expr::Dec(_)
+            | Expr::Based(..)
+            | Expr::Sym(_)
+            | Expr::Const(_)
+            | Expr::Named(_) => vec![],
         }
     }
 
@@ -330,7 +337,10 @@ impl fmt::Display for Expr {
             Expr::Add(xs) => join(f, xs, " + ", |x| matches!(x, Expr::Rel(..))),
             Expr::Mul(xs) => join(f, xs, "*", |x| matches!(x, Expr::Add(_) | Expr::Rel(..)) || fraction(x)),
             Expr::Pow(b, e) => {
-                let simple = |x: &Expr| matches!(x, Expr::Sym(_) | Expr::Const(_)) || x.number().is_some_and(|n| n.is_integer() && !n.is_negative());
+                let simple = |x: &Expr| {
+                    matches!(x, Expr::Sym(_) | Expr::Const(_))
+                        || x.number().is_some_and(|n| n.is_integer() && !n.is_negative())
+                };
                 if simple(b) { write!(f, "{b}") } else { write!(f, "({b})") }?;
                 if simple(e) { write!(f, "^{e}") } else { write!(f, "^({e})") }
             }
@@ -408,7 +418,11 @@ fn decimal(f: &mut fmt::Formatter<'_>, n: &BigRational) -> fmt::Result {
             let digits = format!("{digits:0>width$}", width = places + 1);
             let (whole, part) = digits.split_at(digits.len() - places);
             let sign = if n.is_negative() { "-" } else { "" };
-            return if part.is_empty() { write!(f, "{sign}{whole}.0") } else { write!(f, "{sign}{whole}.{part}") };
+            return if part.is_empty() {
+                write!(f, "{sign}{whole}.0")
+            } else {
+                write!(f, "{sign}{whole}.{part}")
+            };
         }
         scaled *= BigRational::from_integer(10.into());
     }

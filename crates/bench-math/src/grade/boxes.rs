@@ -24,7 +24,8 @@ pub(crate) fn last(text: &str) -> Option<Boxed> {
         let content = text[open..end].trim();
         let between = &text[(end + 1).min(first)..first];
         let separated = between.contains([',', ';']) || has_word(between, "and") || has_word(between, "or");
-        let close = between.len() < 10 || between.len() < 70 && separated && contents.last() != Some(&content);
+        let close =
+            between.len() < 10 || between.len() < 70 && separated && contents.last() != Some(&content);
         if !close {
             break;
         }
@@ -108,7 +109,10 @@ mod tests {
     fn last_box_with_its_companions() {
         for (text, expected) in [
             (r"\boxed{1} no \boxed{\frac{1}{2}}", r"1,\frac{1}{2}"),
-            (r"\boxed{1} and then a long discussion of things that lead to \boxed{2}", r"2"),
+            (
+                r"\boxed{1} and then a long discussion of all the many things that in the end lead to \boxed{2}",
+                r"2",
+            ),
             (r"\boxed{1} and, as we have seen before, \boxed{2}", r"1,2"),
             (r"\boxed{\boxed{3}}", r"\boxed{3}"),
             (r"\boxed {7}", "7"),

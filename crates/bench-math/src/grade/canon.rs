@@ -12,6 +12,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::ast::{BindKind, Const, Expr, Fun};
+use super::exact::{based, factor, finite_range, fold, gcd, substitute};
 
 /// Why there is no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,6 @@ type Monomial = Vec<(u32, u32)>;
 
 const MAX_TERMS: usize = 200;
 const MAX_BITS: u64 = 8192;
-const MAX_STEPS: usize = 20_000;
 const MAX_EXPONENT: i64 = 512;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,11 +54,12 @@ pub(crate) struct Ratio {
 }
 
 /// The atoms of one comparison, shared by both sides.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Canon {
     atoms: Vec<Atom>,
     names: HashMap<String, u32>,
-    steps: usize,
+    /// Steps left: one for a node, one for a product of two terms; a few microseconds.
+    pub(crate) steps: usize,
 }
 
 impl Poly {
@@ -125,26 +126,36 @@ impl Ratio {
 }
 
 impl Canon {
+    /// An empty context that may take so many steps.
+    pub(crate) fn new(steps: usize) -> Canon {
+        Canon { atoms: Vec::new(), names: HashMap::new(), steps }
+    }
+
+    fn spend(&mut self, steps: usize) -> Form<()> {
+        self.steps = self.steps.checked_sub(steps + 1).ok_or(Stop::Budget)?;
+        Ok(())
+    }
+
     /// Whether unequal forms prove inequality: variables, `i`, square roots of distinct primes and at most one of
     /// `π` and `e` are algebraically independent in the needed sense; opaque atoms need not be.
     pub(crate) fn is_exact(&self) -> bool {
         let independent = |a: &Atom| matches!(a, Atom::Free | Atom::I | Atom::Root(_, 2));
-        self.atoms.iter().all(independent) && !(self.names.contains_key("\u{1}pi") && self.names.contains_key("\u{1}e"))
+        self.atoms.iter().all(independent)
+            && !(self.names.contains_key("\u{1}pi") && self.names.contains_key("\u{1}e"))
     }
 
     /// The canonical form of a scalar expression.
     pub(crate) fn form(&mut self, e: &Expr) -> Form<Ratio> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return Err(Stop::Budget);
-        }
+        self.spend(1)?;
         match e {
             Expr::Num(n) | Expr::Dec(n) => Ok(Ratio::constant(n.clone())),
             Expr::Percent(x) => {
                 let x = self.form(x)?;
                 Ok(Ratio { top: x.top.scale(&BigRational::new(1.into(), 100.into())), bottom: x.bottom })
             }
-            Expr::Based(digits, base) => based(digits, *base).map(|n| Ratio::constant(BigRational::from_integer(n))).ok_or(Stop::Undefined),
+            Expr::Based(digits, base) => based(digits, *base)
+                .map(|n| Ratio::constant(BigRational::from_integer(n)))
+                .ok_or(Stop::Undefined),
             Expr::Sym(name) => Ok(self.atom(format!("s{name}"), Atom::Free)),
             Expr::Const(Const::Pi) => Ok(self.atom("\u{1}pi".into(), Atom::Free)),
             Expr::Const(Const::E) => Ok(self.atom("\u{1}e".into(), Atom::Free)),
@@ -192,24 +203,38 @@ impl Canon {
                 self.opaque(&format!("f{name}"), &args)
             }
             Expr::Bind(b) => {
-                if let (BindKind::Sum | BindKind::Product, Some(low), Some(high)) = (b.kind, &b.low, &b.high) {
+                if let (BindKind::Sum | BindKind::Product, Some(low), Some(high)) = (b.kind, &b.low, &b.high)
+                {
                     let mut end = |e| self.form(e).ok().and_then(|r| r.as_number());
                     let ends = (end(low), end(high));
                     if let (Some(low), Some(high)) = ends
                         && let Some(terms) = finite_range(&low, &high)
                     {
-                        let neutral = if b.kind == BindKind::Sum { BigRational::zero() } else { BigRational::one() };
+                        let neutral =
+                            if b.kind == BindKind::Sum { BigRational::zero() } else { BigRational::one() };
                         let mut total = Ratio::constant(neutral);
                         for k in terms {
-                            let value = self.form(&substitute(&b.body, &b.var, &Expr::Num(BigRational::from_integer(k))))?;
-                            total = if b.kind == BindKind::Sum { self.add(&total, &value) } else { self.mul(&total, &value) }?;
+                            let value = self.form(&substitute(
+                                &b.body,
+                                &b.var,
+                                &Expr::Num(BigRational::from_integer(k)),
+                            ))?;
+                            total = if b.kind == BindKind::Sum {
+                                self.add(&total, &value)
+                            } else {
+                                self.mul(&total, &value)
+                            }?;
                         }
                         return Ok(total);
                     }
                 }
                 // The bound variable's name does not matter.
                 let free = b.binds_nothing();
-                let body = if free { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym("\u{2}".into())) };
+                let body = if free {
+                    b.body.clone()
+                } else {
+                    substitute(&b.body, &b.var, &Expr::Sym("\u{2}".into()))
+                };
                 let mut parts = vec![self.form(&body)?];
                 for end in b.low.iter().chain(b.high.iter()) {
                     parts.push(match end {
@@ -230,13 +255,20 @@ impl Canon {
     }
 
     /// Whether `a = k·b` for some rational number `k`; gives `k`. Denominators are ignored if `tops_only`.
-    pub(crate) fn proportional(&mut self, a: &Ratio, b: &Ratio, tops_only: bool) -> Form<Option<BigRational>> {
+    pub(crate) fn proportional(
+        &mut self,
+        a: &Ratio,
+        b: &Ratio,
+        tops_only: bool,
+    ) -> Form<Option<BigRational>> {
         let (left, right) = if tops_only {
             (a.top.clone(), b.top.clone())
         } else {
             (self.product(&a.top, &b.bottom)?, self.product(&b.top, &a.bottom)?)
         };
-        let ((Some((m, x)), Some((n, y))), true) = ((left.0.first_key_value(), right.0.first_key_value()), left.0.len() == right.0.len()) else {
+        let ((Some((m, x)), Some((n, y))), true) =
+            ((left.0.first_key_value(), right.0.first_key_value()), left.0.len() == right.0.len())
+        else {
             return Ok(None);
         };
         let k = x / y;
@@ -249,7 +281,10 @@ impl Canon {
         if id == next {
             self.atoms.push(kind);
         }
-        Ratio { top: Poly(BTreeMap::from([(vec![(id, 1)], BigRational::one())])), bottom: Poly::constant(BigRational::one()) }
+        Ratio {
+            top: Poly(BTreeMap::from([(vec![(id, 1)], BigRational::one())])),
+            bottom: Poly::constant(BigRational::one()),
+        }
     }
 
     /// `name(args)`, known by name and arguments alone.
@@ -295,16 +330,17 @@ impl Canon {
             return Ok(if c.is_zero() { Poly::default() } else { a.clone().scale(&c) });
         }
         let mut out = Poly::default();
-        self.steps += a.0.len() * b.0.len() / 8;
-        if self.steps > MAX_STEPS {
-            return Err(Stop::Budget);
-        }
+        self.spend(a.0.len() * b.0.len())?;
         for (m, x) in &a.0 {
             for (n, y) in &b.0 {
                 let (monomial, c) = self.times(m, n);
                 let c = x * y * c;
-                if c.numer().bits() + c.denom().bits() > MAX_BITS {
+                let bits = c.numer().bits() + c.denom().bits();
+                if bits > MAX_BITS {
                     return Err(Stop::Budget);
+                }
+                if bits > 256 {
+                    self.spend(bits as usize / 32)?;
                 }
                 out.add_term(monomial, c);
             }
@@ -373,7 +409,9 @@ impl Canon {
         };
         if e.is_integer() {
             return match e.to_i64() {
-                Some(n) if n.abs() <= MAX_EXPONENT || base.as_number().is_some() => self.integer_power(base, n),
+                Some(n) if n.abs() <= MAX_EXPONENT || base.as_number().is_some() => {
+                    self.integer_power(base, n)
+                }
                 _ => Err(Stop::Budget),
             };
         }
@@ -406,7 +444,11 @@ impl Canon {
             if bits > 1 && bits.saturating_mul(n.unsigned_abs()) > MAX_BITS {
                 return Err(Stop::Budget);
             }
-            let power = num_traits::pow(b.clone(), if bits <= 1 { (n.unsigned_abs() % 2) as usize } else { n.unsigned_abs() as usize });
+            self.spend((bits.saturating_mul(n.unsigned_abs()) / 64).min(MAX_BITS) as usize)?;
+            let power = num_traits::pow(
+                b.clone(),
+                if bits <= 1 { (n.unsigned_abs() % 2) as usize } else { n.unsigned_abs() as usize },
+            );
             return Ok(Ratio::constant(if n < 0 { power.recip() } else { power }));
         }
         let mut base = if n < 0 { Self::reciprocal(base)? } else { base };
@@ -426,12 +468,21 @@ impl Canon {
 
     /// The `q`-th root of a rational number (a negative one only for `q = 2`), as roots of primes.
     fn root(&mut self, n: &BigRational, q: u32) -> Form<Ratio> {
-        let mut out = if n.is_negative() { self.atom("\u{1}i".into(), Atom::I) } else { Ratio::constant(BigRational::one()) };
+        let mut out = if n.is_negative() {
+            self.atom("\u{1}i".into(), Atom::I)
+        } else {
+            Ratio::constant(BigRational::one())
+        };
         for (part, inverse) in [(n.numer().abs(), false), (n.denom().clone(), true)] {
             for (prime, exponent) in factor(part)? {
                 // 1/p^{e/q} = p^{-e/q}; keep roots in the numerator: p^{(q - e mod q)/q} / p^{⌈e/q⌉}.
-                let (whole, rest) = if inverse { (-i64::from(exponent.div_ceil(q)), (q - exponent % q) % q) } else { (i64::from(exponent / q), exponent % q) };
-                let outside = self.integer_power(Ratio::constant(BigRational::from_integer(prime.clone())), whole)?;
+                let (whole, rest) = if inverse {
+                    (-i64::from(exponent.div_ceil(q)), (q - exponent % q) % q)
+                } else {
+                    (i64::from(exponent / q), exponent % q)
+                };
+                let outside =
+                    self.integer_power(Ratio::constant(BigRational::from_integer(prime.clone())), whole)?;
                 out = self.mul(&out, &outside)?;
                 if rest > 0 {
                     let g = rest.gcd(&q);
@@ -448,7 +499,9 @@ impl Canon {
     /// common monomials (or they are the same).
     fn common(&mut self, fun: Fun, args: &[Ratio]) -> Form<Option<Ratio>> {
         let content = |p: &Poly| p.0.values().cloned().reduce(|a, b| gcd(&a, &b)).map(|c| c.abs());
-        let shared = |p: &Poly, atom: u32| p.0.keys().map(|m| m.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n)).min().unwrap_or(0);
+        let shared = |p: &Poly, atom: u32| {
+            p.0.keys().map(|m| m.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n)).min().unwrap_or(0)
+        };
         let mut out: Option<Ratio> = None;
         for arg in args {
             if arg.bottom.as_constant().is_none() || arg.is_zero() {
@@ -462,9 +515,14 @@ impl Canon {
                 so_far.clone()
             } else {
                 let (Some(a), Some(b)) = (content(&so_far.top), content(&arg.top)) else { return Ok(None) };
-                let monomial: Monomial =
-                    (0..self.atoms.len() as u32).map(|i| (i, shared(&so_far.top, i).min(shared(&arg.top, i)))).filter(|(_, n)| *n > 0).collect();
-                Ratio { top: Poly(BTreeMap::from([(monomial, gcd(&a, &b))])), bottom: Poly::constant(BigRational::one()) }
+                let monomial: Monomial = (0..self.atoms.len() as u32)
+                    .map(|i| (i, shared(&so_far.top, i).min(shared(&arg.top, i))))
+                    .filter(|(_, n)| *n > 0)
+                    .collect();
+                Ratio {
+                    top: Poly(BTreeMap::from([(monomial, gcd(&a, &b))])),
+                    bottom: Poly::constant(BigRational::one()),
+                }
             };
             out = Some(if fun == Fun::Gcd {
                 divisor
@@ -487,8 +545,10 @@ impl Canon {
         }
         let mut sum = Ratio::constant(BigRational::zero());
         for column in 0..n {
-            let minor: Vec<Vec<Expr>> =
-                rows[1..].iter().map(|r| r.iter().enumerate().filter(|(j, _)| *j != column).map(|(_, e)| e.clone()).collect()).collect();
+            let minor: Vec<Vec<Expr>> = rows[1..]
+                .iter()
+                .map(|r| r.iter().enumerate().filter(|(j, _)| *j != column).map(|(_, e)| e.clone()).collect())
+                .collect();
             let (entry, minor) = (self.form(&rows[0][column])?, self.determinant(&minor)?);
             let mut term = self.mul(&entry, &minor)?;
             if column % 2 == 1 {
@@ -505,131 +565,10 @@ fn divide_by_term(a: &Ratio, term: &Ratio) -> Ratio {
     let Some((monomial, c)) = term.top.0.first_key_value() else { return a.clone() };
     let lower = |m: &Monomial| {
         let exponent = |atom: u32| monomial.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n);
-        m.iter().map(|&(atom, n)| (atom, n.saturating_sub(exponent(atom)))).filter(|(_, n)| *n > 0).collect::<Monomial>()
+        m.iter()
+            .map(|&(atom, n)| (atom, n.saturating_sub(exponent(atom))))
+            .filter(|(_, n)| *n > 0)
+            .collect::<Monomial>()
     };
     Ratio { top: Poly(a.top.0.iter().map(|(m, x)| (lower(m), x / c)).collect()), bottom: a.bottom.clone() }
-}
-
-/// The integers of a finite sum's range, if there are not too many.
-pub(crate) fn finite_range(low: &BigRational, high: &BigRational) -> Option<Vec<BigInt>> {
-    if !low.is_integer() || !high.is_integer() {
-        return None;
-    }
-    let count = (high - low).to_integer().to_i64().filter(|n| (-1..100).contains(n))? + 1;
-    Some((0..count).map(|i| low.to_integer() + i).collect())
-}
-
-/// `e` with the variable `name` replaced.
-pub(crate) fn substitute(e: &Expr, name: &str, value: &Expr) -> Expr {
-    let all = |xs: &[Expr]| xs.iter().map(|x| substitute(x, name, value)).collect();
-    match e {
-        Expr::Sym(s) if s == name => value.clone(),
-        Expr::Add(xs) => Expr::Add(all(xs)),
-        Expr::Mul(xs) => Expr::Mul(all(xs)),
-        Expr::Pow(a, b) => substitute(a, name, value).pow(substitute(b, name, value)),
-        Expr::Percent(a) => Expr::Percent(Box::new(substitute(a, name, value))),
-        Expr::Call(f, xs) => Expr::Call(*f, all(xs)),
-        Expr::Apply(f, xs) => Expr::Apply(f.clone(), all(xs)),
-        Expr::Bind(b) if b.var != name => {
-            let mut b = b.clone();
-            b.body = substitute(&b.body, name, value);
-            b.low = b.low.map(|x| substitute(&x, name, value));
-            b.high = b.high.map(|x| substitute(&x, name, value));
-            Expr::Bind(b)
-        }
-        other => other.clone(),
-    }
-}
-
-/// The value of decimal-looking `digits` read in `base`; `None` if a digit is too large.
-pub(crate) fn based(digits: &BigInt, base: u32) -> Option<BigInt> {
-    let text = digits.abs().to_string();
-    let value = text.chars().try_fold(BigInt::zero(), |acc, c| c.to_digit(10).filter(|d| *d < base).map(|d| acc * base + d))?;
-    Some(if digits.is_negative() { -value } else { value })
-}
-
-/// Prime factors with exponents; a large rest without small factors stands for itself.
-fn factor(n: BigInt) -> Form<Vec<(BigInt, u32)>> {
-    if n.bits() > 512 {
-        return Err(Stop::Budget);
-    }
-    let mut rest = n;
-    let mut factors = Vec::new();
-    for p in (2..1000_u32).filter(|p| *p == 2 || p % 2 == 1) {
-        let mut exponent = 0;
-        while rest.bits() > 1 && (&rest % p).is_zero() {
-            rest /= p;
-            exponent += 1;
-        }
-        if exponent > 0 {
-            factors.push((BigInt::from(p), exponent));
-        }
-        if rest.is_one() || rest < BigInt::from(p) * p {
-            break;
-        }
-    }
-    if !rest.is_one() {
-        let root = rest.sqrt();
-        if &root * &root == rest { factors.push((root, 2)) } else { factors.push((rest, 1)) }
-    }
-    Ok(factors)
-}
-
-/// Functions of rational numbers with rational values. `None`: not one of those.
-fn fold(fun: Fun, xs: &[BigRational]) -> Option<Form<BigRational>> {
-    let whole = |n: BigInt| Some(Ok(BigRational::from_integer(n)));
-    Some(Ok(match (fun, xs) {
-        (Fun::Abs, [x]) => x.abs(),
-        (Fun::Re | Fun::Conjugate, [x]) => x.clone(),
-        (Fun::Im, [_]) => BigRational::zero(),
-        (Fun::Floor, [x]) => x.floor(),
-        (Fun::Ceil, [x]) => x.ceil(),
-        (Fun::Max, xs) => xs.iter().max()?.clone(),
-        (Fun::Min, xs) => xs.iter().min()?.clone(),
-        (Fun::Gcd, xs) => xs.iter().cloned().reduce(|a, b| gcd(&a, &b))?.abs(),
-        (Fun::Lcm, xs) => xs.iter().cloned().reduce(|a, b| if a.is_zero() || b.is_zero() { BigRational::zero() } else { (&a * &b) / gcd(&a, &b) })?.abs(),
-        (Fun::Mod, [_, b]) if b.is_zero() => return Some(Err(Stop::Undefined)),
-        (Fun::Mod, [a, b]) => a - b * (a / b).floor(),
-        (Fun::Factorial, [n]) => {
-            let n = n.is_integer().then(|| n.to_integer().to_u32()).flatten().filter(|n| *n <= 300)?;
-            return whole((1..=n).fold(BigInt::one(), |acc, k| acc * k));
-        }
-        (Fun::Binomial, [n, k]) => {
-            let (n, k) = (n.is_integer().then(|| n.to_integer())?, k.is_integer().then(|| k.to_integer().to_u32()).flatten().filter(|k| *k <= 300)?);
-            if n.bits() > 32 {
-                return None;
-            }
-            return whole((0..k).fold(BigInt::one(), |acc, i| acc * (&n - i) / (i + 1)));
-        }
-        (Fun::Log, [x, _]) if x.is_zero() => return Some(Err(Stop::Undefined)),
-        (Fun::Log, [x, b]) => return exact_log(x, b).map(|n| Ok(BigRational::from_integer(n.into()))),
-        (Fun::Sin | Fun::Tan | Fun::Asin | Fun::Atan | Fun::Sinh | Fun::Tanh, [x]) if x.is_zero() => BigRational::zero(),
-        (Fun::Cos | Fun::Cosh, [x]) if x.is_zero() => BigRational::one(),
-        _ => return None,
-    }))
-}
-
-fn gcd(a: &BigRational, b: &BigRational) -> BigRational {
-    BigRational::new((a.numer() * b.denom()).gcd(&(b.numer() * a.denom())), a.denom() * b.denom())
-}
-
-/// `n` with `base^n = x`, for small integers `n`.
-fn exact_log(x: &BigRational, base: &BigRational) -> Option<i64> {
-    if !x.is_positive() || !base.is_positive() || base.is_one() {
-        return None;
-    }
-    let mut power = BigRational::one();
-    for n in 0..64 {
-        if power == *x {
-            return Some(n);
-        }
-        if power.recip() == *x {
-            return Some(-n);
-        }
-        power *= base;
-        if power.numer().bits() > x.numer().bits().max(x.denom().bits()) + 8 {
-            break;
-        }
-    }
-    None
 }

@@ -3,7 +3,6 @@
 //! accepts an interval and not the reverse).
 
 use super::ast::{Expr, Fun, Interval, RelOp};
-use super::canon::Canon;
 use super::equal::{Outcome, Scalars, approximate, difference, infinite};
 use super::region;
 
@@ -13,8 +12,12 @@ const MAX_ITEMS: usize = 400;
 
 /// Compares a prediction with a reference.
 pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
+    if !scalars.afford() {
+        return Outcome::Unequal("step budget spent");
+    }
     let (gold, pred) = (shorten(gold), shorten(pred));
-    let (gold_assigns, gold_equates, pred_equates) = (is_assignment(&gold), is_equation(&gold), is_equation(&pred));
+    let (gold_assigns, gold_equates, pred_equates) =
+        (is_assignment(&gold), is_equation(&gold), is_equation(&pred));
     // 9 and x = 9; x = 9 and 9; but not 2x = 9 and 9.
     let (gold, pred) = if pred_equates && !gold_equates {
         (gold, last_side(pred))
@@ -25,7 +28,11 @@ pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcom
     };
     match (&gold, &pred) {
         (Expr::Rel(..), Expr::Rel(..)) => relations(&gold, &pred, scalars),
-        (Expr::Rel(..), _) if is_set(&pred) => Outcome::of(region::solves(&gold, &pred, scalars), "solution set", "another solution set"),
+        (Expr::Rel(..), _) if is_set(&pred) => Outcome::of(
+            region::solves(&gold, &pred, &mut scalars.work),
+            "solution set",
+            "another solution set",
+        ),
         (Expr::Rel(..), _) | (_, Expr::Rel(..)) => NO,
         _ if is_set(&gold) || is_set(&pred) => sets(&gold, &pred, scalars),
         _ if has_matrix(&gold) || has_matrix(&pred) => match (matrix(&gold), matrix(&pred)) {
@@ -40,7 +47,9 @@ pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcom
 /// A chain `x = a = b` is `x = b`.
 fn shorten(e: &Expr) -> Expr {
     match e {
-        Expr::Rel(first, rest) if is_assignment(e) => Expr::Rel(first.clone(), rest.last().cloned().into_iter().collect()),
+        Expr::Rel(first, rest) if is_assignment(e) => {
+            Expr::Rel(first.clone(), rest.last().cloned().into_iter().collect())
+        }
         other => other.clone(),
     }
 }
@@ -61,7 +70,16 @@ fn last_side(e: Expr) -> Expr {
 }
 
 pub(super) fn is_set(e: &Expr) -> bool {
-    matches!(e, Expr::Set(_) | Expr::Tuple(_) | Expr::Interval(_) | Expr::Union(_) | Expr::Intersection(_) | Expr::Minus(..) | Expr::Named(_))
+    matches!(
+        e,
+        Expr::Set(_)
+            | Expr::Tuple(_)
+            | Expr::Interval(_)
+            | Expr::Union(_)
+            | Expr::Intersection(_)
+            | Expr::Minus(..)
+            | Expr::Named(_)
+    )
 }
 
 // Relations.
@@ -82,7 +100,11 @@ fn relations(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
         return Outcome::Equal(yes);
     }
     let backwards: Vec<_> = p.into_iter().rev().map(|(a, op, b)| (b, op.flipped(), a)).collect();
-    Outcome::of(g.len() > 1 && g.iter().zip(&backwards).all(|(g, p)| link(g, p, scalars)), yes, "another relation")
+    Outcome::of(
+        g.len() > 1 && g.iter().zip(&backwards).all(|(g, p)| link(g, p, scalars)),
+        yes,
+        "another relation",
+    )
 }
 
 fn link(gold: &(Expr, RelOp, Expr), pred: &(Expr, RelOp, Expr), scalars: &mut Scalars) -> bool {
@@ -100,22 +122,23 @@ fn link(gold: &(Expr, RelOp, Expr), pred: &(Expr, RelOp, Expr), scalars: &mut Sc
         return true;
     }
     // Both sides moved to the left: equal up to a factor, positive where the direction matters.
-    let mut canon = Canon::default();
-    if let (Some(g), Some(p)) = (difference(&mut canon, gl, gr), difference(&mut canon, pl, pr)) {
+    let equation = matches!(gop, RelOp::Eq | RelOp::Ne);
+    let decided = scalars.with_canon(|_, canon| {
+        let (g, p) = (difference(canon, gl, gr)?, difference(canon, pl, pr)?);
         if g.is_zero() || p.is_zero() {
-            return g.is_zero() && p.is_zero() && same;
+            return Some(g.is_zero() && p.is_zero() && same);
         }
-        let equation = matches!(gop, RelOp::Eq | RelOp::Ne);
         if let Ok(Some(k)) = canon.proportional(&g, &p, equation) {
-            let positive = num_traits::Signed::is_positive(&k);
-            return equation || if positive { same } else { flipped };
+            return Some(equation || if num_traits::Signed::is_positive(&k) { same } else { flipped });
         }
-        if canon.is_exact() && !equation {
-            return false;
-        }
+        (canon.is_exact() && !equation).then_some(false)
+    });
+    if let Some(decided) = decided {
+        return decided;
     }
     let (left, right) = (gl.clone().minus(gr.clone()), pl.clone().minus(pr.clone()));
-    same && scalars.equal(&left, &right).is_equal() || flipped && scalars.equal(&left, &right.neg()).is_equal()
+    same && scalars.equal(&left, &right).is_equal()
+        || flipped && scalars.equal(&left, &right.neg()).is_equal()
 }
 
 // Sets, tuples, intervals.
@@ -124,24 +147,32 @@ fn sets(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
     let (yes, no) = ("same set", Outcome::Unequal("different sets"));
     match (gold, pred) {
         (Expr::Named(a), Expr::Named(b)) => return Outcome::of(a == b, yes, "different sets"),
-        (Expr::Interval(a), Expr::Interval(b)) => return Outcome::of(intervals(a, b, scalars), "same interval", "different intervals"),
-        (Expr::Set(a), Expr::Set(b)) => return unordered(a, b, scalars),
-        (Expr::Union(a), Expr::Union(b)) | (Expr::Intersection(a), Expr::Intersection(b)) if a.len() == b.len() => {
-            if a.iter().zip(b).all(|(x, y)| compare(x, y, scalars).is_equal()) {
-                return Outcome::Equal(yes);
-            }
+        (Expr::Interval(a), Expr::Interval(b)) => {
+            return Outcome::of(intervals(a, b, scalars), "same interval", "different intervals");
         }
-        (Expr::Minus(a, b), Expr::Minus(c, d)) if compare(a, c, scalars).is_equal() && compare(b, d, scalars).is_equal() => return Outcome::Equal(yes),
+        (Expr::Set(a), Expr::Set(b)) => return unordered(a, b, scalars),
+        (Expr::Union(a), Expr::Union(b)) | (Expr::Intersection(a), Expr::Intersection(b))
+            if a.len() == b.len() && a.iter().zip(b).all(|(x, y)| compare(x, y, scalars).is_equal()) =>
+        {
+            return Outcome::Equal(yes);
+        }
+        (Expr::Minus(a, b), Expr::Minus(c, d))
+            if compare(a, c, scalars).is_equal() && compare(b, d, scalars).is_equal() =>
+        {
+            return Outcome::Equal(yes);
+        }
         _ => {}
     }
     if let (Some(a), Some(b)) = (ordered(gold, pred), ordered(pred, gold)) {
         return sequences(&a, &b, scalars);
     }
-    Outcome::of(region::same(gold, pred, scalars), yes, no.reason())
+    Outcome::of(region::same(gold, pred, &mut scalars.work), yes, no.reason())
 }
 
 fn intervals(a: &Interval, b: &Interval, scalars: &mut Scalars) -> bool {
-    let mut end = |x: &Expr, y: &Expr| infinite(x).map_or_else(|| compare(x, y, scalars).is_equal(), |s| infinite(y) == Some(s));
+    let mut end = |x: &Expr, y: &Expr| {
+        infinite(x).map_or_else(|| compare(x, y, scalars).is_equal(), |s| infinite(y) == Some(s))
+    };
     let ends = end(&a.low, &b.low) && end(&a.high, &b.high);
     // Whether an infinite end is closed makes no difference.
     let low_open = a.low_open == b.low_open || infinite(&a.low).is_some();
@@ -181,7 +212,9 @@ fn unordered(gold: &[Expr], pred: &[Expr], scalars: &mut Scalars) -> Outcome {
         return Outcome::Unequal("different numbers of elements");
     }
     // Where all are real constants, order them: n comparisons instead of n².
-    let keys = |xs: &[Expr]| xs.iter().map(|x| approximate(&last_side(x.clone()))).collect::<Option<Vec<f64>>>();
+    let mut keys = |xs: &[Expr]| {
+        xs.iter().map(|x| approximate(&last_side(x.clone()), &mut scalars.work)).collect::<Option<Vec<f64>>>()
+    };
     if let (Some(a), Some(b)) = (keys(&gold), keys(&pred)) {
         let sorted = |xs: &[Expr], keys: Vec<f64>| {
             let mut order: Vec<usize> = (0..xs.len()).collect();
@@ -195,7 +228,11 @@ fn unordered(gold: &[Expr], pred: &[Expr], scalars: &mut Scalars) -> Outcome {
     }
     let mut left = pred;
     for g in &gold {
-        match left.iter().position(|p| compare(g, p, scalars).is_equal()) {
+        match left
+            .iter()
+            .position(|p| p == g)
+            .or_else(|| left.iter().position(|p| compare(g, p, scalars).is_equal()))
+        {
             Some(i) => left.swap_remove(i),
             None => return Outcome::Unequal("an element has no partner"),
         };
@@ -220,7 +257,9 @@ fn has_matrix(e: &Expr) -> bool {
     match e {
         Expr::Matrix(_) => true,
         Expr::Call(Fun::Det, _) => false,
-        Expr::Add(_) | Expr::Mul(_) | Expr::Pow(..) | Expr::Call(..) => e.children().into_iter().any(has_matrix),
+        Expr::Add(_) | Expr::Mul(_) | Expr::Pow(..) | Expr::Call(..) => {
+            e.children().into_iter().any(has_matrix)
+        }
         _ => false,
     }
 }
@@ -236,7 +275,11 @@ fn matrix(e: &Expr) -> Option<Vec<Vec<Expr>>> {
                 if part.len() != sum.len() || part[0].len() != sum[0].len() {
                     return None;
                 }
-                sum = sum.into_iter().zip(part).map(|(a, b)| a.into_iter().zip(b).map(|(x, y)| Expr::Add(vec![x, y])).collect()).collect();
+                sum = sum
+                    .into_iter()
+                    .zip(part)
+                    .map(|(a, b)| a.into_iter().zip(b).map(|(x, y)| Expr::Add(vec![x, y])).collect())
+                    .collect();
             }
             sum
         }
@@ -250,8 +293,18 @@ fn matrix(e: &Expr) -> Option<Vec<Vec<Expr>>> {
                 let right = matrix(x)?;
                 product = Some(match product {
                     None => right,
-                    Some(left) if left[0].len() == right.len() && left.len() * right[0].len() * right.len() <= MAX_ITEMS => {
-                        let entry = |row: &[Expr], j: usize| Expr::Add(row.iter().zip(&right).map(|(x, r)| Expr::Mul(vec![x.clone(), r[j].clone()])).collect());
+                    Some(left)
+                        if left[0].len() == right.len()
+                            && left.len() * right[0].len() * right.len() <= MAX_ITEMS =>
+                    {
+                        let entry = |row: &[Expr], j: usize| {
+                            Expr::Add(
+                                row.iter()
+                                    .zip(&right)
+                                    .map(|(x, r)| Expr::Mul(vec![x.clone(), r[j].clone()]))
+                                    .collect(),
+                            )
+                        };
                         left.iter().map(|row| (0..right[0].len()).map(|j| entry(row, j)).collect()).collect()
                     }
                     Some(_) => return None,
@@ -293,7 +346,9 @@ fn spelled(e: &Expr) -> Option<String> {
         Expr::Sym(name) => Some(name.clone()),
         Expr::Const(Const::E) => Some("e".into()),
         Expr::Const(Const::I) => Some("i".into()),
-        Expr::Mul(xs) => xs.iter().map(|x| if matches!(x, Expr::Mul(_)) { None } else { spelled(x) }).collect(),
+        Expr::Mul(xs) => {
+            xs.iter().map(|x| if matches!(x, Expr::Mul(_)) { None } else { spelled(x) }).collect()
+        }
         _ => None,
     }
 }

@@ -13,15 +13,37 @@ pub(crate) struct Complex {
     pub(crate) im: BigFloat,
 }
 
-/// A precision with its constants; also notes when an addition lost its smaller term.
-pub(crate) struct Field {
-    bits: usize,
+/// What evaluations may still cost, and the constants that they share (π, ln 2, … to the bits so far needed).
+pub(crate) struct Work {
     consts: Option<Consts>,
+    /// One for a node of an expression, [`TRANSCENDENTAL`] for a logarithm or sine; about half a microsecond.
+    pub(crate) units: usize,
+}
+
+/// Units of one call of a transcendental function.
+const TRANSCENDENTAL: usize = 30;
+
+impl Work {
+    pub(crate) fn new(units: usize) -> Work {
+        Work { consts: None, units }
+    }
+
+    /// Pays, or says that there is nothing left.
+    pub(crate) fn spend(&mut self, units: usize) -> Option<()> {
+        self.units = self.units.saturating_sub(units);
+        (self.units > 0).then_some(())
+    }
+}
+
+/// A precision; also notes when an addition lost its smaller term.
+pub(crate) struct Field<'w> {
+    bits: usize,
+    pub(crate) work: &'w mut Work,
     pub(crate) absorbed: bool,
 }
 
 impl Complex {
-    pub(crate) fn real(re: BigFloat, field: &Field) -> Complex {
+    pub(crate) fn real(re: BigFloat, field: &Field<'_>) -> Complex {
         Complex { re, im: field.float(0.0) }
     }
 
@@ -49,9 +71,9 @@ impl Complex {
     }
 }
 
-impl Field {
-    pub(crate) fn new(bits: usize) -> Field {
-        Field { bits, consts: Consts::new().ok(), absorbed: false }
+impl<'w> Field<'w> {
+    pub(crate) fn new(bits: usize, work: &'w mut Work) -> Self {
+        Field { bits, work, absorbed: false }
     }
 
     pub(crate) fn float(&self, x: f64) -> BigFloat {
@@ -76,7 +98,9 @@ impl Field {
             let word = BigFloat::from_u64(word, self.bits);
             value = value.mul(&base, self.bits, RM).add(&word, self.bits, RM);
         }
-        if dropped > 0 && let Some(e) = value.exponent() {
+        if dropped > 0
+            && let Some(e) = value.exponent()
+        {
             value.set_exponent(e.saturating_add(64 * i32::try_from(dropped).unwrap_or(i32::MAX / 64)));
         }
         if sign == Sign::Minus { value.neg() } else { value }
@@ -88,14 +112,19 @@ impl Field {
     }
 
     pub(crate) fn pi(&mut self) -> BigFloat {
-        let bits = self.bits;
-        self.consts.as_mut().map_or_else(|| BigFloat::nan(None), |c| c.pi(bits, RM))
+        self.apply(|p, c| c.pi(p, RM))
     }
 
-    /// Applies one of the real functions, which want the constants.
+    /// Applies one of the real functions, which want the constants; NaN when there is nothing left to spend.
     fn apply(&mut self, f: impl FnOnce(usize, &mut Consts) -> BigFloat) -> BigFloat {
+        if self.work.spend(TRANSCENDENTAL).is_none() {
+            return BigFloat::nan(None);
+        }
+        if self.work.consts.is_none() {
+            self.work.consts = Consts::new().ok();
+        }
         let bits = self.bits;
-        self.consts.as_mut().map_or_else(|| BigFloat::nan(None), |c| f(bits, c))
+        self.work.consts.as_mut().map_or_else(|| BigFloat::nan(None), |c| f(bits, c))
     }
 
     pub(crate) fn add(&mut self, a: &Complex, b: &Complex) -> Complex {
@@ -189,7 +218,11 @@ impl Field {
     pub(crate) fn sqrt(&mut self, z: &Complex) -> Option<Complex> {
         if z.is_real() {
             let root = z.re.abs().sqrt(self.bits, RM);
-            return Some(if z.re.is_negative() { Complex { re: self.float(0.0), im: root } } else { Complex::real(root, self) });
+            return Some(if z.re.is_negative() {
+                Complex { re: self.float(0.0), im: root }
+            } else {
+                Complex::real(root, self)
+            });
         }
         let half = self.small(0.5);
         self.pow(z, &half)
@@ -278,7 +311,8 @@ impl Field {
         let turned = self.mul(&self.i(), z);
         let sum = self.add(&turned, &root);
         let log = self.ln(&sum)?;
-        let mut value = self.mul(&self.i().neg(), &log);
+        let turn_back = self.i().neg();
+        let mut value = self.mul(&turn_back, &log);
         if z.is_real() && !inner.re.is_negative() {
             value.im = self.float(0.0);
         }
@@ -287,7 +321,8 @@ impl Field {
 
     pub(crate) fn acos(&mut self, z: &Complex) -> Option<Complex> {
         let asin = self.asin(z)?;
-        let half = Complex::real(self.pi().div(&self.float(2.0), self.bits, RM), self);
+        let half = self.pi().div(&self.float(2.0), self.bits, RM);
+        let half = Complex::real(half, self);
         Some(self.add(&half, &asin.neg()))
     }
 

@@ -7,7 +7,7 @@ use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::ast::{Const, Expr, Fun};
 use super::canon::{Canon, Ratio, Stop};
-use super::complex::Complex;
+use super::complex::{Complex, Work};
 use super::evaluate::{COARSE, Evaluator, FINE, to_f64};
 
 /// How a question of equality was settled.
@@ -37,13 +37,40 @@ impl Outcome {
 pub(crate) struct Scalars {
     /// Decimal places to which decimals are compared.
     pub(crate) places: u32,
-    /// Numerical comparisons left.
-    budget: usize,
+    /// Comparisons of parts left.
+    comparisons: usize,
+    /// Steps towards canonical forms left.
+    steps: usize,
+    /// Units of evaluation left.
+    pub(crate) work: Work,
 }
+
+/// What one grading may spend.
+const COMPARISONS: usize = 3000;
+const STEPS: usize = 6_000;
+const UNITS: usize = 20_000;
+/// Most steps of one canonical comparison.
+const STEPS_AT_ONCE: usize = 3000;
 
 impl Scalars {
     pub(crate) fn new(places: u32) -> Self {
-        Scalars { places, budget: 60 }
+        Scalars { places, comparisons: COMPARISONS, steps: STEPS, work: Work::new(UNITS) }
+    }
+
+    /// Takes one comparison from the budget; false when there is none left.
+    pub(crate) fn afford(&mut self) -> bool {
+        self.comparisons = self.comparisons.saturating_sub(1);
+        self.comparisons > 0
+    }
+
+    /// Runs `f` with a fresh context for canonical forms, within the budget.
+    pub(crate) fn with_canon<T>(&mut self, f: impl FnOnce(&mut Self, &mut Canon) -> T) -> T {
+        let granted = self.steps.min(STEPS_AT_ONCE);
+        self.steps -= granted;
+        let mut canon = Canon::new(granted);
+        let result = f(self, &mut canon);
+        self.steps += canon.steps;
+        result
     }
 
     /// Equality of two scalar expressions, `gold` being the reference.
@@ -70,8 +97,12 @@ impl Scalars {
                 _ => Outcome::of(self.round_alike(a, b), "equal after rounding", "different numbers"),
             };
         }
+        self.with_canon(|scalars, canon| scalars.by_form(gold, pred, canon))
+    }
+
+    /// By canonical form, else by evaluation.
+    fn by_form(&mut self, gold: &Expr, pred: &Expr, canon: &mut Canon) -> Outcome {
         let decimal = is_decimal(gold) || is_decimal(pred);
-        let mut canon = Canon::default();
         let (a, b) = (canon.form(gold), canon.form(pred));
         if matches!(a, Err(Stop::Undefined)) || matches!(b, Err(Stop::Undefined)) {
             return Outcome::Unequal("undefined");
@@ -80,21 +111,23 @@ impl Scalars {
             if let (Some(m), Some(n)) = (a.as_number(), b.as_number())
                 && (decimal || m == n)
             {
-                let outcome = Outcome::of(m == n || self.round_alike(&m, &n), "equal numbers", "different numbers");
+                let outcome =
+                    Outcome::of(m == n || self.round_alike(&m, &n), "equal numbers", "different numbers");
                 return self.cancelled_symbols(gold, pred, outcome);
             }
             match canon.equal(a, b) {
                 Ok(true) => return self.cancelled_symbols(gold, pred, Outcome::Equal("same canonical form")),
-                Ok(false) if canon.is_exact() && !decimal => return Outcome::Unequal("different canonical forms"),
+                Ok(false) if canon.is_exact() && !decimal => {
+                    return Outcome::Unequal("different canonical forms");
+                }
                 _ => {}
             }
         }
-        if self.budget == 0 {
+        let outcome = if decimal { self.rounded(gold, pred) } else { None };
+        let outcome = outcome.unwrap_or_else(|| numerically(gold, pred, &mut self.work));
+        if self.work.units == 0 && !outcome.is_equal() {
             return Outcome::Unequal("step budget spent");
         }
-        self.budget -= 1;
-        let outcome = if decimal { self.rounded(gold, pred) } else { None };
-        let outcome = outcome.unwrap_or_else(|| numerically(gold, pred));
         if outcome.is_equal() { self.cancelled_symbols(gold, pred, outcome) } else { outcome }
     }
 
@@ -104,7 +137,11 @@ impl Scalars {
         let (mut in_gold, mut in_pred) = (BTreeSet::new(), BTreeSet::new());
         gold.symbols(&mut in_gold);
         pred.symbols(&mut in_pred);
-        if !outcome.is_equal() || in_pred.is_subset(&in_gold) { outcome } else { Outcome::Unequal("variables that the reference does not have") }
+        if !outcome.is_equal() || in_pred.is_subset(&in_gold) {
+            outcome
+        } else {
+            Outcome::Unequal("variables that the reference does not have")
+        }
     }
 
     /// Both round to the same number of [`Self::places`] decimals, half to even, and do not differ by more than
@@ -120,7 +157,7 @@ impl Scalars {
 
     /// A decimal against a constant: equal if the constant rounds to it.
     fn rounded(&mut self, gold: &Expr, pred: &Expr) -> Option<Outcome> {
-        let mut fine = Evaluator::new(COARSE, 0, false);
+        let mut fine = Evaluator::new(COARSE, 0, false, &mut self.work);
         let (a, b) = (fine.value(gold)?, fine.value(pred)?);
         let (mut symbols, no) = (BTreeSet::new(), Outcome::Unequal("different numbers"));
         gold.symbols(&mut symbols);
@@ -136,7 +173,11 @@ impl Scalars {
             return Some(no);
         }
         if a.abs().max(b.abs()) > 1e9 {
-            return Some(Outcome::of((a - b).abs() <= 1e-15 * a.abs(), "equal after rounding", "different numbers"));
+            return Some(Outcome::of(
+                (a - b).abs() <= 1e-15 * a.abs(),
+                "equal after rounding",
+                "different numbers",
+            ));
         }
         let exact = |x: f64| BigRational::from_float(x).unwrap_or_else(BigRational::zero);
         Some(Outcome::of(self.round_alike(&exact(a), &exact(b)), "equal after rounding", "different numbers"))
@@ -144,7 +185,7 @@ impl Scalars {
 }
 
 /// The value of a constant as a float, for ordering; `None` if it is not a real constant.
-pub(crate) fn approximate(e: &Expr) -> Option<f64> {
+pub(crate) fn approximate(e: &Expr, work: &mut Work) -> Option<f64> {
     if let Some(n) = e.number() {
         return n.to_f64();
     }
@@ -156,7 +197,7 @@ pub(crate) fn approximate(e: &Expr) -> Option<f64> {
     if !symbols.is_empty() {
         return None;
     }
-    let value = Evaluator::new(COARSE, 0, false).value(e)?;
+    let value = Evaluator::new(COARSE, 0, false, work).value(e)?;
     real(&value).then(|| to_f64(&value.re))
 }
 
@@ -189,7 +230,9 @@ fn is_decimal(e: &Expr) -> bool {
 fn percents(a: &Expr, b: &Expr) -> Option<(BigRational, BigRational)> {
     let whole = |e: &Expr| match e {
         Expr::Num(n) if n.is_integer() => Some(n.clone()),
-        Expr::Percent(x) => x.number().filter(|_| matches!(**x, Expr::Num(_))).filter(|n| n.is_integer()).cloned(),
+        Expr::Percent(x) => {
+            x.number().filter(|_| matches!(**x, Expr::Num(_))).filter(|n| n.is_integer()).cloned()
+        }
         _ => None,
     };
     let signed = matches!(a, Expr::Percent(_)) || matches!(b, Expr::Percent(_));
@@ -199,7 +242,8 @@ fn percents(a: &Expr, b: &Expr) -> Option<(BigRational, BigRational)> {
 fn half_even(x: &BigRational) -> num_bigint::BigInt {
     let floor = x.floor();
     let twice = (x - &floor) * BigRational::from_integer(2.into());
-    let up = twice > BigRational::from_integer(1.into()) || twice == BigRational::from_integer(1.into()) && num_integer::Integer::is_odd(&floor.to_integer());
+    let up = twice > BigRational::from_integer(1.into())
+        || twice == BigRational::from_integer(1.into()) && num_integer::Integer::is_odd(&floor.to_integer());
     floor.to_integer() + i32::from(up)
 }
 
@@ -209,7 +253,7 @@ fn real(z: &Complex) -> bool {
 
 /// Evaluation at seeded points, each at two precisions: equal if the values agree to [`AGREEMENT`] bits wherever
 /// both exist, at two points or more; constants have one point only.
-fn numerically(gold: &Expr, pred: &Expr) -> Outcome {
+fn numerically(gold: &Expr, pred: &Expr, work: &mut Work) -> Outcome {
     let mut symbols = BTreeSet::new();
     gold.symbols(&mut symbols);
     pred.symbols(&mut symbols);
@@ -217,7 +261,7 @@ fn numerically(gold: &Expr, pred: &Expr) -> Outcome {
     let entire = is_entire(gold) && is_entire(pred);
     let mut valid = 0;
     for point in 0..if constant { 1 } else { 5 } {
-        match at_point(gold, pred, point, entire && point >= 3) {
+        match at_point(gold, pred, point, entire && point >= 3, work) {
             Some(true) => valid += 1,
             Some(false) => return Outcome::Unequal("different values"),
             None => {}
@@ -230,16 +274,17 @@ fn numerically(gold: &Expr, pred: &Expr) -> Outcome {
 const AGREEMENT: i64 = 288;
 
 /// Whether the two agree at one point; `None` if either has no value there or one hides a term too small to see.
-fn at_point(gold: &Expr, pred: &Expr, point: u64, complex: bool) -> Option<bool> {
-    let mut coarse = Evaluator::new(COARSE, point, complex);
+fn at_point(gold: &Expr, pred: &Expr, point: u64, complex: bool, work: &mut Work) -> Option<bool> {
+    let mut coarse = Evaluator::new(COARSE, point, complex, work);
     let (a, b) = (coarse.value(gold)?, coarse.value(pred)?);
-    if !coarse.field().close(&a, &b, 60) && !(vanishing(&a) && vanishing(&b)) {
+    let near = coarse.field().close(&a, &b, 60) || vanishing(&a) && vanishing(&b);
+    if !near {
         return Some(false);
     }
     if coarse.absorbed() {
         return None;
     }
-    let mut fine = Evaluator::new(FINE, point, complex);
+    let mut fine = Evaluator::new(FINE, point, complex, work);
     let (c, d) = (fine.value(gold)?, fine.value(pred)?);
     // What shrinks with the precision is rounding error about zero.
     let zero = |x: &Complex, y: &Complex| match (x.exponent(), y.exponent()) {
@@ -265,11 +310,31 @@ fn has_unknown(e: &Expr) -> bool {
 /// Analytic and single-valued, so that identities hold at complex points if they hold at real ones.
 fn is_entire(e: &Expr) -> bool {
     let here = match e {
-        Expr::Num(_) | Expr::Dec(_) | Expr::Percent(_) | Expr::Based(..) | Expr::Sym(_) | Expr::Const(_) | Expr::Add(_) | Expr::Mul(_) => true,
+        Expr::Num(_)
+        | Expr::Dec(_)
+        | Expr::Percent(_)
+        | Expr::Based(..)
+        | Expr::Sym(_)
+        | Expr::Const(_)
+        | Expr::Add(_)
+        | Expr::Mul(_) => true,
         Expr::Pow(base, exponent) => {
-            exponent.number().is_some_and(BigRational::is_integer) || **base == Expr::Const(Const::E) || base.number().is_some_and(BigRational::is_positive)
+            exponent.number().is_some_and(BigRational::is_integer)
+                || **base == Expr::Const(Const::E)
+                || base.number().is_some_and(BigRational::is_positive)
         }
-        Expr::Call(fun, _) => matches!(fun, Fun::Sin | Fun::Cos | Fun::Tan | Fun::Cot | Fun::Sec | Fun::Csc | Fun::Sinh | Fun::Cosh | Fun::Tanh),
+        Expr::Call(fun, _) => matches!(
+            fun,
+            Fun::Sin
+                | Fun::Cos
+                | Fun::Tan
+                | Fun::Cot
+                | Fun::Sec
+                | Fun::Csc
+                | Fun::Sinh
+                | Fun::Cosh
+                | Fun::Tanh
+        ),
         _ => false,
     };
     here && e.children().into_iter().all(is_entire)

@@ -6,29 +6,25 @@ use astro_float::BigFloat;
 use num_traits::{Signed, ToPrimitive};
 
 use super::ast::{BindKind, Const, Expr, Fun};
-use super::canon::{based, finite_range, substitute};
-use super::complex::{Complex, Field};
+use super::complex::{Complex, Field, Work};
+use super::exact::{based, finite_range, substitute};
 
 /// A value for every variable, and the arithmetic.
-pub(crate) struct Evaluator {
-    field: Field,
+pub(crate) struct Evaluator<'w> {
+    field: Field<'w>,
     point: u64,
     complex_point: bool,
-    steps: usize,
 }
-
-/// Most operations in one evaluation.
-const MAX_STEPS: usize = 4000;
 
 /// Bits of the first, watchful evaluation and of the deciding one.
 pub(crate) const COARSE: usize = 192;
 pub(crate) const FINE: usize = 384;
 
-impl Evaluator {
+impl<'w> Evaluator<'w> {
     /// `point` chooses the variables' values; it and the names are all that they depend on. At a complex point
     /// they have imaginary parts.
-    pub(crate) fn new(bits: usize, point: u64, complex_point: bool) -> Self {
-        Evaluator { field: Field::new(bits), point, complex_point, steps: 0 }
+    pub(crate) fn new(bits: usize, point: u64, complex_point: bool, work: &'w mut Work) -> Self {
+        Evaluator { field: Field::new(bits, work), point, complex_point }
     }
 
     /// A sum lost a term entirely: the result may hide a small difference.
@@ -37,16 +33,13 @@ impl Evaluator {
     }
 
     /// Arithmetic, for what is to be done with values.
-    pub(crate) fn field(&mut self) -> &mut Field {
+    pub(crate) fn field(&mut self) -> &mut Field<'w> {
         &mut self.field
     }
 
     /// The value of a scalar, `None` where it has none (poles, overflow, sets, too much work).
     pub(crate) fn value(&mut self, e: &Expr) -> Option<Complex> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return None;
-        }
+        self.field.work.spend(1)?;
         let value = match e {
             Expr::Num(n) | Expr::Dec(n) => Complex::real(self.field.rational(n), &self.field),
             Expr::Percent(x) => {
@@ -54,9 +47,14 @@ impl Evaluator {
                 let hundred = self.field.small(100.0);
                 self.field.div(&x, &hundred)?
             }
-            Expr::Based(digits, base) => Complex::real(self.field.integer(&based(digits, *base)?), &self.field),
+            Expr::Based(digits, base) => {
+                Complex::real(self.field.integer(&based(digits, *base)?), &self.field)
+            }
             Expr::Sym(name) => self.symbol(name),
-            Expr::Const(Const::Pi) => Complex::real(self.field.pi(), &self.field),
+            Expr::Const(Const::Pi) => {
+                let pi = self.field.pi();
+                Complex::real(pi, &self.field)
+            }
             Expr::Const(Const::E) => {
                 let one = self.field.small(1.0);
                 self.field.exp(&one)?
@@ -117,7 +115,9 @@ impl Evaluator {
         match whole {
             Some(Some(n)) if n.abs() <= 100_000 => self.field.powi(&b, n),
             Some(_) => None,
-            None if exponent.number().is_some_and(|n| *n.numer() == 1.into() && *n.denom() == 2.into()) => self.field.sqrt(&b),
+            None if exponent.number().is_some_and(|n| *n.numer() == 1.into() && *n.denom() == 2.into()) => {
+                self.field.sqrt(&b)
+            }
             None if *base == Expr::Const(Const::E) => {
                 let e = self.value(exponent)?;
                 self.field.exp(&e)
@@ -186,15 +186,16 @@ impl Evaluator {
                 xs.iter().cloned().reduce(better)
             }
             (Fun::Factorial, [x]) => match f.nearest_integer(x) {
-                Some(n @ 0..=2000) => Some((1..=n).fold(one, |acc, k| {
+                Some(n @ 0..=2000) => f.work.spend(n as usize / 2).and(Some((1..=n).fold(one, |acc, k| {
                     let k = f.small(k as f64);
                     f.mul(&acc, &k)
-                })),
+                }))),
                 Some(_) => None,
                 None => Some(self.unknown("!", &xs)),
             },
             (Fun::Binomial, [n, k]) => match f.nearest_integer(k) {
                 Some(k @ 0..=300) => {
+                    f.work.spend(2 * k as usize)?;
                     let mut out = one;
                     for i in 0..k {
                         let (i, next) = (f.small(i as f64), f.small((i + 1) as f64));
@@ -219,13 +220,15 @@ impl Evaluator {
     /// Finite sums and products are computed; other binding operators are unknown functions of their ends and of
     /// the body's values at three places, so that equal bodies and ends agree and others do not.
     fn bound(&mut self, b: &super::ast::Bind) -> Option<Complex> {
-        if let (BindKind::Sum | BindKind::Product, Some(Expr::Num(low)), Some(Expr::Num(high))) = (b.kind, &b.low, &b.high)
+        if let (BindKind::Sum | BindKind::Product, Some(Expr::Num(low)), Some(Expr::Num(high))) =
+            (b.kind, &b.low, &b.high)
             && let Some(range) = finite_range(low, high)
         {
             let sum = b.kind == BindKind::Sum;
             let mut total = self.field.small(if sum { 0.0 } else { 1.0 });
             for k in range {
-                let term = substitute(&b.body, &b.var, &Expr::Num(num_rational::BigRational::from_integer(k)));
+                let term =
+                    substitute(&b.body, &b.var, &Expr::Num(num_rational::BigRational::from_integer(k)));
                 let term = self.value(&term)?;
                 total = if sum { self.field.add(&total, &term) } else { self.field.mul(&total, &term) };
             }
@@ -236,13 +239,23 @@ impl Evaluator {
             parts.push(self.symbol(&format!("\u{4}{}", b.var)));
         }
         for place in ["\u{4}1", "\u{4}2", "\u{4}3"] {
-            let var = if b.binds_nothing() { b.body.clone() } else { substitute(&b.body, &b.var, &Expr::Sym(place.into())) };
+            let var = if b.binds_nothing() {
+                b.body.clone()
+            } else {
+                substitute(&b.body, &b.var, &Expr::Sym(place.into()))
+            };
             parts.push(self.value(&var)?);
         }
         for end in b.low.iter().chain(b.high.iter()) {
             parts.push(match end {
                 Expr::Const(Const::Infinity) => self.symbol("\u{4}oo"),
-                Expr::Mul(xs) if xs.len() == 2 && xs[1] == Expr::Const(Const::Infinity) && xs[0].number().is_some_and(Signed::is_negative) => self.symbol("\u{4}-oo"),
+                Expr::Mul(xs)
+                    if xs.len() == 2
+                        && xs[1] == Expr::Const(Const::Infinity)
+                        && xs[0].number().is_some_and(Signed::is_negative) =>
+                {
+                    self.symbol("\u{4}-oo")
+                }
                 end => self.value(end)?,
             });
         }
@@ -271,6 +284,10 @@ pub(crate) fn to_f64(x: &BigFloat) -> f64 {
     }
     let next = if words.len() > 1 { words[words.len() - 2] as f64 / 2f64.powi(64) } else { 0.0 };
     let mantissa = (top as f64 + next) / 2f64.powi(64);
-    let value = if exponent.abs() > 1020 { if exponent > 0 { f64::INFINITY } else { 0.0 } } else { mantissa * 2f64.powi(exponent) };
+    let value = if exponent.abs() > 1020 {
+        if exponent > 0 { f64::INFINITY } else { 0.0 }
+    } else {
+        mantissa * 2f64.powi(exponent)
+    };
     if sign == astro_float::Sign::Neg { -value } else { value }
 }

@@ -54,8 +54,13 @@ pub(crate) fn candidates(text: &str, priority: u16) -> Vec<Candidate> {
         0 => {
             found.extend(boxes::last(text).map(|b| {
                 // `$\boxed{28}$ percent`
-                let after = text[b.end..].trim_start().trim_start_matches(['$', ' ']).trim_start_matches("\\)").trim_start_matches("\\]");
-                let content = if percent_sign(after).is_some() { format!("{}\\%", b.content) } else { b.content };
+                let after = text[b.end..]
+                    .trim_start()
+                    .trim_start_matches(['$', ' '])
+                    .trim_start_matches("\\)")
+                    .trim_start_matches("\\]");
+                let content =
+                    if percent_sign(after).is_some() { format!("{}\\%", b.content) } else { b.content };
                 Candidate { priority, start: b.start, end: b.end, body: Body::Latex(content) }
             }));
             for anchor in positions(text, "final answer is") {
@@ -72,11 +77,16 @@ pub(crate) fn candidates(text: &str, priority: u16) -> Vec<Candidate> {
         50 => {
             for anchor in positions(text, "final answer") {
                 let window = window(text, anchor.1, 104);
-                let hit = positions(&text[..window], "is").into_iter().filter(|p| p.0 > anchor.1).find_map(|p| {
-                    let spaced = text[..p.0].ends_with(char::is_whitespace);
-                    let after = after_optional_colon(text, p.1);
-                    spaced.then(|| at_value(text, after, priority)).filter(|hits| hits.iter().any(Option::is_some))
-                });
+                let hit = positions(&text[anchor.1..window], "is")
+                    .into_iter()
+                    .map(|p| (anchor.1 + p.0, anchor.1 + p.1))
+                    .find_map(|p| {
+                        let spaced = p.0 > anchor.1 && text[..p.0].ends_with(char::is_whitespace);
+                        let after = after_optional_colon(text, p.1);
+                        spaced
+                            .then(|| at_value(text, after, priority))
+                            .filter(|hits| hits.iter().any(Option::is_some))
+                    });
                 found.extend(hit.into_iter().flatten().flatten());
             }
         }
@@ -156,11 +166,43 @@ fn near(text: &str, start: usize, priority: u16) -> Vec<Candidate> {
             if !c.is_whitespace() && c != '=' {
                 return None;
             }
-            plain_at(text, at, at + c.len_utf8(), priority).filter(|c| !text[c.end..].trim_start().starts_with('='))
+            plain_at(text, at, at + c.len_utf8(), priority)
+                .filter(|c| !text[c.end..].trim_start().starts_with('='))
         })
     };
     out.extend(after_equals.or_else(first));
     out
+}
+
+/// What stands between the last `<answer>` and its `</answer>`.
+pub(crate) fn tagged(text: &str) -> Option<&str> {
+    let inner = &text[text.rfind("<answer>")? + "<answer>".len()..];
+    let inner = inner[..inner.find("</answer>").unwrap_or(inner.len())].trim();
+    (!inner.is_empty() && inner.len() < text.len() - 8).then_some(inner)
+}
+
+/// A single capital letter, as the answer to a multiple-choice question: `C`, `(C)`, `\text{C}`.
+pub(crate) fn is_choice(text: &str) -> bool {
+    let text = text.trim().trim_start_matches("\\text").trim_matches(['{', '}', '(', ')', ' ', '.']);
+    text.len() == 1 && text.as_bytes()[0].is_ascii_uppercase()
+}
+
+/// The letter given within a few words after the last "answer": `answer is (C)`, `Answer: **B**`. An `A` before a
+/// small letter is an article. Not where there is a box, which says what it says.
+pub(crate) fn choice(text: &str) -> Option<&str> {
+    if text.contains("\\boxed") {
+        return None;
+    }
+    positions(text, "answer").into_iter().rev().find_map(|anchor| {
+        let window = &text[anchor.1..window(text, anchor.1, 40)];
+        window.char_indices().find_map(|(i, c)| {
+            let (before, after) = (window[..i].chars().next_back(), &window[i + c.len_utf8()..]);
+            let alone =
+                !before.is_some_and(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric);
+            let article = after.strip_prefix(' ').is_some_and(|r| r.starts_with(char::is_lowercase));
+            (('A'..='J').contains(&c) && alone && !article).then_some(&window[i..=i])
+        })
+    })
 }
 
 // LaTeX environments.
@@ -168,7 +210,13 @@ fn near(text: &str, start: usize, priority: u16) -> Vec<Candidate> {
 /// All environments, chains joined; from left to right without overlap.
 fn environments(text: &str, priority: u16) -> Vec<Candidate> {
     let mut out = Vec::new();
-    let mut at = 0;
+    // Of a very long text only the last lines: an answer without any anchor stands at the end or is none.
+    let far = text.len().saturating_sub(1 << 16);
+    let mut at = if far == 0 {
+        0
+    } else {
+        (far..text.len()).find(|i| text.as_bytes()[*i] == b'\n').unwrap_or_else(|| next_boundary(text, far))
+    };
     // After a delimiter that nothing closes, the same one is not tried again within half of what was searched.
     let mut hopeless = [0_usize; 4];
     while let Some(i) = text[at..].find(['$', '\\', '[', '-']) {
@@ -203,8 +251,12 @@ fn chain_at(text: &str, at: usize, priority: u16) -> Option<Candidate> {
     let mut parts = vec![content];
     for _ in 0..5 {
         let rest = text[end..].trim_start();
-        let joined = [",and", ",or", ", and", ", or", "and", "or", ","].iter().find_map(|j| rest.strip_prefix(j));
-        let Some(next) = joined.map(str::trim_start).and_then(|r| environment_at(text, text.len() - r.len())) else { break };
+        let joined =
+            [",and", ",or", ", and", ", or", "and", "or", ","].iter().find_map(|j| rest.strip_prefix(j));
+        let Some(next) = joined.map(str::trim_start).and_then(|r| environment_at(text, text.len() - r.len()))
+        else {
+            break;
+        };
         parts.push(next.0);
         end = next.1;
     }
@@ -259,7 +311,13 @@ fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
 /// What follows the percent sign or word at the beginning of `text`, if one is there.
 fn percent_sign(text: &str) -> Option<&str> {
     let text = text.trim_start();
-    ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"].iter().find_map(|p| text.strip_prefix(p))
+    ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"]
+        .iter()
+        .find_map(|p| text.strip_prefix(p))
+}
+
+fn next_boundary(text: &str, at: usize) -> usize {
+    (at..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())
 }
 
 /// The beginning of a text, so that a search for what is not there stays cheap.
@@ -310,8 +368,7 @@ fn numbers(text: &str, priority: u16) -> Vec<Candidate> {
     let mut out = Vec::new();
     let mut boundary = true;
     // The last 4096 bytes hold the last number of any sensible answer.
-    let from = text.len().saturating_sub(4096);
-    let from = (from..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let from = next_boundary(text, text.len().saturating_sub(4096));
     for (i, c) in text[from..].char_indices() {
         let at = from + i;
         if boundary && (c.is_ascii_digit() || "-.(*$€£¥₹".contains(c)) {
@@ -331,8 +388,17 @@ fn plain_at(text: &str, start: usize, at: usize, priority: u16) -> Option<Candid
     }
     let starred = text[at..].strip_prefix("**").map_or(at, |_| at + 2);
     let number = {
-        let unsigned = text[starred..].chars().next().filter(|c| "$€£¥₹₽₩₫฿₴".contains(*c)).map_or(starred, |c| starred + c.len_utf8());
-        number_length(&text[unsigned..]).map(|(n, body)| Candidate { priority, start, end: unsigned + n, body: Body::Number(body) })
+        let unsigned = text[starred..]
+            .chars()
+            .next()
+            .filter(|c| "$€£¥₹₽₩₫฿₴".contains(*c))
+            .map_or(starred, |c| starred + c.len_utf8());
+        number_length(&text[unsigned..]).map(|(n, body)| Candidate {
+            priority,
+            start,
+            end: unsigned + n,
+            body: Body::Number(body),
+        })
     };
     let calculation = calculation_length(&text[starred..]).map(|n| {
         let body = text[starred..starred + n].trim_end_matches(['.', ',', ':']).trim().to_string();
@@ -349,7 +415,8 @@ fn plain_at(text: &str, start: usize, at: usize, priority: u16) -> Option<Candid
 fn number_length(text: &str) -> Option<(usize, String)> {
     let bytes = text.as_bytes();
     let sign = usize::from(bytes.first() == Some(&b'-'));
-    let digits = |from: usize| bytes[from.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits =
+        |from: usize| bytes[from.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
     let whole = digits(sign);
     let mut end = sign + whole;
     let mut value = text[..end].to_string();
@@ -364,7 +431,11 @@ fn number_length(text: &str) -> Option<(usize, String)> {
             value.push_str(&text[end..end + n]);
             end += n;
         }
-    } else if (whole > 0 || sign == 0) && matches!(bytes.get(end), Some(b'.' | b',')) && digits(end + 1) > 0 && (whole > 0 || bytes[end] == b'.') {
+    } else if (whole > 0 || sign == 0)
+        && matches!(bytes.get(end), Some(b'.' | b','))
+        && digits(end + 1) > 0
+        && (whole > 0 || bytes[end] == b'.')
+    {
         let n = digits(end + 1);
         value.push('.');
         value.push_str(&text[end + 1..end + 1 + n]);
@@ -382,19 +453,24 @@ fn number_length(text: &str) -> Option<(usize, String)> {
 
 /// Digits and signs with at least one operator, like `28/100` or `(3+4)*2`.
 fn calculation_length(text: &str) -> Option<usize> {
+    let text = clip(text, 256);
     let head = text.trim_start_matches(['-', '(']);
     if text.len() - head.len() > 3 || !head.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
     let operator = |c: char| "+-*/^()×÷".contains(c);
-    let n = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ' ' && !operator(c)).unwrap_or(text.len());
+    let n = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ' ' && !operator(c))
+        .unwrap_or(text.len());
     // The end is a digit or bracket, followed by an end of a word.
     let mut body = text[..n].trim_end();
     body = body.trim_end_matches(|c: char| operator(c) && c != ')' || c == '.' || c == ' ');
     let tail = &text[body.len()..];
     if !tail.starts_with(|c: char| ".,:)$*".contains(c) || c.is_whitespace()) && !tail.is_empty() {
         // `3 + 4x`: cut back to the last whole word.
-        body = body[..body.rfind(' ')?].trim_end().trim_end_matches(|c: char| operator(c) && c != ')' || c == ' ');
+        body = body[..body.rfind(' ')?]
+            .trim_end()
+            .trim_end_matches(|c: char| operator(c) && c != ')' || c == ' ');
     }
     let inner = body.trim_start_matches(['-', '(']);
     inner.contains(|c: char| operator(c) && c != ')').then_some(body.len())

@@ -52,10 +52,58 @@ pub(crate) const MAX_TOKENS: usize = 2048;
 
 /// Words that mean the same with and without a backslash.
 const PLAIN_COMMANDS: [&str; 52] = [
-    "arcsinh", "arccosh", "arctanh", "arcsin", "arccos", "arctan", "arsinh", "arcosh", "artanh", "sinh", "cosh", "tanh",
-    "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sqrt", "cbrt", "ln", "log", "lg", "exp", "pi", "infinity",
-    "infty", "inf", "oo", "gcd", "lcm", "max", "min", "floor", "ceil", "abs", "and", "or", "percent", "percentage", "pct", "theta",
-    "alpha", "beta", "gamma", "lambda", "phi", "union", "mod",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arsinh",
+    "arcosh",
+    "artanh",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "asin",
+    "acos",
+    "atan",
+    "sqrt",
+    "cbrt",
+    "ln",
+    "log",
+    "lg",
+    "exp",
+    "pi",
+    "infinity",
+    "infty",
+    "inf",
+    "oo",
+    "gcd",
+    "lcm",
+    "max",
+    "min",
+    "floor",
+    "ceil",
+    "abs",
+    "and",
+    "or",
+    "percent",
+    "percentage",
+    "pct",
+    "theta",
+    "alpha",
+    "beta",
+    "gamma",
+    "lambda",
+    "phi",
+    "union",
+    "mod",
 ];
 
 /// The tokens of `text`.
@@ -63,7 +111,8 @@ pub(crate) fn lex(text: &str, words: Words) -> Result<Vec<Token>, Unreadable> {
     if text.len() > MAX_LENGTH {
         return Err(Unreadable::TooLong);
     }
-    let mut lexer = Lexer { rest: text, tokens: Vec::new(), spaced: false, rows: text.contains("\\begin"), words };
+    let mut lexer =
+        Lexer { rest: text, tokens: Vec::new(), spaced: false, rows: text.contains("\\begin"), words };
     while let Some(c) = lexer.rest.chars().next() {
         lexer.step(c)?;
         if lexer.tokens.len() > MAX_TOKENS {
@@ -88,13 +137,22 @@ pub(crate) fn words_of(text: &str) -> Words {
         while bytes.get(i).is_some_and(u8::is_ascii_alphabetic) {
             i += 1;
         }
-        if command && (text[start..i].starts_with("\\text") || matches!(&text[start..i], "\\mbox" | "\\mathrm" | "\\operatorname")) {
+        if command
+            && (text[start..i].starts_with("\\text")
+                || matches!(&text[start..i], "\\mbox" | "\\mathrm" | "\\operatorname"))
+        {
             i += text.get(i..).and_then(|r| r.find('}')).unwrap_or(0);
-        } else if !command && i - start > 2 && !PLAIN_COMMANDS.contains(&&text[start..i]) && super::unit::spelled(&text[start..i]).is_none() {
+        } else if !command && is_prose_word(&text[start..i]) {
             unknown += 1;
         }
     }
     if text.contains('\\') && unknown < 2 { Words::Letters } else { Words::Text }
+}
+
+/// A word that no formula has: three letters or more and no function's name, or a small word of English.
+fn is_prose_word(word: &str) -> bool {
+    const SMALL: [&str; 12] = ["is", "of", "to", "so", "we", "it", "be", "by", "as", "at", "an", "if"];
+    word.len() > 2 && !PLAIN_COMMANDS.contains(&word) || SMALL.contains(&word)
 }
 
 struct Lexer<'a> {
@@ -155,7 +213,8 @@ impl Lexer<'_> {
     fn number(&mut self) {
         let mut digits = String::new();
         self.digits(&mut digits);
-        while let Some(group) = ["{,}", ",\\!", "\\,", "{\\,}"].iter().find_map(|s| self.rest.strip_prefix(s)) {
+        while let Some(group) = ["{,}", ",\\!", "\\,", "{\\,}"].iter().find_map(|s| self.rest.strip_prefix(s))
+        {
             let group = group.trim_start_matches("\\!").trim_start();
             let n = group.bytes().take_while(u8::is_ascii_digit).count();
             if n != 3 {
@@ -169,6 +228,9 @@ impl Lexer<'_> {
             self.rest = after;
             digits.push('.');
             self.digits(&mut digits);
+        } else if self.rest.starts_with(".\\overline{") || self.rest.starts_with(".\\bar{") {
+            digits.push('.'); // 0.\overline{3}
+            self.skip(1);
         } else if self.rest.starts_with('.') && !self.rest.starts_with("..") {
             // "5." at the end of a sentence
             self.skip(1);
@@ -226,7 +288,8 @@ impl Lexer<'_> {
         let name = &after[..n];
         self.skip(1 + n);
         match name {
-            "left" | "right" | "mleft" | "mright" | "bigl" | "bigr" | "Bigl" | "Bigr" | "big" | "Big" | "bigg" | "Bigg" | "biggl" | "biggr" => {
+            "left" | "right" | "mleft" | "mright" | "bigl" | "bigr" | "Bigl" | "Bigr" | "big" | "Big"
+            | "bigg" | "Bigg" | "biggl" | "biggr" => {
                 // A delimiter follows: `.` is none, a bare brace is a set's.
                 if let Some(after) = self.rest.strip_prefix('.') {
                     self.rest = after;
@@ -235,18 +298,24 @@ impl Lexer<'_> {
                     self.push(Kind::Command(brace.to_string()));
                 }
             }
-            "text" | "textbf" | "textit" | "textrm" | "textnormal" | "textsf" | "mbox" | "hbox" | "mathrm" | "mathbf" | "mathit" | "mathsf"
-            | "mathcal" | "bold" | "boldsymbol" | "bm" | "operatorname" | "emph" | "variable" => self.text(name)?,
-            "displaystyle" | "textstyle" | "scriptstyle" | "limits" | "nolimits" | "rm" | "bf" | "it" | "cr" | "hline" | "nonumber" => {}
-            "quad" | "qquad" | "space" | "thinspace" | "medspace" | "thickspace" | "enspace" => self.spaced = true,
+            "text" | "textbf" | "textit" | "textrm" | "textnormal" | "textsf" | "mbox" | "hbox"
+            | "mathrm" | "mathbf" | "mathit" | "mathsf" | "mathcal" | "bold" | "boldsymbol" | "bm"
+            | "operatorname" | "emph" | "variable" => self.text(name)?,
+            "displaystyle" | "textstyle" | "scriptstyle" | "limits" | "nolimits" | "rm" | "bf" | "it"
+            | "cr" | "hline" | "nonumber" => {}
+            "quad" | "qquad" | "space" | "thinspace" | "medspace" | "thickspace" | "enspace" => {
+                self.spaced = true
+            }
             "hspace" | "vspace" | "phantom" | "label" | "tag" => {
                 self.group()?;
                 self.spaced = true;
             }
             _ => {
                 // `\lvertx`, `\lgroupx`: a delimiter run into the letter after it.
-                const RUN_IN: [&str; 11] =
-                    ["lgroup", "rgroup", "lbrace", "rbrace", "lbrack", "rbrack", "lvert", "rvert", "vert", "lVert", "rVert"];
+                const RUN_IN: [&str; 11] = [
+                    "lgroup", "rgroup", "lbrace", "rbrace", "lbrack", "rbrack", "lvert", "rvert", "vert",
+                    "lVert", "rVert",
+                ];
                 match RUN_IN.iter().find(|d| name.starts_with(**d) && name.len() > d.len()) {
                     Some(d) => {
                         self.push(Kind::Command((*d).into()));
@@ -294,12 +363,16 @@ impl Lexer<'_> {
             }
             return Ok(());
         }
-        if command == "operatorname" || matches!(inner, "and" | "or" | "percent" | "percentage" | "pct" | "Re" | "Im") {
+        if command == "operatorname"
+            || matches!(inner, "and" | "or" | "percent" | "percentage" | "pct" | "Re" | "Im")
+        {
             self.push(Kind::Command(inner.into()));
         } else if inner.is_empty() {
             self.spaced = true;
         } else if let (Some(c), None) = (letters.next(), letters.next()) {
-            if c.is_alphabetic() {
+            if c.is_alphabetic() && self.after_quantity() && super::unit::read(inner, 1).is_some() {
+                self.push(Kind::Text(inner.into())); // 5\text{ m}
+            } else if c.is_alphabetic() {
                 self.push(Kind::Letter(c));
             } else {
                 self.rest_of(inner)?;
@@ -318,7 +391,11 @@ impl Lexer<'_> {
 
     /// Lexes `inner` (shorter than what it came from) in place.
     fn rest_of(&mut self, inner: &str) -> Result<(), Unreadable> {
-        if inner.contains("\\text") || inner.contains("\\m") || inner.contains("\\operatorname") || inner.contains("\\b") {
+        if inner.contains("\\text")
+            || inner.contains("\\m")
+            || inner.contains("\\operatorname")
+            || inner.contains("\\b")
+        {
             return Err(Unreadable::Syntax); // no recursion
         }
         let tokens = lex(inner, self.words)?;
@@ -345,8 +422,10 @@ impl Lexer<'_> {
     }
 
     fn after_quantity(&self) -> bool {
-        matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number(..) | Kind::Mark('}' | ')') | Kind::Text(_)))
-            || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Command(c)) if c == "pi")
+        matches!(
+            self.tokens.last().map(|t| &t.kind),
+            Some(Kind::Number(..) | Kind::Mark('}' | ')') | Kind::Text(_))
+        ) || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Command(c)) if c == "pi")
             || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Letter(_))) && self.spaced
     }
 }

@@ -14,6 +14,7 @@ mod compare;
 mod complex;
 mod equal;
 mod evaluate;
+mod exact;
 mod extract;
 mod lex;
 mod parse;
@@ -79,11 +80,29 @@ pub fn grade(gold: &str, pred: &str) -> Verdict {
 
 /// [`grade`] with other options.
 pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
+    let pred_text = pred;
     let gold = read(gold, options);
-    let pred = read(pred, options);
+    let mut pred = read(pred_text, options);
+    // Multiple choice: "the answer is (C)".
+    if let Some(Expr::Sym(_) | Expr::Const(_)) = gold.answer.as_ref().map(|a| &a.expr)
+        && gold.text.as_deref().is_some_and(extract::is_choice)
+        && !pred.text.as_deref().is_some_and(extract::is_choice)
+        && let Some(letter) = extract::choice(tail(pred_text, options))
+    {
+        pred = Reading {
+            text: Some(letter.to_string()),
+            answer: parse(letter, Words::Letters).ok(),
+            second: None,
+        };
+    }
     let show = |r: &Reading| r.answer.as_ref().map(|a| a.expr.to_string()).or_else(|| r.text.clone());
     let outcome = judge(&gold, &pred, options);
-    Verdict { correct: outcome.is_equal(), gold_parsed: show(&gold), pred_parsed: show(&pred), reason: outcome.reason().to_string() }
+    Verdict {
+        correct: outcome.is_equal(),
+        gold_parsed: show(&gold),
+        pred_parsed: show(&pred),
+        reason: outcome.reason().to_string(),
+    }
 }
 
 /// The answer that `text` gives, as text: what a record keeps.
@@ -108,7 +127,9 @@ pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
         .iter()
         .map(|answer| {
             let answer = boxed((*answer)?);
-            let known = members.iter().position(|m| *m == answer || grade(m, &answer).correct || grade(&answer, m).correct);
+            let known = members
+                .iter()
+                .position(|m| *m == answer || grade(m, &answer).correct || grade(&answer, m).correct);
             Some(known.unwrap_or_else(|| {
                 members.push(answer);
                 members.len() - 1
@@ -120,7 +141,7 @@ pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
 /// The value of a real constant written in LaTeX or plainly, as a float; `None` for anything else.
 pub(crate) fn plain_value(text: &str) -> Option<f64> {
     let answer = parse(text, Words::Letters).ok().filter(|a| a.unit.is_none())?;
-    equal::approximate(&answer.expr)
+    equal::approximate(&answer.expr, &mut complex::Work::new(1000))
 }
 
 /// What was made of one text.
@@ -155,10 +176,14 @@ fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcome {
 }
 
 fn answers(gold: &Answer, pred: &Answer, scalars: &mut Scalars) -> Outcome {
-    let (Some(a), Some(b)) = (&gold.unit, &pred.unit) else { return compare::compare(&gold.expr, &pred.expr, scalars) };
+    let (Some(a), Some(b)) = (&gold.unit, &pred.unit) else {
+        return compare::compare(&gold.expr, &pred.expr, scalars);
+    };
     match b.ratio(a) {
         None => Outcome::Unequal("different units"),
-        Some(ratio) if ratio == num_rational::BigRational::from_integer(1.into()) => compare::compare(&gold.expr, &pred.expr, scalars),
+        Some(ratio) if ratio == num_rational::BigRational::from_integer(1.into()) => {
+            compare::compare(&gold.expr, &pred.expr, scalars)
+        }
         Some(ratio) => {
             let converted = Expr::Mul(vec![pred.expr.clone(), Expr::Num(ratio)]);
             compare::compare(&gold.expr, &converted, scalars)
@@ -173,7 +198,9 @@ fn tidy(text: &str) -> String {
 /// The part of `text` that is looked at.
 fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
     let mut text = text;
-    if options.after_think_only && let Some(i) = text.rfind("</think>") {
+    if options.after_think_only
+        && let Some(i) = text.rfind("</think>")
+    {
         text = &text[i + "</think>".len()..];
     }
     let from = text.len().saturating_sub(extract::MAX_TEXT);
@@ -188,12 +215,22 @@ fn read(text: &str, options: &Options) -> Reading {
     }
     let mut first_text = None;
     for priority in [0, 50, 100, 200, 300] {
+        // Tags of a template come before mere words.
+        if priority == 100
+            && let Some(inner) = extract::tagged(text)
+        {
+            return read(inner, options);
+        }
         for candidate in extract::candidates(text, priority) {
             if first_text.is_none() {
                 first_text = Some(candidate.body.text().to_string());
             }
             if let Some(answer) = understand(&candidate) {
-                return Reading { text: Some(candidate.body.text().to_string()), answer: Some(answer), second: None };
+                return Reading {
+                    text: Some(candidate.body.text().to_string()),
+                    answer: Some(answer),
+                    second: None,
+                };
             }
         }
     }
@@ -212,27 +249,33 @@ fn bare(text: &str) -> Option<Reading> {
     if trimmed.len() > lex::MAX_LENGTH || delimiters > usize::from(trimmed.starts_with('$')) {
         return None;
     }
-    let delimited = ["\\(", "\\[", "$$", "\\boxed", "\\fbox", "answer", "Answer"].iter().any(|d| trimmed.contains(d));
+    let delimited =
+        ["\\(", "\\[", "$$", "\\boxed", "\\fbox", "answer", "Answer"].iter().any(|d| trimmed.contains(d));
     if delimited || trimmed.is_empty() {
         return None;
     }
     let answer = parse(trimmed, words_of(trimmed)).ok().filter(|a| !is_prose(&a.expr))?;
-    // A comma between digits may be a decimal comma.
+    // A comma between digits may be a decimal comma, unless it separates thousands.
+    let list = matches!(answer.expr, Expr::Set(_));
     let second = trimmed.split_once(',').filter(|(a, b)| {
         let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-        digits(a.strip_prefix('-').unwrap_or(a)) && digits(b)
+        list && digits(a.strip_prefix('-').unwrap_or(a)) && digits(b)
     });
     let second = second.and_then(|(a, b)| parse(&format!("{a}.{b}"), Words::Text).ok());
     Some(Reading { text: Some(trimmed.to_string()), answer: Some(answer), second })
 }
 
-/// More than one word of running text multiplied together.
+/// More than one word of running text in one element.
 fn is_prose(e: &Expr) -> bool {
-    let word = |e: &Expr| matches!(e, Expr::Sym(name) if name.chars().filter(|c| c.is_alphabetic()).count() > 1 && !name.contains(['_', '\\', '{']));
+    fn words(e: &Expr) -> usize {
+        let name =
+            |n: &str| n.chars().filter(|c| c.is_alphabetic()).count() > 1 && !n.contains(['_', '\\', '{']);
+        let here = matches!(e, Expr::Sym(n) if name(n));
+        usize::from(here) + e.children().into_iter().map(words).sum::<usize>()
+    }
     match e {
-        Expr::Mul(xs) => xs.iter().filter(|x| word(x)).count() > 1,
         Expr::Set(xs) => xs.iter().any(is_prose),
-        _ => false,
+        e => words(e) > 1,
     }
 }
 
@@ -241,7 +284,9 @@ fn understand(candidate: &Candidate) -> Option<Answer> {
     match &candidate.body {
         Body::Latex(text) => {
             let text = boxes::last(text).map_or_else(|| text.clone(), |b| b.content);
-            parse(&text, Words::Letters).ok().or_else(|| last_side(&text).and_then(|side| parse(side, Words::Letters).ok()))
+            parse(&text, Words::Letters)
+                .ok()
+                .or_else(|| last_side(&text).and_then(|side| parse(side, Words::Letters).ok()))
         }
         Body::Number(text) | Body::Plain(text) => parse(text, Words::Text).ok(),
     }
@@ -252,6 +297,10 @@ fn last_side(text: &str) -> Option<&str> {
     if text.contains([',', ';']) {
         return None;
     }
-    let equals: Vec<usize> = text.match_indices('=').map(|(i, _)| i).filter(|&i| !text[..i].ends_with(['\\', '<', '>', '!'])).collect();
+    let equals: Vec<usize> = text
+        .match_indices('=')
+        .map(|(i, _)| i)
+        .filter(|&i| !text[..i].ends_with(['\\', '<', '>', '!']))
+        .collect();
     equals.last().filter(|_| equals.len() > 1).map(|i| &text[i + 1..])
 }

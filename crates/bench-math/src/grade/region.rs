@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use num_traits::ToPrimitive;
 
 use super::ast::{Expr, Fun, RelOp};
-use super::canon::substitute;
-use super::equal::{Scalars, approximate};
+use super::complex::Work;
+use super::equal::approximate;
+use super::exact::substitute;
 
 /// A piece of the real line; a point is a closed piece with equal ends. Ends are floats with the expression that
 /// they came from only through the tolerance of [`SAME`].
@@ -28,16 +29,16 @@ fn alike(a: f64, b: f64) -> bool {
 }
 
 /// Whether two sets are the same union of intervals and points.
-pub(crate) fn same(gold: &Expr, pred: &Expr, _scalars: &mut Scalars) -> bool {
-    match (pieces(gold), pieces(pred)) {
+pub(crate) fn same(gold: &Expr, pred: &Expr, work: &mut Work) -> bool {
+    match (pieces(gold, work), pieces(pred, work)) {
         (Some(a), Some(b)) => same_pieces(a, b),
         _ => false,
     }
 }
 
 /// Whether `set` is the solution set of the relation `gold`.
-pub(crate) fn solves(gold: &Expr, set: &Expr, _scalars: &mut Scalars) -> bool {
-    match (solution(gold), pieces(set)) {
+pub(crate) fn solves(gold: &Expr, set: &Expr, work: &mut Work) -> bool {
+    match (solution(gold, work), pieces(set, work)) {
         (Some(a), Some(b)) => same_pieces(a, b),
         _ => false,
     }
@@ -46,23 +47,38 @@ pub(crate) fn solves(gold: &Expr, set: &Expr, _scalars: &mut Scalars) -> bool {
 fn same_pieces(a: Vec<Piece>, b: Vec<Piece>) -> bool {
     let (a, b) = (merged(a), merged(b));
     a.len() == b.len()
-        && a.iter().zip(&b).all(|(x, y)| alike(x.low, y.low) && alike(x.high, y.high) && x.low_open == y.low_open && x.high_open == y.high_open)
+        && a.iter().zip(&b).all(|(x, y)| {
+            alike(x.low, y.low)
+                && alike(x.high, y.high)
+                && x.low_open == y.low_open
+                && x.high_open == y.high_open
+        })
 }
 
 /// The set as pieces, in any order and perhaps touching.
-fn pieces(e: &Expr) -> Option<Vec<Piece>> {
+fn pieces(e: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
     Some(match e {
         Expr::Interval(i) => {
-            let (low, high) = (approximate(&i.low)?, approximate(&i.high)?);
-            vec![Piece { low, high, low_open: i.low_open || low.is_infinite(), high_open: i.high_open || high.is_infinite() }]
+            let (low, high) = (approximate(&i.low, work)?, approximate(&i.high, work)?);
+            vec![Piece {
+                low,
+                high,
+                low_open: i.low_open || low.is_infinite(),
+                high_open: i.high_open || high.is_infinite(),
+            }]
         }
-        Expr::Set(xs) => xs.iter().map(|x| approximate(x).map(point)).collect::<Option<_>>()?,
+        Expr::Set(xs) => xs.iter().map(|x| approximate(x, work).map(point)).collect::<Option<_>>()?,
         Expr::Named('R') => vec![everything()],
-        Expr::Union(parts) => parts.iter().map(pieces).collect::<Option<Vec<_>>>()?.concat(),
-        Expr::Intersection(parts) => parts.iter().map(pieces).collect::<Option<Vec<_>>>()?.into_iter().reduce(|a, b| intersect(&a, &b))?,
-        Expr::Minus(a, b) => intersect(&pieces(a)?, &complement(pieces(b)?)),
+        Expr::Union(parts) => parts.iter().map(|p| pieces(p, work)).collect::<Option<Vec<_>>>()?.concat(),
+        Expr::Intersection(parts) => parts
+            .iter()
+            .map(|p| pieces(p, work))
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .reduce(|a, b| intersect(&a, &b))?,
+        Expr::Minus(a, b) => intersect(&pieces(a, work)?, &complement(pieces(b, work)?)),
         Expr::Tuple(_) => return None,
-        other => vec![point(approximate(other)?)],
+        other => vec![point(approximate(other, work)?)],
     })
 }
 
@@ -76,12 +92,17 @@ fn everything() -> Piece {
 
 /// Sorted, without empty pieces, with those joined that touch.
 fn merged(mut parts: Vec<Piece>) -> Vec<Piece> {
-    parts.retain(|p| p.low < p.high && !alike(p.low, p.high) || alike(p.low, p.high) && !p.low_open && !p.high_open);
+    parts.retain(|p| {
+        p.low < p.high && !alike(p.low, p.high) || alike(p.low, p.high) && !p.low_open && !p.high_open
+    });
     parts.sort_by(|a, b| a.low.total_cmp(&b.low).then(a.low_open.cmp(&b.low_open)));
     let mut out: Vec<Piece> = Vec::with_capacity(parts.len());
     for p in parts {
         match out.last_mut() {
-            Some(last) if p.low < last.high && !alike(p.low, last.high) || alike(p.low, last.high) && !(p.low_open && last.high_open) => {
+            Some(last)
+                if p.low < last.high && !alike(p.low, last.high)
+                    || alike(p.low, last.high) && !(p.low_open && last.high_open) =>
+            {
                 if alike(p.high, last.high) {
                     last.high_open &= p.high_open;
                 } else if p.high > last.high {
@@ -131,7 +152,7 @@ fn complement(parts: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// The real numbers that satisfy a chain of relations in one variable.
-fn solution(relation: &Expr) -> Option<Vec<Piece>> {
+fn solution(relation: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
     let Expr::Rel(first, rest) = relation else { return None };
     let mut names = BTreeSet::new();
     relation.symbols(&mut names);
@@ -140,9 +161,12 @@ fn solution(relation: &Expr) -> Option<Vec<Piece>> {
     let mut all = vec![everything()];
     for (op, right) in rest {
         if super::compare::is_set(right) {
-            all = intersect(&all, &if *op == RelOp::NotIn { complement(pieces(right)?) } else { pieces(right)? });
+            all = intersect(
+                &all,
+                &if *op == RelOp::NotIn { complement(pieces(right, work)?) } else { pieces(right, work)? },
+            );
         } else {
-            all = intersect(&all, &one_relation(&left.clone().minus(right.clone()), *op, name)?);
+            all = intersect(&all, &one_relation(&left.clone().minus(right.clone()), *op, name, work)?);
         }
         left = right;
     }
@@ -150,8 +174,8 @@ fn solution(relation: &Expr) -> Option<Vec<Piece>> {
 }
 
 /// Where `f(x) op 0`: the signs of `f` between its roots.
-fn one_relation(f: &Expr, op: RelOp, name: &str) -> Option<Vec<Piece>> {
-    let mut roots = real_roots(f, name)?;
+fn one_relation(f: &Expr, op: RelOp, name: &str, work: &mut Work) -> Option<Vec<Piece>> {
+    let mut roots = real_roots(f, name, work)?;
     roots.sort_by(f64::total_cmp);
     roots.dedup_by(|a, b| alike(*a, *b));
     let holds = |sign: f64| match op {
@@ -163,8 +187,11 @@ fn one_relation(f: &Expr, op: RelOp, name: &str) -> Option<Vec<Piece>> {
         RelOp::Ne => sign != 0.0,
         RelOp::Approx | RelOp::NotIn => false,
     };
-    let at = |x: f64| approximate(&substitute(f, name, &Expr::Num(num_rational::BigRational::from_float(x)?)));
-    let ends: Vec<f64> = [f64::NEG_INFINITY].into_iter().chain(roots.iter().copied()).chain([f64::INFINITY]).collect();
+    let mut at = |x: f64| {
+        approximate(&substitute(f, name, &Expr::Num(num_rational::BigRational::from_float(x)?)), work)
+    };
+    let ends: Vec<f64> =
+        [f64::NEG_INFINITY].into_iter().chain(roots.iter().copied()).chain([f64::INFINITY]).collect();
     let mut out = Vec::new();
     for pair in ends.windows(2) {
         let middle = match (pair[0].is_finite(), pair[1].is_finite()) {
@@ -184,19 +211,20 @@ fn one_relation(f: &Expr, op: RelOp, name: &str) -> Option<Vec<Piece>> {
 }
 
 /// The real roots of a polynomial of degree up to two in `x`, or in `|x|`.
-fn real_roots(f: &Expr, name: &str) -> Option<Vec<f64>> {
+fn real_roots(f: &Expr, name: &str, work: &mut Work) -> Option<Vec<f64>> {
     if mentions_abs(f, name) {
         // f(|x|): on each half-line it is a polynomial; the corner at 0 is a place where the sign may change.
-        let plus = real_roots(&without_abs(f, name, false), name)?;
-        let minus = real_roots(&without_abs(f, name, true), name)?;
-        let mut roots: Vec<f64> = plus.into_iter().filter(|x| *x >= 0.0).chain(minus.into_iter().filter(|x| *x <= 0.0)).collect();
-        let at_zero = approximate(&substitute(f, name, &Expr::int(0)))?;
+        let plus = real_roots(&without_abs(f, name, false), name, work)?;
+        let minus = real_roots(&without_abs(f, name, true), name, work)?;
+        let mut roots: Vec<f64> =
+            plus.into_iter().filter(|x| *x >= 0.0).chain(minus.into_iter().filter(|x| *x <= 0.0)).collect();
+        let at_zero = approximate(&substitute(f, name, &Expr::int(0)), work)?;
         if at_zero == 0.0 {
             roots.push(0.0);
         }
         return Some(roots);
     }
-    let (a, b, c) = quadratic(f, name)?;
+    let (a, b, c) = quadratic(f, name, work)?;
     Some(if a == 0.0 {
         if b == 0.0 { vec![] } else { vec![-c / b] }
     } else {
@@ -214,22 +242,24 @@ fn real_roots(f: &Expr, name: &str) -> Option<Vec<f64>> {
 }
 
 /// Coefficients of `a x² + b x + c`, if `f` is that: from its form, checked by structure.
-fn quadratic(f: &Expr, name: &str) -> Option<(f64, f64, f64)> {
+fn quadratic(f: &Expr, name: &str, work: &mut Work) -> Option<(f64, f64, f64)> {
     let free = |e: &Expr| {
         let mut names = BTreeSet::new();
         e.symbols(&mut names);
         !names.contains(name)
     };
     if free(f) {
-        return Some((0.0, 0.0, approximate(f)?));
+        return Some((0.0, 0.0, approximate(f, work)?));
     }
     match f {
         Expr::Sym(_) => Some((0.0, 1.0, 0.0)),
-        Expr::Add(xs) => xs.iter().try_fold((0.0, 0.0, 0.0), |sum, x| quadratic(x, name).map(|q| (sum.0 + q.0, sum.1 + q.1, sum.2 + q.2))),
-        Expr::Mul(xs) => xs.iter().try_fold((0.0, 0.0, 1.0), |p, x| product(p, quadratic(x, name)?)),
+        Expr::Add(xs) => xs.iter().try_fold((0.0, 0.0, 0.0), |sum, x| {
+            quadratic(x, name, work).map(|q| (sum.0 + q.0, sum.1 + q.1, sum.2 + q.2))
+        }),
+        Expr::Mul(xs) => xs.iter().try_fold((0.0, 0.0, 1.0), |p, x| product(p, quadratic(x, name, work)?)),
         Expr::Pow(base, exponent) => {
             let n = exponent.number().filter(|n| n.is_integer())?.to_i32()?;
-            let base = quadratic(base, name)?;
+            let base = quadratic(base, name, work)?;
             match n {
                 1 => Some(base),
                 2 => product(base, base),
@@ -242,7 +272,11 @@ fn quadratic(f: &Expr, name: &str) -> Option<(f64, f64, f64)> {
 
 fn product(p: (f64, f64, f64), q: (f64, f64, f64)) -> Option<(f64, f64, f64)> {
     let (fourth, third) = (p.0 * q.0, p.0 * q.1 + p.1 * q.0);
-    (fourth == 0.0 && third == 0.0).then_some((p.0 * q.2 + p.1 * q.1 + p.2 * q.0, p.1 * q.2 + p.2 * q.1, p.2 * q.2))
+    (fourth == 0.0 && third == 0.0).then_some((
+        p.0 * q.2 + p.1 * q.1 + p.2 * q.0,
+        p.1 * q.2 + p.2 * q.1,
+        p.2 * q.2,
+    ))
 }
 
 fn is_abs_of(e: &Expr, name: &str) -> bool {

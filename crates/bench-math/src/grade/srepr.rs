@@ -57,7 +57,9 @@ fn read_tree(s: &mut &str) -> Option<Tree> {
         args.push(read_tree(s)?);
     }
     // Function('f')(x)
-    if name == "Function" && let Some(Tree::Text(f)) = args.first() {
+    if name == "Function"
+        && let Some(Tree::Text(f)) = args.first()
+    {
         let f = f.clone();
         if let Some(rest) = s.strip_prefix('(') {
             *s = rest;
@@ -82,14 +84,18 @@ fn number(t: &Tree) -> Option<BigRational> {
         Tree::Text(t) => {
             let (mantissa, exponent) = t.split_once('e').unwrap_or((t, "0"));
             let (sign, mantissa) = mantissa.strip_prefix('-').map_or((1, mantissa), |n| (-1, n));
-            Some(literal(mantissa, exponent.trim_start_matches('+').parse().ok()?)? * BigRational::from_integer(sign.into()))
+            Some(
+                literal(mantissa, exponent.trim_start_matches('+').parse().ok()?)?
+                    * BigRational::from_integer(sign.into()),
+            )
         }
     }
 }
 
 fn expr(t: &Tree) -> Option<Expr> {
     let Tree::Node(name, args) = t else { return None };
-    let args: Vec<Tree> = args.iter().filter(|a| !matches!(a, Tree::Node(n, _) if n.starts_with('='))).cloned().collect();
+    let args: Vec<Tree> =
+        args.iter().filter(|a| !matches!(a, Tree::Node(n, _) if n.starts_with('='))).cloned().collect();
     let all = || args.iter().map(expr).collect::<Option<Vec<_>>>();
     let relation = |op| -> Option<Expr> {
         let mut xs = all()?;
@@ -100,7 +106,13 @@ fn expr(t: &Tree) -> Option<Expr> {
         let body = expr(&args[0])?;
         let Tree::Node(_, limits) = &args[1] else { return None };
         let Some(Expr::Sym(var)) = expr(&limits[0]) else { return None };
-        Some(Expr::Bind(Box::new(Bind { kind, var, low: limits.get(1).and_then(expr), high: limits.get(2).and_then(expr), body })))
+        Some(Expr::Bind(Box::new(Bind {
+            kind,
+            var,
+            low: limits.get(1).and_then(expr),
+            high: limits.get(2).and_then(expr),
+            body,
+        })))
     };
     Some(match name.as_str() {
         "Integer" => Expr::Num(number(&args[0])?),
@@ -166,7 +178,15 @@ fn expr(t: &Tree) -> Option<Expr> {
         }
         "ImmutableDenseMatrix" | "MutableDenseMatrix" | "Matrix" => {
             let Tree::Node(_, rows) = &args[0] else { return None };
-            Expr::Matrix(rows.iter().map(|r| if let Tree::Node(_, cells) = r { cells.iter().map(expr).collect() } else { None }).collect::<Option<_>>()?)
+            Expr::Matrix(
+                rows.iter()
+                    .map(
+                        |r| {
+                            if let Tree::Node(_, cells) = r { cells.iter().map(expr).collect() } else { None }
+                        },
+                    )
+                    .collect::<Option<_>>()?,
+            )
         }
         "Sum" => bound(BindKind::Sum)?,
         "Product" => bound(BindKind::Product)?,
@@ -174,9 +194,16 @@ fn expr(t: &Tree) -> Option<Expr> {
         "Derivative" => bound(BindKind::Derivative)?,
         "Limit" => {
             let Some(Expr::Sym(var)) = expr(&args[1]) else { return None };
-            let below = matches!(args.get(3), Some(Tree::Text(d)) if d == "-") || format!("{:?}", args.get(3)).contains("\"-\"");
+            let below = matches!(args.get(3), Some(Tree::Text(d)) if d == "-")
+                || format!("{:?}", args.get(3)).contains("\"-\"");
             let kind = if below { BindKind::LimitBelow } else { BindKind::Limit };
-            Expr::Bind(Box::new(Bind { kind, var, low: Some(expr(&args[2])?), high: None, body: expr(&args[0])? }))
+            Expr::Bind(Box::new(Bind {
+                kind,
+                var,
+                low: Some(expr(&args[2])?),
+                high: None,
+                body: expr(&args[0])?,
+            }))
         }
         "ceiling" => Expr::Call(Fun::Ceil, all()?),
         other => match other.strip_prefix("apply ") {
@@ -203,7 +230,7 @@ fn latex_reads_as_recorded() {
         match parse(latex, Words::Letters) {
             Err(e) => unread.push(format!("{latex}: {e:?}")),
             Ok(answer) => {
-                let mut outcome = compare(&expected, &answer.expr, &mut Scalars::new(9));
+                let mut outcome = compare(&answer.expr, &expected, &mut Scalars::new(9));
                 if !outcome.is_equal() && expected == answer.expr {
                     outcome = super::equal::Outcome::Equal("same tree");
                 }

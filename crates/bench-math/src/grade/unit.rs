@@ -50,7 +50,14 @@ const KNOWN: [(&str, (i64, i64), &[&str]); 37] = [
     ("ohm", (1, 1), &["ohm", "ohms"]),
     ("ordinal", (1, 1), &["th", "st", "nd", "rd"]),
     ("clock", (1, 1), &["am", "pm", "noon"]),
-    ("way", (1, 1), &["way", "ways", "point", "points", "square", "squares", "people", "students", "coins", "apples", "integers", "digits", "edges", "tiles"]),
+    (
+        "way",
+        (1, 1),
+        &[
+            "way", "ways", "point", "points", "square", "squares", "people", "students", "coins", "apples",
+            "integers", "digits", "edges", "tiles",
+        ],
+    ),
 ];
 
 /// The unit that the last word of `text` names, with power: `"square inches"`, `"cm^2"`, `"sq. m"`.

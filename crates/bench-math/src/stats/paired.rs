@@ -20,7 +20,13 @@ pub struct PairedBootstrap {
 ///
 /// # Panics
 /// The slices differ in length or are empty, or `level` is not between 0 and 1.
-pub fn paired_bootstrap(before: &[f64], after: &[f64], level: f64, resamples: usize, seed: u64) -> PairedBootstrap {
+pub fn paired_bootstrap(
+    before: &[f64],
+    after: &[f64],
+    level: f64,
+    resamples: usize,
+    seed: u64,
+) -> PairedBootstrap {
     assert_eq!(before.len(), after.len(), "before and after: expected one value for each problem");
     assert!(!before.is_empty(), "expected at least one problem");
     assert!(level > 0.0 && level < 1.0, "level: expected a number between 0 and 1, got {level}");
@@ -37,7 +43,10 @@ pub fn paired_bootstrap(before: &[f64], after: &[f64], level: f64, resamples: us
     let below = means.iter().filter(|&&m| m <= 0.0).count();
     let above = means.iter().filter(|&&m| m >= 0.0).count();
     let p_value = (2.0 * (below.min(above) + 1) as f64 / (means.len() + 1) as f64).min(1.0);
-    PairedBootstrap { difference: Interval { estimate, low: low.min(estimate), high: high.max(estimate) }, p_value }
+    PairedBootstrap {
+        difference: Interval { estimate, low: low.min(estimate), high: high.max(estimate) },
+        p_value,
+    }
 }
 
 /// McNemar's test on problems that exactly one of two runs solved.

@@ -49,7 +49,10 @@ mod tests {
             for c in 0..=n {
                 for k in 1..=n {
                     let none = if n - c < k { 0.0 } else { choose(n - c, k) / choose(n, k) };
-                    assert!((pass_at_k(n, c, k).expect("k <= n") - (1.0 - none)).abs() < 1e-12, "{n} {c} {k}");
+                    assert!(
+                        (pass_at_k(n, c, k).expect("k <= n") - (1.0 - none)).abs() < 1e-12,
+                        "{n} {c} {k}"
+                    );
                 }
             }
         }

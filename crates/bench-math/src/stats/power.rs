@@ -4,7 +4,10 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 
 fn upper(probability: f64) -> f64 {
-    assert!(probability > 0.0 && probability < 1.0, "expected a probability between 0 and 1, got {probability}");
+    assert!(
+        probability > 0.0 && probability < 1.0,
+        "expected a probability between 0 and 1, got {probability}"
+    );
     Normal::standard().inverse_cdf(probability)
 }
 

@@ -90,7 +90,8 @@ impl ScoreFile {
             return Err(Error::new("`cfg.parallel_attn_mlp`: true, expected false (attention, then MLP)"));
         }
         let (n_layers, n_heads, d_model) = (file.cfg.n_layers, file.cfg.n_heads, file.cfg.d_model);
-        let mut wiring = Wiring { n_layers, n_heads, n_kv_heads: n_heads, d_model, key_value: KeyValue::Ungrouped };
+        let mut wiring =
+            Wiring { n_layers, n_heads, n_kv_heads: n_heads, d_model, key_value: KeyValue::Ungrouped };
         wiring = check_sizes(wiring)?;
         let mut meta = Value::Null;
         let mut per_pair = None;
@@ -107,18 +108,20 @@ impl ScoreFile {
         for name in &file.nodes.0 {
             let known = name == "logits"
                 || name.parse().is_ok_and(|node: hooks::Writer| {
-                    wiring.writer_index(node) < wiring.n_writers() && wiring.writer(wiring.writer_index(node)) == node
+                    wiring.writer_index(node) < wiring.n_writers()
+                        && wiring.writer(wiring.writer_index(node)) == node
                 });
             if !known {
-                return Err(Error::new(format!("node {name}: not in a graph of {n_layers} layers of {n_heads} heads")));
+                return Err(Error::new(format!(
+                    "node {name}: not in a graph of {n_layers} layers of {n_heads} heads"
+                )));
             }
         }
         let (mut scores, mut in_graph) = (EdgeMap::filled(wiring, 0.0f32), EdgeMap::filled(wiring, false));
         let mut seen = vec![false; wiring.n_edges()];
         for (name, record) in file.edges.0 {
-            let unknown = || {
-                Error::new(format!("edge {name}: not in a graph of {n_layers} layers of {n_heads} heads"))
-            };
+            let unknown =
+                || Error::new(format!("edge {name}: not in a graph of {n_layers} layers of {n_heads} heads"));
             let edge: Edge = name.parse().map_err(|_| unknown())?;
             let index = wiring.edge_index(edge).ok_or_else(unknown)?;
             let score = record.score.unwrap_or(0.0) as f32;
@@ -166,7 +169,8 @@ impl ScoreFile {
         out.push('}');
         let mut sparks = self.sparks();
         if let Some(per_pair) = &self.per_pair {
-            let rows: Vec<Value> = per_pair.values.chunks(w.n_edges()).map(|row| row.to_vec().into()).collect();
+            let rows: Vec<Value> =
+                per_pair.values.chunks(w.n_edges()).map(|row| row.to_vec().into()).collect();
             sparks.insert("per_pair".into(), serde_json::json!({ "ids": per_pair.ids, "scores": rows }));
         }
         let sparks = serde_json::to_string(&sparks).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
@@ -183,7 +187,9 @@ pub(super) fn package_order(w: Wiring) -> Vec<Edge> {
             for head in 0..w.n_heads {
                 let ports = [(Port::Q, w.n_heads), (Port::K, w.n_kv_ports()), (Port::V, w.n_kv_ports())];
                 let ports = ports.into_iter().filter(|(_, n)| head < *n);
-                edges.extend(ports.map(|(port, _)| Edge { from, to: Reader::Head(Head { layer, head }, port) }));
+                edges.extend(
+                    ports.map(|(port, _)| Edge { from, to: Reader::Head(Head { layer, head }, port) }),
+                );
             }
         }
         let mlp = Reader::Mlp(layer);
@@ -199,7 +205,8 @@ fn pairs_of(value: Value, wiring: Wiring) -> Result<PerPair, Error> {
         ids: Vec<String>,
         scores: Vec<Vec<f32>>,
     }
-    let rows: Rows = serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.per_pair`: {e}")))?;
+    let rows: Rows =
+        serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.per_pair`: {e}")))?;
     let per_pair = PerPair { ids: rows.ids, values: rows.scores.concat() };
     per_pair.check(wiring)?;
     Ok(per_pair)
@@ -219,7 +226,10 @@ fn without_nan(text: &str) -> Result<std::borrow::Cow<'_, str>, Error> {
         let Some(arrow) = before.rfind("->") else { continue };
         let start = before[..arrow].rfind('"').map_or(0, |i| i + 1);
         let end = before[arrow..].find('"').map_or(at, |i| arrow + i);
-        return Err(Error::new(format!("edge {}: score is {bad}, expected a finite number", &before[start..end])));
+        return Err(Error::new(format!(
+            "edge {}: score is {bad}, expected a finite number",
+            &before[start..end]
+        )));
     }
     let nodes = nodes.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
     Ok(format!("{nodes}{rest}").into())

@@ -34,7 +34,10 @@ impl PerPair {
     /// Fewer than two pairs, or a number of scores that is not pairs × edges.
     pub fn rows(&self, wiring: Wiring) -> Result<Vec<&[f32]>, Error> {
         if self.ids.len() < 2 {
-            return Err(Error::new(format!("per-pair scores: {} pairs, expected at least two", self.ids.len())));
+            return Err(Error::new(format!(
+                "per-pair scores: {} pairs, expected at least two",
+                self.ids.len()
+            )));
         }
         self.check(wiring)?;
         Ok(self.values.chunks(wiring.n_edges()).collect())
@@ -43,7 +46,9 @@ impl PerPair {
     fn check(&self, wiring: Wiring) -> Result<(), Error> {
         let (found, expected) = (self.values.len(), self.ids.len() * wiring.n_edges());
         if found != expected {
-            return Err(Error::new(format!("per-pair scores: {found} numbers, expected {expected} (pairs × edges)")));
+            return Err(Error::new(format!(
+                "per-pair scores: {found} numbers, expected {expected} (pairs × edges)"
+            )));
         }
         Ok(())
     }
@@ -125,6 +130,20 @@ impl ScoreFile {
         parse(&bytes).map_err(|e| place(&e))
     }
 
+    /// Whether a file named `path` could be written: its extension is `json`, `pt` or `safetensors`.
+    ///
+    /// # Errors
+    /// Another extension.
+    pub fn check_path(path: &Path) -> Result<(), Error> {
+        match extension(path) {
+            "json" | "pt" | "safetensors" => Ok(()),
+            other => Err(Error::new(format!(
+                "{}: extension `{other}`, expected json, pt or safetensors",
+                path.display()
+            ))),
+        }
+    }
+
     /// The bytes of a file named `path`: `.json`, `.pt` or `.safetensors` by its extension.
     ///
     /// # Errors
@@ -140,10 +159,7 @@ impl ScoreFile {
             "json" => self.to_json(),
             "pt" => self.to_pt(),
             "safetensors" => self.to_safetensors(),
-            other => Err(Error::new(format!(
-                "{}: extension `{other}`, expected json, pt or safetensors",
-                path.display()
-            ))),
+            _ => Self::check_path(path).map(|()| Vec::new()),
         }
     }
 

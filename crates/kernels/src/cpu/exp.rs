@@ -23,8 +23,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     let y = p * r * r + r + 1.0;
     // n is between -126 and 128 and sits in the low bits of `shifted`: it goes into the exponent in two steps.
     let n = (shifted.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
-    let (half, rest) = (n >> 1, n - (n >> 1));
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
+    // Wrapping, though nothing wraps: an overflow check would keep the loop around from becoming vector code.
+    let (half, rest) = (n >> 1, n.wrapping_sub(n >> 1));
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let y = y * power(half) * power(rest);
     if x < -87.336 { 0.0 } else { y }
 }

@@ -85,6 +85,8 @@ pub struct GrpoConfig {
     pub updates: usize,
     /// Leave out completions that met the budget before a stop token.
     pub mask_truncated: bool,
+    /// Completions generated at once: memory only, never the draws.
+    pub rollout_batch: usize,
 }
 
 impl Default for GrpoConfig {
@@ -107,6 +109,7 @@ impl Default for GrpoConfig {
             kl_ratio: true,
             updates: 1,
             mask_truncated: false,
+            rollout_batch: 256,
         }
     }
 }
@@ -124,6 +127,7 @@ impl GrpoConfig {
             ("epsilon_high", self.epsilon_high.unwrap_or(0.0), 0.0, f64::MAX, "from 0"),
             ("delta", self.delta.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX, "above 0"),
             ("beta", self.beta, 0.0, f64::MAX, "from 0"),
+            ("rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
             ("updates", self.updates as f64, 1.0, 1e9, "from 1"),
         ];
         for (name, value, low, high, expected) in ranges {

@@ -16,8 +16,24 @@ const KNOWN: [(&str, &[&str]); 9] = [
     (
         "grpo",
         &[
-            "group_size", "prompts", "max_tokens", "temperature", "top_p", "top_k", "min_p", "loss", "ratio", "advantage",
-            "epsilon", "epsilon_high", "delta", "beta", "kl_ratio", "updates", "mask_truncated",
+            "group_size",
+            "prompts",
+            "max_tokens",
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "loss",
+            "ratio",
+            "advantage",
+            "epsilon",
+            "epsilon_high",
+            "delta",
+            "beta",
+            "kl_ratio",
+            "updates",
+            "mask_truncated",
+            "rollout_batch",
         ],
     ),
 ];
@@ -40,7 +56,9 @@ pub(super) fn check(table: &Table) -> Result<(), Error> {
         };
         if let Some(key) = keys.keys().find(|key| !known.contains(&key.as_str())) {
             let near = nearest(key, known);
-            return Err(Error::new(format!("unknown key `{section}.{key}`, the nearest known is `{section}.{near}`")));
+            return Err(Error::new(format!(
+                "unknown key `{section}.{key}`, the nearest known is `{section}.{near}`"
+            )));
         }
     }
     Ok(())

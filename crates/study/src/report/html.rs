@@ -44,7 +44,7 @@ pub(super) fn points(difference: f64) -> String {
 /// A number with a true minus sign and `digits` decimals.
 pub(super) fn number(x: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", x.abs());
-    if x < 0.0 && text.trim_matches(['0', '.']) != "" { format!("−{text}") } else { text }
+    if x < 0.0 && text.contains(|c: char| ('1'..='9').contains(&c)) { format!("−{text}") } else { text }
 }
 
 /// A p-value, never as zero.
@@ -78,7 +78,7 @@ pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(c);
@@ -114,7 +114,10 @@ mod tests {
         assert_eq!(percent(0.314), "31\u{202f}%");
         assert_eq!(percent(0.0513), "5.1\u{202f}%");
         assert_eq!((percent(0.0), percent(1.0)), ("0\u{202f}%".into(), "100\u{202f}%".into()));
-        assert_eq!((points(-0.0001), points(-0.25), points(0.031)), ("±0.0".into(), "−25".into(), "+3.1".into()));
+        assert_eq!(
+            (points(-0.0001), points(-0.25), points(0.031)),
+            ("±0.0".into(), "−25".into(), "+3.1".into())
+        );
         assert_eq!((number(-0.0, 2), number(-1.5, 1)), ("0.00".into(), "−1.5".into()));
         assert_eq!(duration(312.0), "5\u{202f}min 12\u{202f}s");
         assert_eq!(grouped(1_543_714), "1\u{202f}543\u{202f}714");
@@ -123,7 +126,9 @@ mod tests {
 
     #[test]
     fn base64_is_the_standard_s() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -13,9 +13,9 @@ mod verdict;
 
 use std::path::Path;
 
+use crate::Error;
 use crate::file::write_whole;
 use crate::results::Results;
-use crate::Error;
 
 pub use summary::findings;
 pub use verdict::{Finding, Verdict};

@@ -44,6 +44,9 @@ pub(super) fn render(results: &Results, json: &str) -> String {
         results.version,
         escape(&run.command)
     );
-    let _ = write!(out, "</main><div id=\"tip\" role=\"status\" hidden></div><script>{SCRIPT}</script></body></html>\n");
+    let _ = writeln!(
+        out,
+        "</main><div id=\"tip\" role=\"status\" hidden></div><script>{SCRIPT}</script></body></html>"
+    );
     out
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::figures::{self, Figure};
-use super::html::{duration, escape};
-use super::summary::findings;
+use super::html::{count, duration, escape};
+use super::summary::{findings, headline};
 use super::tables;
 use super::verdict::Verdict;
 use crate::results::Results;
@@ -30,16 +30,23 @@ pub(super) fn summary(results: &Results) -> String {
     let (holds, fails) = (of(&all, Verdict::Holds), of(&all, Verdict::Fails));
     let total: f64 = results.run.stages.iter().map(|s| s.seconds).sum();
     let mut out = format!(
-        "<section id=\"summary\"><h2>What changed, and how sure</h2><p class=\"lead\">{} {} claims were tested: {} against \
-         {} control, {} not supported, {} that these data cannot tell. The study took {} on {} threads.</p><ol class=\"findings\">",
+        "<section id=\"summary\"><h2>What changed, and how sure</h2><p class=\"lead\">{} {}</p><p>Of {}, {} against {}, \
+         {} not supported, and {} cannot be settled by these data. The study took {} on {}.</p><ol class=\"findings\">",
         escape(&results.task.description),
-        all.len(),
-        match holds { 1 => "1 holds".to_owned(), n => format!("{n} hold") },
-        if holds == 1 { "its" } else { "their" },
-        fails,
+        escape(&headline(results)),
+        count(all.len(), "claim"),
+        match holds {
+            1 => "1 holds".to_owned(),
+            n => format!("{n} hold"),
+        },
+        if holds == 1 { "its control" } else { "their controls" },
+        match fails {
+            1 => "1 is".to_owned(),
+            n => format!("{n} are"),
+        },
         all.len() - holds - fails,
         duration(total),
-        results.run.machine.threads
+        count(results.run.machine.threads, "thread")
     );
     for finding in &all {
         let class = match finding.verdict {
@@ -67,7 +74,8 @@ fn warnings(results: &Results) -> String {
     if results.warnings.is_empty() {
         return String::new();
     }
-    let mut out = String::from("<section id=\"warnings\"><h2>Where this might be wrong</h2><ul class=\"warnings\">");
+    let mut out =
+        String::from("<section id=\"warnings\"><h2>Where this might be wrong</h2><ul class=\"warnings\">");
     for w in &results.warnings {
         let _ = write!(
             out,
@@ -106,7 +114,11 @@ pub(super) fn accuracy(results: &Results) -> String {
         }
         out += "</tbody></table></div></details>";
     }
-    let _ = write!(out, "<details><summary>Every checkpoint</summary>{}</details></section>", tables::checkpoints(results));
+    let _ = write!(
+        out,
+        "<details><summary>Every checkpoint</summary>{}</details></section>",
+        tables::checkpoints(results)
+    );
     out
 }
 
@@ -135,19 +147,25 @@ pub(super) fn runs(results: &Results) -> String {
 
 /// Circuit drawings: the base beside each run, whose checkpoints are under a slider.
 pub(super) fn circuits(results: &Results) -> String {
-    let all = figures::circuits(results);
-    if all.is_empty() {
+    let base = figures::circuit(results, &results.base);
+    let mut groups: Vec<(&str, Vec<Figure>)> = Vec::new();
+    for run in &results.trainings {
+        let found = run.checkpoints.iter().filter_map(|at| figures::circuit(results, at));
+        groups.push((&run.name, base.clone().into_iter().chain(found).collect()));
+    }
+    if groups.is_empty() {
+        groups.push(("Base", base.into_iter().collect()));
+    }
+    groups.retain(|(_, frames)| !frames.is_empty());
+    if groups.is_empty() {
         return String::new();
     }
     let mut out = String::from(
-        "<section id=\"circuits\"><h2>The circuits</h2><p>Point at a node to see its edges alone. Blue edges help the right \
+        "<section id=\"circuits\"><h2>The circuits</h2><p>Move a slider from the base through the checkpoints; point at a node to see its edges alone. Blue edges help the right \
          answer, red dashed ones work against it; width is the size of the score. Nodes with a blue ring are emergent heads, \
          with a red ring heads of the base’s circuit.</p><div class=\"grid\">",
     );
-    let mut groups: Vec<&str> = all.iter().map(|(group, _)| group.as_str()).collect();
-    groups.dedup();
-    for group in groups {
-        let frames: Vec<&Figure> = all.iter().filter(|(g, _)| g == group).map(|(_, f)| f).collect();
+    for (group, frames) in groups {
         let last = frames.len() - 1;
         let _ = write!(out, "<div class=\"frames\"><h3>{}</h3>", escape(group));
         if last > 0 {
@@ -159,7 +177,12 @@ pub(super) fn circuits(results: &Results) -> String {
             );
         }
         for (i, frame) in frames.iter().enumerate() {
-            let _ = write!(out, "<div class=\"frame{}\">{}</div>", if i == last { " shown" } else { "" }, figure(frame));
+            let _ = write!(
+                out,
+                "<div class=\"frame{}\">{}</div>",
+                if i == last { " shown" } else { "" },
+                figure(frame)
+            );
         }
         out += "</div>";
     }
@@ -168,10 +191,13 @@ pub(super) fn circuits(results: &Results) -> String {
 
 /// Interventions, drawn and in figures.
 pub(super) fn interventions(results: &Results) -> String {
-    let Some(drawn) = figures::ablation(results) else { return String::new() };
+    if results.interventions.is_empty() {
+        return String::new();
+    }
+    let drawn = results.trainings.iter().filter_map(|run| figures::ablation(results, run));
     format!(
         "<section id=\"interventions\"><h2>Taking heads away</h2>{}{}</section>",
-        grid([drawn]),
+        grid(drawn),
         tables::interventions(&results.interventions)
     )
 }

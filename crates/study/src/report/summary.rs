@@ -23,6 +23,42 @@ pub fn findings(results: &Results) -> Vec<Finding> {
     all
 }
 
+/// The main numbers in two sentences.
+pub(super) fn headline(results: &Results) -> String {
+    let mut out = String::new();
+    if let Some((suite, base)) =
+        results.task.suites.first().and_then(|s| Some((s, results.base.accuracy(&s.name)?)))
+    {
+        out += &format!(
+            "Of held-out problems ({}) the base solves {}",
+            suite.name,
+            percent(base.interval.estimate)
+        );
+        for run in &results.trainings {
+            if let Some(after) = run.checkpoints.last().and_then(|c| c.accuracy(&suite.name)) {
+                out += &format!(", after {} {}", run.name, percent(after.interval.estimate));
+            }
+        }
+        out += ".";
+    }
+    let ends = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
+    for (i, (run, last)) in ends.enumerate() {
+        let (gained, lost) = (last.gained.len(), last.lost.len());
+        out += &match i {
+            0 => format!(
+                " The last circuit of {} has {} that the base’s has not, and lacks {lost} of the base’s",
+                run.name,
+                count(gained, "head")
+            ),
+            _ => format!("; that of {} has {gained} and lacks {lost}", run.name),
+        };
+    }
+    if results.trainings.iter().any(|run| !run.changes.is_empty()) {
+        out.push('.');
+    }
+    out
+}
+
 fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
     format!("[{} to {}]", write(i.low), write(i.high))
 }
@@ -41,7 +77,11 @@ fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
         () => Verdict::Open,
     };
     let thinks = after.worked.zip(before.worked).map_or(String::new(), |(after, before)| {
-        format!(" It thinks before it answers in {} of its completions; the base does in {}.", percent(after), percent(before))
+        format!(
+            " It thinks before it answers in {} of its completions; the base does in {}.",
+            percent(after),
+            percent(before)
+        )
     });
     Some(Finding {
         claim: format!("{} solves more held-out problems than the base", run.name),
@@ -68,7 +108,10 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         last.kept.len()
     );
     let (control, verdict) = match &results.noise {
-        None => (" No noise floor was measured.".to_owned(), if changed == 0 { Verdict::Fails } else { Verdict::Open }),
+        None => (
+            " No noise floor was measured.".to_owned(),
+            if changed == 0 { Verdict::Fails } else { Verdict::Open },
+        ),
         Some(floor) => {
             let range = &floor.changed_heads;
             let verdict = if changed as f64 > range.high { Verdict::Holds } else { Verdict::Fails };
@@ -83,7 +126,11 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
             (control, verdict)
         }
     };
-    Some(Finding { claim: format!("{} changed which heads the circuit uses", run.name), evidence: evidence + &control, verdict })
+    Some(Finding {
+        claim: format!("{} changed which heads the circuit uses", run.name),
+        evidence: evidence + &control,
+        verdict,
+    })
 }
 
 /// How many of a run's heads that were ever new are in its last circuit, of how many.
@@ -106,7 +153,9 @@ fn retention(results: &Results) -> Option<Finding> {
     };
     let reading = match verdict {
         _ if n == 0 || m == 0 => " One of them never had a new head, so there is nothing to compare.".into(),
-        Verdict::Open => format!(" With so few heads the difference could be anything in {} points.", range(&d, points)),
+        Verdict::Open => {
+            format!(" With so few heads the difference could be anything in {} points.", range(&d, points))
+        }
         _ => format!(" The difference has the 95 % interval {} points.", range(&d, points)),
     };
     Some(Finding {
@@ -129,7 +178,8 @@ fn rewarded(run: &Training) -> Option<Finding> {
     }
     let claim = "Head turnover goes with reward during GRPO".to_owned();
     let Some(found) = &run.dynamics else {
-        let evidence = "Too few checkpoints, or a reward that never changed: no correlation was computed.".into();
+        let evidence =
+            "Too few checkpoints, or a reward that never changed: no correlation was computed.".into();
         return Some(Finding { claim, evidence, verdict: Verdict::Open });
     };
     let verdict = match () {
@@ -137,7 +187,11 @@ fn rewarded(run: &Training) -> Option<Finding> {
         () if found.p_value < ALPHA || found.n >= 20 => Verdict::Fails,
         () => Verdict::Open,
     };
-    let reading = if found.p_value < ALPHA { "" } else { " A random order of the checkpoints does as well." };
+    let reading = if found.p_value < ALPHA {
+        ""
+    } else {
+        " Chance orders of the checkpoints do as well too often to rule chance out."
+    };
     Some(Finding {
         claim,
         evidence: format!(
@@ -168,29 +222,32 @@ fn ablated(row: &Intervention) -> Finding {
     let beyond = worst_draw.is_some_and(|d| difference(&d.accuracy, &row.accuracy).high < 0.0);
     let verdict = match () {
         () if row.random.is_empty() => Verdict::Open,
-        () if hurts && beyond => Verdict::Holds,
+        () if hurts && beyond && control_p(row) <= ALPHA => Verdict::Holds,
         () if !hurts || row.accuracy.estimate > worst => Verdict::Fails,
         () => Verdict::Open,
     };
     let control = match (random.is_empty(), verdict) {
         (true, _) => " No random control was run.".to_owned(),
         (_, verdict) => format!(
-            " The same done to {} of as many random heads of the same layers leaves {} to {}{}.",
+            " The same done to {} of as many random heads of the same layers leaves {} to {}{}",
             count(random.len(), "draw"),
             percent(worst),
             percent(best),
             match verdict {
                 Verdict::Holds => ": no draw does nearly as much harm",
-                Verdict::Fails if hurts => ": some draw does as much harm, so this is no mark of emergent heads",
+                Verdict::Fails if hurts =>
+                    ": some draw does as much harm, so this is no mark of emergent heads",
                 Verdict::Fails => "; there is no loss to explain",
-                Verdict::Open => ": the worst draw is too close to tell apart",
+                Verdict::Open if !beyond => ": the worst draw is too close to tell apart",
+                Verdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
             }
         ),
     };
+    let p = if random.is_empty() { String::new() } else { format!(" ({}).", p_value(control_p(row))) };
     Finding {
         claim: format!("{} needs its emergent heads", row.training),
         evidence: format!(
-            "{}: {} instead of {}, a change of {} points {}.{control}",
+            "{}: {} instead of {}, a change of {} points {}.{control}{p}",
             described(row),
             percent(row.accuracy.estimate),
             percent(row.untouched.estimate),

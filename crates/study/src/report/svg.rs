@@ -59,8 +59,13 @@ impl Canvas {
     /// A rectangle from its upper left corner; `extra` are further attributes.
     pub(super) fn rect(&mut self, class: &str, corner: (f64, f64), size: (f64, f64), extra: &str, tip: &str) {
         let (w, h) = (size.0.max(0.0), size.1.max(0.0));
-        let attributes =
-            format!("x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" {extra}", at(corner.0), at(corner.1), at(w), at(h));
+        let attributes = format!(
+            "x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" {extra}",
+            at(corner.0),
+            at(corner.1),
+            at(w),
+            at(h)
+        );
         self.element("rect", class, &attributes, tip);
     }
 
@@ -99,9 +104,15 @@ impl Canvas {
         self.body.push_str("</g>");
     }
 
-    /// A vertical axis: grid lines and labels at round values of `scale`.
-    pub(super) fn y_axis(&mut self, scale: &Scale, ticks: usize, label: impl Fn(f64) -> String, x: (f64, f64)) {
-        for value in scale.ticks(ticks) {
+    /// A vertical axis: grid lines and labels at `ticks`.
+    pub(super) fn y_axis(
+        &mut self,
+        scale: &Scale,
+        ticks: &[f64],
+        label: impl Fn(f64) -> String,
+        x: (f64, f64),
+    ) {
+        for &value in ticks {
             let y = scale.at(value);
             self.line("grid", (x.0, y), (x.1, y));
             self.text("tick", (x.0 - 7.0, y + 4.0), Anchor::End, &label(value));
@@ -109,7 +120,14 @@ impl Canvas {
     }
 
     /// A horizontal axis at height `y`: labels at round values of `scale`, and its title under them.
-    pub(super) fn x_axis(&mut self, scale: &Scale, ticks: usize, label: impl Fn(f64) -> String, y: f64, title: &str) {
+    pub(super) fn x_axis(
+        &mut self,
+        scale: &Scale,
+        ticks: usize,
+        label: impl Fn(f64) -> String,
+        y: f64,
+        title: &str,
+    ) {
         for value in scale.ticks(ticks) {
             let x = scale.at(value);
             self.line("axis", (x, y), (x, y + 4.0));
@@ -121,7 +139,7 @@ impl Canvas {
     /// The drawing for a page that has the theme.
     pub(super) fn inline(&self) -> String {
         format!(
-            "<svg class=\"fig\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">{}</svg>",
+            "<svg class=\"fig\" viewBox=\"0 0 {} {}\" role=\"group\" aria-label=\"{}\">{}</svg>",
             at(WIDTH),
             at(self.height),
             escape(&self.label),
@@ -164,12 +182,26 @@ impl Scale {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
+    /// About `n` whole round values within the data, for counts.
+    pub(super) fn whole_ticks(&self, n: usize) -> Vec<f64> {
+        let span = self.high - self.low;
+        let step = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+            .into_iter()
+            .find(|s| span / s <= n as f64)
+            .unwrap_or(200.0);
+        let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
+        (first..=last).map(|i| i as f64 * step).collect()
+    }
+
     /// About `n` round values within the data.
     pub(super) fn ticks(&self, n: usize) -> Vec<f64> {
         let raw = (self.high - self.low) / n.max(1) as f64;
         let magnitude = 10_f64.powf(raw.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * magnitude >= raw * 0.999).unwrap_or(10.0) * magnitude;
-        let (first, last) = ((self.low / step - 1e-9).ceil() as i64, (self.high / step + 1e-9).floor() as i64);
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|m| m * magnitude >= raw * 0.999).unwrap_or(10.0)
+                * magnitude;
+        let (first, last) =
+            ((self.low / step - 1e-9).ceil() as i64, (self.high / step + 1e-9).floor() as i64);
         (first..=last).map(|i| i as f64 * step).collect()
     }
 }
@@ -188,9 +220,14 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(Scale::new((0.0, 1.0), (0.0, 1.0)).ticks(5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!(
+            Scale::new((0.0, 1.0), (0.0, 1.0)).ticks(5),
+            [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
+        );
         assert_eq!(Scale::new((0.0, 97.0), (0.0, 1.0)).ticks(4), [0.0, 50.0]);
         assert_eq!(Scale::new((3.0, 3.0), (0.0, 1.0)).ticks(2), [2.5, 3.0, 3.5]);
+        assert_eq!(Scale::new((0.0, 1.0), (0.0, 1.0)).ticks(4), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(Scale::new((-3.0, 3.2), (0.0, 1.0)).whole_ticks(4), [-2.0, 0.0, 2.0]);
         assert_eq!(Scale::new((0.0, 10.0), (100.0, 0.0)).at(2.5), 75.0);
     }
 

@@ -29,19 +29,22 @@ fn chips(heads: &[Head], class: &str) -> String {
     if heads.is_empty() {
         return "<span class=\"none\">none</span>".into();
     }
-    heads.iter().map(|h| format!("<span class=\"chip {class}\" data-head=\"{h}\" tabindex=\"0\">{h}</span> ")).collect()
+    let chip =
+        |h: &Head| format!("<span class=\"chip {class}\" data-head=\"{h}\" tabindex=\"0\">{h}</span> ");
+    format!("<span>{}</span>", heads.iter().map(chip).collect::<String>())
 }
 
 /// Heads kept, gained and lost at the end of each run.
 pub(super) fn heads(runs: &[Training]) -> String {
     let mut out = String::from(
-        "<div class=\"wide\"><table><thead><tr><th>Run</th><th>Gained (emergent)</th><th>Kept</th><th>Lost</th></tr></thead><tbody>",
+        "<div class=\"wide\"><table class=\"stack\"><thead><tr><th>Run</th><th>Gained (emergent)</th><th>Kept</th><th>Lost</th></tr></thead><tbody>",
     );
     for run in runs {
         let Some(last) = run.changes.last() else { continue };
         let _ = write!(
             out,
-            "<tr><th scope=\"row\">{}, step {}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}, step {}</th><td data-label=\"Gained\">{}</td><td data-label=\"Kept\">{}</td>\
+             <td data-label=\"Lost\">{}</td></tr>",
             escape(&run.name),
             last.step,
             chips(&last.gained, "new"),
@@ -53,14 +56,14 @@ pub(super) fn heads(runs: &[Training]) -> String {
 }
 
 fn cell(i: &Interval) -> String {
-    format!("{} <small>{} to {}</small>", percent(i.estimate), percent(i.low), percent(i.high))
+    format!("<span>{}</span> <small>{} to {}</small>", percent(i.estimate), percent(i.low), percent(i.high))
 }
 
 /// Interventions beside their controls.
 pub(super) fn interventions(rows: &[Intervention]) -> String {
     let mut out = String::from(
-        "<div class=\"wide\"><table class=\"numbers\"><thead><tr><th>Intervention</th><th>Heads</th><th>Solved</th>\
-         <th>Change, points</th><th>Random heads</th><th>Share as bad</th></tr></thead><tbody>",
+        "<div class=\"wide\"><table class=\"numbers stack\"><thead><tr><th>Intervention</th><th>Heads</th><th>Solved</th>\
+         <th>Change, points</th><th>Random heads</th><th>Against random</th></tr></thead><tbody>",
     );
     for row in rows {
         let d = difference(&row.untouched, &row.accuracy);
@@ -69,14 +72,21 @@ pub(super) fn interventions(rows: &[Intervention]) -> String {
         let control = match (random.first(), random.last()) {
             (Some(&low), Some(&high)) => {
                 let mean = random.iter().sum::<f64>() / random.len() as f64;
-                format!("{} <small>{} to {}, {}</small>", percent(mean), percent(low), percent(high), count(random.len(), "draw"))
+                format!(
+                    "<span>{}</span> <small>{} to {}, {}</small>",
+                    percent(mean),
+                    percent(low),
+                    percent(high),
+                    count(random.len(), "draw")
+                )
             }
             _ => "<span class=\"none\">not run</span>".into(),
         };
         let _ = write!(
             out,
-            "<tr><th scope=\"row\">{} <small>{}, n = {}</small></th><td>{}</td><td>{}</td><td>{} <small>{} to {}</small></td>\
-             <td>{control}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{} <small>{}, n = {}</small></th><td data-label=\"Heads\">{}</td><td data-label=\"Solved\">{}</td>\
+             <td data-label=\"Change, points\"><span>{}</span> <small>{} to {}</small></td><td data-label=\"Random heads\">{control}</td>\
+             <td data-label=\"Against random\"><span>{}</span></td></tr>",
             escape(&described(row)),
             escape(&row.suite),
             row.n,
@@ -102,7 +112,9 @@ pub(super) fn checkpoints(results: &Results) -> String {
     for at in all {
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&at.label));
         for suite in &results.task.suites {
-            let text = at.accuracy(&suite.name).map_or("–".into(), |a| format!("{} <small>n = {}</small>", cell(&a.interval), a.n));
+            let text = at
+                .accuracy(&suite.name)
+                .map_or("–".into(), |a| format!("{} <small>n = {}</small>", cell(&a.interval), a.n));
             let _ = write!(out, "<td>{text}</td>");
         }
         let worked = at.accuracy.first().and_then(|a| a.worked).map_or("–".into(), percent);

@@ -162,13 +162,17 @@ pub enum Manner {
 fn read(completion: &str) -> (Manner, Option<&str>) {
     let (manner, answer) = match completion.strip_prefix("<think>") {
         Some(rest) => match rest.split_once("</think>") {
-            Some((steps, after)) if !steps.contains("<think>") && !steps.contains("<eos>") => (Manner::Worked, after),
+            Some((steps, after)) if !steps.contains("<think>") && !steps.contains("<eos>") => {
+                (Manner::Worked, after)
+            }
             _ => return (Manner::Malformed, None),
         },
         None => (Manner::Direct, completion),
     };
     match answer.strip_suffix("<eos>") {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => (manner, Some(digits)),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            (manner, Some(digits))
+        }
         _ => (Manner::Malformed, None),
     }
 }
@@ -272,7 +276,9 @@ pub fn distinct(mix: Mix, split: Split, seed: u64, n: usize) -> Result<Vec<Probl
     for (kind, weight) in Kind::ALL.into_iter().zip(mix.weights()) {
         let (wanted, most) = (n as f64 * weight / total, kind.distinct() / share / 2);
         if wanted > most as f64 {
-            return Err(Error::new(format!("problems: {n} asked for, expected at most {most} of kind {kind:?}")));
+            return Err(Error::new(format!(
+                "problems: {n} asked for, expected at most {most} of kind {kind:?}"
+            )));
         }
     }
     let mut seen = HashSet::new();
@@ -298,11 +304,27 @@ mod tests {
             assert_eq!(reward(&problem, good), 1.0, "{good}");
         }
         for bad in [
-            "", "<eos>", "111", "0111<eos>", "112<eos>", "111 <eos>", "111;111<eos>", "111<eos><eos>",
-            "111<pad><eos>", "<think>47+28=75", "<think>111<eos>", "<think></think><eos>", "</think>111<eos>",
-            "111</think>111<eos>", "<think></think>110;111<eos>", "<think></think></think>111<eos>",
-            "<think><think></think>111<eos>", "<think></think>111<think></think>111<eos>",
-            "<think>1<eos></think>111<eos>", "1<think></think>111<eos>", "<unk>111<eos>",
+            "",
+            "<eos>",
+            "111",
+            "0111<eos>",
+            "112<eos>",
+            "111 <eos>",
+            "111;111<eos>",
+            "111<eos><eos>",
+            "111<pad><eos>",
+            "<think>47+28=75",
+            "<think>111<eos>",
+            "<think></think><eos>",
+            "</think>111<eos>",
+            "111</think>111<eos>",
+            "<think></think>110;111<eos>",
+            "<think></think></think>111<eos>",
+            "<think><think></think>111<eos>",
+            "<think></think>111<think></think>111<eos>",
+            "<think>1<eos></think>111<eos>",
+            "1<think></think>111<eos>",
+            "<unk>111<eos>",
         ] {
             assert_eq!(reward(&problem, bad), 0.0, "{bad}");
         }

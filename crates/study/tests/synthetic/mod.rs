@@ -23,7 +23,8 @@ fn circuit(wiring: &Wiring, heads: &[Head], rng: &mut ChaCha8Rng) -> CircuitFact
         for &to in &readers {
             let edge = hooks::Edge { from, to };
             if wiring.edge_index(edge).is_some() && rng.random::<f64>() < 0.45 {
-                let score = -(rng.random::<f64>().powi(4)) * if rng.random::<f64>() < 0.2 { -0.5 } else { 1.0 };
+                let score =
+                    -(rng.random::<f64>().powi(4)) * if rng.random::<f64>() < 0.2 { -0.5 } else { 1.0 };
                 edges.push(ScoredEdge { edge, score });
             }
         }
@@ -46,10 +47,20 @@ fn circuit(wiring: &Wiring, heads: &[Head], rng: &mut ChaCha8Rng) -> CircuitFact
 
 /// Made-up results of a 4 × 4 model; `effect_size` 0 is a study in which nothing happened.
 pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
+    let wiring =
+        Wiring { n_layers: 4, n_heads: 4, n_kv_heads: 2, d_model: 128, key_value: KeyValue::Ungrouped };
+    results_of(wiring, seed, effect_size)
+}
+
+/// Made-up results of a model of any size.
+pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let wiring = Wiring { n_layers: 4, n_heads: 4, n_kv_heads: 2, d_model: 128, key_value: KeyValue::Ungrouped };
     let all: Vec<Head> = wiring.heads().collect();
-    let base_heads: Vec<Head> = all.iter().copied().filter(|_| rng.random::<f64>() < 0.45).collect();
+    let base_heads: Vec<Head> = all
+        .iter()
+        .copied()
+        .filter(|_| rng.random::<f64>() < 7.2 / (wiring.n_layers * wiring.n_heads) as f64)
+        .collect();
     let suites = ["three and four numbers", "two numbers"];
     let scores = |share: f64, worked: f64| {
         vec![accuracy(suites[0], share, worked), accuracy(suites[1], (share + 0.35).min(0.99), worked)]
@@ -66,8 +77,10 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
         let curve: Vec<CurvePoint> = (0..steps)
             .map(|step| CurvePoint {
                 step,
-                loss: (method == Method::Sft).then(|| 0.24 + 1.4 * (-6.0 * step as f64 / steps as f64).exp() + noise(&mut rng)),
-                reward: (method == Method::Grpo).then(|| (at(step as f64) + 3.0 * noise(&mut rng)).clamp(0.0, 1.0)),
+                loss: (method == Method::Sft)
+                    .then(|| 0.24 + 1.4 * (-6.0 * step as f64 / steps as f64).exp() + noise(&mut rng)),
+                reward: (method == Method::Grpo)
+                    .then(|| (at(step as f64) + 3.0 * noise(&mut rng)).clamp(0.0, 1.0)),
                 length: (method == Method::Grpo).then_some(4.0 + 18.0 * step as f64 / steps as f64),
                 lr: Some(1e-3),
             })
@@ -86,7 +99,11 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
                 }
             }
             heads.sort();
-            found.push(HeadsAt { step, heads: heads.clone(), reward: Some(at(step as f64) + noise(&mut rng)) });
+            found.push(HeadsAt {
+                step,
+                heads: heads.clone(),
+                reward: Some(at(step as f64) + noise(&mut rng)),
+            });
             checkpoints.push(Checkpoint {
                 label: format!("{}-{step}", name.to_lowercase()),
                 step,
@@ -96,7 +113,8 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
         }
         let start = HeadsAt { step: 0, heads: base_heads.clone(), reward: Some(0.31) };
         let changes = changes(&start, &found);
-        let moves: Vec<(f64, f64)> = changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?))).collect();
+        let moves: Vec<(f64, f64)> =
+            changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?))).collect();
         let (turnover, reward): (Vec<f64>, Vec<f64>) = moves.into_iter().unzip();
         let effects = all
             .iter()
@@ -104,20 +122,30 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
                 let (before, after) = (rng.random::<f64>().powi(3), rng.random::<f64>().powi(3));
                 let e = effect(before, after);
                 let wide = 0.1 + 0.4 * rng.random::<f64>();
-                let interval = bench_math::stats::Interval { estimate: e, low: (e - wide).max(-1.0), high: (e + wide).min(1.0) };
-                HeadEffect { head, before: before / 4.0, after: after / 4.0, effect: e, interval: Some(interval) }
+                let interval = bench_math::stats::Interval {
+                    estimate: e,
+                    low: (e - wide).max(-1.0),
+                    high: (e + wide).min(1.0),
+                };
+                HeadEffect {
+                    head,
+                    before: before / 4.0,
+                    after: after / 4.0,
+                    effect: e,
+                    interval: Some(interval),
+                }
             })
             .collect();
         let dynamics = correlate(&turnover, &reward, 9999, 0);
         Training { name: name.into(), method, curve, checkpoints, gain: None, changes, effects, dynamics }
     };
-    let trainings = vec![
-        train("SFT", Method::Sft, 120, 20, 0.09, 0.93),
-        train("GRPO", Method::Grpo, 96, 8, 0.12, 0.78),
-    ];
+    let trainings =
+        vec![train("SFT", Method::Sft, 120, 20, 0.09, 0.93), train("GRPO", Method::Grpo, 96, 8, 0.12, 0.78)];
     let mut interventions = Vec::new();
     for run in &trainings {
-        let Some(emergent) = run.changes.last().map(|c| c.gained.clone()).filter(|g| !g.is_empty()) else { continue };
+        let Some(emergent) = run.changes.last().map(|c| c.gained.clone()).filter(|g| !g.is_empty()) else {
+            continue;
+        };
         let Some(last) = run.checkpoints.last() else { continue };
         let whole = last.accuracy[0].interval;
         for (checkpoint, action, factor) in [
@@ -137,49 +165,86 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
                 n: N,
                 untouched,
                 accuracy: of(untouched.estimate * factor),
-                random: (0..8)
-                    .map(|i| RandomDraw { heads: vec![all[i], all[i + 5]], accuracy: of(untouched.estimate * (0.55 + 0.06 * i as f64)) })
+                random: (0..20)
+                    .map(|i| {
+                        let kept = 0.55 + 0.45 * rng.random::<f64>().sqrt();
+                        RandomDraw {
+                            heads: vec![all[i % 16], all[(i + 5) % 16]],
+                            accuracy: of(untouched.estimate * kept),
+                        }
+                    })
                     .collect(),
             });
         }
     }
     let interval = |low, estimate, high| bench_math::stats::Interval { estimate, low, high };
-    let setting = |section: &str, name: &str, value: &str| Setting { section: section.into(), name: name.into(), value: value.into() };
-    Results {
+    let setting = |section: &str, name: &str, value: &str| Setting {
+        section: section.into(),
+        name: name.into(),
+        value: value.into(),
+    };
+    let mut results = Results {
         schema: SCHEMA.into(),
         version: VERSION,
         title: "What post-training did to the heads of a small adder".into(),
-        notice: Some("Synthetic: these numbers were invented to draw the report with. No model was run.".into()),
+        notice: Some(
+            "Synthetic: these numbers were invented to draw the report with. No model was run.".into(),
+        ),
         run: RunFacts {
             command: "sparks demo --seed 0".into(),
             seed,
             started: None,
-            machine: Machine { processor: "a made-up processor".into(), threads: 2, device: "cpu (flex)".into(), system: "linux x86_64".into() },
+            machine: Machine {
+                processor: "a made-up processor".into(),
+                threads: 2,
+                device: "cpu (flex)".into(),
+                system: "linux x86_64".into(),
+            },
             versions: vec![Version { name: "burn".into(), version: "0.22.1".into() }],
-            stages: [("base accuracy", 4.1), ("SFT", 61.0), ("GRPO", 140.2), ("attribution", 58.9), ("interventions", 41.5)]
-                .map(|(name, seconds)| StageTime { name: name.into(), seconds })
-                .to_vec(),
+            stages: [
+                ("base accuracy", 4.1),
+                ("SFT", 61.0),
+                ("GRPO", 140.2),
+                ("attribution", 58.9),
+                ("interventions", 41.5),
+            ]
+            .map(|(name, seconds)| StageTime { name: name.into(), seconds })
+            .to_vec(),
         },
         model: ModelFacts {
             name: "toy-base".into(),
             family: "qwen2".into(),
             parameters: 798_000,
-            n_layers: 4,
-            n_heads: 4,
-            n_kv_heads: 2,
-            d_model: 128,
-            key_value: KeyValue::Ungrouped,
+            n_layers: wiring.n_layers,
+            n_heads: wiring.n_heads,
+            n_kv_heads: wiring.n_kv_heads,
+            d_model: wiring.d_model,
+            key_value: wiring.key_value,
             n_edges: wiring.n_edges(),
         },
         task: TaskFacts {
-            description: "A small model adds two-digit numbers, and was post-trained to work the sum out.".into(),
-            suites: suites.map(|name| Suite { name: name.into(), description: format!("Held-out sums of {name}."), n: N }).to_vec(),
+            description: "A small model adds two-digit numbers, and was post-trained to work the sum out."
+                .into(),
+            suites: suites
+                .map(|name| Suite {
+                    name: name.into(),
+                    description: format!("Held-out sums of {name}."),
+                    n: N,
+                })
+                .to_vec(),
             examples: vec![Example {
                 prompt: "47+28+36=".into(),
                 answer: "111".into(),
-                completions: [("base", "101<eos>", false), ("sft-120", "<think>47+28=75;75+36=111</think>111<eos>", true)]
-                    .map(|(checkpoint, text, correct)| Said { checkpoint: checkpoint.into(), text: text.into(), correct })
-                    .to_vec(),
+                completions: [
+                    ("base", "101<eos>", false),
+                    ("sft-120", "<think>47+28=75;75+36=111</think>111<eos>", true),
+                ]
+                .map(|(checkpoint, text, correct)| Said {
+                    checkpoint: checkpoint.into(),
+                    text: text.into(),
+                    correct,
+                })
+                .to_vec(),
             }],
         },
         base,
@@ -191,11 +256,7 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
             changed_heads: interval(0.0, 1.2, 3.0),
         }),
         interventions,
-        warnings: vec![Warning {
-            claim: "GRPO’s emergent heads carry its gain.".into(),
-            control: "as many random heads of the same layers, 8 draws.".into(),
-            finding: "Some draws do as much harm.".into(),
-        }],
+        warnings: vec![],
         settings: vec![
             setting("attribution", "method", "eap-ig-inputs"),
             setting("attribution", "steps", "5"),
@@ -205,5 +266,7 @@ pub(crate) fn results(seed: u64, effect_size: f64) -> Results {
             setting("train.grpo", "group size", "8"),
             setting("train.grpo", "temperature", "1.0"),
         ],
-    }
+    };
+    results.warnings = study::caveats(&results);
+    results
 }

@@ -7,10 +7,58 @@ use super::operand::divide;
 use super::{Parse, Parser, collect};
 
 const GREEK: [&str; 52] = [
-    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu",
-    "nu", "xi", "omicron", "varpi", "rho", "varrho", "sigma", "varsigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega",
-    "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar", "triangle", "angle",
-    "ldots", "dots", "cdots", "prime", "aleph", "nabla", "partial", "square",
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "varpi",
+    "rho",
+    "varrho",
+    "sigma",
+    "varsigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+    "Gamma",
+    "Delta",
+    "Theta",
+    "Lambda",
+    "Xi",
+    "Pi",
+    "Sigma",
+    "Upsilon",
+    "Phi",
+    "Psi",
+    "Omega",
+    "ell",
+    "hbar",
+    "triangle",
+    "angle",
+    "ldots",
+    "dots",
+    "cdots",
+    "prime",
+    "aleph",
+    "nabla",
+    "partial",
+    "square",
 ];
 
 impl Parser {
@@ -20,11 +68,67 @@ impl Parser {
             || GREEK.contains(&name)
             || matches!(
                 name,
-                "{" | "|" | "lbrace" | "lbrack" | "lgroup" | "langle" | "lvert" | "lVert" | "lfloor" | "lceil" | "llcorner" | "ulcorner" | "frac"
-                    | "dfrac" | "tfrac" | "cfrac" | "sqrt" | "plainsqrt" | "cbrt" | "pi" | "infty" | "infinity" | "inf" | "oo" | "ln" | "log" | "lg"
-                    | "exp" | "exponentialE" | "binom" | "dbinom" | "tbinom" | "sum" | "prod" | "int" | "lim" | "begin" | "boxed" | "fbox"
-                    | "overline" | "bar" | "vec" | "hat" | "widehat" | "tilde" | "widetilde" | "overrightarrow" | "dot" | "ddot" | "mathbb" | "R"
-                    | "N" | "Z" | "Q" | "C" | "emptyset" | "varnothing" | "imath" | "jmath" | "mathring" | "underline" | "char"
+                "{" | "|"
+                    | "lbrace"
+                    | "lbrack"
+                    | "lgroup"
+                    | "langle"
+                    | "lvert"
+                    | "lVert"
+                    | "lfloor"
+                    | "lceil"
+                    | "llcorner"
+                    | "ulcorner"
+                    | "frac"
+                    | "dfrac"
+                    | "tfrac"
+                    | "cfrac"
+                    | "sqrt"
+                    | "plainsqrt"
+                    | "cbrt"
+                    | "pi"
+                    | "infty"
+                    | "infinity"
+                    | "inf"
+                    | "oo"
+                    | "ln"
+                    | "log"
+                    | "lg"
+                    | "exp"
+                    | "exponentialE"
+                    | "binom"
+                    | "dbinom"
+                    | "tbinom"
+                    | "sum"
+                    | "prod"
+                    | "int"
+                    | "lim"
+                    | "begin"
+                    | "boxed"
+                    | "fbox"
+                    | "overline"
+                    | "bar"
+                    | "vec"
+                    | "hat"
+                    | "widehat"
+                    | "tilde"
+                    | "widetilde"
+                    | "overrightarrow"
+                    | "dot"
+                    | "ddot"
+                    | "mathbb"
+                    | "R"
+                    | "N"
+                    | "Z"
+                    | "Q"
+                    | "C"
+                    | "emptyset"
+                    | "varnothing"
+                    | "imath"
+                    | "jmath"
+                    | "mathring"
+                    | "underline"
+                    | "char"
             )
             || matches!(name, "vert" | "lvert" | "rvert" | "Vert") && self.bars == 0
     }
@@ -84,7 +188,8 @@ impl Parser {
                 }
                 Expr::Call(Fun::Abs, vec![inner])
             }
-            "overline" | "bar" | "vec" | "hat" | "widehat" | "tilde" | "widetilde" | "overrightarrow" | "dot" | "ddot" | "mathring" => {
+            "overline" | "bar" | "vec" | "hat" | "widehat" | "tilde" | "widetilde" | "overrightarrow"
+            | "dot" | "ddot" | "mathring" => {
                 let accent = match name {
                     "overline" => "bar",
                     "overrightarrow" => "vec",
@@ -96,7 +201,8 @@ impl Parser {
                 self.subscripted(Expr::Sym(format!("{accent}{{{}}}", inner.to_lowercase())))?
             }
             "mathbb" => {
-                let c = self.raw()?.chars().next().filter(|c| "NZQRC".contains(*c)).ok_or(Unreadable::Syntax)?;
+                let c =
+                    self.raw()?.chars().next().filter(|c| "NZQRC".contains(*c)).ok_or(Unreadable::Syntax)?;
                 Expr::Named(c)
             }
             "R" | "N" | "Z" | "Q" | "C" => Expr::Named(name.chars().next().unwrap_or('R')),
@@ -147,7 +253,9 @@ impl Parser {
             return Err(Unreadable::Syntax);
         }
         Ok(match power {
-            Some(p) if p == Expr::int(-1) && fun.inverse().is_some() => Expr::Call(fun.inverse().unwrap_or(fun), args),
+            Some(p) if p == Expr::int(-1) && fun.inverse().is_some() => {
+                Expr::Call(fun.inverse().unwrap_or(fun), args)
+            }
             Some(p) => Expr::Call(fun, args).pow(p),
             None => Expr::Call(fun, args),
         })
@@ -189,7 +297,11 @@ impl Parser {
         self.nested(|p| {
             let negative = p.take_mark('-');
             let value = match p.peek() {
-                Some(Kind::Command(c)) if Fun::named(c).is_some() || matches!(c.as_str(), "ln" | "log" | "lg" | "exp") => p.factor()?,
+                Some(Kind::Command(c))
+                    if Fun::named(c).is_some() || matches!(c.as_str(), "ln" | "log" | "lg" | "exp") =>
+                {
+                    p.factor()?
+                }
                 _ => p.product(false)?,
             };
             Ok(vec![if negative { value.neg() } else { value }])
@@ -220,7 +332,13 @@ impl Parser {
             let var = self.variable_name()?;
             self.expect_mark('}')?;
             let body = self.product(true)?;
-            return Ok(Expr::Bind(Box::new(Bind { kind: BindKind::Derivative, var, low: None, high: None, body })));
+            return Ok(Expr::Bind(Box::new(Bind {
+                kind: BindKind::Derivative,
+                var,
+                low: None,
+                high: None,
+                body,
+            })));
         }
         let top = self.fraction_part()?;
         let bottom = self.fraction_part()?;
@@ -329,7 +447,10 @@ impl Parser {
     /// `\begin{pmatrix} a & b \\ c & d \end{pmatrix}`
     fn environment(&mut self) -> Parse<Expr> {
         let name = self.raw()?;
-        if !matches!(name.as_str(), "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "vmatrix" | "smallmatrix" | "array") {
+        if !matches!(
+            name.as_str(),
+            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "vmatrix" | "smallmatrix" | "array"
+        ) {
             return Err(Unreadable::Syntax);
         }
         if name == "array" {
@@ -356,7 +477,11 @@ impl Parser {
         if self.raw()? != name || rows[0].is_empty() || rows.iter().any(|r| r.len() != rows[0].len()) {
             return Err(Unreadable::Syntax);
         }
-        Ok(if name == "vmatrix" { Expr::Call(Fun::Det, vec![Expr::Matrix(rows)]) } else { Expr::Matrix(rows) })
+        Ok(if name == "vmatrix" {
+            Expr::Call(Fun::Det, vec![Expr::Matrix(rows)])
+        } else {
+            Expr::Matrix(rows)
+        })
     }
 
     /// `{n \choose k}` and `{a \over b}`, after the first part was read as a group's only element.

@@ -30,7 +30,10 @@ const MAX_STEPS: usize = 20_000;
 
 /// Reads one answer.
 pub(crate) fn parse(text: &str, words: Words) -> Parse<Answer> {
-    let text = text.trim().trim_end_matches(['.', ',', ';', ':', ' ', '\n']).trim_start_matches([',', ';', ':', ' ']);
+    let text = text
+        .trim()
+        .trim_end_matches(['.', ',', ';', ':', ' ', '\n'])
+        .trim_start_matches([',', ';', ':', ' ']);
     let mut tokens = lex(text, words)?;
     if tokens.is_empty() {
         return Err(Unreadable::Empty);
@@ -67,7 +70,19 @@ pub(super) struct Parser {
 impl Parser {
     pub(super) fn new(tokens: Vec<Token>) -> Self {
         let signed = tokens.iter().any(|t| matches!(&t.kind, Kind::Command(c) if c == "pm" || c == "mp"));
-        Parser { tokens, at: 0, depth: 0, steps: 0, plus: true, signed, splitting: false, bars: 0, bound: vec![], integral: None, below: false }
+        Parser {
+            tokens,
+            at: 0,
+            depth: 0,
+            steps: 0,
+            plus: true,
+            signed,
+            splitting: false,
+            bars: 0,
+            bound: vec![],
+            integral: None,
+            below: false,
+        }
     }
 
     fn whole(mut self) -> Parse<Expr> {
@@ -150,7 +165,9 @@ impl Parser {
                 }
             }
             let pairs = splits.len() > 1 && splits[0].len() > 1;
-            let alike = splits.iter().all(|s| s.len() == splits[0].len() && s.iter().all(|e| matches!(e, Expr::Rel(..))));
+            let alike = splits
+                .iter()
+                .all(|s| s.len() == splits[0].len() && s.iter().all(|e| matches!(e, Expr::Rel(..))));
             Ok(if pairs && alike { splits } else { groups })
         })
     }
@@ -200,7 +217,9 @@ impl Parser {
                     (Some((_, sign)), None) => return (sign, false),
                     _ => return (false, false),
                 },
-                Kind::Command(c) if c == "pm" || c == "mp" => open.iter_mut().rev().take(1).for_each(|o| o.1 = true),
+                Kind::Command(c) if c == "pm" || c == "mp" => {
+                    open.iter_mut().rev().take(1).for_each(|o| o.1 = true)
+                }
                 Kind::Mark(',' | ';') if open.len() == 1 => return (open[0].1, true),
                 Kind::Command(c) if open.len() == 1 && (c == "and" || c == "or") => return (open[0].1, true),
                 Kind::Mark(',' | ';') => open.iter_mut().rev().take(1).for_each(|o| o.0 = true),
@@ -289,6 +308,10 @@ impl Parser {
         while self.take_command(&["setminus", "backslash"]) {
             let right = self.unions()?;
             left = Expr::Minus(Box::new(left), Box::new(right));
+            self.steps += MAX_STEPS / 16; // every difference nests the one before
+            if self.steps > MAX_STEPS {
+                return Err(Unreadable::TooDeep);
+            }
         }
         if self.take_command(&["subset", "subseteq", "supset", "supseteq"]) {
             return Err(Unreadable::Syntax);
@@ -323,7 +346,11 @@ impl Parser {
             return Ok(Expr::Set(vec![]));
         }
         let groups = self.list()?;
-        if groups.len() == 1 && groups[0].len() == 1 && matches!(kind, 'S') && (self.take_command(&["mid"]) || self.take_mark('|') || self.take_mark(':')) {
+        if groups.len() == 1
+            && groups[0].len() == 1
+            && matches!(kind, 'S')
+            && (self.take_command(&["mid"]) || self.take_mark('|') || self.take_mark(':'))
+        {
             let condition = self.list()?;
             self.closing(kind).ok_or(Unreadable::Syntax)?;
             self.bars = bars;
@@ -429,11 +456,23 @@ pub(super) fn literal(digits: &str, exponent: i64) -> Option<BigRational> {
 fn take_unit(tokens: &mut Vec<Token>, text: &str) -> Option<Unit> {
     let mut end = tokens.len();
     let mut exponent = 1;
-    if let [.., Token { kind: Kind::Text(_) | Kind::Letter(_), .. }, Token { kind: Kind::Mark('^'), .. }, Token { kind: Kind::Number(n, 0), .. }] = &tokens[..] {
+    if let [
+        ..,
+        Token { kind: Kind::Text(_) | Kind::Letter(_), .. },
+        Token { kind: Kind::Mark('^'), .. },
+        Token { kind: Kind::Number(n, 0), .. },
+    ] = &tokens[..]
+    {
         exponent = n.parse().unwrap_or(1);
         end -= 2;
-    } else if let [.., Token { kind: Kind::Text(_), .. }, Token { kind: Kind::Mark('^'), .. }, Token { kind: Kind::Mark('{'), .. }, Token { kind: Kind::Number(n, 0), .. }, Token { kind: Kind::Mark('}'), .. }] =
-        &tokens[..]
+    } else if let [
+        ..,
+        Token { kind: Kind::Text(_), .. },
+        Token { kind: Kind::Mark('^'), .. },
+        Token { kind: Kind::Mark('{'), .. },
+        Token { kind: Kind::Number(n, 0), .. },
+        Token { kind: Kind::Mark('}'), .. },
+    ] = &tokens[..]
     {
         exponent = n.parse().unwrap_or(1);
         end -= 4;
@@ -443,7 +482,11 @@ fn take_unit(tokens: &mut Vec<Token>, text: &str) -> Option<Unit> {
         start -= 1;
     }
     if start == end
-        && let [.., Token { kind: Kind::Number(..), .. }, Token { kind: Kind::Letter(c @ ('m' | 'g' | 's' | 'h' | 'l' | 'L')), spaced: true }] = &tokens[..end]
+        && let [
+            ..,
+            Token { kind: Kind::Number(..), .. },
+            Token { kind: Kind::Letter(c @ ('m' | 'g' | 's' | 'h' | 'l' | 'L')), spaced: true },
+        ] = &tokens[..end]
     {
         let unit = unit::read(&c.to_string(), exponent);
         tokens.truncate(end - 1);
@@ -452,12 +495,31 @@ fn take_unit(tokens: &mut Vec<Token>, text: &str) -> Option<Unit> {
     let operand_before = start > 0
         && match &tokens[start - 1].kind {
             Kind::Mark(c) => ")]}'!%|".contains(*c),
-            Kind::Command(c) => !matches!(c.as_str(), "and" | "or" | "in" | "le" | "leq" | "ge" | "geq" | "times" | "cdot" | "approx" | "ne" | "neq" | "cup" | "cap"),
+            Kind::Command(c) => !matches!(
+                c.as_str(),
+                "and"
+                    | "or"
+                    | "in"
+                    | "le"
+                    | "leq"
+                    | "ge"
+                    | "geq"
+                    | "times"
+                    | "cdot"
+                    | "approx"
+                    | "ne"
+                    | "neq"
+                    | "cup"
+                    | "cap"
+            ),
             Kind::Row => false,
             _ => true,
         };
     if start < end && operand_before {
-        let words: Vec<&str> = tokens[start..end].iter().filter_map(|t| if let Kind::Text(t) = &t.kind { Some(t.as_str()) } else { None }).collect();
+        let words: Vec<&str> = tokens[start..end]
+            .iter()
+            .filter_map(|t| if let Kind::Text(t) = &t.kind { Some(t.as_str()) } else { None })
+            .collect();
         let unit = unit::read(&words.join(" "), exponent);
         tokens.truncate(start);
         return unit;

@@ -8,6 +8,9 @@ use super::super::ast::{Const, Expr, Fun};
 use super::super::lex::{Kind, Unreadable};
 use super::{Parse, Parser, literal};
 
+/// Longest chain that nests what it is applied to: `x!!!`, `x^a^b`, `a \mod b \mod c`.
+const MAX_CHAIN: usize = 12;
+
 impl Parser {
     /// `a + b - c \pm d`
     pub(super) fn additive(&mut self) -> Parse<Expr> {
@@ -33,8 +36,13 @@ impl Parser {
     pub(super) fn term(&mut self) -> Parse<Expr> {
         self.nested(|p| {
             let mut left = p.unary()?;
+            let mut remainders = 0;
             loop {
-                if p.is_mark('*') && !matches!(p.peek_after(1), Some(Kind::Mark('*'))) || p.is_command("times") || p.is_command("cdot") || p.is_command("ast") {
+                if p.is_mark('*') && !matches!(p.peek_after(1), Some(Kind::Mark('*')))
+                    || p.is_command("times")
+                    || p.is_command("cdot")
+                    || p.is_command("ast")
+                {
                     p.at += 1;
                     left = multiply(left, p.unary()?);
                 } else if p.is_mark('/') || p.is_mark(':') || p.is_command("div") {
@@ -43,10 +51,15 @@ impl Parser {
                     left = divide(left, right);
                 } else if p.take_command(&["mod", "bmod"]) {
                     left = Expr::Call(Fun::Mod, vec![left, p.unary()?]);
+                    remainders += 1;
                 } else if p.take_command(&["pmod"]) {
                     left = Expr::Call(Fun::Mod, vec![left, p.argument()?]);
+                    remainders += 1;
                 } else {
                     return Ok(left);
+                }
+                if remainders > MAX_CHAIN {
+                    return Err(Unreadable::TooDeep);
                 }
             }
         })
@@ -79,7 +92,9 @@ impl Parser {
             }
             let fraction = self.starts_fraction();
             let number = matches!(self.peek(), Some(Kind::Number(..)));
-            let slashed = number && matches!(self.peek_after(1), Some(Kind::Mark('/'))) && matches!(self.peek_after(2), Some(Kind::Number(..)));
+            let slashed = number
+                && matches!(self.peek_after(1), Some(Kind::Mark('/')))
+                && matches!(self.peek_after(2), Some(Kind::Number(..)));
             if number && mixed && !self.number_may_follow() {
                 return Err(Unreadable::Syntax);
             }
@@ -126,7 +141,10 @@ impl Parser {
             Some(Kind::Number(..) | Kind::Letter(_) | Kind::Text(_)) => true,
             Some(Kind::Mark('|')) => self.bars == 0,
             Some(Kind::Mark(c)) => "([{".contains(*c),
-            Some(Kind::Command(c)) => (functions || Fun::named(c).is_none() && !matches!(c.as_str(), "ln" | "log" | "lg" | "exp")) && self.starts_operand(c),
+            Some(Kind::Command(c)) => {
+                (functions || Fun::named(c).is_none() && !matches!(c.as_str(), "ln" | "log" | "lg" | "exp"))
+                    && self.starts_operand(c)
+            }
             _ => false,
         }
     }
@@ -139,45 +157,43 @@ impl Parser {
                 return Ok(Expr::int(1));
             }
             let mut value = p.power()?;
-            loop {
+            for _ in 0..MAX_CHAIN {
                 if p.is_mark('!') && !matches!(p.peek_after(1), Some(Kind::Mark('='))) {
                     p.at += 1;
                     value = Expr::Call(Fun::Factorial, vec![value]);
-                    p.steps += 1;
-                    if p.steps > 200 + p.at * 4 {
-                        return Err(Unreadable::TooDeep);
-                    }
                 } else if p.take_mark('%') {
-                    value = if value == Expr::Const(Const::Infinity) { value } else { Expr::Percent(Box::new(value)) };
+                    value = if value == Expr::Const(Const::Infinity) {
+                        value
+                    } else {
+                        Expr::Percent(Box::new(value))
+                    };
                 } else if p.take_command(&["percent", "percentage", "pct"]) {
                     value = Expr::Percent(Box::new(value));
                 } else if !p.take_command(&["degree", "degrees"]) {
                     return Ok(value);
                 }
             }
+            Err(Unreadable::TooDeep)
         })
     }
 
     /// `a^b`, right-associative through the exponent's braces; `a^\circ`, `A^T`, `a^{th}`.
     fn power(&mut self) -> Parse<Expr> {
         let mut base = self.operand()?;
-        let mut nested = 0;
-        loop {
+        for _ in 0..MAX_CHAIN {
             let starred = self.is_mark('*') && matches!(self.peek_after(1), Some(Kind::Mark('*')));
             if !self.is_mark('^') && !starred {
                 return Ok(base);
             }
             self.at += if starred { 2 } else { 1 };
-            nested += 1;
-            if nested > 16 {
-                return Err(Unreadable::TooDeep);
-            }
             let braced = self.is_mark('{');
             let inner = usize::from(braced);
             let closes = !braced || matches!(self.peek_after(2), Some(Kind::Mark('}')));
             let width = 1 + 2 * inner;
             match self.peek_after(inner) {
-                Some(Kind::Command(c)) if closes && matches!(c.as_str(), "circ" | "degree") => self.at += width,
+                Some(Kind::Command(c)) if closes && matches!(c.as_str(), "circ" | "degree") => {
+                    self.at += width
+                }
                 Some(Kind::Command(c)) if closes && matches!(c.as_str(), "top" | "intercal") => {
                     self.at += width;
                     base = Expr::Call(Fun::Transpose, vec![base]);
@@ -186,7 +202,9 @@ impl Parser {
                     self.at += width;
                     base = Expr::Call(Fun::Transpose, vec![base]);
                 }
-                Some(Kind::Text(t)) if closes && matches!(t.as_str(), "th" | "st" | "nd" | "rd") => self.at += width,
+                Some(Kind::Text(t)) if closes && matches!(t.as_str(), "th" | "st" | "nd" | "rd") => {
+                    self.at += width
+                }
                 Some(Kind::Mark(sign @ ('+' | '-'))) if braced && closes => {
                     self.below = *sign == '-';
                     self.at += width;
@@ -201,6 +219,7 @@ impl Parser {
                 }
             }
         }
+        Err(Unreadable::TooDeep)
     }
 
     /// `{…}`, a signed number, a variable, a bracket: what stands above.
@@ -275,7 +294,8 @@ impl Parser {
             Some(Kind::Letter(_)) => p.letter(),
             Some(Kind::Text(text)) => {
                 p.at += 1;
-                let name: String = text.chars().filter(|c| !c.is_whitespace() && !"()".contains(*c)).collect();
+                let name: String =
+                    text.chars().filter(|c| !c.is_whitespace() && !"()".contains(*c)).collect();
                 p.subscripted(Expr::Sym(name.to_lowercase()))
             }
             Some(Kind::Mark(open @ ('(' | '[' | '{'))) => {
@@ -315,7 +335,9 @@ impl Parser {
             }
         }
         let value = literal(&digits, exponent).ok_or(Unreadable::TooLong)?;
-        if digits.contains('.') && (self.is_command("overline") || self.is_command("bar") || self.is_command("dot")) {
+        if digits.contains('.')
+            && (self.is_command("overline") || self.is_command("bar") || self.is_command("dot"))
+        {
             return self.repeating(&digits, value);
         }
         if self.is_mark('_') {
@@ -380,7 +402,9 @@ impl Parser {
         Ok(match value {
             Expr::Sym(name) if below.is_empty() => Expr::Sym(name),
             Expr::Sym(name) => Expr::Sym(with_subscript(&name, &below)),
-            Expr::Num(n) if n.is_integer() && matches!(below.parse::<u32>(), Ok(2..=36)) => Expr::Based(n.to_integer(), below.parse().unwrap_or(10)),
+            Expr::Num(n) if n.is_integer() && matches!(below.parse::<u32>(), Ok(2..=36)) => {
+                Expr::Based(n.to_integer(), below.parse().unwrap_or(10))
+            }
             Expr::Pow(base, exponent) => match *base {
                 // x^2_i
                 Expr::Sym(name) => Expr::Sym(with_subscript(&name, &below)).pow(*exponent),

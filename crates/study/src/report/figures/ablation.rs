@@ -1,10 +1,10 @@
 //! Interventions: accuracy with some heads changed, beside the same done to random heads of the same layers.
 
-use super::{Figure, names};
+use super::{Figure, names, slug};
 use crate::report::html::percent;
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH};
 use crate::report::tables::described;
-use crate::results::Results;
+use crate::results::{Results, Training};
 use bench_math::stats::Interval;
 
 const ROW: f64 = 62.0;
@@ -14,25 +14,34 @@ fn words(i: &Interval) -> String {
     format!("{} [{} to {}]", percent(i.estimate), percent(i.low), percent(i.high))
 }
 
-/// The figure; `None` where nothing was intervened on.
-pub(crate) fn ablation(results: &Results) -> Option<Figure> {
-    if results.interventions.is_empty() {
+/// The figure of a run's heads; `None` where nothing was done to them.
+pub(crate) fn ablation(results: &Results, run: &Training) -> Option<Figure> {
+    let rows: Vec<_> = results.interventions.iter().filter(|i| i.training == run.name).collect();
+    if rows.is_empty() {
         return None;
     }
-    let bottom = 8.0 + ROW * results.interventions.len() as f64;
-    let mut svg = Canvas::new(bottom + 42.0, "Accuracy with heads changed, and with random heads of the same layers changed");
+    let bottom = 8.0 + ROW * rows.len() as f64;
+    let mut svg = Canvas::new(
+        bottom + 42.0,
+        "Accuracy with heads changed, and with random heads of the same layers changed",
+    );
     let x = Scale::new((0.0, 1.0), (LEFT, WIDTH - 8.0));
     for value in x.ticks(4) {
         svg.line("grid", (x.at(value), 4.0), (x.at(value), bottom));
     }
     svg.x_axis(&x, 4, |v| format!("{:.0}", 100.0 * v), bottom, "problems solved, %");
-    for (i, row) in results.interventions.iter().enumerate() {
+    for (i, row) in rows.into_iter().enumerate() {
         let top = 8.0 + ROW * i as f64;
         let y = top + 34.0;
         svg.text("", (LEFT, top + 15.0), Anchor::Start, &described(row));
         let untouched = x.at(row.untouched.estimate);
         svg.line("bar-m", (x.at(row.untouched.low), y), (x.at(row.untouched.high), y));
-        svg.circle("dot-m", (untouched, y), 5.0, &format!("all heads as they are: {}", words(&row.untouched)));
+        svg.circle(
+            "dot-m",
+            (untouched, y),
+            5.0,
+            &format!("all heads as they are: {}", words(&row.untouched)),
+        );
         svg.line("bar-e", (x.at(row.accuracy.low), y), (x.at(row.accuracy.high), y));
         let tip = format!("{}: {}", names(&row.heads), words(&row.accuracy));
         svg.circle("dot-e", (x.at(row.accuracy.estimate), y), 6.0, &tip);
@@ -44,8 +53,8 @@ pub(crate) fn ablation(results: &Results) -> Option<Figure> {
         }
     }
     Some(Figure {
-        name: "interventions".into(),
-        title: "Emergent heads against random heads".into(),
+        name: format!("interventions-{}", slug(&run.name)),
+        title: format!("The heads of {} against random heads", run.name),
         caption: "Blue dot: the heads named. Ring: all heads as they are. Ticks beneath: as many random heads of the \
                   same layers, one tick a draw. Bars are 95 % intervals. Heads matter beyond their number and depth \
                   only where the blue dot lies left of all ticks."

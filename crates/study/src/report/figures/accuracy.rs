@@ -17,7 +17,8 @@ pub(crate) fn accuracy(results: &Results, suite: &Suite) -> Option<Figure> {
         .collect();
     let base = results.base.accuracy(&suite.name);
     let bottom = 8.0 + ROW * rows.len() as f64;
-    let mut svg = Canvas::new(bottom + 42.0, format!("Accuracy on {} before and after post-training", suite.name));
+    let mut svg =
+        Canvas::new(bottom + 42.0, format!("Accuracy on {} before and after post-training", suite.name));
     let x = Scale::new((0.0, 1.0), (LEFT, WIDTH - 56.0));
     for value in x.ticks(4) {
         svg.line("grid", (x.at(value), 4.0), (x.at(value), bottom));

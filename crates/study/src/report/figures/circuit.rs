@@ -94,7 +94,12 @@ pub(crate) fn circuit(results: &Results, checkpoint: &Checkpoint) -> Option<Figu
     let layout = Layout::new(&results.model);
     let mut svg = Canvas::new(
         layout.bottom() + layout.radius + 8.0,
-        format!("The circuit of {}: {} heads, {} edges", checkpoint.label, found.heads.len(), found.edges.len()),
+        format!(
+            "The circuit of {}: {} heads, {} edges",
+            checkpoint.label,
+            found.heads.len(),
+            found.edges.len()
+        ),
     );
     for layer in 0..results.model.n_layers {
         svg.text("tick", (0.0, layout.layer(layer) + 4.0), Anchor::Start, &format!("L{layer}"));
@@ -102,10 +107,14 @@ pub(crate) fn circuit(results: &Results, checkpoint: &Checkpoint) -> Option<Figu
     wires(&mut svg, &layout, found);
     nodes(&mut svg, &layout, found, results);
     let hidden = found.edges.len().saturating_sub(MOST);
-    let hidden = if hidden > 0 { format!(" The {MOST} strongest edges are drawn, {hidden} are not.") } else { String::new() };
+    let hidden = if hidden > 0 {
+        format!(" The {MOST} strongest edges are drawn, {hidden} are not.")
+    } else {
+        String::new()
+    };
     Some(Figure {
         name: format!("circuit-{}", slug(&checkpoint.label)),
-        title: format!("{}, step {}", checkpoint.label, checkpoint.step),
+        title: if checkpoint.step == 0 { "Base".into() } else { format!("Step {}", checkpoint.step) },
         caption: format!(
             "{}, {}, {}; faithfulness {}.{hidden}",
             count(found.heads.len(), "head"),
@@ -133,7 +142,14 @@ fn wires(svg: &mut Canvas, layout: &Layout<'_>, found: &CircuitFacts) {
         let bend = 0.45 * (a.1 - b.1).max(0.5 * layout.row);
         let mut attributes = format!(
             "d=\"M{},{}C{},{} {},{} {},{}\"",
-            at(a.0), at(a.1), at(a.0), at(a.1 - bend), at(b.0), at(b.1 + bend), at(b.0), at(b.1)
+            at(a.0),
+            at(a.1),
+            at(a.0),
+            at(a.1 - bend),
+            at(b.0),
+            at(b.1 + bend),
+            at(b.0),
+            at(b.1)
         );
         let _ = write!(
             attributes,
@@ -179,14 +195,23 @@ fn nodes(svg: &mut Canvas, layout: &Layout<'_>, found: &CircuitFacts, results: &
         let node = Writer::Mlp(layer).to_string();
         let (incoming, outgoing) = degree(&node);
         let class = if incoming + outgoing > 0 { "node" } else { "node off" };
-        boxed(svg, class, &node, (x, y), (r, r), &format!("MLP of layer {layer}: {incoming} edges in, {outgoing} out"));
+        boxed(
+            svg,
+            class,
+            &node,
+            (x, y),
+            (r, r),
+            &format!("MLP of layer {layer}: {incoming} edges in, {outgoing} out"),
+        );
         if r >= 9.0 {
             let class = if incoming + outgoing > 0 { "value" } else { "value offtext" };
             svg.text(class, (x, y + 4.0), Anchor::Middle, "M");
         }
         svg.close();
     }
-    for (node, y, tip) in [("input", layout.bottom(), "token embeddings"), ("logits", TOP, "logits of the next token")] {
+    for (node, y, tip) in
+        [("input", layout.bottom(), "token embeddings"), ("logits", TOP, "logits of the next token")]
+    {
         let r = r.max(10.0);
         boxed(svg, "node", node, (layout.middle(), y), (34.0, r), tip);
         svg.text("value", (layout.middle(), y + 4.0), Anchor::Middle, node);

@@ -21,9 +21,12 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     let slot = (WIDTH - 8.0 - LEFT) / changes.len() as f64;
     let x = |i: usize| LEFT + slot * (i as f64 + 0.5);
     let width = (slot * 0.62).min(44.0);
-    let mut svg = Canvas::new(BOTTOM + 42.0, format!("{}: emergent heads by the checkpoint they first appeared at", run.name));
+    let mut svg = Canvas::new(
+        BOTTOM + 42.0,
+        format!("{}: emergent heads by the checkpoint they first appeared at", run.name),
+    );
     svg.text("muted", (0.0, TOP - 18.0), Anchor::Start, "heads in the circuit");
-    svg.y_axis(&y, 4, |v| if v.fract() == 0.0 { format!("{v:.0}") } else { String::new() }, (LEFT, WIDTH - 8.0));
+    svg.y_axis(&y, &y.whole_ticks(5), |v| format!("{v:.0}"), (LEFT, WIDTH - 8.0));
 
     let mut first: BTreeMap<Head, usize> = BTreeMap::new();
     for (i, change) in changes.iter().enumerate() {
@@ -39,7 +42,12 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
             let (low, high) = (y.at(stacked as f64), y.at((stacked + members.len()) as f64));
             stacked += members.len();
             let opacity = 0.95 - 0.65 * born as f64 / (changes.len().max(2) - 1) as f64;
-            let tip = format!("step {}: first seen at step {}: {}", change.step, changes[born].step, names(&members));
+            let tip = format!(
+                "step {}: first seen at step {}: {}",
+                change.step,
+                changes[born].step,
+                names(&members)
+            );
             let extra = format!("fill-opacity=\"{opacity:.2}\" rx=\"1.5\" tabindex=\"0\"");
             svg.rect("e", (x(i) - width / 2.0, high + 0.75), (width, low - high - 1.5), &extra, &tip);
         }
@@ -51,7 +59,12 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     let kept: Vec<_> = changes.iter().enumerate().map(|(i, c)| (x(i), y.at(c.kept.len() as f64))).collect();
     svg.polyline("line-b", &kept);
     for (i, change) in changes.iter().enumerate() {
-        let tip = format!("step {}: {} of the base's heads still there: {}", change.step, change.kept.len(), names(&change.kept));
+        let tip = format!(
+            "step {}: {} of the base's heads still there: {}",
+            change.step,
+            change.kept.len(),
+            names(&change.kept)
+        );
         svg.circle("b", kept[i], 3.5, &tip);
     }
     svg.line("axis", (LEFT, BOTTOM), (WIDTH - 8.0, BOTTOM));
@@ -59,7 +72,7 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     Some(Figure {
         name: format!("cohorts-{}", slug(&run.name)),
         title: format!("{}: cohorts of emergent heads", run.name),
-        caption: "Blue: heads that the base's circuit has not, darkest those that appeared first. Red, dashed: the \
+        caption: "Blue: heads that the base's circuit has not, strongest those that appeared first. Red, dashed: the \
                   base's heads that are still there."
             .into(),
         svg,

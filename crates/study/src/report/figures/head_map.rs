@@ -53,7 +53,15 @@ impl Grid {
     }
 
     /// One head's cell: a ground, a colour at some strength, perhaps an outline and a number.
-    fn cell(&self, svg: &mut Canvas, head: Head, colour: (&str, f64), outlined: bool, inside: &str, tip: &str) {
+    fn cell(
+        &self,
+        svg: &mut Canvas,
+        head: Head,
+        colour: (&str, f64),
+        outlined: bool,
+        inside: &str,
+        tip: &str,
+    ) {
         let (x, y) = self.corner(head);
         let pad = if self.cell.1 > 20.0 { 1.5 } else { 0.5 };
         let (corner, size) = ((x + pad, y + pad), (self.cell.0 - 2.0 * pad, self.cell.1 - 2.0 * pad));
@@ -63,7 +71,13 @@ impl Grid {
             svg.rect(colour.0, corner, size, &format!("rx=\"3\" fill-opacity=\"{:.2}\"", colour.1), "");
         }
         if outlined {
-            svg.rect("outline", (corner.0 + 1.0, corner.1 + 1.0), (size.0 - 2.0, size.1 - 2.0), "rx=\"2\"", "");
+            svg.rect(
+                "outline",
+                (corner.0 + 1.0, corner.1 + 1.0),
+                (size.0 - 2.0, size.1 - 2.0),
+                "rx=\"2\"",
+                "",
+            );
         }
         if !inside.is_empty() && self.cell.0 > 34.0 && self.cell.1 > 20.0 {
             svg.text("incell", (x + self.cell.0 / 2.0, y + self.cell.1 / 2.0 + 4.0), Anchor::Middle, inside);
@@ -102,15 +116,16 @@ pub(crate) fn cohort_map(run: &Training, results: &Results) -> Option<Figure> {
                 if active { ", the last among them" } else { "" }
             );
             let inside = if is_base || times > 0 { format!("{times}/{n}") } else { String::new() };
-            grid.cell(&mut svg, head, (if is_base { "b" } else { "e" }, strength), active, &inside, &tip);
+            grid.cell(&mut svg, head, (if is_base { "cb" } else { "ce" }, strength), active, &inside, &tip);
         }
     }
     Some(Figure {
         name: format!("heads-{}", slug(&run.name)),
         title: format!("{}: which heads, how often", run.name),
-        caption: "Red: in the base's circuit, fading as checkpoints drop it. Blue: emergent, darker the more \
+        caption:
+            "Red: in the base's circuit, fading as checkpoints drop it. Blue: emergent, stronger the more \
                   checkpoints have it. Outlined: in the last checkpoint's circuit."
-            .into(),
+                .into(),
         svg,
     })
 }
@@ -125,7 +140,14 @@ pub(crate) fn effect_map(run: &Training, results: &Results) -> Option<Figure> {
     for layer in 0..grid.n_layers {
         for head in (0..grid.n_heads).map(|head| Head { layer, head }) {
             let Some(found) = run.effects.iter().find(|e| e.head == head) else {
-                grid.cell(&mut svg, head, ("e", 0.0), false, "", &format!("{head}: no edge of it in a circuit"));
+                grid.cell(
+                    &mut svg,
+                    head,
+                    ("ce", 0.0),
+                    false,
+                    "",
+                    &format!("{head}: no edge of it in a circuit"),
+                );
                 continue;
             };
             let sure = found.interval.as_ref().is_some_and(|i| i.low > 0.0 || i.high < 0.0);
@@ -139,11 +161,15 @@ pub(crate) fn effect_map(run: &Training, results: &Results) -> Option<Figure> {
                 percent(found.before),
                 percent(found.after)
             );
-            let colour = (if found.effect < 0.0 { "b" } else { "e" }, 0.8 * found.effect.abs().min(1.0));
+            let colour = (if found.effect < 0.0 { "cb" } else { "ce" }, 0.8 * found.effect.abs().min(1.0));
             grid.cell(&mut svg, head, colour, sure, &number(found.effect, 2), &tip);
         }
     }
-    let outlined = if run.effects.iter().any(|e| e.interval.is_some()) { " Outlined: its 95 % interval leaves out 0." } else { "" };
+    let outlined = if run.effects.iter().any(|e| e.interval.is_some()) {
+        " Outlined: its 95 % interval leaves out 0."
+    } else {
+        ""
+    };
     Some(Figure {
         name: format!("effect-{}", slug(&run.name)),
         title: format!("{}: effect E on each head", run.name),

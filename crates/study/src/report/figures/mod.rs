@@ -39,16 +39,11 @@ pub(super) fn all(results: &Results) -> Vec<Figure> {
         figures.extend(cohort_map(run, results));
         figures.extend(effect_map(run, results));
     }
-    figures.extend(circuits(results).into_iter().map(|(_, figure)| figure));
-    figures.extend(ablation(results));
+    let checkpoints =
+        std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
+    figures.extend(checkpoints.filter_map(|at| circuit(results, at)));
+    figures.extend(results.trainings.iter().filter_map(|run| ablation(results, run)));
     figures
-}
-
-/// The circuit drawings: the base's, then each run's checkpoints, with the name of what each belongs to.
-pub(super) fn circuits(results: &Results) -> Vec<(String, Figure)> {
-    let of = |group: &str, at: &Checkpoint| circuit(results, at).map(|figure| (group.to_owned(), figure));
-    let runs = results.trainings.iter().flat_map(|run| run.checkpoints.iter().map(move |at| (run.name.as_str(), at)));
-    std::iter::once(("base", &results.base)).chain(runs).filter_map(|(group, at)| of(group, at)).collect()
 }
 
 /// A name that is safe in a file name and an attribute.

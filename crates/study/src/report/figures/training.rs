@@ -21,7 +21,10 @@ pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     let end = run.checkpoints.last().map_or(0.0, |c| c.step as f64);
     let x = Scale::new((0.0, range(points.iter().map(|p| p.0).chain([end]))?.1), (LEFT, WIDTH - 8.0));
     let (_, top) = range(points.iter().map(|p| p.1))?;
-    let mut svg = Canvas::new(HEADS.1 + 42.0, format!("{}: training curve, held-out accuracy, head births and deaths", run.name));
+    let mut svg = Canvas::new(
+        HEADS.1 + 42.0,
+        format!("{}: training curve, held-out accuracy, head births and deaths", run.name),
+    );
 
     let (label, most) = match run.method {
         Method::Sft => ("loss, nats a token", top * 1.04),
@@ -29,7 +32,7 @@ pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     };
     let y = Scale::new((0.0, most), (CURVE.1, CURVE.0));
     svg.text("muted", (0.0, CURVE.0 - 12.0), Anchor::Start, label);
-    svg.y_axis(&y, 3, tick, (LEFT, WIDTH - 8.0));
+    svg.y_axis(&y, &y.ticks(3), tick, (LEFT, WIDTH - 8.0));
     let drawn = |points: &[(f64, f64)]| points.iter().map(|p| (x.at(p.0), y.at(p.1))).collect::<Vec<_>>();
     svg.polyline("faint", &drawn(&points));
     svg.polyline("line", &drawn(&smoothed(&points)));
@@ -71,8 +74,13 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 fn solved(svg: &mut Canvas, run: &Training, results: &Results, x: &Scale) {
     let Some(suite) = results.task.suites.first() else { return };
     let y = Scale::new((0.0, 1.0), (SOLVED.1, SOLVED.0));
-    svg.text("muted", (0.0, SOLVED.0 - 12.0), Anchor::Start, &format!("held-out problems solved, % ({})", suite.name));
-    svg.y_axis(&y, 2, |v| format!("{:.0}", 100.0 * v), (LEFT, WIDTH - 8.0));
+    svg.text(
+        "muted",
+        (0.0, SOLVED.0 - 12.0),
+        Anchor::Start,
+        &format!("held-out problems solved, % ({})", suite.name),
+    );
+    svg.y_axis(&y, &[0.0, 0.5, 1.0], |v| format!("{:.0}", 100.0 * v), (LEFT, WIDTH - 8.0));
     let all = std::iter::once(&results.base).chain(&run.checkpoints);
     let seen: Vec<_> = all.filter_map(|c| Some((c, c.accuracy(&suite.name)?))).collect();
     let line: Vec<_> = seen.iter().map(|(c, a)| (x.at(c.step as f64), y.at(a.interval.estimate))).collect();
@@ -95,10 +103,16 @@ fn solved(svg: &mut Canvas, run: &Training, results: &Results, x: &Scale) {
 fn births_and_deaths(svg: &mut Canvas, changes: &[HeadChange], x: &Scale) {
     let most = changes.iter().map(|c| c.births.len().max(c.deaths.len())).max().unwrap_or(0).max(1) as f64;
     let y = Scale::new((-most, most), (HEADS.1, HEADS.0));
-    svg.text("muted", (0.0, HEADS.0 - 12.0), Anchor::Start, "heads born and dead since the checkpoint before");
-    svg.y_axis(&y, 2, |v| format!("{:.0}", v.abs()), (LEFT, WIDTH - 8.0));
+    svg.text(
+        "muted",
+        (0.0, HEADS.0 - 12.0),
+        Anchor::Start,
+        "heads born and dead since the checkpoint before",
+    );
+    svg.y_axis(&y, &[-most, 0.0, most], |v| format!("{:.0}", v.abs()), (LEFT, WIDTH - 8.0));
     svg.line("axis", (LEFT, y.at(0.0)), (WIDTH - 8.0, y.at(0.0)));
-    let gap = changes.windows(2).map(|w| x.at(w[1].step as f64) - x.at(w[0].step as f64)).fold(40.0, f64::min);
+    let gap =
+        changes.windows(2).map(|w| x.at(w[1].step as f64) - x.at(w[0].step as f64)).fold(40.0, f64::min);
     let width = (gap * 0.5).clamp(3.0, 16.0);
     for change in changes {
         let left = x.at(change.step as f64) - width / 2.0;

@@ -1,0 +1,124 @@
+//! A run is resumed without losing or repeating a record, and its measures are those of its records.
+#![allow(clippy::expect_used)]
+
+use std::io::Write;
+
+use bench_math::measure::{compare, measure};
+use bench_math::record::Finish;
+use bench_math::{Arithmetic, Failure, Protocol, Record, Request, Run, Sample, Template, failures};
+
+fn protocol(samples: usize) -> Protocol {
+    Protocol { template: Template::QwenMath, samples, temperature: 0.6, top_p: 0.95, max_tokens: 64, seed: 3 }
+}
+
+fn problems(n: usize) -> Vec<bench_math::Problem> {
+    Arithmetic::default().items(0, n).iter().map(|i| i.to_problem()).collect()
+}
+
+/// A model that is right when its seed is even, and runs out of tokens when it is a multiple of seven.
+fn model(answers: &std::collections::HashMap<String, String>, request: &Request) -> Sample {
+    let n: i64 = answers[&request.id].parse().expect("an integer");
+    let given = if request.seed.is_multiple_of(2) { n } else { n + 1 };
+    let length = request.seed.is_multiple_of(7);
+    let completion =
+        format!("Let me see. The answer is \\boxed{{{given}}}{}", if length { " but" } else { "." });
+    Sample {
+        completion,
+        ids: vec![1; 10 + (request.seed % 5) as usize],
+        finish: if length { Finish::Length } else { Finish::Eos },
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    let problems = problems(10);
+    let answers = problems.iter().map(|p| (p.id.clone(), p.answer.clone())).collect();
+    let mut run = Run::open(&whole, problems.clone(), protocol(4)).expect("new");
+    run.complete(|r| model(&answers, r), || false).expect("written");
+    let expected: Vec<Record> = run.records().into_iter().cloned().collect();
+    assert_eq!(expected.len(), 40);
+
+    // Stop after 13 records, tear the last line, go on; twice.
+    let mut calls = 0;
+    for stop_after in [13, 21, 100] {
+        let mut run = Run::open(&broken, problems.clone(), protocol(4)).expect("resumed");
+        let mut made = 0;
+        run.complete(
+            |r| {
+                calls += 1;
+                model(&answers, r)
+            },
+            || {
+                made += 1;
+                made > stop_after
+            },
+        )
+        .expect("written");
+        drop(run);
+        if stop_after < 100 {
+            let mut file =
+                std::fs::OpenOptions::new().append(true).open(broken.join("samples.jsonl")).expect("open");
+            file.write_all(b"{\"id\":\"arithmetic-0-1\",\"sam").expect("torn");
+        }
+    }
+    assert_eq!(calls, 40, "no sample is made twice");
+    let run = Run::open(&broken, problems.clone(), protocol(4)).expect("finished");
+    assert_eq!(run.records().into_iter().cloned().collect::<Vec<_>>(), expected);
+    assert!(run.pending().is_empty());
+    assert_eq!(std::fs::read_to_string(broken.join("samples.jsonl")).expect("text").lines().count(), 40);
+
+    // More samples may be added; another protocol may not go on.
+    assert_eq!(Run::open(&broken, problems.clone(), protocol(6)).expect("extended").pending().len(), 20);
+    let other = Protocol { temperature: 1.0, ..protocol(4) };
+    assert!(
+        Run::open(&broken, problems, other).expect_err("another protocol").to_string().contains("protocol")
+    );
+}
+
+#[test]
+fn measures_and_comparison() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let problems = problems(20);
+    let answers: std::collections::HashMap<String, String> =
+        problems.iter().map(|p| (p.id.clone(), p.answer.clone())).collect();
+    let mut run = Run::open(dir.path(), problems.clone(), protocol(8)).expect("new");
+    run.complete(|r| model(&answers, r), || false).expect("written");
+    let records = run.records();
+    let m = measure(&records, 0.95).expect("records");
+    let right = records.iter().filter(|r| r.verdict.correct).count();
+    assert!((m.pass_at_1.estimate - right as f64 / 160.0).abs() < 1e-12);
+    assert_eq!(m.pass_at_k.iter().map(|a| a.k).collect::<Vec<_>>(), [1, 2, 4, 8]);
+    assert!((m.pass_at_k[0].value.estimate - m.pass_at_1.estimate).abs() < 1e-12);
+    assert!(m.pass_at_k.windows(2).all(|w| w[0].value.estimate <= w[1].value.estimate));
+    assert_eq!(m.pass_at_k[3].value.estimate, m.success_at_k[3].value.estimate);
+    assert!(m.maj_at_k[0].value.estimate == m.success_at_k[0].value.estimate);
+    assert!(
+        m.tokens.low <= m.tokens.estimate
+            && m.tokens.estimate <= m.tokens.high
+            && m.unanswered.estimate == 0.0
+    );
+    assert!(m.minimum_detectable_effect > 0.0 && m.minimum_detectable_effect < 0.5);
+
+    let perfect: Vec<Record> = records
+        .iter()
+        .map(|r| Record {
+            verdict: bench_math::Verdict { correct: true, ..r.verdict.clone() },
+            ..(*r).clone()
+        })
+        .collect();
+    let c = compare(&records, &perfect.iter().collect::<Vec<_>>(), 0.95).expect("same problems");
+    assert!((c.difference.difference.estimate - (1.0 - m.pass_at_1.estimate)).abs() < 1e-12);
+    assert!(c.newly_missed.is_empty() && c.newly_solved.len() == c.mcnemar.only_after);
+    assert!(compare(&records[..8], &records[8..16], 0.95).is_err());
+
+    for record in &records {
+        let kinds = failures(&answers[&record.id], record);
+        assert!(kinds.is_empty() || !record.verdict.correct);
+        assert_eq!(
+            kinds.contains(&Failure::Truncated),
+            !record.verdict.correct && record.finish == Finish::Length
+        );
+    }
+}

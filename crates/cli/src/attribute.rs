@@ -1,0 +1,183 @@
+//! `sparks attribute`: a score for every edge.
+
+use std::path::PathBuf;
+
+use attribution::{Endpoint, Method, Options, PairScores, Scores, score_pair};
+use circuits::{PerPair, ScoreFile};
+use hooks::{KeyValue, Metric, Pair};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::common::{Common, Failure, Result};
+use crate::input;
+use crate::output::{print_json, progress, write_whole};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// Pairs of prompts, JSONL.
+    #[arg(long, value_name = "P.jsonl")]
+    pairs: PathBuf,
+    /// How gradients are taken.
+    #[arg(long, default_value = "eap-ig-inputs", value_name = "eap|eap-ig-inputs|eap-ig-activations|clean-corrupt|exact")]
+    method: String,
+    /// Sample points of integrated gradients.
+    #[arg(long, default_value_t = 5, value_name = "M")]
+    steps: usize,
+    /// Where the points lie: `left` for eap-ig-inputs and `right` for eap-ig-activations where not given.
+    #[arg(long, value_name = "left|right|midpoint")]
+    endpoint: Option<String>,
+    /// What is measured.
+    #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
+    metric: String,
+    /// At which positions: the last.
+    #[arg(long, default_value = "last", value_name = "last")]
+    positions: String,
+    /// How key and value inputs are counted.
+    #[arg(long, default_value = "ungrouped", value_name = "grouped|ungrouped")]
+    kv: String,
+    /// Leave edges into heads at zero.
+    #[arg(long)]
+    source_only: bool,
+    /// Keep each pair's scores in the file.
+    #[arg(long)]
+    per_pair: bool,
+    /// This process's share of the pairs; from the Slurm array where not given.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Where the scores go: .json (EAP-IG's format), .pt or .safetensors.
+    #[arg(long, value_name = "SCORES")]
+    out: PathBuf,
+    /// A summary as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `I/N`, counted from 0 or from 1: shard N is shard 0.
+fn shard(given: Option<&str>) -> Result<Option<(usize, usize)>> {
+    let slurm = || -> Option<String> {
+        let get = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+        let (id, count) = (get("SLURM_ARRAY_TASK_ID")?, get("SLURM_ARRAY_TASK_COUNT")?);
+        let first = get("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
+        let step = get("SLURM_ARRAY_TASK_STEP").unwrap_or(1).max(1);
+        Some(format!("{}/{count}", (id - first.min(id)) / step))
+    };
+    let Some(text) = given.map(str::to_owned).or_else(slurm) else { return Ok(None) };
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    match parsed {
+        Some((i, n)) if n > 0 && i <= n => Ok(Some((i % n, n))),
+        _ => Err(Failure::input(format!("--shard {text}: expected I/N with I from 0 to N"))),
+    }
+}
+
+fn method(args: &Args) -> Result<Method> {
+    let endpoint = |default| match args.endpoint.as_deref() {
+        None => Ok(default),
+        Some("left") => Ok(Endpoint::Left),
+        Some("right") => Ok(Endpoint::Right),
+        Some("midpoint") => Ok(Endpoint::Midpoint),
+        Some(other) => Err(Failure::input(format!("--endpoint {other}: expected left, right or midpoint"))),
+    };
+    let steps = args.steps;
+    Ok(match args.method.as_str() {
+        "eap" => Method::Eap,
+        "eap-ig-inputs" => Method::EapIgInputs { steps, endpoint: endpoint(Endpoint::Left)? },
+        "eap-ig-activations" => Method::EapIgActivations { steps, endpoint: endpoint(Endpoint::Right)? },
+        "clean-corrupt" => Method::CleanCorrupt,
+        "exact" => Method::Exact,
+        other => {
+            return Err(Failure::input(format!(
+                "--method {other}: expected eap, eap-ig-inputs, eap-ig-activations, clean-corrupt or exact"
+            )));
+        }
+    })
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
+    let method = method(&args)?;
+    if args.positions != "last" {
+        return Err(Failure::input(format!("--positions {}: this build measures at the last position", args.positions)));
+    }
+    let key_value = match args.kv.as_str() {
+        "ungrouped" => KeyValue::Ungrouped,
+        "grouped" => KeyValue::Grouped,
+        other => return Err(Failure::input(format!("--kv {other}: expected grouped or ungrouped"))),
+    };
+    let shard = shard(args.shard.as_deref())?;
+    ScoreFile::check_path(&args.out)?;
+    let checkpoint = common.open(&args.model)?;
+    let all = input::pairs(&args.pairs, &checkpoint)?;
+    let mine: Vec<(usize, &Pair)> =
+        all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|(k, n)| i % n == k)).collect();
+    if mine.is_empty() {
+        return Err(Failure::input(format!("--shard: no pair left of {} for this share", all.len())));
+    }
+    let model = common.load(&checkpoint)?;
+    // A share keeps its pairs' scores, so that joining shares gives the bits of one run.
+    let options = Options { key_value, source_only: args.source_only, per_pair: args.per_pair || shard.is_some() };
+    let bar = progress(common, mine.len(), "scoring pairs");
+    let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
+        let scores = score_pair(&model, pair, metric, method, options);
+        bar.inc(1);
+        scores
+    });
+    let scores = Scores::collect(scored, options)?;
+    bar.finish_and_clear();
+
+    let order: Vec<usize> = mine.iter().map(|(i, _)| *i).collect();
+    let pairs_text = std::fs::read(&args.pairs).map_err(|e| Failure::input(format!("{}: {e}", args.pairs.display())))?;
+    let mut meta = json!({
+        "version": env!("CARGO_PKG_VERSION"), "method": method.to_string(), "settings": method,
+        "metric": metric.to_string(), "positions": args.positions, "source_only": args.source_only,
+        "dtype": format!("{:?}", common.dtype()?).to_lowercase(),
+        "model": model_hash(&checkpoint)?, "pairs_file": hex(&Sha256::digest(&pairs_text)),
+        "n_pairs": scores.pairs.len(), "pairs": scores.pairs, "pair_order": order,
+        "completeness_error": scores.completeness_error(),
+    });
+    if let Some((k, n)) = shard {
+        meta["shard"] = json!([k, n]);
+        meta["keep_per_pair"] = args.per_pair.into();
+    }
+    let summary = json!({
+        "edges": scores.mean.values().len(), "pairs": scores.pairs.len(),
+        "completeness_error": scores.completeness_error(), "out": args.out,
+    });
+    let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
+    let mut file = ScoreFile::new(scores.mean, meta);
+    file.per_pair =
+        scores.per_pair.map(|rows| PerPair { ids, values: rows.iter().flat_map(|r| r.values().to_vec()).collect() });
+    write_whole(&args.out, &file.to_bytes(&args.out)?)?;
+    if args.json {
+        print_json(&summary);
+    } else {
+        common.note(format!("{}: {} edges from {} pairs", args.out.display(), summary["edges"], summary["pairs"]));
+    }
+    Ok(())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A name for a checkpoint: the hash of its configuration and of its weight files' names, sizes and headers.
+fn model_hash(checkpoint: &model_qwen::Checkpoint) -> Result<String> {
+    use std::io::Read as _;
+    let mut hash = Sha256::new();
+    let entries = std::fs::read_dir(checkpoint.dir()).map_err(Failure::input)?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    let wanted = |p: &&PathBuf| p.extension().is_some_and(|e| e == "safetensors") || p.ends_with("config.json");
+    for path in paths.iter().filter(wanted) {
+        let bad = |e: std::io::Error| Failure::input(format!("{}: {e}", path.display()));
+        let mut file = std::fs::File::open(path).map_err(bad)?;
+        hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hash.update(file.metadata().map_err(bad)?.len().to_le_bytes());
+        // The first megabytes tell checkpoints of one training run apart; the whole would take seconds.
+        let mut head = Vec::new();
+        file.by_ref().take(1 << 22).read_to_end(&mut head).map_err(bad)?;
+        hash.update(&head);
+    }
+    Ok(hex(&hash.finalize()))
+}

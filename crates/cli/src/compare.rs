@@ -1,0 +1,100 @@
+//! `sparks compare`: heads and edges kept, gained and lost between a base and other checkpoints.
+
+use std::path::PathBuf;
+
+use circuits::{Emergence, ScoreFile, Selection, compare};
+use serde_json::{Value, json};
+
+use crate::common::{Common, Failure, Result};
+use crate::output::print_json;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The base's circuit.
+    base: PathBuf,
+    /// Circuits of other checkpoints on the same pairs.
+    #[arg(required = true)]
+    others: Vec<PathBuf>,
+    /// What to list.
+    #[arg(long, default_value = "heads", value_name = "heads|edges")]
+    by: String,
+    /// Draws of the bootstrap and of the label exchanges.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    draws: usize,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A file's circuit, or the whole graph where nothing is selected.
+fn read(path: &PathBuf) -> Result<ScoreFile> {
+    let file = ScoreFile::read(path)?;
+    if file.circuit().n_edges() == 0 {
+        return Err(Failure::input(format!("{}: no edge is selected; make a circuit with `sparks circuit`", path.display())));
+    }
+    Ok(file)
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if args.by != "heads" && args.by != "edges" {
+        return Err(Failure::input(format!("--by {}: expected heads or edges", args.by)));
+    }
+    let base = read(&args.base)?;
+    let base_circuit = base.circuit();
+    let mut out = Vec::new();
+    for path in &args.others {
+        let other = read(path)?;
+        let at = |e: circuits::Error| Failure::input(format!("{}: {e}", path.display()));
+        let found = compare((&base_circuit, &base.scores), (&other.circuit(), &other.scores)).map_err(at)?;
+        let names = |heads: &std::collections::BTreeSet<hooks::Head>| -> Vec<String> {
+            heads.iter().map(ToString::to_string).collect()
+        };
+        let mut item = json!({
+            "base": args.base, "other": path,
+            "heads": { "kept": names(&found.heads_kept), "gained": names(&found.heads_gained), "lost": names(&found.heads_lost) },
+            "n_edges": { "kept": found.edges_kept.len(), "gained": found.edges_gained.len(), "lost": found.edges_lost.len() },
+            "effects": found.effects.iter().map(|e| json!({
+                "head": e.head.to_string(), "base": e.base, "other": e.other, "effect": e.effect,
+            })).collect::<Vec<_>>(),
+        });
+        if args.by == "edges" {
+            let edges = |edges: &[hooks::Edge]| edges.iter().map(ToString::to_string).collect::<Vec<_>>();
+            item["edges"] = json!({
+                "kept": edges(&found.edges_kept), "gained": edges(&found.edges_gained), "lost": edges(&found.edges_lost),
+            });
+        }
+        if let (Some(before), Some(after)) = (&base.per_pair, &other.per_pair) {
+            // Circuits of resampled pairs are selected by the number of edges that the base's circuit has.
+            let mut how = Emergence::new(Selection::Top(base_circuit.n_edges()));
+            how.draws = args.draws;
+            how.seed = common.seed;
+            let heads = how.test(base.wiring, before, after).map_err(at)?;
+            item["emergence"] = serde_json::to_value(&heads).map_err(Failure::other)?;
+            item["noise_floor"] = serde_json::to_value(how.noise_floor(base.wiring, before).map_err(at)?).map_err(Failure::other)?;
+        }
+        out.push(item);
+    }
+    if args.json {
+        print_json(&if out.len() == 1 { out.remove(0) } else { json!({ "comparisons": out }) });
+        return Ok(());
+    }
+    for item in &out {
+        let list = |v: &Value| v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        println!("{} -> {}", args.base.display(), item["other"].as_str().unwrap_or_default());
+        for kind in ["kept", "gained", "lost"] {
+            println!("  {kind:<7}{:>4} heads, {:>6} edges: {}", item["heads"][kind].as_array().map_or(0, Vec::len), item["n_edges"][kind], list(&item["heads"][kind]));
+        }
+        if let Some(floor) = item.get("noise_floor") {
+            println!("  noise floor of halves of the base's pairs: {floor}");
+        }
+        for effect in item["effects"].as_array().into_iter().flatten().take(10) {
+            println!("  {:<7} E = {:+.3}", effect["head"].as_str().unwrap_or_default(), effect["effect"].as_f64().unwrap_or(0.0));
+        }
+        if args.by == "edges" {
+            for kind in ["gained", "lost"] {
+                println!("  edges {kind}: {}", list(&item["edges"][kind]));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `sparks faithfulness`: how much of the model's behaviour a circuit keeps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ablation::{Baseline, WriterMeans};
+use circuits::{Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of};
+use hooks::{Batch, HookedModel as _, Metric, Pairs};
+use model_qwen::Qwen;
+use serde_json::json;
+
+use crate::common::{Common, Failure, Result};
+use crate::input;
+use crate::output::print_json;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// The circuit; with --curve a file of scores.
+    #[arg(long, value_name = "C.json")]
+    circuit: PathBuf,
+    /// Pairs of prompts, JSONL.
+    #[arg(long, value_name = "P.jsonl")]
+    pairs: PathBuf,
+    /// What is measured; as in the file where not given.
+    #[arg(long, value_name = "logit-diff|prob-diff|kl|nll")]
+    metric: Option<String>,
+    /// What edges outside the circuit carry.
+    #[arg(long, default_value = "corrupt", value_name = "corrupt|zero|mean|mean-positional")]
+    fill: String,
+    /// MIB's ten sizes, CPR and CMD.
+    #[arg(long)]
+    curve: bool,
+    /// Random circuits of each kind to set beside it.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    nulls: u64,
+    /// Pairs in one run.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    batch: usize,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The fill of edges outside a circuit; means are over the clean prompts.
+fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Baseline> {
+    let means = || -> Result<Arc<WriterMeans>> {
+        let prompts: Vec<Vec<u32>> = pairs.iter().map(|p| p.clean.clone()).collect();
+        let batches: std::result::Result<Vec<Batch>, _> = prompts.chunks(batch.max(1)).map(Batch::new).collect();
+        Ok(Arc::new(WriterMeans::measure(model, &batches?)?))
+    };
+    Ok(match name {
+        "corrupt" => Baseline::Corrupt,
+        "zero" => Baseline::Zero,
+        "mean" => Baseline::Mean(means()?),
+        "mean-positional" => Baseline::MeanPositional(means()?),
+        other => {
+            return Err(Failure::input(format!("--fill {other}: expected corrupt, zero, mean or mean-positional")));
+        }
+    })
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let file = ScoreFile::read(&args.circuit)?;
+    let metric: Metric = match &args.metric {
+        Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
+        None => file.metric().unwrap_or(Metric::LogitDiff),
+    };
+    let checkpoint = common.open(&args.model)?;
+    let pairs = input::pairs(&args.pairs, &checkpoint)?;
+    let model = common.load(&checkpoint)?;
+    let file = file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;
+    let fill = baseline(&args.fill, &model, &pairs, args.batch)?;
+
+    if args.curve {
+        // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
+        let of = |rank| {
+            let scores = if rank == Rank::Signed { file.loss_scores() } else { file.scores.clone() };
+            curve(&model, &scores, rank, PruneRule::BeforeJuly2025, &pairs, metric, &fill, args.batch)
+        };
+        let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
+        if args.json {
+            print_json(&json!({
+                "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
+            }));
+        } else {
+            println!("share of edges  faithfulness (absolute)  (signed)");
+            for (a, s) in absolute.points.iter().zip(&signed.points) {
+                println!("{:14.3}  {:23.4}  {:8.4}", a.share, a.faithfulness, s.faithfulness);
+            }
+            println!("CMD {:.4}  CPR {:.4}", absolute.cmd, signed.cpr);
+        }
+        return Ok(());
+    }
+
+    let given = file.circuit();
+    if given.n_edges() == 0 {
+        return Err(Failure::input(format!(
+            "{}: no edge is selected; make a circuit with `sparks circuit`, or use --curve",
+            args.circuit.display()
+        )));
+    }
+    let circuit = given.pruned();
+    let removed = given.n_edges() - circuit.n_edges();
+    if removed > 0 {
+        common.note(format!("{}: was not pruned; {removed} edges pruned first", args.circuit.display()));
+    }
+    let found = faithfulness(&model, &circuit, &pairs, metric, &fill, args.batch)?;
+    let mut nulls = serde_json::Map::new();
+    for (name, kind) in [("random", Null::Random), ("layer_matched", Null::LayerMatched), ("degree_matched", Null::DegreeMatched)] {
+        let drawn: Vec<_> = (0..args.nulls).map(|k| circuit.null(kind, common.seed + k).pruned()).collect();
+        if drawn.is_empty() {
+            continue;
+        }
+        let all = faithfulness_of(&model, &drawn.iter().collect::<Vec<_>>(), &pairs, metric, &fill, args.batch)?;
+        nulls.insert(name.into(), all.iter().map(|f| f.faithfulness).collect());
+    }
+    if args.json {
+        let mut out = serde_json::to_value(&found).map_err(Failure::other)?;
+        out["edges"] = circuit.n_edges().into();
+        out["pruned"] = removed.into();
+        out["metric"] = metric.to_string().into();
+        out["fill"] = args.fill.into();
+        out["null_faithfulness"] = nulls.into();
+        print_json(&out);
+    } else {
+        println!("{metric}: clean {:.4}, corrupt {:.4}, circuit {:.4}", found.clean, found.corrupt, found.circuit);
+        println!("faithfulness {:.4} with {} of {} edges", found.faithfulness, circuit.n_edges(), file.wiring.n_edges());
+        for (name, values) in nulls {
+            println!("  {name} circuits of that size: {values}");
+        }
+    }
+    Ok(())
+}

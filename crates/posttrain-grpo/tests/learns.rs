@@ -1,0 +1,159 @@
+//! The loop on tiny random models: it learns, it repeats itself to the last bit, and it says what is wrong.
+
+use burn::tensor::Device;
+use model_qwen::{Config as ModelConfig, Param, Qwen};
+use posttrain::{Config, RunFolder};
+use posttrain_grpo::{Grpo, Rollout, StepStats};
+
+fn policy(seed: u64) -> Qwen {
+    let text = r#"{"architectures":["Qwen2ForCausalLM"],"num_hidden_layers":2,"hidden_size":16,
+        "num_attention_heads":2,"num_key_value_heads":1,"intermediate_size":24,"vocab_size":7,
+        "tie_word_embeddings":true,"initializer_range":0.3}"#;
+    model_qwen::random(ModelConfig::parse(text).unwrap(), seed, &Device::flex())
+}
+
+fn config(more: &[&str]) -> Config {
+    let base = "[model]\npath = 'x'\n[data]\ntrain = 'x'\n[run]\ndir = 'x'\nseed = 5\n[train]\nsteps = 40\nbatch_size = 64\n\
+                [optimizer]\nlr = 1e-2\n[schedule]\nkind = 'constant'\n[grpo]\nprompts = 2\ngroup_size = 16\nmax_tokens = 1\n";
+    let more: Vec<String> = more.iter().map(|s| (*s).to_owned()).collect();
+    Config::parse(base, &more).unwrap()
+}
+
+fn start(more: &[&str]) -> Grpo {
+    Grpo::new(policy(1), vec![6], &config(more), 2).unwrap()
+}
+
+fn prompts() -> Vec<Vec<u32>> {
+    vec![vec![0, 1, 2], vec![3]]
+}
+
+/// Three is good.
+fn three(rollout: &Rollout) -> f32 {
+    rollout.ids.iter().filter(|&&id| id == 3).count() as f32 / rollout.ids.len() as f32
+}
+
+fn steps(grpo: &mut Grpo, n: usize) -> Vec<StepStats> {
+    let mut one = || {
+        let rollouts = grpo.sample(&prompts()).unwrap();
+        grpo.step(rollouts.score(three).unwrap()).unwrap()
+    };
+    (0..n).map(|_| one()).collect()
+}
+
+fn weights(model: &Qwen) -> Vec<f32> {
+    let mut model = model.clone();
+    let read = |(_, param): (String, Param<'_>)| match param {
+        Param::Matrix(w) => w.clone().into_data().iter::<f32>().collect::<Vec<_>>(),
+        Param::Vector(w) => w.clone().into_data().iter::<f32>().collect(),
+    };
+    model.params().into_iter().flat_map(read).collect()
+}
+
+#[test]
+fn a_bandit_of_one_token_is_solved_by_every_loss() {
+    for loss in ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] {
+        let high = if loss == "cispo" { "grpo.epsilon_high=5.0" } else { "grpo.epsilon_high=0.28" };
+        let mut grpo = start(&[&format!("grpo.loss={loss}"), high]);
+        let stats = steps(&mut grpo, 40);
+        let (first, last) = (stats[0].reward, stats[39].reward);
+        assert!(last > 0.9 && last > first, "{loss}: {first} {last}");
+    }
+}
+
+#[test]
+fn longer_completions_several_updates_and_a_reference_learn_too() {
+    let more =
+        ["grpo.max_tokens=6", "grpo.updates=3", "grpo.beta=0.01", "grpo.ratio=sequence", "optimizer.lr=5e-3"];
+    let mut grpo = start(&more);
+    let stats = steps(&mut grpo, 25);
+    assert!(
+        stats[24].reward > 0.8 && stats[0].reward < 0.6,
+        "{:?}",
+        stats.iter().map(|s| s.reward).collect::<Vec<_>>()
+    );
+    assert!(stats[24].kl > 0.0 && stats[0].length > 1.0);
+    assert!(stats.iter().all(|s| s.sampler_gap < 1e-4), "{stats:?}");
+}
+
+#[test]
+fn rewards_in_disorder_teach_nothing_in_particular() {
+    let mut grpo = start(&[]);
+    let mut state = 1u32;
+    for _ in 0..20 {
+        let rollouts = grpo.sample(&prompts()).unwrap();
+        let coin = |_: &Rollout| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 31) as f32
+        };
+        grpo.step(rollouts.score(coin).unwrap()).unwrap();
+    }
+    let rollouts = grpo.sample(&prompts()).unwrap();
+    let reward = rollouts.iter().map(three).sum::<f32>() / rollouts.len() as f32;
+    assert!(reward < 0.9, "{reward}");
+}
+
+#[test]
+fn fresh_completions_have_ratio_one_for_any_split() {
+    for rows in ["train.batch_size=64", "train.batch_size=5"] {
+        let mut grpo = start(&[rows, "grpo.max_tokens=5", "grpo.beta=0.1"]);
+        let stats = &steps(&mut grpo, 1)[0];
+        assert_eq!((stats.ratio_min, stats.ratio_max), (1.0, 1.0));
+        assert_eq!((stats.clip_low, stats.clip_high), (0.0, 0.0));
+        assert!(stats.kl.abs() < 1e-12 && stats.sampler_gap < 1e-5, "{stats:?}");
+    }
+}
+
+#[test]
+fn the_split_into_passes_changes_rounding_only() {
+    for loss in ["grpo", "dr_grpo", "dapo"] {
+        let loss = format!("grpo.loss={loss}");
+        let mut one = start(&["grpo.max_tokens=5", &loss]);
+        let mut many = start(&["grpo.max_tokens=5", &loss, "train.batch_size=3"]);
+        let (a, b) = (&steps(&mut one, 1)[0], &steps(&mut many, 1)[0]);
+        assert!((a.grad_norm - b.grad_norm).abs() < 1e-5 * a.grad_norm, "{a:?} {b:?}");
+        assert!((a.loss - b.loss).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn the_batch_changes_no_draw_and_a_resumed_run_has_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = format!("run.dir={}", dir.path().join("run").display());
+    let more = ["grpo.max_tokens=4", "grpo.updates=2", "grpo.beta=0.05", folder.as_str()];
+    let mut whole = start(&more);
+    let expected = steps(&mut whole, 8);
+
+    let mut split = start(&["grpo.max_tokens=4", "grpo.rollout_batch=5"]);
+    let ids = |grpo: &mut Grpo| -> Vec<Vec<u32>> {
+        grpo.sample(&prompts()).unwrap().iter().map(|r| r.ids.clone()).collect()
+    };
+    assert_eq!(ids(&mut split), ids(&mut start(&more)));
+
+    let config = config(&more);
+    let mut first = start(&more);
+    steps(&mut first, 3);
+    let mut run = RunFolder::create(&config).unwrap();
+    run.checkpoint(first.policy(), first.optimizer(), first.progress()).unwrap();
+    let (_, resumed) = RunFolder::resume(&config.run.dir).unwrap();
+    let at = model_qwen::Checkpoint::open(&resumed.dir).unwrap();
+    let model = at.load(model_qwen::Dtype::F32, &Device::flex()).unwrap();
+    let mut second = Grpo::resume(model, policy(1), vec![6], &config, 2, &resumed).unwrap();
+    assert_eq!(steps(&mut second, 5), expected[3..]);
+    assert_eq!(weights(second.policy()), weights(whole.policy()));
+}
+
+#[test]
+fn rewards_that_make_no_sense() {
+    let mut grpo = start(&[]);
+    let rollouts = grpo.sample(&prompts()).unwrap();
+    let message = rollouts.clone().score(|r| if r.prompt == 1 { f32::INFINITY } else { 0.0 }).unwrap_err();
+    assert!(message.to_string().contains("prompt 1"), "{message}");
+    let before = weights(grpo.policy());
+    let stats = grpo.step(rollouts.clone().score(|_| f32::NAN).unwrap()).unwrap();
+    assert_eq!((stats.unjudged, stats.zero_variance, stats.grad_norm), (1.0, 1.0, 0.0));
+    let stats = grpo.step(rollouts.score(|_| 1.0).unwrap()).unwrap();
+    assert_eq!((stats.reward, stats.zero_variance), (1.0, 1.0));
+    assert_eq!(weights(grpo.policy()), before);
+    assert!(grpo.sample(&[]).is_err());
+    assert!(grpo.sample(&[vec![]]).is_err());
+}

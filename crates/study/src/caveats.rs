@@ -1,0 +1,81 @@
+//! What a results file cannot bear, found in its own numbers: the claims that fall to their control, and the
+//! limits that no control of this run speaks to. Text for [`Results::warnings`](crate::Results::warnings).
+
+use crate::report::{Verdict, findings};
+use crate::results::{Checkpoint, Results, Warning};
+
+/// Below this a circuit does not stand for its model.
+const FAITHFUL: f64 = 0.5;
+
+fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Warning {
+    Warning { claim: claim.into(), control: control.into(), finding: finding.into() }
+}
+
+/// The warnings that follow from the numbers, most serious first.
+pub fn caveats(results: &Results) -> Vec<Warning> {
+    let mut all: Vec<Warning> = findings(results)
+        .into_iter()
+        .filter(|f| f.verdict == Verdict::Fails)
+        .map(|f| {
+            warning(
+                format!("{}.", f.claim),
+                "that of the summary.",
+                "It did not survive it: the numbers are there.",
+            )
+        })
+        .collect();
+    let checkpoints =
+        || std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
+    let faithless = |c: &&Checkpoint| c.circuit.as_ref().is_some_and(|c| c.faithfulness < FAITHFUL);
+    let labels: Vec<&str> = checkpoints().filter(faithless).map(|c| c.label.as_str()).collect();
+    if !labels.is_empty() {
+        all.push(warning(
+            "A head that is in a circuit matters to the model.",
+            format!("faithfulness, of which a circuit should keep {FAITHFUL} at least."),
+            format!("Below it: {}. What entered or left these circuits says little.", labels.join(", ")),
+        ));
+    }
+    let at_edge = |c: &&Checkpoint| {
+        c.circuit.as_ref().is_some_and(|c| c.heads.len() == results.model.n_layers * results.model.n_heads)
+    };
+    let full: Vec<&str> = checkpoints().filter(at_edge).map(|c| c.label.as_str()).collect();
+    if !full.is_empty() {
+        all.push(warning(
+            "Heads that stay are kept on purpose.",
+            "the number of heads there are.",
+            format!(
+                "Every head is in the circuit of {}: with so many edges no head can be new.",
+                full.join(", ")
+            ),
+        ));
+    }
+    let few = results.interventions.iter().map(|i| i.random.len()).filter(|&n| n < 19).min();
+    if let Some(n) = few {
+        all.push(warning(
+            "Emergent heads matter more than others.",
+            format!("random heads of the same layers, {n} draws where fewest."),
+            format!(
+                "{n} draws cannot give a p-value below {:.2}; 19 are needed for 0.05.",
+                1.0 / (n + 1) as f64
+            ),
+        ));
+    }
+    if results.noise.is_none() && results.trainings.iter().any(|run| !run.changes.is_empty()) {
+        all.push(warning(
+            "Heads differ between checkpoints because the weights do.",
+            "circuits of one checkpoint from resampled pairs.",
+            "Not measured: part of the turnover may be the pairs’.",
+        ));
+    }
+    if results.trainings.iter().any(|run| !run.checkpoints.is_empty()) {
+        all.push(warning(
+            "Another run would show the same heads.",
+            "other training seeds.",
+            format!(
+                "This is one run of seed {}: intervals are over problems and pairs, not over runs.",
+                results.run.seed
+            ),
+        ));
+    }
+    all
+}

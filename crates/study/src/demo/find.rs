@@ -1,0 +1,143 @@
+//! The circuit of a checkpoint, always on the same pairs, and how much of a difference between circuits is noise.
+
+use std::collections::BTreeSet;
+
+use ablation::Baseline;
+use attribution::{Endpoint, Method, Options, attribute};
+use bench_math::stats::Interval;
+use circuits::{Circuit, Emergence, Null, PerPair, Selection, faithfulness_of, head_importance};
+use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Wiring};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::results::{CircuitFacts, HeadEffect, NoiseFloor, ScoredEdge};
+use crate::{Error, dynamics};
+
+/// Integration steps of every attribution.
+const STEPS: usize = 5;
+
+/// Resamples of pairs behind every interval.
+const RESAMPLES: usize = 200;
+
+/// Finds circuits: the pairs, and how edges are selected.
+#[derive(Debug, Clone)]
+pub(super) struct Finder {
+    pairs: Pairs,
+    edges: usize,
+    nulls: usize,
+    seed: u64,
+}
+
+/// A circuit with what it was selected from.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) facts: CircuitFacts,
+    wiring: Wiring,
+    circuit: Circuit,
+    scores: EdgeMap<f32>,
+    per_pair: PerPair,
+}
+
+impl Finder {
+    /// Circuits of the `edges` best edges on `pairs`, each beside `nulls` random circuits of each layer's size.
+    pub(super) fn new(pairs: Pairs, edges: usize, nulls: usize, seed: u64) -> Self {
+        Self { pairs, edges, nulls, seed }
+    }
+
+    /// Attribution, selection, pruning and faithfulness of `model`.
+    pub(super) fn find(&self, model: &dyn HookedModel) -> Result<Found, Error> {
+        let method = Method::EapIgInputs { steps: STEPS, endpoint: Endpoint::Left };
+        let options = Options { per_pair: true, ..Options::default() };
+        let scores = attribute(model, &self.pairs, Metric::LogitDiff, method, options)?;
+        let circuit = Circuit::top(&scores.mean, self.edges.min(scores.mean.values().len()))?.pruned();
+        let nulls = (0..self.nulls as u64).map(|k| circuit.null(Null::LayerMatched, self.seed + k).pruned());
+        let all: Vec<Circuit> = std::iter::once(circuit.clone()).chain(nulls).collect();
+        let all: Vec<&Circuit> = all.iter().collect();
+        let mut faithful =
+            faithfulness_of(model, &all, &self.pairs, Metric::LogitDiff, &Baseline::Corrupt, 16)?.into_iter();
+        let found = faithful.next().ok_or_else(|| Error::new("no circuit was evaluated"))?;
+        let mut edges: Vec<ScoredEdge> = circuit
+            .edges()
+            .map(|edge| ScoredEdge { edge, score: scores.mean.get(edge).map_or(0.0, |&s| f64::from(s)) })
+            .collect();
+        edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then(a.edge.cmp(&b.edge)));
+        let facts = CircuitFacts {
+            n_nodes: circuit.nodes().len(),
+            heads: circuit.heads().into_iter().collect(),
+            edges,
+            metric: Metric::LogitDiff.to_string(),
+            clean: f64::from(found.clean),
+            corrupt: f64::from(found.corrupt),
+            circuit: f64::from(found.circuit),
+            faithfulness: f64::from(found.faithfulness),
+            nulls: faithful.map(|f| f64::from(f.faithfulness)).collect(),
+        };
+        let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
+        let values = scores.per_pair.iter().flatten().flat_map(|map| map.values().iter().copied()).collect();
+        let per_pair = PerPair { ids, values };
+        Ok(Found { facts, wiring: model.wiring(), circuit, scores: scores.mean, per_pair })
+    }
+
+    /// The circuit that a resample of the pairs gives.
+    fn resampled(&self, found: &Found, rng: &mut ChaCha8Rng) -> Result<Vec<Head>, Error> {
+        let rows = found.per_pair.rows(found.wiring)?;
+        let mut sum = vec![0f32; found.wiring.n_edges()];
+        for _ in 0..rows.len() {
+            let row = rows[rng.random_range(0..rows.len())];
+            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        let scores = EdgeMap::from_values(found.wiring, sum);
+        Ok(Circuit::top(&scores, self.edges.min(found.wiring.n_edges()))?.pruned().heads().into_iter().collect())
+    }
+
+    /// How much two resamples of the pairs differ at one checkpoint.
+    pub(super) fn noise(&self, checkpoint: &str, found: &Found) -> Result<NoiseFloor, Error> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6e6f_6973);
+        let (mut turnover, mut changed) = (Vec::new(), Vec::new());
+        for _ in 0..RESAMPLES {
+            let (a, b) = (self.resampled(found, &mut rng)?, self.resampled(found, &mut rng)?);
+            turnover.push(dynamics::turnover(&a, &b));
+            let (a, b): (BTreeSet<Head>, BTreeSet<Head>) = (a.into_iter().collect(), b.into_iter().collect());
+            changed.push(a.symmetric_difference(&b).count() as f64);
+        }
+        Ok(NoiseFloor {
+            checkpoint: checkpoint.into(),
+            repeats: RESAMPLES,
+            turnover: range(turnover),
+            changed_heads: range(changed),
+        })
+    }
+
+    /// The effect of a run on every head: shares of importance in the base and, on average, in `found`; the
+    /// interval is that of the last checkpoint over resamples of the pairs.
+    pub(super) fn effects(&self, base: &Found, found: &[&Found]) -> Result<Vec<HeadEffect>, Error> {
+        let importance = |f: &Found| head_importance(&f.circuit, &f.scores);
+        let before = importance(base);
+        let after: Vec<_> = found.iter().map(|f| importance(f)).collect();
+        let mut how = Emergence::new(Selection::Top(self.edges.min(base.wiring.n_edges())));
+        how.draws = RESAMPLES;
+        how.seed = self.seed;
+        let tested = match found.last() {
+            Some(last) => how.test(base.wiring, &base.per_pair, &last.per_pair)?,
+            None => Vec::new(),
+        };
+        let row = |head: Head| {
+            let pre = f64::from(*before.get(head));
+            let post = after.iter().map(|m| f64::from(*m.get(head))).sum::<f64>() / after.len().max(1) as f64;
+            let interval = tested.iter().find(|t| t.head == head).map(|t| Interval {
+                estimate: f64::from(t.effect),
+                low: t.effect_interval.low,
+                high: t.effect_interval.high,
+            });
+            HeadEffect { head, before: pre, after: post, effect: dynamics::effect(pre, post), interval }
+        };
+        Ok(base.wiring.heads().map(row).filter(|e| e.before + e.after > 0.0).collect())
+    }
+}
+
+/// Mean and the central 95 %.
+fn range(mut values: Vec<f64>) -> Interval {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+    Interval { estimate: values.iter().sum::<f64>() / values.len() as f64, low: at(0.025), high: at(0.975) }
+}

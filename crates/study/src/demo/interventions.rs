@@ -1,0 +1,133 @@
+//! Heads zeroed and scaled while a model answers, beside as many random heads of the same layers.
+
+use ablation::{Ablation, Fill};
+use hooks::{Head, HookedModel as _};
+use model_qwen::Qwen;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Demo, SUITE, solve};
+use crate::Error;
+use crate::results::{Action, HeadSet, Intervention, RandomDraw, Training};
+use crate::toy::Problem;
+
+/// Problems that each intervention is measured on.
+const PROBLEMS: usize = 200;
+
+/// The scale factors of the paper.
+const FACTORS: [f64; 2] = [0.5, 1.3];
+
+/// One run's interventions.
+pub(super) struct Run<'a> {
+    pub(super) demo: &'a Demo,
+    pub(super) problems: &'a [Problem],
+    pub(super) training: &'a Training,
+    /// The run's last checkpoint.
+    pub(super) model: &'a Qwen,
+    pub(super) base: &'a Qwen,
+}
+
+/// Every intervention on the heads of one run: each set zeroed in the trained model, and emergent heads also
+/// scaled there and in the base.
+pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Intervention>, Error> {
+    let Some(change) = run.training.changes.last() else { return Ok(Vec::new()) };
+    let label = run.training.checkpoints.last().map_or("", |c| c.label.as_str());
+    let mut plan: Vec<(&str, &Qwen, HeadSet, Action)> = vec![
+        (label, run.model, HeadSet::Emergent, Action::Zero),
+        (label, run.model, HeadSet::Kept, Action::Zero),
+        (label, run.model, HeadSet::Lost, Action::Zero),
+    ];
+    for factor in FACTORS {
+        plan.push((label, run.model, HeadSet::Emergent, Action::Scale { factor }));
+        plan.push(("base", run.base, HeadSet::Emergent, Action::Scale { factor }));
+    }
+    let mut done = Vec::new();
+    let n = plan.len();
+    for (at, (checkpoint, model, set, action)) in plan.into_iter().enumerate() {
+        watch(at as f64 / n as f64);
+        let heads = match set {
+            HeadSet::Emergent => &change.gained,
+            HeadSet::Kept => &change.kept,
+            HeadSet::Lost => &change.lost,
+        };
+        if !heads.is_empty() {
+            done.push(one(run, checkpoint, model, set, heads, action)?);
+        }
+    }
+    Ok(done)
+}
+
+fn one(
+    run: &Run<'_>,
+    checkpoint: &str,
+    model: &Qwen,
+    set: HeadSet,
+    heads: &[Head],
+    action: Action,
+) -> Result<Intervention, Error> {
+    let problems = &run.problems[..PROBLEMS.min(run.problems.len())];
+    let changed = |heads: &[Head]| -> Result<_, Error> {
+        let wiring = model.wiring();
+        let heads = heads.iter().copied();
+        let mut hook = match action {
+            Action::Scale { factor } => Ablation::scale(wiring, heads, factor)?,
+            Action::Zero | Action::Mean => Ablation::heads(wiring, heads, Fill::Zero)?,
+        };
+        Ok(solve::solve(model, problems, &mut hook)?.interval())
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(run.demo.seed ^ 0x7261_6e64);
+    let mut random = Vec::new();
+    for _ in 0..run.demo.draws {
+        let drawn = same_layers(heads, run.model.config.n_heads, &mut rng);
+        random.push(RandomDraw { accuracy: changed(&drawn)?, heads: drawn });
+    }
+    Ok(Intervention {
+        checkpoint: checkpoint.into(),
+        training: run.training.name.clone(),
+        set,
+        action,
+        heads: heads.to_vec(),
+        suite: SUITE.into(),
+        n: problems.len(),
+        untouched: solve::solve(model, problems, &mut ())?.interval(),
+        accuracy: changed(heads)?,
+        random,
+    })
+}
+
+/// As many heads in each layer as `heads` has there: others where the layer has enough, at random.
+fn same_layers(heads: &[Head], n_heads: usize, rng: &mut ChaCha8Rng) -> Vec<Head> {
+    let mut layers: Vec<usize> = heads.iter().map(|h| h.layer).collect();
+    layers.dedup();
+    let mut drawn = Vec::new();
+    for layer in layers {
+        let inside: Vec<usize> = heads.iter().filter(|h| h.layer == layer).map(|h| h.head).collect();
+        let mut others: Vec<usize> = (0..n_heads).filter(|h| !inside.contains(h)).collect();
+        let mut same = inside.clone();
+        others.shuffle(rng);
+        same.shuffle(rng);
+        others.extend(same);
+        drawn.extend(others.into_iter().take(inside.len()).map(|head| Head { layer, head }));
+    }
+    drawn.sort_unstable();
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_heads_match_layers_and_avoid_the_set_where_they_can() {
+        let heads: Vec<Head> = ["L0H1", "L2H0", "L2H1", "L2H3"].iter().filter_map(|h| h.parse().ok()).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for _ in 0..50 {
+            let drawn = same_layers(&heads, 4, &mut rng);
+            let layers = |heads: &[Head]| heads.iter().map(|h| h.layer).collect::<Vec<_>>();
+            assert_eq!(layers(&drawn), layers(&heads));
+            assert!(!drawn.contains(&heads[0]), "layer 0 has three others");
+            assert!(drawn.iter().any(|h| h.layer == 2 && h.head == 2), "layer 2 has one other");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The demo: a study on the embedded base model, from its weights to the report, in minutes.
+//!
+//! The same base is post-trained twice, by SFT on worked solutions and by GRPO on checked answers. Each
+//! checkpoint is measured and its circuit found on the same held-out pairs; then heads that emerged are set
+//! against the noise floor, beside the reward, and ablated against random heads of their layers.
+
+mod find;
+mod interventions;
+mod solve;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use model_qwen::{Dtype, Qwen};
+
+use crate::results::{
+    Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime, Suite,
+    TaskFacts, Training, VERSION, Version,
+};
+use crate::toy::{self, Mix, Problem, Split, Toward};
+use crate::{Error, caveats, dynamics};
+
+use find::Finder;
+
+/// The weights that the demo starts from: `examples/train_base_model.rs` made them.
+const BASE: &[u8] = include_bytes!("../../assets/toy/model.safetensors");
+
+/// The name of the set of problems that accuracies are of.
+const SUITE: &str = "held-out sums";
+
+/// What a demo is asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demo {
+    /// Where everything is written.
+    pub out: PathBuf,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Held-out problems that accuracy is measured on.
+    pub problems: usize,
+    /// Pairs that circuits are found on.
+    pub pairs: usize,
+    /// Edges selected before pruning.
+    pub edges: usize,
+    /// SFT steps, and steps between its checkpoints.
+    pub sft: (usize, usize),
+    /// GRPO steps, and steps between its checkpoints.
+    pub grpo: (usize, usize),
+    /// Draws of random heads beside each intervention.
+    pub draws: usize,
+    /// The command line, for the record.
+    pub command: String,
+}
+
+impl Demo {
+    /// The demo as `sparks demo` runs it.
+    pub fn new(out: &Path, seed: u64) -> Self {
+        Self {
+            out: out.to_owned(),
+            seed,
+            problems: 400,
+            pairs: 32,
+            edges: 60,
+            sft: (40, 8),
+            grpo: (48, 6),
+            draws: 5,
+            command: "sparks demo".into(),
+        }
+    }
+}
+
+/// Where a demo is: what it is doing and what share of the whole is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress<'a> {
+    /// What is being done.
+    pub doing: &'a str,
+    /// Share of the whole demo that is done, 0 to 1.
+    pub done: f64,
+}
+
+/// Clock and counter of a demo's stages.
+struct Clock<'a> {
+    watch: &'a mut dyn FnMut(Progress<'_>),
+    started: Instant,
+    stages: Vec<StageTime>,
+    done: f64,
+}
+
+impl Clock<'_> {
+    /// Ends the stage `name`, which is `share` of a demo.
+    fn end(&mut self, name: &str, share: f64) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.started = Instant::now();
+        self.done += share;
+        match self.stages.iter_mut().find(|s| s.name == name) {
+            Some(stage) => stage.seconds += seconds,
+            None => self.stages.push(StageTime { name: name.to_owned(), seconds }),
+        }
+    }
+
+    /// Says what is being done, `part` of it (0 to 1) being finished, where the whole is `share` of a demo.
+    fn say(&mut self, doing: &str, part: f64, share: f64) {
+        (self.watch)(Progress { doing, done: (self.done + part * share).min(1.0) });
+    }
+}
+
+/// The embedded base model.
+///
+/// # Errors
+/// Never for the shipped files, unless they are damaged.
+pub fn base_model(device: &Device) -> Result<Qwen, Error> {
+    Qwen::from_bytes(toy::CONFIG_JSON, BASE, device).map_err(|e| Error::new(format!("embedded model: {e}")))
+}
+
+/// Runs the demo and writes its runs and its report into `demo.out`.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, Error> {
+    let device = Device::flex();
+    let mut clock = Clock { watch, started: Instant::now(), stages: Vec::new(), done: 0.0 };
+    std::fs::create_dir_all(&demo.out).map_err(|e| Error::at(&demo.out, e))?;
+    let base = base_model(&device)?;
+    let folder = demo.out.join("base");
+    let files = demo.out.join("files");
+    toy::write_model_files(&files)?;
+    model_qwen::save(&base, &folder, Dtype::F32, Some(&files))?;
+    std::fs::remove_dir_all(&files).map_err(|e| Error::at(&files, e))?;
+
+    let problems = toy::distinct(Mix::HARD, Split::HeldOut, demo.seed, demo.problems)?;
+    let finder = Finder::new(
+        toy::opening_pairs(Mix::HARD, Toward::Reasoning, demo.seed, demo.pairs)?,
+        demo.edges,
+        demo.draws,
+        demo.seed,
+    );
+    clock.say("measuring the base model", 0.0, 0.04);
+    let solved_before = solve::solve(&base, &problems, &mut ())?;
+    let found = finder.find(&base)?;
+    let noise = finder.noise("base", &found)?;
+    clock.end("base: accuracy and circuit", 0.04);
+
+    let mut trainings = Vec::new();
+    let mut models: Vec<(Training, Qwen, solve::Solved, find::Found)> = Vec::new();
+    for method in [Method::Sft, Method::Grpo] {
+        let (name, share) = if method == Method::Sft { ("SFT", 0.22) } else { ("GRPO", 0.40) };
+        let doing = format!("{name} from the base model");
+        let run = train::train(demo, method, &base, &folder, |part| clock.say(&doing, part, share))?;
+        clock.end(&doing, share);
+        models.push(measure(demo, method, run, &problems, &finder, &solved_before, &found, &mut clock)?);
+    }
+
+    let mut interventions = Vec::new();
+    for (training, model, _, _) in &models {
+        let doing = format!("ablating and scaling {} heads", training.name);
+        let run = interventions::Run { demo, problems: &problems, training, model, base: &base };
+        interventions.extend(interventions::all(&run, |part| clock.say(&doing, part, 0.10))?);
+        clock.end(&doing, 0.10);
+    }
+
+    let examples = problems.iter().take(4).enumerate().map(|(i, p)| example(p, i, &solved_before, &models)).collect();
+    trainings.extend(models.into_iter().map(|(training, ..)| training));
+    let mut results = Results {
+        schema: SCHEMA.into(),
+        version: VERSION,
+        title: "What post-training did to the heads of a small adding model".into(),
+        notice: None,
+        run: facts(demo, clock.stages.clone()),
+        model: model_facts(&base),
+        task: TaskFacts {
+            description: "Sums of three and four two-digit numbers. The base model saw 70 % of its problems answered \
+                          directly and 30 % worked out step by step; SFT shows worked solutions, GRPO rewards right \
+                          answers and shows nothing."
+                .into(),
+            suites: vec![Suite {
+                name: SUITE.into(),
+                description: "Sums that no training run has seen, numbers in any order".into(),
+                n: problems.len(),
+            }],
+            examples,
+        },
+        base: Checkpoint {
+            label: "base".into(),
+            step: 0,
+            accuracy: vec![solved_before.accuracy()],
+            circuit: Some(found.facts.clone()),
+        },
+        trainings,
+        noise: Some(noise),
+        interventions,
+        warnings: Vec::new(),
+        settings: settings(demo),
+    };
+    results.warnings = caveats(&results);
+    crate::write_report(&results, &demo.out)?;
+    clock.say("report written", 1.0, 0.0);
+    Ok(results)
+}
+
+/// Accuracy and circuit of every checkpoint of a run, and what became of the heads.
+#[allow(clippy::too_many_arguments)]
+fn measure(
+    demo: &Demo,
+    method: Method,
+    run: train::Run,
+    problems: &[Problem],
+    finder: &Finder,
+    before: &solve::Solved,
+    base: &find::Found,
+    clock: &mut Clock<'_>,
+) -> Result<(Training, Qwen, solve::Solved, find::Found), Error> {
+    let (name, label) = if method == Method::Sft { ("SFT", "sft") } else { ("GRPO", "grpo") };
+    let doing = format!("circuits of the {name} checkpoints");
+    let n = run.snapshots.len();
+    let (mut checkpoints, mut found, mut last) = (Vec::new(), Vec::new(), None);
+    for (at, (step, model)) in run.snapshots.into_iter().enumerate() {
+        clock.say(&doing, at as f64 / n as f64, 0.07);
+        let solved = solve::solve(&model, problems, &mut ())?;
+        let circuit = finder.find(&model)?;
+        checkpoints.push(Checkpoint {
+            label: format!("{label}-{step}"),
+            step,
+            accuracy: vec![solved.accuracy()],
+            circuit: Some(circuit.facts.clone()),
+        });
+        found.push((step, circuit));
+        last = Some((model, solved));
+    }
+    let (model, solved) = last.ok_or_else(|| Error::new(format!("{name}: no checkpoint was kept")))?;
+    let progress_at = |step: u64| {
+        let from = step.saturating_sub(if method == Method::Sft { demo.sft.1 } else { demo.grpo.1 } as u64);
+        let points = run.curve.iter().filter(|p| p.step >= from && p.step < step.max(1));
+        let values: Vec<f64> = points.filter_map(|p| p.reward.or(p.loss)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let heads_at = |step: u64, found: &find::Found| dynamics::HeadsAt {
+        step,
+        heads: found.facts.heads.clone(),
+        reward: progress_at(step),
+    };
+    let changes = dynamics::changes(
+        &heads_at(0, base),
+        &found.iter().map(|(step, f)| heads_at(*step, f)).collect::<Vec<_>>(),
+    );
+    let (turnover, reward): (Vec<f64>, Vec<f64>) =
+        changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?.abs()))).unzip();
+    let all: Vec<&find::Found> = found.iter().map(|(_, f)| f).collect();
+    let effects = finder.effects(base, &all)?;
+    let training = Training {
+        name: name.into(),
+        method,
+        curve: run.curve,
+        checkpoints,
+        gain: Some(solved.gain_over(before, demo.seed)),
+        changes,
+        effects,
+        dynamics: dynamics::correlate(&turnover, &reward, 2000, demo.seed),
+    };
+    clock.end(&doing, 0.07);
+    let (_, final_circuit) = found.pop().ok_or_else(|| Error::new("no circuit"))?;
+    Ok((training, model, solved, final_circuit))
+}
+
+fn example(
+    problem: &Problem,
+    at: usize,
+    before: &solve::Solved,
+    models: &[(Training, Qwen, solve::Solved, find::Found)],
+) -> Example {
+    let said = |checkpoint: &str, solved: &solve::Solved| Said {
+        checkpoint: checkpoint.into(),
+        text: solved.completions[at].clone(),
+        correct: solved.right[at],
+    };
+    let after = models.iter().map(|(t, _, solved, _)| {
+        said(t.checkpoints.last().map_or(t.name.as_str(), |c| c.label.as_str()), solved)
+    });
+    Example {
+        prompt: problem.prompt.clone(),
+        answer: problem.answer.clone(),
+        completions: std::iter::once(said("base", before)).chain(after).collect(),
+    }
+}
+
+fn model_facts(model: &Qwen) -> ModelFacts {
+    use hooks::HookedModel as _;
+    let (c, wiring) = (&model.config, model.wiring());
+    ModelFacts {
+        name: "embedded adding model".into(),
+        family: format!("{:?}", c.family).to_lowercase(),
+        parameters: c.n_params(),
+        n_layers: c.n_layers,
+        n_heads: c.n_heads,
+        n_kv_heads: c.n_kv_heads,
+        d_model: c.d_model,
+        key_value: wiring.key_value,
+        n_edges: wiring.n_edges(),
+    }
+}
+
+fn facts(demo: &Demo, stages: Vec<StageTime>) -> RunFacts {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':')).map(|(_, n)| n.trim().to_owned());
+    RunFacts {
+        command: demo.command.clone(),
+        seed: demo.seed,
+        started: None,
+        machine: Machine {
+            processor: name.unwrap_or_else(|| "unknown".into()),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            device: "cpu (burn flex, f32)".into(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        },
+        versions: vec![
+            Version { name: "thinking-sparks".into(), version: env!("CARGO_PKG_VERSION").into() },
+            Version { name: "burn".into(), version: "0.22.1".into() },
+        ],
+        stages,
+    }
+}
+
+fn settings(demo: &Demo) -> Vec<Setting> {
+    let row = |section: &str, name: &str, value: String| Setting {
+        section: section.into(),
+        name: name.into(),
+        value,
+    };
+    let mut rows = vec![
+        row("problems", "held-out problems", demo.problems.to_string()),
+        row("circuits", "pairs", format!("{} openings: reasoning (clean) against direct (corrupt)", demo.pairs)),
+        row("circuits", "method", "EAP-IG inputs, 5 steps, left rule; logit difference at the last position".into()),
+        row("circuits", "selection", format!("top {} edges by absolute score, pruned", demo.edges)),
+        row("interventions", "random draws", demo.draws.to_string()),
+    ];
+    for method in [Method::Sft, Method::Grpo] {
+        let name = if method == Method::Sft { "train.sft" } else { "train.grpo" };
+        for line in train::settings(demo, method).lines() {
+            if let Some((key, value)) = line.split_once(" = ") {
+                rows.push(row(name, key, value.to_owned()));
+            }
+        }
+    }
+    rows
+}

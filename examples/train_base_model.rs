@@ -1,0 +1,48 @@
+//! Trains the base model that the demo starts from, from random weights on problems that the project
+//! generates: `cargo run --release -p examples --example train_base_model -- OUT_DIR [STEPS]`.
+//!
+//! The weights in `crates/study/assets/toy` are this program's output with the default number of steps.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use model_qwen::{Dtype, Text, random, save};
+use posttrain_sft::{Encoder, Example, Sft};
+use study::toy;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let out = PathBuf::from(args.next().ok_or("usage: train_base_model OUT_DIR [STEPS]")?);
+    let steps: usize = args.next().as_deref().unwrap_or("1000").parse()?;
+    let files = out.with_extension("files");
+    toy::write_model_files(&files)?;
+    let encoder = Encoder::new(Text::open(&files.join("tokenizer.json"))?, None);
+    let config = posttrain::Config::parse(
+        &format!(
+            "[model]\npath = \"random\"\n[data]\ntrain = \"generated\"\n[run]\ndir = \"unused\"\n\
+             [train]\nsteps = {steps}\nbatch_size = 32\naccumulation = 4\n\
+             [optimizer]\nlr = 3e-3\nbetas = [0.9, 0.98]\nweight_decay = 0.05\n\
+             [schedule]\nkind = \"cosine\"\nwarmup_steps = 100\nmin_lr_ratio = 0.05\n"
+        ),
+        &[],
+    )?;
+    let mut sft = Sft::new(random(toy::config()?, 0, &Device::flex()), &config, 1)?;
+    let mut corpus = toy::pretraining_corpus(0);
+    while !sft.is_done() {
+        let lines = corpus.by_ref().take(128);
+        let batch: Result<Vec<Example>, _> =
+            lines.map(|(p, answer)| encoder.completion(p.id.clone(), &p.prompt, &answer)).collect();
+        // Rows of like length share a forward pass, so that little of it is padding.
+        let mut batch = batch?;
+        batch.sort_by_key(|example| example.ids.len());
+        let stats = sft.step(&batch)?;
+        if stats.step % 100 == 0 {
+            println!("step {} loss {:.4} lr {:.2e}", stats.step, stats.loss, stats.lr);
+        }
+    }
+    save(sft.model(), &out, Dtype::Bf16, Some(&files))?;
+    std::fs::remove_dir_all(files)?;
+    Ok(())
+}
