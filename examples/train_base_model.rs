@@ -15,7 +15,7 @@ use study::toy;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let out = PathBuf::from(args.next().ok_or("usage: train_base_model OUT_DIR [STEPS]")?);
-    let steps: usize = args.next().as_deref().unwrap_or("1000").parse()?;
+    let steps: usize = args.next().as_deref().unwrap_or("2000").parse()?;
     let files = out.with_extension("files");
     toy::write_model_files(&files)?;
     let encoder = Encoder::new(Text::open(&files.join("tokenizer.json"))?, None);

@@ -2,7 +2,9 @@
 
 use attribution::{Endpoint, Method, Options, Scores, attribute, score_pair};
 use burn::tensor::{Device, Tensor};
-use hooks::{Batch, Edge, EdgeMap, Heads, Hook, HookedModel, KeyValue, Metric, Pairs, Site, Stream, Wiring, Writer};
+use hooks::{
+    Batch, Edge, EdgeMap, Heads, Hook, HookedModel, KeyValue, Metric, Pairs, Site, Stream, Wiring, Writer,
+};
 use model_qwen::Qwen;
 use serde_json::Value;
 
@@ -23,7 +25,8 @@ fn model() -> Qwen {
 
 /// Scores in a file of the package, in our sign.
 fn recorded(name: &str, metric: Metric, wiring: Wiring) -> EdgeMap<f32> {
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(fixture("eap").join(name)).unwrap()).unwrap();
+    let file: Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("eap").join(name)).unwrap()).unwrap();
     let edges = if file["edges"].is_object() { &file["edges"] } else { &file };
     let mut map = EdgeMap::filled(wiring, f32::NAN);
     for (edge, value) in edges.as_object().unwrap() {
@@ -92,7 +95,11 @@ fn per_pair_scores_are_those_of_the_package_and_average_to_the_mean() {
     for pair in &pairs {
         let alone = score_pair(&model, pair, Metric::LogitDiff, IG5, Options::default()).unwrap();
         let at = found.pairs.iter().position(|p| p.id == pair.id).unwrap();
-        assert_eq!(alone.scores, found.per_pair.as_ref().unwrap()[at], "a pair's scores do not depend on the others");
+        assert_eq!(
+            alone.scores,
+            found.per_pair.as_ref().unwrap()[at],
+            "a pair's scores do not depend on the others"
+        );
     }
 }
 
@@ -117,7 +124,9 @@ fn the_cheap_gradients_are_the_direct_ones() {
         let model = load(&fixture(name));
         let pairs = pairs("pairs.jsonl");
         let pair = &pairs.as_slice()[0];
-        let score = |m: &dyn HookedModel| score_pair(m, pair, Metric::LogitDiff, IG5, Options::default()).unwrap().scores;
+        let score = |m: &dyn HookedModel| {
+            score_pair(m, pair, Metric::LogitDiff, IG5, Options::default()).unwrap().scores
+        };
         let (cheap, direct) = (score(&model), score(&Plain(model.clone())));
         let error = apart(cheap.values(), direct.values());
         assert!(error < TOLERANCE, "{name}: {error:e}");
@@ -126,7 +135,9 @@ fn the_cheap_gradients_are_the_direct_ones() {
 
 #[test]
 fn integrated_gradients_become_complete_and_the_midpoint_rule_is_best() {
-    let error = |steps, endpoint| scores(Metric::LogitDiff, Method::EapIgInputs { steps, endpoint }).completeness_error();
+    let error = |steps, endpoint| {
+        scores(Metric::LogitDiff, Method::EapIgInputs { steps, endpoint }).completeness_error()
+    };
     let (coarse, fine) = (error(8, Endpoint::Left), error(128, Endpoint::Left));
     // First order in 1/m: sixteen times the steps, near a sixteenth of the error.
     assert!(fine < coarse / 6.0, "left rule: {coarse} at 8 steps, {fine} at 128");
@@ -199,7 +210,17 @@ fn an_eap_score_is_the_derivative_of_the_metric_along_its_edge() {
     let pair = &pairs.as_slice()[0];
     let scores = score_pair(&model, pair, Metric::LogitDiff, Method::Eap, Options::default()).unwrap().scores;
     let largest = scores.values().iter().fold(0f32, |m, v| m.max(v.abs()));
-    for name in ["input->a0.h1<q>", "input->a0.h2<k>", "a0.h3->a1.h0<v>", "m0->a1.h2<q>", "a0.h0->m0", "a1.h1->m1", "m0->logits", "a1.h3->logits", "input->logits"] {
+    for name in [
+        "input->a0.h1<q>",
+        "input->a0.h2<k>",
+        "a0.h3->a1.h0<v>",
+        "m0->a1.h2<q>",
+        "a0.h0->m0",
+        "a1.h1->m1",
+        "m0->logits",
+        "a1.h3->logits",
+        "input->logits",
+    ] {
         let edge: Edge = name.parse().unwrap();
         let delta = output(&model, &pair.corrupt, edge.from) - output(&model, &pair.clean, edge.from);
         let metric = |mask: f64| {
@@ -255,7 +276,8 @@ fn bad_settings_and_pairs_are_errors() {
     assert!(attribute(&model, &pairs, Metric::LogitDiff, zero, Options::default()).is_err());
     let text = r#"{"clean_ids":[1,2],"corrupt_ids":[1,3],"id":"bare"}"#;
     let bare = Pairs::parse(text, |_| panic!()).unwrap();
-    let message = attribute(&model, &bare, Metric::LogitDiff, IG5, Options::default()).unwrap_err().to_string();
+    let message =
+        attribute(&model, &bare, Metric::LogitDiff, IG5, Options::default()).unwrap_err().to_string();
     assert!(message.contains("pair bare: missing `answer`"), "{message}");
     assert!(attribute(&model, &bare, Metric::Kl, IG5, Options::default()).is_ok());
 }

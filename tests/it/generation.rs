@@ -38,7 +38,14 @@ fn greedy_tokens_are_those_of_transformers() {
 #[test]
 fn samples_do_not_depend_on_batch_mates() {
     let model = load(&fixture("qwen2-tied"));
-    let how = Sampling { max_tokens: 12, temperature: 1.0, top_p: 0.9, seed: 7, stop_ids: vec![3], ..Sampling::default() };
+    let how = Sampling {
+        max_tokens: 12,
+        temperature: 1.0,
+        top_p: 0.9,
+        seed: 7,
+        stop_ids: vec![3],
+        ..Sampling::default()
+    };
     let prompts = [vec![1, 2, 3, 4], vec![5], vec![6, 7], vec![1, 2, 3, 4]];
     let all = requests(&prompts);
     let together = generate(&model, &all, &how, &mut (), |_, _| true).unwrap();
@@ -82,7 +89,8 @@ fn hooks_act_in_prefill_and_decode() {
     assert_ne!(plain[0].ids, silent[0].ids);
     // Without attention nothing is remembered: the next token is a function of the last one alone.
     for pair in silent[0].ids.windows(2) {
-        let step = generate(&model, &requests(&[vec![pair[0]]]), &greedy(1), &mut Silence::default(), |_, _| true);
+        let step =
+            generate(&model, &requests(&[vec![pair[0]]]), &greedy(1), &mut Silence::default(), |_, _| true);
         assert_eq!(step.unwrap()[0].ids, [pair[1]]);
     }
 }

@@ -5,3 +5,4 @@ mod fixtures;
 mod generation;
 mod model;
 mod real;
+mod tidy;

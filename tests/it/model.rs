@@ -104,7 +104,12 @@ fn the_empty_hook_and_a_recorder_change_no_bit() {
     let batch = Batch::new(&[vec![1, 2, 3, 4, 5], vec![9, 8]]).unwrap();
     let plain = logits(&model, &batch);
     let mut everything_shared = Recorder::new((0..3).flat_map(|l| {
-        [Site::from(Stream::ResidMid(l)), Heads::Z(l).into(), Heads::Query(l).into(), Heads::Pattern(l).into()]
+        [
+            Site::from(Stream::ResidMid(l)),
+            Heads::Z(l).into(),
+            Heads::Query(l).into(),
+            Heads::Pattern(l).into(),
+        ]
     }));
     assert_eq!(plain, values(model.forward(&batch, Pass::new(&mut everything_shared))));
     assert_eq!(plain, values(model.forward(&batch, Pass::new(&mut ((), ())))));
@@ -192,29 +197,70 @@ fn broken_checkpoints_say_what_is_wrong_in_one_line() {
         }
     };
     let cases: Vec<(String, &str)> = vec![
-        (broken("llama-untied", |d| std::fs::remove_file(d.join("model-00002-of-00003.safetensors")).unwrap()), "model-00002"),
-        (broken("qwen2-tied", |d| std::fs::remove_file(d.join("model.safetensors")).unwrap()), "neither model.safetensors"),
+        (
+            broken("llama-untied", |d| {
+                std::fs::remove_file(d.join("model-00002-of-00003.safetensors")).unwrap()
+            }),
+            "model-00002",
+        ),
+        (
+            broken("qwen2-tied", |d| std::fs::remove_file(d.join("model.safetensors")).unwrap()),
+            "neither model.safetensors",
+        ),
         (broken("qwen2-tied", rewrite("model.safetensors", |b| b[..b.len() - 5].to_vec())), "truncated"),
         (broken("qwen2-tied", rewrite("model.safetensors", |b| b[..4].to_vec())), "not a safetensors file"),
-        (broken("qwen2-tied", rewrite("model.safetensors", |mut b| {
-            b[7] = 0x7f;
-            b
-        })), "not a safetensors file"),
-        (broken("qwen2-tied", rewrite("model.safetensors", |mut b| {
-            let n = b.len();
-            b[n - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-            b
-        })), "NaN or infinity in `"),
-        (broken("qwen2-tied", rewrite("config.json", |b| {
-            String::from_utf8(b).unwrap().replace("\"hidden_size\": 32", "\"hidden_size\": 64").into_bytes()
-        })), "has shape"),
-        (broken("qwen2-tied", rewrite("config.json", |b| {
-            String::from_utf8(b).unwrap().replace("Qwen2ForCausalLM", "MambaForCausalLM").into_bytes()
-        })), "MambaForCausalLM"),
+        (
+            broken(
+                "qwen2-tied",
+                rewrite("model.safetensors", |mut b| {
+                    b[7] = 0x7f;
+                    b
+                }),
+            ),
+            "not a safetensors file",
+        ),
+        (
+            broken(
+                "qwen2-tied",
+                rewrite("model.safetensors", |mut b| {
+                    let n = b.len();
+                    b[n - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+                    b
+                }),
+            ),
+            "NaN or infinity in `",
+        ),
+        (
+            broken(
+                "qwen2-tied",
+                rewrite("config.json", |b| {
+                    String::from_utf8(b)
+                        .unwrap()
+                        .replace("\"hidden_size\": 32", "\"hidden_size\": 64")
+                        .into_bytes()
+                }),
+            ),
+            "has shape",
+        ),
+        (
+            broken(
+                "qwen2-tied",
+                rewrite("config.json", |b| {
+                    String::from_utf8(b).unwrap().replace("Qwen2ForCausalLM", "MambaForCausalLM").into_bytes()
+                }),
+            ),
+            "MambaForCausalLM",
+        ),
         (broken("qwen2-tied", rewrite("config.json", |_| b"{".to_vec())), "config.json"),
-        (broken("llama-untied", rewrite("model.safetensors.index.json", |b| {
-            String::from_utf8(b).unwrap().replace("model-00001", "../model-00001").into_bytes()
-        })), "expected the name of a file in this folder"),
+        (
+            broken(
+                "llama-untied",
+                rewrite("model.safetensors.index.json", |b| {
+                    String::from_utf8(b).unwrap().replace("model-00001", "../model-00001").into_bytes()
+                }),
+            ),
+            "expected the name of a file in this folder",
+        ),
     ];
     for (message, expected) in cases {
         assert!(message.contains(expected) && !message.contains('\n'), "{message}");

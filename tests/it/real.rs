@@ -39,11 +39,15 @@ fn stories260k_tells_its_story() {
     after_prompt.as_array_mut().unwrap().remove(0);
     continues(&model, &golden["prompt_ids"], &after_prompt);
     let text = Text::open(&dir.join("tokenizer.json")).unwrap();
-    assert_eq!(text.decode(&ids(&golden["greedy_ids"])).unwrap().trim(), golden["greedy_text"].as_str().unwrap().trim());
+    assert_eq!(
+        text.decode(&ids(&golden["greedy_ids"])).unwrap().trim(),
+        golden["greedy_text"].as_str().unwrap().trim()
+    );
     let check = &golden["logits_check"];
     let batch = Batch::new(&[ids(&check["input_ids"])]).unwrap().rows(Rows::Last);
     let found = values(model.forward(&batch, Pass::new(&mut ())));
-    let expected = check.as_object().unwrap().values().find(|v| v.as_array().is_some_and(|a| a.len() == 512)).unwrap();
+    let expected =
+        check.as_object().unwrap().values().find(|v| v.as_array().is_some_and(|a| a.len() == 512)).unwrap();
     for (a, b) in found.iter().zip(expected.as_array().unwrap()) {
         assert!((f64::from(*a) - b.as_f64().unwrap()).abs() < 1e-3);
     }
@@ -67,7 +71,8 @@ fn real_models_agree_with_their_golden_files() {
     for (name, golden) in models {
         let (Some(dir), Some(golden)) = (real(name), shared(golden)) else { continue };
         let checkpoint = Checkpoint::open(&dir).unwrap();
-        let (model, text) = (checkpoint.load(Dtype::F32, &Device::flex()).unwrap(), checkpoint.text().unwrap());
+        let (model, text) =
+            (checkpoint.load(Dtype::F32, &Device::flex()).unwrap(), checkpoint.text().unwrap());
         for case in json(&golden).as_array().unwrap() {
             let prompt = case["prompt"].as_str().unwrap();
             assert_eq!(text.encode_raw(prompt).unwrap(), ids(&case["input_ids"]));

@@ -36,8 +36,16 @@ pub struct EdgeFill {
 #[derive(Debug)]
 enum Values {
     Zero,
-    Recorded { embed: Option<Tensor<3>>, writes: Vec<Option<Tensor<4>>>, mlps: Vec<Option<Tensor<3>>> },
+    Recorded(Box<Recorded>),
     Means { means: Arc<WriterMeans>, positional: bool },
+}
+
+/// What the writers that were asked for wrote in the corrupt run.
+#[derive(Debug)]
+struct Recorded {
+    embed: Option<Tensor<3>>,
+    writes: Vec<Option<Tensor<4>>>,
+    mlps: Vec<Option<Tensor<3>>>,
 }
 
 impl EdgeFill {
@@ -113,7 +121,7 @@ impl EdgeFill {
         let mlps = (0..n).map(|l| stream(Stream::MlpOut(l))).collect();
         let writes = (0..n).map(|l| seen.take_heads(Heads::Write(l)).map(Tensor::inner)).collect();
         Self {
-            values: Values::Recorded { embed, writes, mlps },
+            values: Values::Recorded(Box::new(Recorded { embed, writes, mlps })),
             bases,
             seq: corrupt.seq(),
             rows: Some(corrupt.batch()),
@@ -147,11 +155,12 @@ impl EdgeFill {
                 let d = mean.dims()[1];
                 Some(mean.slice([0..self.seq, 0..d]).unsqueeze())
             }
-            Values::Recorded { embed, writes, mlps } => Some(match writer {
-                Writer::Input => recorded(embed),
-                Writer::Mlp(l) => recorded(&mlps[l]),
+            Values::Recorded(run) => Some(match writer {
+                Writer::Input => recorded(&run.embed),
+                Writer::Mlp(l) => recorded(&run.mlps[l]),
                 Writer::Head(h) => {
-                    let x = writes[h.layer].clone().unwrap_or_else(|| panic!("{writer} was not recorded"));
+                    let x =
+                        run.writes[h.layer].clone().unwrap_or_else(|| panic!("{writer} was not recorded"));
                     let [batch, _, seq, d] = x.dims();
                     x.slice([0..batch, h.head..h.head + 1, 0..seq, 0..d]).squeeze_dim(1)
                 }

@@ -1,5 +1,7 @@
 //! Running a circuit, against identities and against a plain loop over writers.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod common;
 
 use std::sync::Arc;

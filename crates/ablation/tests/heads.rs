@@ -1,5 +1,7 @@
 //! Ablating heads, against the definition and across padding and decoding.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod common;
 
 use std::sync::Arc;
@@ -69,7 +71,7 @@ fn fills_follow_the_text_through_left_padding() {
             run(&model, &batch.clone().rows(Rows::Last), &mut hook)
         };
         let apart: Vec<f32> =
-            rows.iter().flat_map(|row| logits(&Batch::new(&[row.clone()]).unwrap())).collect();
+            rows.iter().flat_map(|row| logits(&Batch::new(std::slice::from_ref(row)).unwrap())).collect();
         assert!(largest_gap(&logits(&right), &apart) < 1e-4, "{fill:?}");
         assert!(largest_gap(&logits(&Batch::left_padded(&rows).unwrap()), &apart) < 1e-4, "{fill:?}");
     }

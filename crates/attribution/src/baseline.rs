@@ -56,7 +56,9 @@ impl Baseline {
             let writes = seen.take_heads(Heads::Write(layer)).map(Tensor::inner);
             let mlp = seen.take_stream(Stream::MlpOut(layer)).map(Tensor::inner);
             let (Some(writes), Some(mlp)) = (writes, mlp) else {
-                return Err(Error::new(format!("the model shows no per-head writes or MLP output in layer {layer}")));
+                return Err(Error::new(format!(
+                    "the model shows no per-head writes or MLP output in layer {layer}"
+                )));
             };
             if let Some(outputs) = &mut outputs {
                 outputs.push([writes.clone().sum_dim(1).reshape([2, seq, d_model]), mlp.clone()]);

@@ -116,4 +116,3 @@ pub(crate) fn exact(
     }
     Ok(effects)
 }
-

@@ -57,9 +57,8 @@ impl ReaderGradients {
         let mut grads = metric.values(logits, &targets, Some(&clean)).sum().backward();
         let (seen, probe) = hook.1;
 
-        let zeros = |n: usize| {
-            Tensor::zeros([n, baseline.seq * wiring.d_model], &model.device().without_autodiff())
-        };
+        let zeros =
+            |n: usize| Tensor::zeros([n, baseline.seq * wiring.d_model], &model.device().without_autodiff());
         let mut layers = Vec::with_capacity(wiring.n_layers);
         for layer in 0..wiring.n_layers {
             let mut readers = Vec::with_capacity(4);
@@ -78,7 +77,8 @@ impl ReaderGradients {
             readers.push(mlp.map_or_else(|| zeros(1), |(grad, _)| flat(grad.unsqueeze_dim(1))));
             layers.push(Tensor::cat(readers, 0));
         }
-        let logits = probe.stream(last, &mut grads).map_or_else(|| zeros(1), |(g, _)| flat(g.unsqueeze_dim(1)));
+        let logits =
+            probe.stream(last, &mut grads).map_or_else(|| zeros(1), |(g, _)| flat(g.unsqueeze_dim(1)));
         Ok(Self { layers, logits })
     }
 

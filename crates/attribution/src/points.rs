@@ -1,7 +1,7 @@
 //! The gradient methods: at which points of which path the gradient is taken.
 
 use burn::tensor::{Tensor, TensorData};
-use hooks::{HookedModel, Hook, Metric, Pair, Site, Stream};
+use hooks::{Hook, HookedModel, Metric, Pair, Site, Stream};
 
 use crate::Error;
 use crate::baseline::Baseline;
@@ -58,8 +58,7 @@ fn along(
     for (site, both) in paths {
         for points in points.chunks(per_run) {
             let mut change = Interpolate::new(*site, both, points);
-            let run =
-                ReaderGradients::of_run(model, pair, metric, baseline, points.len(), &mut change)?;
+            let run = ReaderGradients::of_run(model, pair, metric, baseline, points.len(), &mut change)?;
             match &mut sum {
                 Some(sum) => sum.add(run),
                 None => sum = Some(run),

@@ -93,7 +93,10 @@ pub fn score_pair(
     }?;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let edge = baseline.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();
-        return Err(Error::new(format!("pair {}: the score of {edge} is {}, expected a number", pair.id, values[at])));
+        return Err(Error::new(format!(
+            "pair {}: the score of {edge} is {}, expected a number",
+            pair.id, values[at]
+        )));
     }
     let wiring = baseline.wiring;
     let input_sum: f64 = EdgeMap::from_values(wiring, values.clone())

@@ -1,14 +1,15 @@
 //! Which heads emerged between two checkpoints, beyond what re-drawing the pairs would do.
 //!
-//! The statistic of a head is `T = I_post − I_base`, its importance in the circuit selected from the mean
-//! scores of each side ([`head_importance`](crate::head_importance)). Under the hypothesis that the two
-//! checkpoints score pairs alike, labels may be exchanged: within each pair where both sides have the same
-//! pairs, else over all of them. Every exchange selects both circuits anew, so that choosing the edges on
-//! the same data costs nothing. T is divided by its standard deviation over exchanges plus a large one (the
-//! 90th percentile over heads; Tusher et al. 2001), so that heads seldom selected have no heavy tails, p-values are taken from the null pooled over heads, and rejected by
-//! Benjamini and Hochberg's rule over all heads of the model.
+//! What is reported of a head is where it is (in the circuit before, after, both) and its effect E. What is
+//! tested is its strength, `S(h) = Σ |mean score|` over all edges whose source is the head, normalised to 1
+//! over heads: the importance before any edge is selected, because which edges pass a cut is far noisier than
+//! their scores. With `T = S_post − S_base`, labels may be exchanged if the two checkpoints score pairs
+//! alike: within each pair where both sides have the same pairs, else over all of them. T is divided by its
+//! standard deviation over exchanges plus the median one over heads (Tusher et al. 2001), p-values are taken
+//! from the null pooled over heads, and rejected by Benjamini and Hochberg's rule over all heads. A head has
+//! emerged if it is in the later circuit only and its change is found.
 
-use hooks::{EdgeMap, Head, HeadMap, Wiring};
+use hooks::{EdgeMap, Head, Wiring, Writer};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +52,7 @@ pub struct HeadEmergence {
     pub base_frequency: f32,
     /// The share of bootstrap draws whose later circuit has the head.
     pub post_frequency: f32,
-    /// Two-sided p-value of the change in importance.
+    /// Two-sided p-value of the change in strength.
     pub p_value: f64,
     /// Whether the change is found at the false-discovery rate asked for.
     pub significant: bool,
@@ -103,11 +104,6 @@ impl Emergence {
         Ok((Circuit::select(&scores, self.selection, self.rank)?.pruned(), scores))
     }
 
-    fn importance(&self, wiring: Wiring, rows: &[&[f32]]) -> Result<HeadMap<f32>, Error> {
-        let (circuit, scores) = self.circuit(wiring, rows)?;
-        Ok(head_importance(&circuit, &scores))
-    }
-
     /// Tests every head between two checkpoints' per-pair scores over `wiring`. Where both have the same pair
     /// ids in the same order the test is paired.
     ///
@@ -122,15 +118,16 @@ impl Emergence {
         let (pre, now) =
             (head_importance(&pre_circuit, &pre_scores), head_importance(&post_circuit, &post_scores));
         let heads: Vec<Head> = wiring.heads().collect();
-        let difference = |a: &HeadMap<f32>, b: &HeadMap<f32>| -> Vec<f64> {
-            heads.iter().map(|&h| f64::from(b.get(h) - a.get(h))).collect()
+        let sources = sources(wiring);
+        let difference = |a: &[&[f32]], b: &[&[f32]]| -> Vec<f64> {
+            let (a, b) = (strength(&sources, a, heads.len()), strength(&sources, b, heads.len()));
+            a.iter().zip(b).map(|(a, b)| b - a).collect()
         };
-        let observed = difference(&pre, &now);
-
+        let observed = difference(&before, &after);
         let mut null = Vec::with_capacity(self.draws);
         for _ in 0..self.draws {
             let (a, b) = exchanged(&before, &after, paired, &mut rng);
-            null.push(difference(&self.importance(wiring, &a)?, &self.importance(wiring, &b)?));
+            null.push(difference(&a, &b));
         }
         let p_values = pooled_p_values(&observed, &null);
         let significant = benjamini_hochberg(&p_values, self.rate);
@@ -229,6 +226,29 @@ impl Emergence {
     }
 }
 
+/// The head (layer by layer) that each edge starts from, or `usize::MAX`.
+fn sources(wiring: Wiring) -> Vec<usize> {
+    let of = |edge: hooks::Edge| match edge.from {
+        Writer::Head(h) => h.layer * wiring.n_heads + h.head,
+        Writer::Input | Writer::Mlp(_) => usize::MAX,
+    };
+    wiring.edges().map(of).collect()
+}
+
+/// S(h) of each head: its share of Σ |mean score| over edges that start from heads.
+fn strength(sources: &[usize], rows: &[&[f32]], n_heads: usize) -> Vec<f64> {
+    let mut sums = vec![0.0f32; sources.len()];
+    for row in rows {
+        sums.iter_mut().zip(*row).for_each(|(sum, x)| *sum += x);
+    }
+    let mut strengths = vec![0.0f64; n_heads];
+    for (&source, sum) in sources.iter().zip(&sums).filter(|(source, _)| **source != usize::MAX) {
+        strengths[source] += f64::from(sum.abs());
+    }
+    let total = strengths.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    strengths.iter().map(|s| s / total).collect()
+}
+
 type Sides<'a> = (Vec<&'a [f32]>, Vec<&'a [f32]>);
 
 /// The two sides with labels exchanged at random.
@@ -251,7 +271,7 @@ fn pooled_p_values(observed: &[f64], null: &[Vec<f64>]) -> Vec<f64> {
     };
     let deviations: Vec<f64> = (0..observed.len()).map(deviation).collect();
     let positive: Vec<f64> = deviations.iter().copied().filter(|&d| d > 0.0).collect();
-    let fudge = if positive.is_empty() { 1.0 } else { quantile(&positive, 0.9) };
+    let fudge = if positive.is_empty() { 1.0 } else { quantile(&positive, 0.5) };
     let standard = |head: usize, x: f64| x.abs() / (deviations[head] + fudge);
     // The observed values count among their own null, so that no p-value is 0.
     let mut pool: Vec<f64> = null

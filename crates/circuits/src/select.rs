@@ -64,10 +64,10 @@ impl Circuit {
         }
         let (n_edges, mut kept) = (wiring.n_edges(), vec![false; wiring.n_edges()]);
         let keys: Vec<f32> = scores.values().iter().map(|&s| rank.of(s)).collect();
-        if let Selection::Top(n) | Selection::Greedy(n) = how {
-            if n > n_edges {
-                return Err(Error::new(format!("top {n}: the graph has {n_edges} edges")));
-            }
+        if let Selection::Top(n) | Selection::Greedy(n) = how
+            && n > n_edges
+        {
+            return Err(Error::new(format!("top {n}: the graph has {n_edges} edges")));
         }
         match how {
             Selection::Top(n) => best(&keys, 0..n_edges, n).for_each(|i| kept[i] = true),

@@ -1,5 +1,7 @@
 //! Against files and selections that the EAP-IG package made.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -20,7 +20,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P.jsonl")]
     pairs: PathBuf,
     /// How gradients are taken.
-    #[arg(long, default_value = "eap-ig-inputs", value_name = "eap|eap-ig-inputs|eap-ig-activations|clean-corrupt|exact")]
+    #[arg(
+        long,
+        default_value = "eap-ig-inputs",
+        value_name = "eap|eap-ig-inputs|eap-ig-activations|clean-corrupt|exact"
+    )]
     method: String,
     /// Sample points of integrated gradients.
     #[arg(long, default_value_t = 5, value_name = "M")]
@@ -64,7 +68,8 @@ fn shard(given: Option<&str>) -> Result<Option<(usize, usize)>> {
         Some(format!("{}/{count}", (id - first.min(id)) / step))
     };
     let Some(text) = given.map(str::to_owned).or_else(slurm) else { return Ok(None) };
-    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    let parsed =
+        text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
     match parsed {
         Some((i, n)) if n > 0 && i <= n => Ok(Some((i % n, n))),
         _ => Err(Failure::input(format!("--shard {text}: expected I/N with I from 0 to N"))),
@@ -98,7 +103,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let method = method(&args)?;
     if args.positions != "last" {
-        return Err(Failure::input(format!("--positions {}: this build measures at the last position", args.positions)));
+        return Err(Failure::input(format!(
+            "--positions {}: this build measures at the last position",
+            args.positions
+        )));
     }
     let key_value = match args.kv.as_str() {
         "ungrouped" => KeyValue::Ungrouped,
@@ -116,7 +124,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let model = common.load(&checkpoint)?;
     // A share keeps its pairs' scores, so that joining shares gives the bits of one run.
-    let options = Options { key_value, source_only: args.source_only, per_pair: args.per_pair || shard.is_some() };
+    let options =
+        Options { key_value, source_only: args.source_only, per_pair: args.per_pair || shard.is_some() };
     let bar = progress(common, mine.len(), "scoring pairs");
     let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
         let scores = score_pair(&model, pair, metric, method, options);
@@ -127,7 +136,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     bar.finish_and_clear();
 
     let order: Vec<usize> = mine.iter().map(|(i, _)| *i).collect();
-    let pairs_text = std::fs::read(&args.pairs).map_err(|e| Failure::input(format!("{}: {e}", args.pairs.display())))?;
+    let pairs_text =
+        std::fs::read(&args.pairs).map_err(|e| Failure::input(format!("{}: {e}", args.pairs.display())))?;
     let mut meta = json!({
         "version": env!("CARGO_PKG_VERSION"), "method": method.to_string(), "settings": method,
         "metric": metric.to_string(), "positions": args.positions, "source_only": args.source_only,
@@ -146,13 +156,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     });
     let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
     let mut file = ScoreFile::new(scores.mean, meta);
-    file.per_pair =
-        scores.per_pair.map(|rows| PerPair { ids, values: rows.iter().flat_map(|r| r.values().to_vec()).collect() });
+    file.per_pair = scores
+        .per_pair
+        .map(|rows| PerPair { ids, values: rows.iter().flat_map(|r| r.values().to_vec()).collect() });
     write_whole(&args.out, &file.to_bytes(&args.out)?)?;
     if args.json {
         print_json(&summary);
     } else {
-        common.note(format!("{}: {} edges from {} pairs", args.out.display(), summary["edges"], summary["pairs"]));
+        common.note(format!(
+            "{}: {} edges from {} pairs",
+            args.out.display(),
+            summary["edges"],
+            summary["pairs"]
+        ));
     }
     Ok(())
 }
@@ -168,7 +184,8 @@ fn model_hash(checkpoint: &model_qwen::Checkpoint) -> Result<String> {
     let entries = std::fs::read_dir(checkpoint.dir()).map_err(Failure::input)?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     paths.sort();
-    let wanted = |p: &&PathBuf| p.extension().is_some_and(|e| e == "safetensors") || p.ends_with("config.json");
+    let wanted =
+        |p: &&PathBuf| p.extension().is_some_and(|e| e == "safetensors") || p.ends_with("config.json");
     for path in paths.iter().filter(wanted) {
         let bad = |e: std::io::Error| Failure::input(format!("{}: {e}", path.display()));
         let mut file = std::fs::File::open(path).map_err(bad)?;

@@ -65,7 +65,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let circuit = match (args.no_prune, args.old_prune) {
         (true, _) => selected.clone(),
-        (_, true) => selected.pruned_by(PruneRule::BeforeJuly2025),
+        (_, true) => selected.pruned_by(PruneRule::Before2025July { greedy: args.greedy.is_some() }),
         _ => selected.pruned(),
     };
     let pruned = selected.n_edges() - circuit.n_edges();
@@ -73,19 +73,20 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if !out.meta.is_object() {
         out.meta = json!({});
     }
-    out.meta["selection"] =
-        json!({ "how": format!("{how:?}"), "signed": args.signed, "pruned": !args.no_prune, "removed": pruned });
+    out.meta["selection"] = json!({ "how": format!("{how:?}"), "signed": args.signed, "pruned": !args.no_prune, "removed": pruned });
     write_whole(&args.out, &out.to_bytes(&args.out)?)?;
     if let Some(path) = &args.dot {
-        write_whole(path, dot(&circuit, &out.scores).as_bytes())?;
+        write_whole(path, dot(&circuit, Some(&out.scores)).as_bytes())?;
     }
     if let Some(path) = &args.svg {
-        write_whole(path, svg(&circuit, &out.scores).as_bytes())?;
+        write_whole(path, svg(&circuit, Some(&out.scores)).as_bytes())?;
     }
     let heads: Vec<String> = circuit.heads().iter().map(ToString::to_string).collect();
     let n_nodes = circuit.nodes().len();
     if args.json {
-        print_json(&json!({ "edges": circuit.n_edges(), "nodes": n_nodes, "heads": heads, "pruned": pruned }));
+        print_json(
+            &json!({ "edges": circuit.n_edges(), "nodes": n_nodes, "heads": heads, "pruned": pruned }),
+        );
     } else {
         common.note(format!(
             "{}: {} edges ({pruned} pruned), {n_nodes} writers, {} heads",

@@ -30,7 +30,10 @@ pub(crate) struct Args {
 fn read(path: &PathBuf) -> Result<ScoreFile> {
     let file = ScoreFile::read(path)?;
     if file.circuit().n_edges() == 0 {
-        return Err(Failure::input(format!("{}: no edge is selected; make a circuit with `sparks circuit`", path.display())));
+        return Err(Failure::input(format!(
+            "{}: no edge is selected; make a circuit with `sparks circuit`",
+            path.display()
+        )));
     }
     Ok(file)
 }
@@ -70,7 +73,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             how.seed = common.seed;
             let heads = how.test(base.wiring, before, after).map_err(at)?;
             item["emergence"] = serde_json::to_value(&heads).map_err(Failure::other)?;
-            item["noise_floor"] = serde_json::to_value(how.noise_floor(base.wiring, before).map_err(at)?).map_err(Failure::other)?;
+            item["noise_floor"] = serde_json::to_value(how.noise_floor(base.wiring, before).map_err(at)?)
+                .map_err(Failure::other)?;
         }
         out.push(item);
     }
@@ -79,16 +83,27 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         return Ok(());
     }
     for item in &out {
-        let list = |v: &Value| v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        let list = |v: &Value| {
+            v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        };
         println!("{} -> {}", args.base.display(), item["other"].as_str().unwrap_or_default());
         for kind in ["kept", "gained", "lost"] {
-            println!("  {kind:<7}{:>4} heads, {:>6} edges: {}", item["heads"][kind].as_array().map_or(0, Vec::len), item["n_edges"][kind], list(&item["heads"][kind]));
+            println!(
+                "  {kind:<7}{:>4} heads, {:>6} edges: {}",
+                item["heads"][kind].as_array().map_or(0, Vec::len),
+                item["n_edges"][kind],
+                list(&item["heads"][kind])
+            );
         }
         if let Some(floor) = item.get("noise_floor") {
             println!("  noise floor of halves of the base's pairs: {floor}");
         }
         for effect in item["effects"].as_array().into_iter().flatten().take(10) {
-            println!("  {:<7} E = {:+.3}", effect["head"].as_str().unwrap_or_default(), effect["effect"].as_f64().unwrap_or(0.0));
+            println!(
+                "  {:<7} E = {:+.3}",
+                effect["head"].as_str().unwrap_or_default(),
+                effect["effect"].as_f64().unwrap_or(0.0)
+            );
         }
         if args.by == "edges" {
             for kind in ["gained", "lost"] {

@@ -29,7 +29,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             return;
         }
         let spent = started.elapsed().as_secs_f64();
-        let left = if p.done > 0.02 { format!("about {:.0} s left", spent / p.done - spent) } else { "a few minutes".into() };
+        let left = if p.done > 0.02 {
+            format!("about {:.0} s left", spent / p.done - spent)
+        } else {
+            "a few minutes".into()
+        };
         let mut err = std::io::stderr();
         if terminal {
             let _ = write!(err, "\r\x1b[2K{:3.0} %  {}  ({left})", 100.0 * p.done, p.doing);
@@ -47,12 +51,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         return Ok(());
     }
     println!("accuracy on {} unseen sums (95 % interval):", demo.problems);
-    let checkpoints = std::iter::once(&results.base).chain(results.trainings.iter().filter_map(|t| t.checkpoints.last()));
+    let checkpoints =
+        std::iter::once(&results.base).chain(results.trainings.iter().filter_map(|t| t.checkpoints.last()));
     for checkpoint in checkpoints {
         for a in &checkpoint.accuracy {
             println!(
                 "  {:<10} {:5.1} %  [{:.1}, {:.1}]",
-                checkpoint.label, 100.0 * a.interval.estimate, 100.0 * a.interval.low, 100.0 * a.interval.high
+                checkpoint.label,
+                100.0 * a.interval.estimate,
+                100.0 * a.interval.low,
+                100.0 * a.interval.high
             );
         }
     }
@@ -61,7 +69,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             let names: Vec<String> = change.gained.iter().map(ToString::to_string).collect();
             println!(
                 "{}: {} heads kept, {} lost, {} gained {}",
-                training.name, change.kept.len(), change.lost.len(), names.len(), names.join(" ")
+                training.name,
+                change.kept.len(),
+                change.lost.len(),
+                names.len(),
+                names.join(" ")
             );
         }
     }

@@ -95,7 +95,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                         model_qwen::Finish::Length => Finish::Length,
                     },
                 };
-                let stop = template.stops().iter().filter_map(|s| Some(sample.completion.find(s)? + s.len())).min();
+                let stop =
+                    template.stops().iter().filter_map(|s| Some(sample.completion.find(s)? + s.len())).min();
                 if let Some(end) = stop {
                     sample.completion.truncate(end);
                     sample.finish = Finish::Stop;
@@ -116,8 +117,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let p = &measures.pass_at_1;
         println!(
             "pass@1 {:.3} [{:.3}, {:.3}] on {} problems, {} samples; {:.0} tokens; {:.0} % truncated; differences below {:.3} would not be seen",
-            p.estimate, p.low, p.high, measures.problems, measures.records, measures.tokens.estimate,
-            100.0 * measures.truncated.estimate, measures.minimum_detectable_effect
+            p.estimate,
+            p.low,
+            p.high,
+            measures.problems,
+            measures.records,
+            measures.tokens.estimate,
+            100.0 * measures.truncated.estimate,
+            measures.minimum_detectable_effect
         );
     }
     Ok(())
@@ -130,7 +137,10 @@ fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplate>) -> Resu
             let chat = chat.ok_or_else(|| {
                 Failure::input("--template: the checkpoint has no chat template; use plain, r1 or few-shot")
             })?;
-            let turn = |m: &bench_math::prompt::Message| Message { role: m.role.clone(), content: m.content.clone() };
+            let turn = |m: &bench_math::prompt::Message| Message {
+                role: m.role.clone(),
+                content: m.content.clone(),
+            };
             let messages: Vec<Message> = messages.iter().map(turn).collect();
             Ok(text.encode_raw(&chat.render(&messages, true, None)?)?)
         }

@@ -47,7 +47,8 @@ pub(crate) struct Args {
 fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Baseline> {
     let means = || -> Result<Arc<WriterMeans>> {
         let prompts: Vec<Vec<u32>> = pairs.iter().map(|p| p.clean.clone()).collect();
-        let batches: std::result::Result<Vec<Batch>, _> = prompts.chunks(batch.max(1)).map(Batch::new).collect();
+        let batches: std::result::Result<Vec<Batch>, _> =
+            prompts.chunks(batch.max(1)).map(Batch::new).collect();
         Ok(Arc::new(WriterMeans::measure(model, &batches?)?))
     };
     Ok(match name {
@@ -56,7 +57,9 @@ fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Bas
         "mean" => Baseline::Mean(means()?),
         "mean-positional" => Baseline::MeanPositional(means()?),
         other => {
-            return Err(Failure::input(format!("--fill {other}: expected corrupt, zero, mean or mean-positional")));
+            return Err(Failure::input(format!(
+                "--fill {other}: expected corrupt, zero, mean or mean-positional"
+            )));
         }
     })
 }
@@ -70,14 +73,24 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(&args.pairs, &checkpoint)?;
     let model = common.load(&checkpoint)?;
-    let file = file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;
+    let file =
+        file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;
     let fill = baseline(&args.fill, &model, &pairs, args.batch)?;
 
     if args.curve {
         // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
         let of = |rank| {
             let scores = if rank == Rank::Signed { file.loss_scores() } else { file.scores.clone() };
-            curve(&model, &scores, rank, PruneRule::BeforeJuly2025, &pairs, metric, &fill, args.batch)
+            curve(
+                &model,
+                &scores,
+                rank,
+                PruneRule::Before2025July { greedy: false },
+                &pairs,
+                metric,
+                &fill,
+                args.batch,
+            )
         };
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
         if args.json {
@@ -108,12 +121,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let found = faithfulness(&model, &circuit, &pairs, metric, &fill, args.batch)?;
     let mut nulls = serde_json::Map::new();
-    for (name, kind) in [("random", Null::Random), ("layer_matched", Null::LayerMatched), ("degree_matched", Null::DegreeMatched)] {
+    for (name, kind) in [
+        ("random", Null::Random),
+        ("layer_matched", Null::LayerMatched),
+        ("degree_matched", Null::DegreeMatched),
+    ] {
         let drawn: Vec<_> = (0..args.nulls).map(|k| circuit.null(kind, common.seed + k).pruned()).collect();
         if drawn.is_empty() {
             continue;
         }
-        let all = faithfulness_of(&model, &drawn.iter().collect::<Vec<_>>(), &pairs, metric, &fill, args.batch)?;
+        let all =
+            faithfulness_of(&model, &drawn.iter().collect::<Vec<_>>(), &pairs, metric, &fill, args.batch)?;
         nulls.insert(name.into(), all.iter().map(|f| f.faithfulness).collect());
     }
     if args.json {
@@ -125,8 +143,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out["null_faithfulness"] = nulls.into();
         print_json(&out);
     } else {
-        println!("{metric}: clean {:.4}, corrupt {:.4}, circuit {:.4}", found.clean, found.corrupt, found.circuit);
-        println!("faithfulness {:.4} with {} of {} edges", found.faithfulness, circuit.n_edges(), file.wiring.n_edges());
+        println!(
+            "{metric}: clean {:.4}, corrupt {:.4}, circuit {:.4}",
+            found.clean, found.corrupt, found.circuit
+        );
+        println!(
+            "faithfulness {:.4} with {} of {} edges",
+            found.faithfulness,
+            circuit.n_edges(),
+            file.wiring.n_edges()
+        );
         for (name, values) in nulls {
             println!("  {name} circuits of that size: {values}");
         }

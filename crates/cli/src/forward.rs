@@ -25,14 +25,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OUT.safetensors")]
     out: PathBuf,
     /// Activations beside the logits; `all` for every one.
-    #[arg(long, value_delimiter = ',', value_name = "hidden,attn,resid_pre,resid_mid,resid_post,q,k,v,z,attn_out,mlp_in,mlp_out")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "hidden,attn,resid_pre,resid_mid,resid_post,q,k,v,z,attn_out,mlp_in,mlp_out"
+    )]
     sites: Vec<String>,
     #[command(flatten)]
     heads: heads::Heads,
 }
 
-const SITES: [&str; 12] =
-    ["hidden", "attn", "resid_pre", "resid_mid", "resid_post", "q", "k", "v", "z", "attn_out", "mlp_in", "mlp_out"];
+const SITES: [&str; 12] = [
+    "hidden",
+    "attn",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "q",
+    "k",
+    "v",
+    "z",
+    "attn_out",
+    "mlp_in",
+    "mlp_out",
+];
 
 /// The sites of one name in one layer.
 fn site(name: &str, l: usize) -> Option<Site> {
@@ -78,9 +94,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         })
         .collect();
     let mut seen = Recorder::new(wanted.iter().map(|(_, site)| *site));
-    let mut hook = (args.heads.hook(&model, &checkpoint)?, &mut seen);
+    let mut intervention = args.heads.hook(&model, &checkpoint)?;
+    let mut hook = (&mut *intervention, &mut seen);
     let logits = model.forward(&batch, Pass::new(&mut hook));
-    drop(hook);
 
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     tensors.insert("logits".into(), bytes(logits)?);
@@ -95,7 +111,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let views: std::result::Result<Vec<_>, _> = tensors
         .iter()
-        .map(|(name, (shape, bytes))| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view)))
+        .map(|(name, (shape, bytes))| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+        })
         .collect();
     let file = views.and_then(|views| safetensors::serialize(views, None)).map_err(Failure::other)?;
     write_whole(&args.out, &file)

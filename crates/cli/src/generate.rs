@@ -88,7 +88,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         if let (true, Some(text)) = (streaming, &text) {
             shown.0.push(token);
             // A character may need several tokens: print what is whole.
-            if let Ok(all) = text.decode(&shown.0) && !all.ends_with('\u{fffd}') {
+            if let Ok(all) = text.decode(&shown.0)
+                && !all.ends_with('\u{fffd}')
+            {
                 print!("{}", all.get(shown.1..).unwrap_or_default());
                 let _ = std::io::stdout().flush();
                 shown.1 = all.len();

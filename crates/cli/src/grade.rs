@@ -18,7 +18,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERDICTS.jsonl", requires = "input")]
     out: Option<PathBuf>,
     /// The right answer.
-    #[arg(long, value_name = "TEXT", requires = "pred", required_unless_present = "input", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "pred",
+        required_unless_present = "input",
+        allow_hyphen_values = true
+    )]
     gold: Option<String>,
     /// The text to grade.
     #[arg(long, value_name = "TEXT", requires = "gold", allow_hyphen_values = true)]

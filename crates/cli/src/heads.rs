@@ -41,7 +41,7 @@ impl Heads {
         let wiring = model.wiring();
         let ablate = parse(&self.ablate)?;
         let scaled = match self.scale {
-            Some(factor) => Some(Ablation::scale(wiring, parse(&self.heads)?, factor as f32)?),
+            Some(factor) => Some(Ablation::scale(wiring, parse(&self.heads)?, factor)?),
             None => None,
         };
         let ablated = if ablate.is_empty() {
@@ -60,7 +60,10 @@ impl Heads {
     fn fill(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
         let source = || -> Result<hooks::Batch> {
             let path = self.fill_from.as_ref().ok_or_else(|| {
-                Failure::input(format!("--fill {}: missing --fill-from, a file of token ids or texts", self.fill))
+                Failure::input(format!(
+                    "--fill {}: missing --fill-from, a file of token ids or texts",
+                    self.fill
+                ))
             })?;
             let batch = Input::read(path, checkpoint)?.batch()?;
             model.check(&batch)?;

@@ -34,7 +34,8 @@ impl Input {
             }
             let tokenizer = tokenizer(checkpoint)?;
             let ids = lines.enumerate().map(|(n, line)| {
-                let line: Line = serde_json::from_str(line).map_err(|e| at(format!("line {}: {e}", n + 1)))?;
+                let line: Line =
+                    serde_json::from_str(line).map_err(|e| at(format!("line {}: {e}", n + 1)))?;
                 Ok(tokenizer.encode(&line.text)?)
             });
             return Ok(Self { input_ids: ids.collect::<Result<_>>()?, attention_mask: None });
@@ -61,7 +62,10 @@ impl Input {
         };
         let ids = rows("input_ids")?;
         let id = |x: i64| u32::try_from(x).map_err(|_| format!("`input_ids` has {x}, expected ids from 0"));
-        let input_ids = ids.into_iter().map(|row| row.into_iter().map(id).collect()).collect::<std::result::Result<_, _>>()?;
+        let input_ids = ids
+            .into_iter()
+            .map(|row| row.into_iter().map(id).collect())
+            .collect::<std::result::Result<_, _>>()?;
         let attention_mask = if file.names().contains(&"attention_mask") {
             let rows = rows("attention_mask")?;
             Some(rows.into_iter().map(|r| r.into_iter().map(|m| u8::from(m != 0)).collect()).collect())

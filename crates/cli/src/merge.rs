@@ -27,13 +27,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     for path in &args.shards {
         let at = |what: &str| Failure::input(format!("{}: {what}", path.display()));
         let file = ScoreFile::read(path)?;
-        let per_pair = file.per_pair.as_ref().ok_or_else(|| at("no per-pair scores, expected a file made with --shard"))?;
+        let per_pair = file
+            .per_pair
+            .as_ref()
+            .ok_or_else(|| at("no per-pair scores, expected a file made with --shard"))?;
         let order = file.meta["pair_order"].as_array().ok_or_else(|| at("missing `sparks.pair_order`"))?;
         if order.len() != per_pair.ids.len() {
             return Err(at("`sparks.pair_order` and the per-pair scores differ in length"));
         }
         if let Some(first) = &first {
-            for field in ["method", "settings", "metric", "model", "pairs_file", "positions", "source_only", "dtype"] {
+            for field in
+                ["method", "settings", "metric", "model", "pairs_file", "positions", "source_only", "dtype"]
+            {
                 if first.meta[field] != file.meta[field] {
                     return Err(at(&format!("`{field}` differs from that of {}", args.shards[0].display())));
                 }
@@ -57,7 +62,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let Some(twice) = rows.windows(2).find(|w| w[0].0 == w[1].0) {
         return Err(Failure::input(format!("pair {} is in two of the files", twice[0].1)));
     }
-    if let Some(n) = first.meta["shard"][1].as_u64() && args.shards.len() as u64 != n {
+    if let Some(n) = first.meta["shard"][1].as_u64()
+        && args.shards.len() as u64 != n
+    {
         return Err(Failure::input(format!("{} files given, expected all {n} shards", args.shards.len())));
     }
 

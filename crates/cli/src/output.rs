@@ -22,7 +22,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result {
 
 /// Prints one JSON object on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+    // A reader that closes early (`| head`) is no failure.
+    let _ = writeln!(std::io::stdout(), "{value}");
 }
 
 /// A progress bar on stderr, only where that is a terminal.

@@ -94,7 +94,14 @@ impl Open {
     }
 
     /// Logs a step and says it on stderr.
-    fn log(&mut self, common: &Common, step: usize, last: bool, stats: &impl Serialize, text: &str) -> Result {
+    fn log(
+        &mut self,
+        common: &Common,
+        step: usize,
+        last: bool,
+        stats: &impl Serialize,
+        text: &str,
+    ) -> Result {
         let every = self.config.run.log_every.max(1);
         if step.is_multiple_of(every) || last {
             self.folder.log(stats)?;
@@ -161,7 +168,10 @@ pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
     let encoder = Encoder::of(&open.start)?;
     let data = Dataset::open(&open.config.data, open.config.run.seed, &encoder)?;
     if data.truncated + data.empty > 0 {
-        common.note(format!("{} examples cut at max_length, {} left out as untrained", data.truncated, data.empty));
+        common.note(format!(
+            "{} examples cut at max_length, {} left out as untrained",
+            data.truncated, data.empty
+        ));
     }
     let watch = Watch::new(&open)?;
     let model = open.load(common)?;
@@ -179,7 +189,10 @@ pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
         let examples = data.take(sft.progress().position, sft.batch());
         let stats = sft.step(&examples)?;
         let (done, last) = (stats.step + 1, sft.is_done());
-        let text = format!("step {} loss {:.4} lr {:.3e} grad norm {:.3}", stats.step, stats.loss, stats.lr, stats.grad_norm);
+        let text = format!(
+            "step {} loss {:.4} lr {:.3e} grad norm {:.3}",
+            stats.step, stats.loss, stats.lr, stats.grad_norm
+        );
         open.log(common, stats.step, last, &stats, &text)?;
         bar.set_message(format!("loss {:.4}", stats.loss));
         bar.inc(1);
@@ -191,7 +204,11 @@ pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
             open.folder.checkpoint(sft.model(), sft.optimizer(), sft.progress())?;
         }
         if open.interrupted() {
-            common.note(format!("stopped after step {}; go on with --resume {}", stats.step, open.folder.dir().display()));
+            common.note(format!(
+                "stopped after step {}; go on with --resume {}",
+                stats.step,
+                open.folder.dir().display()
+            ));
             break;
         }
     }
@@ -212,13 +229,20 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
     let text = input::tokenizer(&open.start)?;
     let path = open.config.data.train.clone();
     let mut tasks = Vec::new();
-    for (number, line) in crate::common::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let at = |e: &dyn std::fmt::Display| Failure::input(format!("{}: line {}: {e}", path.display(), number + 1));
+    for (number, line) in
+        crate::common::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty())
+    {
+        let at = |e: &dyn std::fmt::Display| {
+            Failure::input(format!("{}: line {}: {e}", path.display(), number + 1))
+        };
         let task: Task = serde_json::from_str(line).map_err(|e| at(&e))?;
         tasks.push((text.encode(&task.problem).map_err(|e| at(&e))?, task.answer));
     }
     if tasks.is_empty() {
-        return Err(Failure::input(format!("{}: no problems, expected JSONL of {{\"problem\", \"answer\"}}", path.display())));
+        return Err(Failure::input(format!(
+            "{}: no problems, expected JSONL of {{\"problem\", \"answer\"}}",
+            path.display()
+        )));
     }
     let watch = Watch::new(&open)?;
     let policy = open.load(common)?;
@@ -248,7 +272,10 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
         })?;
         let stats = grpo.step(scored)?;
         let (done, last) = (stats.step + 1, grpo.is_done());
-        let text = format!("step {} reward {:.3} loss {:.4} kl {:.4} length {:.1}", stats.step, stats.reward, stats.loss, stats.kl, stats.length);
+        let text = format!(
+            "step {} reward {:.3} loss {:.4} kl {:.4} length {:.1}",
+            stats.step, stats.reward, stats.loss, stats.kl, stats.length
+        );
         open.log(common, stats.step, last, &stats, &text)?;
         bar.set_message(format!("reward {:.3}", stats.reward));
         bar.inc(1);
@@ -260,7 +287,11 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
             open.folder.checkpoint(grpo.policy(), grpo.optimizer(), grpo.progress())?;
         }
         if open.interrupted() {
-            common.note(format!("stopped after step {}; go on with --resume {}", stats.step, open.folder.dir().display()));
+            common.note(format!(
+                "stopped after step {}; go on with --resume {}",
+                stats.step,
+                open.folder.dir().display()
+            ));
             break;
         }
     }

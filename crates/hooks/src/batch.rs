@@ -66,14 +66,20 @@ impl Batch {
     /// Shapes that differ, a row without a real token, or real tokens that are not one run.
     pub fn masked(ids: &[Vec<u32>], mask: &[Vec<u8>]) -> Result<Self, Error> {
         let seq = ids.first().map(Vec::len).ok_or_else(|| Error::new("input_ids: no rows"))?;
-        if ids.len() != mask.len() || ids.iter().any(|r| r.len() != seq) || mask.iter().any(|r| r.len() != seq) {
-            return Err(Error::new("attention_mask: expected the shape of input_ids, all rows of one length"));
+        if ids.len() != mask.len()
+            || ids.iter().any(|r| r.len() != seq)
+            || mask.iter().any(|r| r.len() != seq)
+        {
+            return Err(Error::new(
+                "attention_mask: expected the shape of input_ids, all rows of one length",
+            ));
         }
         let (mut first, mut end) = (Vec::new(), Vec::new());
         for (row, mask) in mask.iter().enumerate() {
-            let start = mask.iter().position(|&m| m != 0).ok_or_else(|| {
-                Error::new(format!("attention_mask: row {row} has no real token"))
-            })?;
+            let start = mask
+                .iter()
+                .position(|&m| m != 0)
+                .ok_or_else(|| Error::new(format!("attention_mask: row {row} has no real token")))?;
             let len = mask[start..].iter().take_while(|&&m| m != 0).count();
             if mask[start + len..].iter().any(|&m| m != 0) {
                 return Err(Error::new(format!(
@@ -92,7 +98,13 @@ impl Batch {
     /// If the two do not have one entry for each row.
     pub fn step(tokens: &[u32], first: &[usize]) -> Self {
         assert_eq!(tokens.len(), first.len(), "one token for each row");
-        Self { ids: tokens.to_vec(), seq: 1, first: first.to_vec(), end: vec![1; tokens.len()], rows: Rows::All }
+        Self {
+            ids: tokens.to_vec(),
+            seq: 1,
+            first: first.to_vec(),
+            end: vec![1; tokens.len()],
+            rows: Rows::All,
+        }
     }
 
     /// The same tokens, asking for logits of `rows` only.

@@ -47,7 +47,8 @@ impl Metric {
             let row = logits.clone().slice([i..i + 1, 0..1, 0..vocab]).reshape([vocab]);
             let pick = |row: &Tensor<1>, ids: &[u32]| {
                 let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-                let index = Tensor::<1, Int>::from_data(TensorData::from(&ids[..]), &row.device().without_autodiff());
+                let index =
+                    Tensor::<1, Int>::from_data(TensorData::from(&ids[..]), &row.device().without_autodiff());
                 row.clone().select(0, index)
             };
             let Target { answers, distractors } = targets[i];

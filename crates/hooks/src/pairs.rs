@@ -55,7 +55,10 @@ impl Pairs {
                 )));
             }
             if clean == 0 {
-                return Err(Error::new(format!("pair {}: clean is empty, expected at least one token", pair.id)));
+                return Err(Error::new(format!(
+                    "pair {}: clean is empty, expected at least one token",
+                    pair.id
+                )));
             }
         }
         Ok(Self(pairs))
@@ -178,7 +181,8 @@ mod tests {
 
     #[test]
     fn text_and_ids_are_read() {
-        let text = "{\"clean\":\"ab\",\"corrupt_ids\":[97,99],\"answer\":\"xy\",\"distractor_ids\":[1,2]}\n\n";
+        let text =
+            "{\"clean\":\"ab\",\"corrupt_ids\":[97,99],\"answer\":\"xy\",\"distractor_ids\":[1,2]}\n\n";
         let pairs = Pairs::parse(text, letters).unwrap();
         let pair = &pairs.as_slice()[0];
         assert_eq!((&pair.id[..], &pair.clean[..], &pair.corrupt[..]), ("1", &[97, 98][..], &[97, 99][..]));
@@ -190,8 +194,15 @@ mod tests {
     #[test]
     fn messages_name_the_place() {
         let unequal = "{\"id\":\"p7\",\"clean\":\"ab\",\"corrupt\":\"a\"}";
-        assert!(Pairs::parse(unequal, letters).unwrap_err().to_string().contains("pair p7: clean has 2 tokens and corrupt 1"));
-        assert!(Pairs::parse("{\"clean\":\"a\"}", letters).unwrap_err().to_string().contains("missing `corrupt`"));
+        assert!(
+            Pairs::parse(unequal, letters)
+                .unwrap_err()
+                .to_string()
+                .contains("pair p7: clean has 2 tokens and corrupt 1")
+        );
+        assert!(
+            Pairs::parse("{\"clean\":\"a\"}", letters).unwrap_err().to_string().contains("missing `corrupt`")
+        );
         assert!(Pairs::parse("not json", letters).unwrap_err().to_string().contains("line 1"));
         assert!(Pairs::parse("", letters).is_err());
     }

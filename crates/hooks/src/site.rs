@@ -178,7 +178,11 @@ impl FromStr for Site {
 
     /// Reads what [`Site`]'s `Display` writes.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unknown = || Error::new(format!("site `{text}`: unknown, expected a TransformerLens name such as blocks.0.attn.hook_z"));
+        let unknown = || {
+            Error::new(format!(
+                "site `{text}`: unknown, expected a TransformerLens name such as blocks.0.attn.hook_z"
+            ))
+        };
         match text {
             "hook_embed" => return Ok(Stream::Embed.into()),
             "ln_final.hook_normalized" => return Ok(Stream::FinalNorm.into()),

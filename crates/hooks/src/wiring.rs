@@ -357,7 +357,9 @@ mod tests {
     #[test]
     fn edge_counts_are_the_published_ones() {
         // reference: EAP-IG's graphs of GPT-2 small, Qwen2.5-0.5B, 1.5B, 7B and Llama-3-8B.
-        for (l, h, n) in [(12, 12, 32_491), (24, 14, 179_749), (28, 12, 183_555), (28, 28, 935_747), (32, 32, 1_592_881)] {
+        for (l, h, n) in
+            [(12, 12, 32_491), (24, 14, 179_749), (28, 12, 183_555), (28, 28, 935_747), (32, 32, 1_592_881)]
+        {
             assert_eq!(wiring(l, h, h, KeyValue::Ungrouped).n_edges(), n);
         }
         assert_eq!(wiring(28, 12, 2, KeyValue::Grouped).n_edges(), 84_715);
@@ -389,7 +391,9 @@ mod tests {
     #[test]
     fn edges_outside_the_graph_have_no_index() {
         let w = wiring(2, 2, 1, KeyValue::Grouped);
-        for name in ["m1->m0", "a0.h0->a0.h1<q>", "input->a0.h1<k>", "input->a2.h0<q>", "a0.h2->logits", "m2->logits"] {
+        for name in
+            ["m1->m0", "a0.h0->a0.h1<q>", "input->a0.h1<k>", "input->a2.h0<q>", "a0.h2->logits", "m2->logits"]
+        {
             assert_eq!(w.edge_index(name.parse().unwrap()), None, "{name}");
         }
     }

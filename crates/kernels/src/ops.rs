@@ -24,11 +24,8 @@ pub(crate) trait FusedOps: Backend {
         eps: f64,
     ) -> FloatTensor<Self>;
 
-    fn rms_norm_backward_weight(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        eps: f64,
-    ) -> FloatTensor<Self>;
+    fn rms_norm_backward_weight(x: FloatTensor<Self>, grad: FloatTensor<Self>, eps: f64)
+    -> FloatTensor<Self>;
 
     fn rms_norm_pull_back(
         x: FloatTensor<Self>,

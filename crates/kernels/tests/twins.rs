@@ -24,7 +24,8 @@ fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
 /// The largest difference relative to the largest magnitude.
 fn apart<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     assert_eq!(a.dims(), b.dims());
-    let (a, b): (Vec<f32>, Vec<f32>) = (a.into_data().try_to_vec().unwrap(), b.into_data().try_to_vec().unwrap());
+    let (a, b): (Vec<f32>, Vec<f32>) =
+        (a.into_data().try_to_vec().unwrap(), b.into_data().try_to_vec().unwrap());
     let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
     a.iter().zip(&b).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / scale
 }
@@ -148,7 +149,8 @@ fn large_inputs_take_the_threaded_path_and_agree() {
 
 #[test]
 fn extreme_scores_stay_finite() {
-    let scores = Tensor::<4>::from_data(TensorData::new(vec![1e30f32, -1e30, 0.0, 3e38], [1, 1, 1, 4]), &device());
+    let scores =
+        Tensor::<4>::from_data(TensorData::new(vec![1e30f32, -1e30, 0.0, 3e38], [1, 1, 1, 4]), &device());
     let mask = CausalMask { seq: 1, first: vec![0], window: None };
     let p: Vec<f32> = kernels::causal_softmax(scores, 1.0, &mask).into_data().try_to_vec().unwrap();
     assert_eq!(p, [0.0, 0.0, 0.0, 1.0]);
@@ -157,7 +159,8 @@ fn extreme_scores_stay_finite() {
 #[test]
 fn the_optimiser_step_is_its_twin() {
     for n in [1, 7, 100_003] {
-        let how = kernels::AdamW { lr: 1e-2, betas: [0.9, 0.95], eps: 1e-8, weight_decay: 0.1, t: 3, scale: 0.7 };
+        let how =
+            kernels::AdamW { lr: 1e-2, betas: [0.9, 0.95], eps: 1e-8, weight_decay: 0.1, t: 3, scale: 0.7 };
         let (w, g, m) = (tensor([n], 1), tensor([n], 2), tensor([n], 3));
         let v = tensor([n], 4).square();
         let (w1, [m1, v1]) = kernels::adamw(w.clone(), g.clone(), [m.clone(), v.clone()], &how);

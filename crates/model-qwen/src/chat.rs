@@ -48,7 +48,12 @@ impl ChatTemplate {
             Ok(source) => source,
             Err(_) => match &config["chat_template"] {
                 serde_json::Value::String(source) => source.clone(),
-                _ => return Err(Error::at(dir, "has no chat template: neither chat_template.jinja nor tokenizer_config.json")),
+                _ => {
+                    return Err(Error::at(
+                        dir,
+                        "has no chat template: neither chat_template.jinja nor tokenizer_config.json",
+                    ));
+                }
             },
         };
         Self::new(source, &token("bos_token"), &token("eos_token")).map_err(|e| Error::at(dir, e))
@@ -68,7 +73,9 @@ impl ChatTemplate {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
         environment.add_filter("tojson", python_json);
-        environment.add_template_owned("chat", source).map_err(|e| Error::new(format!("chat template: {e}")))?;
+        environment
+            .add_template_owned("chat", source)
+            .map_err(|e| Error::new(format!("chat template: {e}")))?;
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
@@ -77,7 +84,12 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// What the template refuses or gets wrong.
-    pub fn render(&self, messages: &[Message], generate: bool, thinking: Option<bool>) -> Result<String, Error> {
+    pub fn render(
+        &self,
+        messages: &[Message],
+        generate: bool,
+        thinking: Option<bool>,
+    ) -> Result<String, Error> {
         let thinking = thinking.map_or(Value::UNDEFINED, Value::from);
         self.render_with(
             &context! { messages, add_generation_prompt => generate, enable_thinking => thinking },
@@ -111,10 +123,18 @@ fn python_json(value: &Value, options: minijinja::value::Kwargs) -> Result<Value
     }
     struct Python;
     impl serde_json::ser::Formatter for Python {
-        fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W, first: bool) -> std::io::Result<()> {
+        fn begin_array_value<W: ?Sized + std::io::Write>(
+            &mut self,
+            w: &mut W,
+            first: bool,
+        ) -> std::io::Result<()> {
             if first { Ok(()) } else { w.write_all(b", ") }
         }
-        fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, w: &mut W, first: bool) -> std::io::Result<()> {
+        fn begin_object_key<W: ?Sized + std::io::Write>(
+            &mut self,
+            w: &mut W,
+            first: bool,
+        ) -> std::io::Result<()> {
             if first { Ok(()) } else { w.write_all(b", ") }
         }
         fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W) -> std::io::Result<()> {

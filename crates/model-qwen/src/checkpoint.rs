@@ -92,9 +92,13 @@ impl Checkpoint {
             Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
             other => other.as_u64().into_iter().collect(),
         };
-        let (known, unknown): (Vec<u64>, Vec<u64>) = ids.into_iter().partition(|&id| id < config.vocab as u64);
+        let (known, unknown): (Vec<u64>, Vec<u64>) =
+            ids.into_iter().partition(|&id| id < config.vocab as u64);
         if !unknown.is_empty() {
-            warnings.push(format!("stop ids {unknown:?} are outside the vocabulary of {} and are ignored", config.vocab));
+            warnings.push(format!(
+                "stop ids {unknown:?} are outside the vocabulary of {} and are ignored",
+                config.vocab
+            ));
         }
         let stop_ids = known.into_iter().map(|id| id as u32).collect();
         Ok(Self { dir: dir.to_owned(), config, stop_ids, warnings })
@@ -159,7 +163,15 @@ struct Memory<'a> {
 impl Memory<'_> {
     fn get<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
         let view = self.tensors.tensor(name).map_err(|e| Error::new(e.to_string()))?;
-        to_tensor(name, &view, shape, Dtype::F32, self.device)
+        if view.shape() != shape {
+            return Err(wrong_shape(name, view.shape(), &shape));
+        }
+        let bytes = view.data();
+        let data = convert(name, view.dtype(), Dtype::F32, bytes.len(), shape, |offset, piece| {
+            piece.copy_from_slice(&bytes[offset..offset + piece.len()]);
+            Ok(())
+        })?;
+        Ok(on_device(data, Dtype::F32, self.device))
     }
 }
 
@@ -190,7 +202,8 @@ impl WeightFiles {
         if !index_path.exists() {
             return Err(Error::at(dir, "has neither model.safetensors nor model.safetensors.index.json"));
         }
-        let value: Value = serde_json::from_str(&read(&index_path)?).map_err(|e| Error::at(&index_path, e))?;
+        let value: Value =
+            serde_json::from_str(&read(&index_path)?).map_err(|e| Error::at(&index_path, e))?;
         let names = value["weight_map"]
             .as_object()
             .ok_or_else(|| Error::at(&index_path, "missing object `weight_map`"))?;
@@ -200,7 +213,10 @@ impl WeightFiles {
                 .as_str()
                 .filter(|f| !f.is_empty() && !f.contains(['/', '\\']) && *f != "..")
                 .ok_or_else(|| {
-                    Error::at(&index_path, format!("`{tensor}` is in {file}, expected the name of a file in this folder"))
+                    Error::at(
+                        &index_path,
+                        format!("`{tensor}` is in {file}, expected the name of a file in this folder"),
+                    )
                 })?;
             let at = match by_name.get(file) {
                 Some(&at) => at,
@@ -215,18 +231,38 @@ impl WeightFiles {
         Ok(Self { files, index: Some(index) })
     }
 
-    fn tensor(&self, name: &str) -> Result<(&Path, TensorView<'_>), Error> {
+    /// Where a tensor's data are: the file, and their kind, shape and place in it.
+    fn tensor(&self, name: &str) -> Result<Stored<'_>, Error> {
         let at = match &self.index {
             None => 0,
             Some(index) => *index
                 .get(name)
                 .ok_or_else(|| Error::new(format!("model.safetensors.index.json: no tensor `{name}`")))?,
         };
-        let (path, bytes) = &self.files[at];
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| Error::at(path, readable(&e)))?;
+        let (path, file) = &self.files[at];
+        let tensors = SafeTensors::deserialize(file).map_err(|e| Error::at(path, readable(&e)))?;
         let view = tensors.tensor(name).map_err(|_| Error::at(path, format!("no tensor `{name}`")))?;
-        Ok((path, view))
+        let offset = view.data().as_ptr().addr() - file.as_ptr().addr();
+        Ok(Stored {
+            path,
+            file,
+            offset,
+            kind: view.dtype(),
+            shape: view.shape().to_vec(),
+            len: view.data().len(),
+        })
     }
+}
+
+/// A tensor's place in a file.
+struct Stored<'a> {
+    path: &'a Path,
+    file: &'a FileMap,
+    offset: usize,
+    kind: FileDtype,
+    shape: Vec<usize>,
+    /// In bytes.
+    len: usize,
 }
 
 fn readable(error: &safetensors::SafeTensorError) -> String {
@@ -252,12 +288,28 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn get<const D: usize>(&mut self, name: &str, shape: [usize; D], dtype: Dtype) -> Result<Tensor<D>, Error> {
-        let (path, view) = self.files.tensor(name)?;
-        if !all_finite(&view) {
+    fn get<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        dtype: Dtype,
+    ) -> Result<Tensor<D>, Error> {
+        let stored = self.files.tensor(name)?;
+        let at = |e: Error| Error::at(stored.path, e);
+        if stored.shape != shape {
+            return Err(at(wrong_shape(name, &stored.shape, &shape)));
+        }
+        let mut finite = true;
+        let data = convert(name, stored.kind, dtype, stored.len, shape, |offset, piece| {
+            stored.file.read_at(stored.offset + offset, piece).map_err(|e| Error::new(e.to_string()))?;
+            finite &= all_finite(stored.kind, piece);
+            Ok(())
+        });
+        let data = data.map_err(at)?;
+        if !finite {
             self.not_finite.push(format!("`{name}`"));
         }
-        to_tensor(name, &view, shape, dtype, self.device).map_err(|e| Error::at(path, e))
+        Ok(on_device(data, dtype, self.device))
     }
 }
 
@@ -272,70 +324,79 @@ impl Source for Loader<'_> {
 }
 
 /// Whether no element has all exponent bits set.
-fn all_finite(view: &TensorView<'_>) -> bool {
-    let bytes = view.data();
-    match view.dtype() {
-        FileDtype::F32 => bytes.par_chunks(1 << 16).all(|b| b.chunks_exact(4).all(|x| x[3] & 0x7f != 0x7f || x[2] & 0x80 == 0)),
-        FileDtype::BF16 => bytes.par_chunks(1 << 16).all(|b| b.chunks_exact(2).all(|x| x[1] & 0x7f != 0x7f || x[0] & 0x80 == 0)),
-        FileDtype::F16 => bytes.par_chunks(1 << 16).all(|b| b.chunks_exact(2).all(|x| x[1] & 0x7c != 0x7c)),
+fn all_finite(kind: FileDtype, bytes: &[u8]) -> bool {
+    match kind {
+        FileDtype::F32 => bytes.chunks_exact(4).all(|x| x[3] & 0x7f != 0x7f || x[2] & 0x80 == 0),
+        FileDtype::BF16 => bytes.chunks_exact(2).all(|x| x[1] & 0x7f != 0x7f || x[0] & 0x80 == 0),
+        FileDtype::F16 => bytes.chunks_exact(2).all(|x| x[1] & 0x7c != 0x7c),
         _ => true,
     }
 }
 
-fn to_tensor<const D: usize>(
+fn wrong_shape(name: &str, found: &[usize], expected: &[usize]) -> Error {
+    Error::new(format!("`{name}` has shape {found:?}, expected {expected:?}"))
+}
+
+/// Bytes of a file that are converted together.
+const PIECE: usize = 1 << 22;
+
+/// A tensor's values in `dtype`, piece by piece: `read(offset, piece)` fills a piece with the file's bytes.
+fn convert<const D: usize>(
     name: &str,
-    view: &TensorView<'_>,
-    shape: [usize; D],
+    kind: FileDtype,
     dtype: Dtype,
-    device: &Device,
-) -> Result<Tensor<D>, Error> {
-    if view.shape() != shape {
-        return Err(Error::new(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape())));
-    }
-    let (bytes, kind) = (view.data(), view.dtype());
-    let unknown = || Error::new(format!("`{name}` is {kind:?}, expected F32, BF16 or F16"));
-    fn convert<T: Copy + Default + Send + Sync, const N: usize>(
-        bytes: &[u8],
+    len: usize,
+    shape: [usize; D],
+    read: impl FnMut(usize, &mut [u8]) -> Result<(), Error>,
+) -> Result<TensorData, Error> {
+    fn pieces<T: Copy + Default + Send + Sync, const N: usize>(
+        len: usize,
+        mut read: impl FnMut(usize, &mut [u8]) -> Result<(), Error>,
         f: impl Fn([u8; N]) -> T + Sync,
-    ) -> Vec<T> {
-        let mut out = vec![T::default(); bytes.len() / N];
-        out.par_chunks_mut(1 << 16).zip(bytes.par_chunks(N << 16)).for_each(|(out, bytes)| {
-            for (o, b) in out.iter_mut().zip(bytes.chunks_exact(N)) {
-                *o = f(b.try_into().unwrap_or([0; N]));
-            }
-        });
-        out
+    ) -> Result<Vec<T>, Error> {
+        let mut out = vec![T::default(); len / N];
+        let mut buffer = vec![0u8; PIECE.min(len)];
+        for (at, out) in out.chunks_mut(PIECE / N).enumerate() {
+            let bytes = &mut buffer[..out.len() * N];
+            read(at * PIECE, bytes)?;
+            out.par_chunks_mut(1 << 16).zip(bytes.par_chunks(N << 16)).for_each(|(out, bytes)| {
+                for (o, b) in out.iter_mut().zip(bytes.chunks_exact(N)) {
+                    *o = f(b.try_into().unwrap_or([0; N]));
+                }
+            });
+        }
+        Ok(out)
     }
-    let data = match (kind, dtype) {
-        (FileDtype::F32, Dtype::F32) => TensorData::new(convert(bytes, f32::from_le_bytes), shape),
+    let f = f32::from_le_bytes;
+    Ok(match (kind, dtype) {
+        (FileDtype::F32, Dtype::F32) => TensorData::new(pieces(len, read, f)?, shape),
         (FileDtype::BF16, Dtype::F32) => {
-            TensorData::new(convert(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)
+            TensorData::new(pieces(len, read, |b| bf16::from_le_bytes(b).to_f32())?, shape)
         }
         (FileDtype::F16, Dtype::F32) => {
-            TensorData::new(convert(bytes, |b| f16::from_le_bytes(b).to_f32()), shape)
+            TensorData::new(pieces(len, read, |b| f16::from_le_bytes(b).to_f32())?, shape)
         }
-        (FileDtype::F32, Dtype::Bf16) => {
-            TensorData::new(convert(bytes, |b| bf16::from_f32(f32::from_le_bytes(b))), shape)
-        }
-        (FileDtype::BF16, Dtype::Bf16) => TensorData::new(convert(bytes, bf16::from_le_bytes), shape),
+        (FileDtype::F32, Dtype::Bf16) => TensorData::new(pieces(len, read, |b| bf16::from_f32(f(b)))?, shape),
+        (FileDtype::BF16, Dtype::Bf16) => TensorData::new(pieces(len, read, bf16::from_le_bytes)?, shape),
         (FileDtype::F16, Dtype::Bf16) => {
-            TensorData::new(convert(bytes, |b| bf16::from_f32(f16::from_le_bytes(b).to_f32())), shape)
+            TensorData::new(pieces(len, read, |b| bf16::from_f32(f16::from_le_bytes(b).to_f32()))?, shape)
         }
-        (FileDtype::F32, Dtype::F16) => {
-            TensorData::new(convert(bytes, |b| f16::from_f32(f32::from_le_bytes(b))), shape)
-        }
+        (FileDtype::F32, Dtype::F16) => TensorData::new(pieces(len, read, |b| f16::from_f32(f(b)))?, shape),
         (FileDtype::BF16, Dtype::F16) => {
-            TensorData::new(convert(bytes, |b| f16::from_f32(bf16::from_le_bytes(b).to_f32())), shape)
+            TensorData::new(pieces(len, read, |b| f16::from_f32(bf16::from_le_bytes(b).to_f32()))?, shape)
         }
-        (FileDtype::F16, Dtype::F16) => TensorData::new(convert(bytes, f16::from_le_bytes), shape),
-        _ => return Err(unknown()),
-    };
+        (FileDtype::F16, Dtype::F16) => TensorData::new(pieces(len, read, f16::from_le_bytes)?, shape),
+        _ => return Err(Error::new(format!("`{name}` is {kind:?}, expected F32, BF16 or F16"))),
+    })
+}
+
+fn on_device<const D: usize>(data: TensorData, dtype: Dtype, device: &Device) -> Tensor<D> {
     let target = match dtype {
         Dtype::F32 => FloatDType::F32,
         Dtype::Bf16 => FloatDType::BF16,
         Dtype::F16 => FloatDType::F16,
     };
-    Ok(Tensor::from_data(data, (device, DType::from(target))))
+    Tensor::from_data(data, (device, DType::from(target)))
 }
 
 /// Writes `model` as a folder that `transformers` loads, weights in `dtype`; `from` is a folder to copy the
@@ -374,9 +435,13 @@ pub fn save(model: &Qwen, dir: &Path, dtype: Dtype, from: Option<&Path>) -> Resu
     let pretty = serde_json::to_string_pretty(&config).map_err(|e| Error::new(e.to_string()))?;
     write("config.json", pretty.as_bytes())?;
     write("model.safetensors", &to_bytes(model, dtype)?)?;
-    for file in
-        ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", "special_tokens_map.json"]
-    {
+    for file in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "special_tokens_map.json",
+    ] {
         if let Some(source) = from.map(|from| from.join(file)).filter(|path| path.exists()) {
             std::fs::copy(&source, temporary.join(file)).map_err(io(&source))?;
         }

@@ -91,7 +91,9 @@ impl Fields<'_> {
             Value::Null => Ok(None),
             value => match value.as_u64() {
                 Some(n) if (1..=MAX_SIZE).contains(&n) => Ok(Some(n as usize)),
-                _ => Err(Error::new(format!("`{name}` is {value}, expected an integer from 1 to {MAX_SIZE}"))),
+                _ => {
+                    Err(Error::new(format!("`{name}` is {value}, expected an integer from 1 to {MAX_SIZE}")))
+                }
             },
         }
     }
@@ -252,12 +254,17 @@ fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
     let window = f.required("sliding_window")?;
     if let Some(types) = raw["layer_types"].as_array() {
         if types.len() != n_layers {
-            return Err(Error::new(format!("`layer_types` has {} entries, expected {n_layers}", types.len())));
+            return Err(Error::new(format!(
+                "`layer_types` has {} entries, expected {n_layers}",
+                types.len()
+            )));
         }
         let one = |t: &Value| match t.as_str() {
             Some("full_attention") => Ok(None),
             Some("sliding_attention") => Ok(Some(window)),
-            _ => Err(Error::new(format!("`layer_types` has {t}, expected full_attention or sliding_attention"))),
+            _ => Err(Error::new(format!(
+                "`layer_types` has {t}, expected full_attention or sliding_attention"
+            ))),
         };
         return types.iter().map(one).collect();
     }
@@ -326,7 +333,11 @@ mod tests {
 
     #[test]
     fn sliding_windows_are_honoured() {
-        let slide = [("use_sliding_window", json!(true)), ("sliding_window", json!(128)), ("max_window_layers", json!(20))];
+        let slide = [
+            ("use_sliding_window", json!(true)),
+            ("sliding_window", json!(128)),
+            ("max_window_layers", json!(20)),
+        ];
         let windows = with(&slide).unwrap().windows;
         assert_eq!((windows[19], windows[20]), (None, Some(128)));
         assert_eq!(with(&[("sliding_window", json!(128))]).unwrap().windows, vec![None; 24]);

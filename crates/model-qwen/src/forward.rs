@@ -130,7 +130,8 @@ impl Qwen {
             x = stream(pass.hook, Stream::ResidMid(layer), x + attn_out);
             let mlp_in = stream(pass.hook, Stream::MlpIn(layer), x.clone());
             let normed = kernels::rms_norm(mlp_in, block.mlp_norm.clone(), self.config.norm_eps);
-            let neurons = kernels::swiglu(linear(&normed, &block.gate, None), linear(&normed, &block.up, None));
+            let neurons =
+                kernels::swiglu(linear(&normed, &block.gate, None), linear(&normed, &block.up, None));
             let neurons = stream(pass.hook, Stream::Neurons(layer), neurons);
             let mlp_out = stream(pass.hook, Stream::MlpOut(layer), linear(&neurons, &block.down, None));
             x = stream(pass.hook, Stream::ResidPost(layer), x + mlp_out);
@@ -230,8 +231,10 @@ impl Qwen {
         let c = &self.config;
         let hook = &mut *pass.hook;
         let wants = |hook: &dyn Hook, site: Heads| hook.wants(Site::Heads(site));
-        let key_ungrouped = wants(hook, Heads::KeyInUngrouped(layer)) || wants(hook, Heads::KeyUngrouped(layer));
-        let value_ungrouped = wants(hook, Heads::ValueInUngrouped(layer)) || wants(hook, Heads::ValueUngrouped(layer));
+        let key_ungrouped =
+            wants(hook, Heads::KeyInUngrouped(layer)) || wants(hook, Heads::KeyUngrouped(layer));
+        let value_ungrouped =
+            wants(hook, Heads::ValueInUngrouped(layer)) || wants(hook, Heads::ValueUngrouped(layer));
         let ungrouped = key_ungrouped || value_ungrouped;
 
         let own_reads = wants(hook, Heads::QueryIn(layer))
@@ -255,7 +258,8 @@ impl Qwen {
             q = kernels::rms_norm(q, q_norm.clone(), c.norm_eps);
             k = kernels::rms_norm(k, k_norm.clone(), c.norm_eps);
         }
-        let q = heads(hook, Heads::QueryRotary(layer), kernels::rotary(q, rope.cos.clone(), rope.sin.clone()));
+        let q =
+            heads(hook, Heads::QueryRotary(layer), kernels::rotary(q, rope.cos.clone(), rope.sin.clone()));
         let k = heads(hook, Heads::KeyRotary(layer), kernels::rotary(k, rope.cos.clone(), rope.sin.clone()));
         let (k, v) = match &mut pass.cache {
             Some(cache) => {
@@ -317,7 +321,8 @@ fn last_rows(x: Tensor<3>, batch: &Batch) -> Tensor<3> {
     if batch.end().iter().all(|&end| end == seq) {
         return x.slice([0..n, seq - 1..seq, 0..d_model]);
     }
-    let index: Vec<i64> = batch.end().iter().enumerate().map(|(row, &end)| (row * seq + end - 1) as i64).collect();
+    let index: Vec<i64> =
+        batch.end().iter().enumerate().map(|(row, &end)| (row * seq + end - 1) as i64).collect();
     let index = Tensor::<1, Int>::from_data(TensorData::new(index, [n]), &x.device().without_autodiff());
     x.reshape([n * seq, d_model]).select(0, index).reshape([n, 1, d_model])
 }
@@ -357,6 +362,11 @@ impl HookedModel for Qwen {
         // grad W_h: [batch, n_heads, seq, d_head] x [1, n_heads, d_head, d_model]
         let weight = per_head(weight, c.d_head, Some(c.n_heads)).swap_dims(2, 3);
         let grad = grad.matmul(weight);
-        Some(kernels::rms_norm_pull_back(resid.clone(), self.blocks[layer].attn_norm.clone(), grad, c.norm_eps))
+        Some(kernels::rms_norm_pull_back(
+            resid.clone(),
+            self.blocks[layer].attn_norm.clone(),
+            grad,
+            c.norm_eps,
+        ))
     }
 }

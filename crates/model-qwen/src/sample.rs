@@ -25,7 +25,15 @@ pub struct Sampling {
 impl Default for Sampling {
     /// Greedy, 256 tokens.
     fn default() -> Self {
-        Self { max_tokens: 256, temperature: 0.0, top_p: 1.0, top_k: 0, min_p: 0.0, seed: 0, stop_ids: Vec::new() }
+        Self {
+            max_tokens: 256,
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            seed: 0,
+            stop_ids: Vec::new(),
+        }
     }
 }
 
@@ -156,7 +164,10 @@ mod tests {
                 let choice = choose(&logits, &how, &mut rng);
                 let expected = f64::from(choice.sampling).exp();
                 // 20,000 draws: three standard deviations are at most 0.011.
-                assert!((found[choice.token as usize] - expected).abs() < 0.011, "{how:?} {choice:?} {found:?}");
+                assert!(
+                    (found[choice.token as usize] - expected).abs() < 0.011,
+                    "{how:?} {choice:?} {found:?}"
+                );
             }
         }
     }

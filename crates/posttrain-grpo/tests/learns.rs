@@ -1,4 +1,5 @@
 //! The loop on tiny random models: it learns, it repeats itself to the last bit, and it says what is wrong.
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use model_qwen::{Config as ModelConfig, Param, Qwen};

@@ -1,4 +1,5 @@
 //! The loss against TRL's own code, a second implementation's golden values, and central differences.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::Path;
 

@@ -147,6 +147,7 @@ fn tokenised(id: String, ids: Vec<u32>, labels: Option<Vec<i64>>) -> Result<Exam
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

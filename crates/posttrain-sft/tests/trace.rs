@@ -1,4 +1,5 @@
 //! Twenty steps of torch's AdamW, step by step; accumulation; resume to the last bit.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

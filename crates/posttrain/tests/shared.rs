@@ -1,4 +1,5 @@
 //! Configuration, log-probabilities in chunks, the optimiser's state, checkpoints kept and left out.
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use hooks::Batch;

@@ -81,6 +81,11 @@ impl<'a> Strength<'a> {
     }
 }
 
+/// `text` fit to stand in XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// Horizontal and vertical distance of nodes, and the margins, in pixels.
 const GAP: (f32, f32) = (52.0, 58.0);
 const MARGIN: (f32, f32) = (64.0, 56.0);
@@ -130,12 +135,13 @@ pub fn svg(circuit: &Circuit, scores: Option<&EdgeMap<f32>>) -> String {
             let _ = writeln!(
                 out,
                 "<path d=\"M{x:.1} {y:.1} C{:.1} {middle:.1} {:.1} {middle:.1} {to_x:.1} {to_y:.1}\" fill=\"none\" \
-                 stroke=\"{}\" stroke-width=\"{:.2}\" stroke-opacity=\"{:.2}\"{dashes}><title>{edge}</title></path>",
+                 stroke=\"{}\" stroke-width=\"{:.2}\" stroke-opacity=\"{:.2}\"{dashes}><title>{}</title></path>",
                 x + bow,
                 to_x + bow,
                 colour(edge.to),
                 0.6 + 3.4 * share,
-                faint + (0.95 - faint) * share
+                faint + (0.95 - faint) * share,
+                escaped(&edge.to_string())
             );
         }
     }

@@ -205,7 +205,7 @@ fn wiring_of(value: Value) -> Result<Wiring, Error> {
 /// Sizes that a graph can have, and that do not overflow a count of edges.
 fn check_sizes(w: Wiring) -> Result<Wiring, Error> {
     let fine = |n: usize| (1..=4096).contains(&n);
-    if fine(w.n_layers) && fine(w.n_heads) && fine(w.n_kv_heads) && w.n_heads % w.n_kv_heads == 0 {
+    if fine(w.n_layers) && fine(w.n_heads) && fine(w.n_kv_heads) && w.n_heads.is_multiple_of(w.n_kv_heads) {
         return Ok(w);
     }
     Err(Error::new(format!(

@@ -45,7 +45,7 @@ impl ScoreFile {
             return Err(Error::new(format!("edge {edge}: score is {score}, expected a finite number")));
         }
         let kept = tensor("in_graph", Dtype::U8, &[n])?.into_iter().map(|b| b != 0).collect();
-        let per_pair = match file.names().iter().any(|name| *name == "per_pair") {
+        let per_pair = match file.names().contains(&"per_pair") {
             true => {
                 let ids: Vec<String> =
                     serde_json::from_str(text("ids")?).map_err(|e| Error::new(format!("`ids`: {e}")))?;

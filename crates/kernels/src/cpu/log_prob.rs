@@ -46,7 +46,13 @@ pub(crate) fn backward(
     by_rows(out, vocab, |first, out| {
         for (i, out) in out.chunks_exact_mut(vocab).enumerate() {
             let row = first + i;
-            backward_one(&logits[row * vocab..(row + 1) * vocab], tokens[row] as usize, grad[row], scale, out);
+            backward_one(
+                &logits[row * vocab..(row + 1) * vocab],
+                tokens[row] as usize,
+                grad[row],
+                scale,
+                out,
+            );
         }
     });
 }

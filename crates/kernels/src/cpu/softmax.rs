@@ -17,7 +17,9 @@ fn forward_row(scores: &[f32], scale: f32, out: &mut [f32]) {
 
 #[inline(always)]
 fn backward_rows(p: &[f32], grad: &[f32], scale: f32, width: usize, out: &mut [f32]) {
-    for ((p, grad), out) in p.chunks_exact(width).zip(grad.chunks_exact(width)).zip(out.chunks_exact_mut(width)) {
+    for ((p, grad), out) in
+        p.chunks_exact(width).zip(grad.chunks_exact(width)).zip(out.chunks_exact_mut(width))
+    {
         let mean = lane_sum(p, grad, |a, b| a * b);
         for ((o, &p), &g) in out.iter_mut().zip(p).zip(grad) {
             *o = p * (g - mean) * scale;

@@ -87,7 +87,11 @@ impl Finder {
             sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         }
         let scores = EdgeMap::from_values(found.wiring, sum);
-        Ok(Circuit::top(&scores, self.edges.min(found.wiring.n_edges()))?.pruned().heads().into_iter().collect())
+        Ok(Circuit::top(&scores, self.edges.min(found.wiring.n_edges()))?
+            .pruned()
+            .heads()
+            .into_iter()
+            .collect())
     }
 
     /// How much two resamples of the pairs differ at one checkpoint.

@@ -16,8 +16,8 @@ use burn::tensor::Device;
 use model_qwen::{Dtype, Qwen};
 
 use crate::results::{
-    Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime, Suite,
-    TaskFacts, Training, VERSION, Version,
+    Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
+    Suite, TaskFacts, Training, VERSION, Version,
 };
 use crate::toy::{self, Mix, Problem, Split, Toward};
 use crate::{Error, caveats, dynamics};
@@ -47,7 +47,7 @@ pub struct Demo {
     pub sft: (usize, usize),
     /// GRPO steps, and steps between its checkpoints.
     pub grpo: (usize, usize),
-    /// Draws of random heads beside each intervention.
+    /// Draws of random heads beside the zeroing of emergent heads.
     pub draws: usize,
     /// The command line, for the record.
     pub command: String,
@@ -64,7 +64,7 @@ impl Demo {
             edges: 60,
             sft: (40, 8),
             grpo: (48, 6),
-            draws: 5,
+            draws: 19,
             command: "sparks demo".into(),
         }
     }
@@ -132,7 +132,7 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
     let finder = Finder::new(
         toy::opening_pairs(Mix::HARD, Toward::Reasoning, demo.seed, demo.pairs)?,
         demo.edges,
-        demo.draws,
+        5,
         demo.seed,
     );
     clock.say("measuring the base model", 0.0, 0.04);
@@ -159,7 +159,8 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
         clock.end(&doing, 0.10);
     }
 
-    let examples = problems.iter().take(4).enumerate().map(|(i, p)| example(p, i, &solved_before, &models)).collect();
+    let examples =
+        problems.iter().take(4).enumerate().map(|(i, p)| example(p, i, &solved_before, &models)).collect();
     trainings.extend(models.into_iter().map(|(training, ..)| training));
     let mut results = Results {
         schema: SCHEMA.into(),
@@ -301,7 +302,10 @@ fn model_facts(model: &Qwen) -> ModelFacts {
 
 fn facts(demo: &Demo, stages: Vec<StageTime>) -> RunFacts {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':')).map(|(_, n)| n.trim().to_owned());
+    let name = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
+        .map(|(_, n)| n.trim().to_owned());
     RunFacts {
         command: demo.command.clone(),
         seed: demo.seed,
@@ -328,10 +332,22 @@ fn settings(demo: &Demo) -> Vec<Setting> {
     };
     let mut rows = vec![
         row("problems", "held-out problems", demo.problems.to_string()),
-        row("circuits", "pairs", format!("{} openings: reasoning (clean) against direct (corrupt)", demo.pairs)),
-        row("circuits", "method", "EAP-IG inputs, 5 steps, left rule; logit difference at the last position".into()),
+        row(
+            "circuits",
+            "pairs",
+            format!("{} openings: reasoning (clean) against direct (corrupt)", demo.pairs),
+        ),
+        row(
+            "circuits",
+            "method",
+            "EAP-IG inputs, 5 steps, left rule; logit difference at the last position".into(),
+        ),
         row("circuits", "selection", format!("top {} edges by absolute score, pruned", demo.edges)),
-        row("interventions", "random draws", demo.draws.to_string()),
+        row(
+            "interventions",
+            "random draws",
+            format!("{} beside zeroed emergent heads, 3 elsewhere", demo.draws),
+        ),
     ];
     for method in [Method::Sft, Method::Grpo] {
         let name = if method == Method::Sft { "train.sft" } else { "train.grpo" };
