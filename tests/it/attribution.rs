@@ -225,7 +225,7 @@ fn an_eap_score_is_the_derivative_of_the_metric_along_its_edge() {
         let delta = output(&model, &pair.corrupt, edge.from) - output(&model, &pair.clean, edge.from);
         let metric = |mask: f64| {
             let mut nudge = Nudge { edge, last: 1, add: delta.clone() * mask };
-            let batch = Batch::new(&[pair.clean.clone()]).unwrap().rows(hooks::Rows::Last);
+            let batch = Batch::new(std::slice::from_ref(&pair.clean)).unwrap().rows(hooks::Rows::Last);
             let logits = model.run(&batch, &mut nudge);
             f64::from(Metric::LogitDiff.values(logits, &[&pair.target], None).into_scalar::<f32>())
         };

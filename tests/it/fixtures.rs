@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use model_qwen::{Checkpoint, Dtype, Qwen};
 use safetensors::SafeTensors;
 
@@ -47,11 +47,6 @@ impl Oracle {
         let values: Vec<u32> =
             view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect();
         values.chunks(view.shape()[1]).map(<[u32]>::to_vec).collect()
-    }
-
-    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
-        let (values, shape) = self.floats(name);
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 }
 

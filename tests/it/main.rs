@@ -1,5 +1,7 @@
 //! Tests across crates, in one binary: what the peers computed, and what the crates say together.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod attribution;
 mod fixtures;
 mod generation;

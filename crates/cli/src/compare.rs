@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 /// A file's circuit, or the whole graph where nothing is selected.
-fn read(path: &PathBuf) -> Result<ScoreFile> {
+fn read(path: &std::path::Path) -> Result<ScoreFile> {
     let file = ScoreFile::read(path)?;
     if file.circuit().n_edges() == 0 {
         return Err(Failure::input(format!(

@@ -95,8 +95,11 @@ impl From<Heads> for Site {
     }
 }
 
+/// A name and the site of a layer that has it.
+type Name = (&'static str, fn(usize) -> Site);
+
 /// The names inside `blocks.{layer}.` as TransformerLens writes them, where it has them.
-const NAMES: [(&str, fn(usize) -> Site); 23] = [
+const NAMES: [Name; 23] = [
     ("hook_resid_pre", |l| Site::Stream(Stream::ResidPre(l))),
     ("hook_resid_mid", |l| Site::Stream(Stream::ResidMid(l))),
     ("hook_resid_post", |l| Site::Stream(Stream::ResidPost(l))),

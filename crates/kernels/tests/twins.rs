@@ -1,4 +1,5 @@
 //! Every fused operation against its portable twin: values and gradients, on random shapes.
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{CausalMask, portable};

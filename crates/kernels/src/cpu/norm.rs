@@ -36,6 +36,7 @@ fn backward_row(x: &[f32], weight: &[f32], grad: &[f32], r: f32, out: &mut [f32]
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn backward_body(
     x: &[f32],
     weight: &[f32],

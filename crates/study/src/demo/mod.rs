@@ -19,7 +19,7 @@ use crate::results::{
     Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
     Suite, TaskFacts, Training, VERSION, Version,
 };
-use crate::toy::{self, Mix, Problem, Split, Toward};
+use crate::toy::{self, Mix, Place, Problem, Split};
 use crate::{Error, caveats, dynamics};
 
 use find::Finder;
@@ -62,8 +62,8 @@ impl Demo {
             problems: 400,
             pairs: 32,
             edges: 60,
-            sft: (40, 8),
-            grpo: (48, 6),
+            sft: (48, 8),
+            grpo: (60, 6),
             draws: 19,
             command: "sparks demo".into(),
         }
@@ -130,7 +130,7 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
 
     let problems = toy::distinct(Mix::HARD, Split::HeldOut, demo.seed, demo.problems)?;
     let finder = Finder::new(
-        toy::opening_pairs(Mix::HARD, Toward::Reasoning, demo.seed, demo.pairs)?,
+        toy::swap_pairs(Mix::HARD, Place::FirstStep, demo.seed, demo.pairs)?,
         demo.edges,
         5,
         demo.seed,
@@ -335,7 +335,7 @@ fn settings(demo: &Demo) -> Vec<Setting> {
         row(
             "circuits",
             "pairs",
-            format!("{} openings: reasoning (clean) against direct (corrupt)", demo.pairs),
+            format!("{} held-out sums up to their first step; corrupt: one number changed", demo.pairs),
         ),
         row(
             "circuits",

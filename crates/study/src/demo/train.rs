@@ -27,7 +27,7 @@ pub(super) fn settings(demo: &Demo, method: Method) -> String {
             demo.sft.0
         ),
         Method::Grpo => format!(
-            "[train]\nsteps = {}\nbatch_size = 128\n[optimizer]\nlr = 3e-4\nmax_grad_norm = 1.0\n\
+            "[train]\nsteps = {}\nbatch_size = 128\n[optimizer]\nlr = 2e-4\nmax_grad_norm = 1.0\n\
              [schedule]\nkind = \"constant\"\nwarmup_steps = 3\n\
              [grpo]\nprompts = 16\ngroup_size = 8\nmax_tokens = {}\ntemperature = 1.0\nloss = \"dapo\"\nbeta = 0.0\n",
             demo.grpo.0,

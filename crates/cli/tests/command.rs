@@ -1,0 +1,314 @@
+//! The command as a user sees it: exit codes, one line of error, files that other tools read.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+}
+
+fn sparks(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sparks"))
+        .args(args)
+        .env_remove("SLURM_ARRAY_TASK_ID")
+        .output()
+        .expect("runs")
+}
+
+fn ok(args: &[&str]) -> Value {
+    let out = sparks(args);
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    if out.stdout.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&out.stdout).expect("one JSON object")
+    }
+}
+
+/// The message of a run that must fail with exit status 2 and one line.
+fn refused(args: &[&str]) -> String {
+    let out = sparks(args);
+    let message = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{args:?}: {message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+    assert!(out.stdout.is_empty());
+    message
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+#[test]
+fn from_a_checkpoint_to_a_faithful_circuit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (model, pairs) = (fixture("eap/model"), fixture("eap/pairs.jsonl"));
+    let (model, pairs) = (text(&model), text(&pairs));
+    assert_eq!(ok(&["info", model, "--json"])["edges_ungrouped"], 110);
+    let (scores, circuit, pt) = (at("scores.json"), at("circuit.json"), at("scores.pt"));
+    ok(&["attribute", model, "--pairs", pairs, "--per-pair", "--out", text(&scores), "--json"]);
+    ok(&["attribute", model, "--pairs", pairs, "--out", text(&pt), "--json"]);
+
+    // The package's own numbers: selection, pruning and the circuit's metric.
+    let peer: Value =
+        serde_json::from_slice(&std::fs::read(fixture("eap/circuits.json")).expect("read")).expect("JSON");
+    let expected = &peer["selections"]["topn-40"];
+    for file in [&scores, &pt] {
+        let made = ok(&["circuit", text(file), "--top", "40", "--out", text(&circuit), "--json"]);
+        assert_eq!(made["edges"], expected["pruned"].as_array().expect("edges").len());
+    }
+    ok(&[
+        "circuit",
+        text(&scores),
+        "--top",
+        "40",
+        "--out",
+        text(&circuit),
+        "--svg",
+        text(&at("c.svg")),
+        "--json",
+    ]);
+    let found = ok(&["faithfulness", model, "--circuit", text(&circuit), "--pairs", pairs, "--json"]);
+    for (pair, value) in found["per_pair"]
+        .as_array()
+        .expect("pairs")
+        .iter()
+        .zip(expected["metric"]["corrupt"]["logit-diff"].as_array().expect("values"))
+    {
+        let (ours, theirs) = (pair["circuit"].as_f64().expect("number"), value.as_f64().expect("number"));
+        assert!((ours - theirs).abs() < 1e-4, "{ours} {theirs}");
+    }
+    let same = ok(&["compare", text(&circuit), text(&circuit), "--json"]);
+    assert_eq!((&same["heads"]["gained"], &same["heads"]["lost"]), (&json!([]), &json!([])));
+    assert!(same["noise_floor"].is_object());
+}
+
+#[test]
+fn shards_join_to_the_bits_of_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (model, pairs) = (fixture("eap/model"), fixture("eap/pairs.jsonl"));
+    let run = |shard: &[&str], out: &Path| {
+        let mut args = vec!["attribute", text(&model), "--pairs", text(&pairs), "--out", text(out), "--json"];
+        args.extend_from_slice(shard);
+        ok(&args);
+    };
+    let (one, two, three, all, whole) =
+        (at("1.json"), at("2.json"), at("3.json"), at("all.json"), at("whole.json"));
+    run(&["--shard", "1/3"], &one);
+    run(&["--shard", "2/3"], &two);
+    run(&["--shard", "3/3"], &three);
+    run(&[], &whole);
+    ok(&["merge", text(&two), text(&three), text(&one), "--out", text(&all)]);
+    assert_eq!(std::fs::read(&all).expect("read"), std::fs::read(&whole).expect("read"));
+    assert!(
+        refused(&["merge", text(&one), text(&two), "--out", text(&all)]).contains("expected all 3 shards")
+    );
+    assert!(
+        refused(&["merge", text(&one), text(&one), text(&two), "--out", text(&all)])
+            .contains("in two of the files")
+    );
+}
+
+#[test]
+fn forward_and_generate_write_what_the_contract_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, out) = (folder.path().join("in.json"), folder.path().join("out.safetensors"));
+    std::fs::write(&input, json!({"input_ids": [[1, 2, 3, 4], [5, 6]]}).to_string()).expect("written");
+    let model = fixture("qwen2-tied");
+    ok(&["forward", text(&model), "--input", text(&input), "--sites", "all", "--out", text(&out)]);
+    let bytes = std::fs::read(&out).expect("read");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    for (name, shape) in [
+        ("logits", vec![2, 4, 61]),
+        ("hidden.0", vec![2, 4, 32]),
+        ("hidden.3", vec![2, 4, 32]),
+        ("attn.2", vec![2, 4, 4, 4]),
+        ("z.1", vec![2, 4, 4, 8]),
+        ("k.0", vec![2, 4, 2, 8]),
+        ("mlp_in.2", vec![2, 4, 32]),
+    ] {
+        assert_eq!(tensors.tensor(name).expect(name).shape(), shape);
+    }
+    let plain = ok(&["generate", text(&model), "--input", text(&input), "--max-tokens", "6", "--json"]);
+    let first = &plain["completions"][0];
+    assert_eq!((&first["prompt_ids"], &first["finish"]), (&json!([1, 2, 3, 4]), &json!("length")));
+    assert_eq!(first["ids"].as_array().expect("ids").len(), 6);
+    assert!(first.get("text").is_none(), "no tokenizer, no text");
+    let all = "L0H0,L0H1,L0H2,L0H3,L1H0,L1H1,L1H2,L1H3,L2H0,L2H1,L2H2,L2H3";
+    let ablated = ok(&[
+        "generate",
+        text(&model),
+        "--input",
+        text(&input),
+        "--max-tokens",
+        "6",
+        "--ablate",
+        all,
+        "--json",
+    ]);
+    let scaled = ok(&[
+        "generate",
+        text(&model),
+        "--input",
+        text(&input),
+        "--max-tokens",
+        "6",
+        "--scale",
+        "0",
+        "--heads",
+        all,
+        "--json",
+    ]);
+    assert_ne!(first["ids"], ablated["completions"][0]["ids"]);
+    assert_eq!(ablated["completions"], scaled["completions"], "scaling by nothing is zeroing");
+}
+
+#[test]
+fn bad_input_is_one_clear_line_and_status_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    let model = fixture("qwen2-tied");
+    let out = folder.path().join("out.json");
+    let attribute =
+        |pairs: &Path| refused(&["attribute", text(&model), "--pairs", text(pairs), "--out", text(&out)]);
+    let unequal = at("unequal.jsonl", r#"{"id":"p","clean_ids":[1,2],"corrupt_ids":[1],"answer_ids":[3]}"#);
+    assert!(attribute(&unequal).contains("pair p: clean has 2 tokens and corrupt 1"));
+    let beyond = at("beyond.jsonl", r#"{"id":"p","clean_ids":[1,61],"corrupt_ids":[1,2],"answer_ids":[3]}"#);
+    assert!(attribute(&beyond).contains("token 61"));
+    let ids = at("ids.json", r#"{"input_ids":[[1,99]]}"#);
+    assert!(
+        refused(&["forward", text(&model), "--input", text(&ids), "--out", text(&out)]).contains("token 99")
+    );
+    assert!(refused(&["info", "no/such/model"]).contains("no such folder"));
+    assert!(refused(&["generate", text(&model), "--input", text(&ids), "--ablate", "L9H0"]).contains("L9H0"));
+    assert!(
+        refused(&[
+            "attribute",
+            text(&model),
+            "--pairs",
+            text(&unequal),
+            "--method",
+            "magic",
+            "--out",
+            text(&out)
+        ])
+        .contains("eap-ig-inputs")
+    );
+    assert!(!out.exists(), "nothing half-written is left");
+
+    // Checkpoints: a missing shard, a truncated file, an architecture that is not implemented.
+    let copy = |name: &str, to: &str| {
+        let dir = folder.path().join(to);
+        std::fs::create_dir(&dir).expect("made");
+        for entry in std::fs::read_dir(fixture(name)).expect("read") {
+            let path = entry.expect("entry").path();
+            std::fs::copy(&path, dir.join(path.file_name().expect("named"))).expect("copied");
+        }
+        dir
+    };
+    let good = at("good.json", r#"{"input_ids":[[1,2]]}"#);
+    let run = |dir: &Path| refused(&["forward", text(dir), "--input", text(&good), "--out", text(&out)]);
+    let shards = copy("llama-untied", "shards");
+    std::fs::remove_file(shards.join("model-00002-of-00003.safetensors")).expect("removed");
+    assert!(run(&shards).contains("model-00002-of-00003.safetensors"));
+    let cut = copy("qwen2-tied", "cut");
+    let bytes = std::fs::read(cut.join("model.safetensors")).expect("read");
+    std::fs::write(cut.join("model.safetensors"), &bytes[..bytes.len() / 2]).expect("written");
+    assert!(run(&cut).contains("truncated"));
+    let other = copy("qwen2-tied", "other");
+    let config = std::fs::read_to_string(other.join("config.json")).expect("read");
+    std::fs::write(other.join("config.json"), config.replace("Qwen2ForCausalLM", "MambaForCausalLM"))
+        .expect("written");
+    assert!(run(&other).contains("MambaForCausalLM"));
+}
+
+#[test]
+fn training_runs_resume_and_write_checkpoints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = fixture("sft-trace");
+    // The fixtures have no tokenizer: data are token ids.
+    let config = |dir: &str| {
+        let path = folder.path().join(format!("{dir}.toml"));
+        let text = format!(
+            "[model]\npath = '{}'\n[data]\ntrain = '{}'\nshuffle = false\n[run]\ndir = '{}'\ncheckpoint_every = 5\n\
+             [train]\nsteps = 20\nbatch_size = 4\n[optimizer]\nlr = 1e-3\nweight_decay = 0.01\n\
+             [schedule]\nkind = 'cosine'\nwarmup_steps = 4\n\
+             [watch]\npairs = '{}'\nevery = 10\nsteps = 2\ntop = 60\n",
+            trace.join("tied").display(),
+            trace.join("data.jsonl").display(),
+            folder.path().join(dir).display(),
+            fixture("eap/pairs.jsonl").display(),
+        );
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    ok(&["sft", text(&config("run")), "--json"]);
+    let metrics = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).expect("metrics");
+    let losses: Vec<f64> = metrics
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).expect("JSON")["loss"].as_f64().expect("loss"))
+        .collect();
+    let golden: Value =
+        serde_json::from_slice(&std::fs::read(trace.join("tied-matrices.json")).expect("read"))
+            .expect("JSON");
+    let golden: Vec<f64> = {
+        let steps = golden["steps"].as_array().or(golden.as_array()).expect("steps");
+        steps.iter().map(|s| s["loss"].as_f64().expect("loss")).collect()
+    };
+    assert_eq!(losses.len(), 20);
+    for (a, b) in losses.iter().zip(&golden) {
+        assert!((a - b).abs() / b < 1e-5, "{a} {b}");
+    }
+    assert!(folder.path().join("run/checkpoints/step-20/model.safetensors").exists());
+    assert!(folder.path().join("run/circuits/step-20.json").exists());
+    let circuits =
+        [folder.path().join("run/circuits/step-0.json"), folder.path().join("run/circuits/step-20.json")];
+    assert!(ok(&["compare", text(&circuits[0]), text(&circuits[1]), "--json"])["effects"].is_array());
+
+    // A step fewer than all, as if it had been stopped; then on.
+    ok(&["sft", text(&config("again")), "--set", "run.keep=9", "--json"]);
+    std::fs::remove_dir_all(folder.path().join("again/checkpoints/step-20")).expect("removed");
+    ok(&["sft", "--resume", text(&folder.path().join("again")), "--json"]);
+    let weights = |run: &str| {
+        std::fs::read(folder.path().join(run).join("checkpoints/step-20/model.safetensors")).expect("read")
+    };
+    assert_eq!(weights("run"), weights("again"), "the bits of a run that was never stopped");
+
+    let typo = folder.path().join("typo.toml");
+    std::fs::write(
+        &typo,
+        "[model]\npath = 'x'\n[data]\ntrain = 'y'\n[run]\ndir = 'z'\n[optimizer]\nlearning_rate = 1\n",
+    )
+    .expect("written");
+    assert!(refused(&["sft", text(&typo)]).contains("learning_rate"));
+}
+
+#[test]
+fn grading_writes_one_line_for_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cases, verdicts) = (folder.path().join("cases.jsonl"), folder.path().join("verdicts.jsonl"));
+    std::fs::write(
+        &cases,
+        "{\"id\":7,\"gold\":\"1/2\",\"pred\":\"\\\\boxed{0.5}\"}\n{\"gold\":\"3\",\"pred\":\"4\"}\n",
+    )
+    .expect("written");
+    ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
+    let lines: Vec<Value> = std::fs::read_to_string(&verdicts)
+        .expect("read")
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .collect();
+    assert_eq!(
+        (&lines[0]["id"], &lines[0]["correct"], &lines[1]["correct"]),
+        (&json!(7), &json!(true), &json!(false))
+    );
+}
