@@ -68,7 +68,25 @@ enum Command {
     Demo(demo::Args),
 }
 
+/// Starts this program over with an allocator that keeps freed memory: activations come and go by the
+/// gigabyte, and giving each back to the system doubled the CPU time. mimalloc reads its settings at start only.
+fn keep_freed_memory() {
+    use std::os::unix::process::CommandExt as _;
+    const SETTING: &str = "MIMALLOC_PURGE_DELAY";
+    if std::env::var_os(SETTING).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // Returns only where it fails, and then all goes on as it is.
+        let _ = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(SETTING, "-1")
+            .env("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1")
+            .exec();
+    }
+}
+
 fn main() -> ExitCode {
+    keep_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

@@ -101,6 +101,18 @@ fn one(
     })
 }
 
+/// At most `n` different sets of random heads: a small model has few, and a set drawn twice is no second control.
+fn distinct_draws(heads: &[Head], n_heads: usize, n: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<Head>> {
+    let mut sets: Vec<Vec<Head>> = Vec::new();
+    for _ in 0..20 * n {
+        let drawn = same_layers(heads, n_heads, rng);
+        if sets.len() < n && drawn != heads && !sets.contains(&drawn) {
+            sets.push(drawn);
+        }
+    }
+    sets
+}
+
 /// As many heads in each layer as `heads` has there: others where the layer has enough, at random.
 fn same_layers(heads: &[Head], n_heads: usize, rng: &mut ChaCha8Rng) -> Vec<Head> {
     let mut layers: Vec<usize> = heads.iter().map(|h| h.layer).collect();
@@ -122,6 +134,13 @@ fn same_layers(heads: &[Head], n_heads: usize, rng: &mut ChaCha8Rng) -> Vec<Head
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_set_is_drawn_twice() {
+        let heads: Vec<Head> = "L2H0".parse().into_iter().collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        assert_eq!(distinct_draws(&heads, 4, 19, &mut rng).len(), 3);
+    }
 
     #[test]
     fn random_heads_match_layers_and_avoid_the_set_where_they_can() {
