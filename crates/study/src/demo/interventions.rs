@@ -80,13 +80,12 @@ fn one(
         Ok(solve::solve(model, problems, &mut hook)?.interval())
     };
     let mut rng = ChaCha8Rng::seed_from_u64(run.demo.seed ^ 0x7261_6e64);
-    let mut random = Vec::new();
     // The claim that a run needs its emergent heads is tested: 19 draws are the fewest that can give p = 0.05.
     let draws = if set == HeadSet::Emergent && action == Action::Zero { run.demo.draws } else { FEW_DRAWS };
-    for _ in 0..draws {
-        let drawn = same_layers(heads, run.model.config.n_heads, &mut rng);
-        random.push(RandomDraw { accuracy: changed(&drawn)?, heads: drawn });
-    }
+    let random = distinct_draws(heads, run.model.config.n_heads, draws, &mut rng)
+        .into_iter()
+        .map(|heads| Ok(RandomDraw { accuracy: changed(&heads)?, heads }))
+        .collect::<Result<Vec<_>, Error>>()?;
     Ok(Intervention {
         checkpoint: checkpoint.into(),
         training: run.training.name.clone(),
