@@ -13,8 +13,8 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 /// A file of the shared data, or `None` with a message where it is not there.
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SPARKS_SHARED").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
-    let path = root.join(name);
+    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
+    let path = root.join("data").join(name);
     if path.exists() {
         return Some(path);
     }
