@@ -1,0 +1,1 @@
+//! Shapes that the benches share.
