@@ -2,9 +2,11 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::TensorData;
+use burn::backend::ops::FloatTensorOps as _;
+use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 
+use crate::cpu::linear::Weights;
 use crate::ops::FusedOps;
 use crate::{CausalMask, cpu};
 
@@ -28,7 +30,41 @@ fn like(values: Vec<f32>, x: &FlexTensor) -> FlexTensor {
     tensor(values, x.shape().as_slice())
 }
 
+/// The elements of a contiguous weight matrix, in the dtype that it is stored in.
+fn weights(x: &FlexTensor) -> Weights<'_> {
+    let (start, n) = (x.layout().start_offset(), x.shape().num_elements());
+    match x.dtype() {
+        DType::F32 => Weights::F32(&x.storage()[start..start + n]),
+        DType::BF16 => Weights::Bf16(&x.storage()[start..start + n]),
+        DType::F16 => Weights::F16(&x.storage()[start..start + n]),
+        other => panic!("weights are f32, bf16 or f16, not {other:?}"),
+    }
+}
+
 impl FusedOps for Flex {
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, d_in), (weight, _)) = (contiguous(x), contiguous(weight));
+        let (tokens, d_out) = (x.shape()[0], weight.shape()[0]);
+        let mut out = vec![0.0; tokens * d_out];
+        if tokens <= crate::FEW {
+            cpu::linear::few(elements(&x), weights(&weight), d_in, &mut out);
+        } else {
+            cpu::linear::many(elements(&x), weights(&weight), d_in, &mut out);
+        }
+        tensor(out, [tokens, d_out])
+    }
+
+    fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        if weight.dtype() == DType::F32 {
+            return Self::float_matmul(grad, weight);
+        }
+        let ((grad, _), (weight, d_in)) = (contiguous(grad), contiguous(weight));
+        let tokens = grad.shape()[0];
+        let mut out = vec![0.0; tokens * d_in];
+        cpu::linear::backward(elements(&grad), weights(&weight), d_in, &mut out);
+        tensor(out, [tokens, d_in])
+    }
+
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         let ((x, width), (weight, _)) = (contiguous(x), contiguous(weight));
         let mut out = vec![0.0; elements(&x).len()];

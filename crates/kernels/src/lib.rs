@@ -10,6 +10,7 @@
 //!
 //! | function | formula |
 //! |---|---|
+//! | [`linear`] | `x W^T`, weights in f32, bf16 or f16 |
 //! | [`rms_norm`] | `w x / sqrt(mean(x²) + eps)` |
 //! | [`swiglu`] | `silu(gate) up` |
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
@@ -40,6 +41,24 @@ fn is_cpu(device: &Device) -> bool {
 
 fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_cpu(&x.device())
+}
+
+/// Tokens up to which a product is bound by reading the weights, so that dot products beat a blocked one.
+const FEW: usize = 12;
+
+/// Projection `x W^T` with the weights in any float dtype, in f32 arithmetic: 16-bit weights are widened on
+/// the way and never copied whole.
+///
+/// # Shapes
+/// `x` `[tokens, in]` f32, `weight` `[out, in]`; returns `[tokens, out]` f32.
+pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+    let narrow = matches!(weight.dtype(), DType::BF16 | DType::F16);
+    let stored = narrow || weight.dtype() == DType::F32;
+    if fused(&x) && stored && (narrow || x.dims()[0] <= FEW) {
+        Tensor::from_dispatch(Dispatch::project(x.into_dispatch(), weight.clone().into_dispatch()))
+    } else {
+        portable::linear(x, weight)
+    }
 }
 
 /// Root-mean-square norm: `weight * x / sqrt(mean(x²) + eps)` over the last axis (Zhang and Sennrich 2019),

@@ -15,6 +15,10 @@ use crate::CausalMask;
 /// See the functions of the crate root for formulas and shapes.
 #[backend_extension(Autodiff, Flex)]
 pub(crate) trait FusedOps: Backend {
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
 
     fn rms_norm_backward(
@@ -74,6 +78,40 @@ fn no_second_derivative() -> ! {
 }
 
 impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Linear;
+
+        impl<B: FusedOps> Backward<B, 2> for Linear {
+            /// The input, where the weight is tracked, and the weight.
+            type State = (Option<FloatTensor<B>>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (x, weight) = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let [x_node, weight_node] = ops.parents;
+                if let (Some(node), Some(x)) = (weight_node, x) {
+                    grads.register::<B>(node.id, B::float_matmul(B::float_transpose(grad.clone()), x));
+                }
+                if let Some(node) = x_node {
+                    grads.register::<B>(node.id, B::project_backward(grad, weight));
+                }
+            }
+        }
+
+        let weight_is_tracked = weight.is_tracked();
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let out = B::project(x.clone(), weight.clone());
+        match Linear.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((weight_is_tracked.then_some(x), weight), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn project_backward(_grad: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct RmsNorm;

@@ -4,6 +4,13 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
 use crate::CausalMask;
 
+/// See [`crate::linear`].
+pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+    let dtype = x.dtype();
+    let weight = if weight.dtype() == dtype { weight.clone() } else { weight.clone().cast(dtype) };
+    x.matmul(weight.transpose())
+}
+
 /// See [`crate::rms_norm`].
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
     let mean_square = x.clone().square().mean_dim(D - 1);

@@ -1,7 +1,7 @@
 //! Every fused operation against its portable twin: values and gradients, on random shapes.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::{CausalMask, portable};
 use proptest::prelude::*;
 
@@ -48,6 +48,41 @@ const TOLERANCE: f32 = 1.5e-5;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn linear(tokens in 1usize..40, d_in in 1usize..200, d_out in 1usize..120, dtype in 0usize..3, seed: u64) {
+        let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
+        let (x, w) = (tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1).cast(dtype));
+        let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {
+            with_gradients(&[x.clone()], |x: &[Tensor<2>]| f(x[0].clone(), &w))
+        };
+        let ((a, da), (b, db)) = (run(kernels::linear), run(portable::linear));
+        prop_assert!(apart(a, b) < TOLERANCE);
+        prop_assert!(apart(da[0].clone(), db[0].clone()) < TOLERANCE);
+    }
+
+    #[test]
+    fn a_tracked_weight_of_a_few_tokens(tokens in 1usize..12, d_in in 1usize..40, d_out in 1usize..40, seed: u64) {
+        let inputs = [tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1)];
+        let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {
+            with_gradients(&inputs, |x: &[Tensor<2>]| f(x[0].clone(), &x[1]))
+        };
+        let ((a, da), (b, db)) = (run(kernels::linear), run(portable::linear));
+        prop_assert!(apart(a, b) < TOLERANCE);
+        prop_assert!(da.into_iter().zip(db).all(|(a, b)| apart(a, b) < TOLERANCE));
+    }
+
+    /// The result for a token does not depend on how many other tokens are decoded beside it.
+    #[test]
+    fn a_few_tokens_do_not_depend_on_each_other(tokens in 1usize..12, d_in in 1usize..200, seed: u64) {
+        let (x, w) = (tensor([tokens, d_in], seed), tensor([50, d_in], seed ^ 1));
+        let all: Vec<f32> = kernels::linear(x.clone(), &w).into_data().try_to_vec().unwrap();
+        for t in 0..tokens {
+            let one = x.clone().slice([t..t + 1, 0..d_in]);
+            let one: Vec<f32> = kernels::linear(one, &w).into_data().try_to_vec().unwrap();
+            prop_assert_eq!(&one[..], &all[t * 50..(t + 1) * 50]);
+        }
+    }
 
     #[test]
     fn rms_norm(rows in 1usize..70, width in 1usize..200, seed: u64) {

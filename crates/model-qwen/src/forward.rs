@@ -49,8 +49,7 @@ fn heads(hook: &mut dyn Hook, site: Heads, x: Tensor<4>) -> Tensor<4> {
 /// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`.
 fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let [batch, seq, d_in] = x.dims();
-    let weight = in_f32(weight);
-    let y = x.clone().reshape([batch * seq, d_in]).matmul(weight.transpose());
+    let y = kernels::linear(x.clone().reshape([batch * seq, d_in]), weight);
     let y = match bias {
         Some(bias) => y + bias.clone().unsqueeze(),
         None => y,

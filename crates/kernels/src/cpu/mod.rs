@@ -1,10 +1,12 @@
 //! The loops: plain slices in, plain slices out, each compiled for the baseline and for AVX2.
 //!
-//! Floating-point sums run over a fixed number of lanes in a fixed order, and no fused multiply-add is
-//! used, so both compilations, and any number of threads, give the same bits.
+//! Floating-point sums run over a fixed number of lanes in a fixed order, and (but for [`linear`]) no fused
+//! multiply-add is used, so both compilations, and any number of threads, give the same bits.
 
 pub(crate) mod adamw;
 pub(crate) mod exp;
+pub(crate) mod lanes;
+pub(crate) mod linear;
 pub(crate) mod log_prob;
 pub(crate) mod norm;
 pub(crate) mod rotary;
@@ -14,7 +16,7 @@ pub(crate) mod swiglu;
 use rayon::prelude::*;
 
 /// The instruction sets that the fused loops are compiled for.
-pub const FEATURES: &str = "x86-64 baseline, avx2";
+pub const FEATURES: &str = "x86-64 baseline, avx2 (products: avx2, fma, f16c)";
 
 /// Lanes of a sum: two AVX registers.
 pub(crate) const LANES: usize = 16;

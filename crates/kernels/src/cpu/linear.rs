@@ -1,0 +1,306 @@
+//! `x W^T` with weights of any float dtype, accumulated in f32.
+//!
+//! Few tokens (decoding) are bound by reading the weights: dot products straight from the stored dtype, and
+//! the order of a sum depends on `in` alone, so a token's result does not depend on how many others there
+//! are. Many tokens are bound by arithmetic: 16-bit weights are widened a block at a time and handed to
+//! the `gemm` crate, so that no whole f32 copy of a matrix ever exists.
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::Avx2;
+use super::lanes::{Lanes, Plain};
+
+/// A weight matrix `[out, in]`, row after row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+    F16(&'a [f16]),
+}
+
+/// The stored form of a weight.
+trait Stored: Copy + Sync {
+    fn wide(self) -> f32;
+    /// # Safety
+    /// Eight values can be read from `from` on.
+    #[allow(unsafe_code)]
+    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+}
+
+macro_rules! stored {
+    ($type:ty, $load:ident) => {
+        impl Stored for $type {
+            #[inline(always)]
+            fn wide(self) -> f32 {
+                f32::from(self)
+            }
+            #[inline(always)]
+            #[allow(unsafe_code)]
+            unsafe fn load<L: Lanes>(from: *const Self) -> L {
+                // SAFETY: the caller's.
+                unsafe { L::$load(from) }
+            }
+        }
+    };
+}
+stored!(f32, load);
+stored!(bf16, load_bf16);
+stored!(f16, load_f16);
+
+/// Rows of the weight in one piece of work.
+const PIECE: usize = 48;
+/// Multiplications below which a second thread is not worth waking.
+const SERIAL: usize = 1 << 17;
+/// Widened weights held at a time, in values: they stay in a shared cache.
+const BLOCK: usize = 1 << 20;
+
+/// Sums of `T` tokens against `S` rows of the weight.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn tile<L: Lanes, W: Stored, const T: usize, const S: usize>(
+    x: [&[f32]; T],
+    w: [&[W]; S],
+    n: usize,
+) -> [[f32; S]; T] {
+    let (x, w) = (x.map(|x| &x[..n]), w.map(|w| &w[..n]));
+    let mut sums = [[L::zero(); S]; T];
+    let whole = n / 8 * 8;
+    for k in (0..whole).step_by(8) {
+        // SAFETY: each slice has n values, and k + 8 <= n.
+        let tokens: [L; T] = std::array::from_fn(|t| unsafe { L::load(x[t].as_ptr().add(k)) });
+        for s in 0..S {
+            // SAFETY: as above.
+            let weight: L = unsafe { W::load(w[s].as_ptr().add(k)) };
+            for t in 0..T {
+                sums[t][s] = sums[t][s].add_product(tokens[t], weight);
+            }
+        }
+    }
+    std::array::from_fn(|t| {
+        std::array::from_fn(|s| {
+            let rest = x[t][whole..].iter().zip(&w[s][whole..]);
+            rest.fold(sums[t][s].sum(), |sum, (&x, &w)| sum + x * w.wide())
+        })
+    })
+}
+
+/// A pointer through which pieces of work write disjoint columns.
+#[derive(Clone, Copy)]
+struct Columns {
+    out: *mut f32,
+    len: usize,
+}
+
+// SAFETY: every piece of work writes columns of its own.
+#[allow(unsafe_code)]
+unsafe impl Send for Columns {}
+#[allow(unsafe_code)]
+unsafe impl Sync for Columns {}
+
+impl Columns {
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn put(self, at: usize, value: f32) {
+        debug_assert!(at < self.len);
+        // SAFETY: `at` is token * d_out + column, both in range, and the column is this piece's own.
+        unsafe { *self.out.add(at) = value }
+    }
+}
+
+/// `S` columns from `o` on, for all tokens, `T` at a time.
+#[inline(always)]
+fn strip<L: Lanes, W: Stored, const T: usize, const S: usize>(
+    x: &[f32],
+    weight: &[W],
+    d_in: usize,
+    d_out: usize,
+    o: usize,
+    out: Columns,
+) {
+    let w: [&[W]; S] = std::array::from_fn(|s| &weight[(o + s) * d_in..(o + s + 1) * d_in]);
+    let mut rows = x.chunks_exact(T * d_in);
+    let mut t = 0;
+    let mut put = |sums: [f32; S]| {
+        for (s, sum) in sums.into_iter().enumerate() {
+            out.put(t * d_out + o + s, sum);
+        }
+        t += 1;
+    };
+    for block in rows.by_ref() {
+        let x: [&[f32]; T] = std::array::from_fn(|t| &block[t * d_in..]);
+        tile::<L, W, T, S>(x, w, d_in).into_iter().for_each(&mut put);
+    }
+    for x in rows.remainder().chunks_exact(d_in) {
+        put(tile::<L, W, 1, S>([x], w, d_in)[0]);
+    }
+}
+
+/// Columns of the result. The sums and operands of a tile fill the sixteen registers of AVX2.
+#[inline(always)]
+fn columns<L: Lanes, W: Stored>(
+    x: &[f32],
+    weight: &[W],
+    d_in: usize,
+    d_out: usize,
+    columns: std::ops::Range<usize>,
+    out: Columns,
+) {
+    let alone = x.len() == d_in;
+    let width = if alone { 8 } else { 6 };
+    let whole = columns.start + columns.len() / width * width;
+    for o in (columns.start..whole).step_by(width) {
+        if alone {
+            strip::<L, W, 1, 8>(x, weight, d_in, d_out, o, out);
+        } else {
+            strip::<L, W, 2, 6>(x, weight, d_in, d_out, o, out);
+        }
+    }
+    for o in whole..columns.end {
+        strip::<L, W, 2, 1>(x, weight, d_in, d_out, o, out);
+    }
+}
+
+fn piece<W: Stored>(
+    x: &[f32],
+    weight: &[W],
+    d_in: usize,
+    d_out: usize,
+    range: std::ops::Range<usize>,
+    out: Columns,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c")
+    {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2<W: Stored>(
+            x: &[f32],
+            weight: &[W],
+            d_in: usize,
+            d_out: usize,
+            range: std::ops::Range<usize>,
+            out: Columns,
+        ) {
+            columns::<Avx2, W>(x, weight, d_in, d_out, range, out);
+        }
+        // SAFETY: the processor has the features.
+        #[allow(unsafe_code)]
+        return unsafe { avx2(x, weight, d_in, d_out, range, out) };
+    }
+    columns::<Plain, W>(x, weight, d_in, d_out, range, out);
+}
+
+fn few_of<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
+    let d_out = weight.len() / d_in;
+    let shared = Columns { out: out.as_mut_ptr(), len: out.len() };
+    if x.len() * d_out <= SERIAL || rayon::current_num_threads() == 1 {
+        return piece(x, weight, d_in, d_out, 0..d_out, shared);
+    }
+    (0..d_out.div_ceil(PIECE)).into_par_iter().for_each(|i| {
+        piece(x, weight, d_in, d_out, i * PIECE..((i + 1) * PIECE).min(d_out), shared);
+    });
+}
+
+/// `x W^T` for few tokens: `x` `[tokens, in]`, `out` `[tokens, out]`.
+pub(crate) fn few(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
+    match weight {
+        Weights::F32(w) => few_of(x, w, d_in, out),
+        Weights::Bf16(w) => few_of(x, w, d_in, out),
+        Weights::F16(w) => few_of(x, w, d_in, out),
+    }
+}
+
+#[inline(always)]
+fn widen_bf16_body(from: &[bf16], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = f32::from_bits(u32::from(from.to_bits()) << 16);
+    }
+}
+super::compiled_twice!(fn widen_bf16(from: &[bf16], to: &mut [f32]) = widen_bf16_body);
+
+impl Weights<'_> {
+    fn len(self) -> usize {
+        match self {
+            Weights::F32(w) => w.len(),
+            Weights::Bf16(w) => w.len(),
+            Weights::F16(w) => w.len(),
+        }
+    }
+
+    /// Values from `start` on, in f32.
+    fn widen(self, start: usize, to: &mut [f32]) {
+        use half::slice::HalfFloatSliceExt as _;
+        const SHARE: usize = 1 << 14;
+        to.par_chunks_mut(SHARE).enumerate().for_each(|(i, to)| {
+            let span = start + i * SHARE..start + i * SHARE + to.len();
+            match self {
+                Weights::F32(w) => to.copy_from_slice(&w[span]),
+                Weights::Bf16(w) => widen_bf16(&w[span], to),
+                Weights::F16(w) => w[span].convert_to_f32_slice(to),
+            }
+        });
+    }
+
+    /// Calls `f(first_row, rows, values)` on blocks of rows in f32.
+    fn blocks(self, d_in: usize, mut f: impl FnMut(usize, usize, &[f32])) {
+        let d_out = self.len() / d_in;
+        let rows = (BLOCK / d_in).clamp(1, d_out);
+        let mut block = vec![0f32; rows * d_in];
+        for first in (0..d_out).step_by(rows) {
+            let rows = rows.min(d_out - first);
+            let values = &mut block[..rows * d_in];
+            self.widen(first * d_in, values);
+            f(first, rows, values);
+        }
+    }
+}
+
+fn parallelism() -> gemm::Parallelism {
+    if rayon::current_num_threads() == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) }
+}
+
+/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`.
+pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
+    let (tokens, d_out) = (x.len() / d_in, weight.len() / d_in);
+    assert!(x.len() == tokens * d_in && out.len() == tokens * d_out, "x [tokens, in], out [tokens, out]");
+    let ([k, width], out) = ([d_in as isize, d_out as isize], out.as_mut_ptr());
+    weight.blocks(d_in, |first, rows, w| {
+        // SAFETY: out[tokens, first..first + rows] = x[tokens, in] w[rows, in]^T, within the lengths asserted.
+        #[allow(unsafe_code)]
+        unsafe {
+            #[rustfmt::skip]
+            gemm::gemm(
+                tokens, rows, d_in,
+                out.add(first), 1, width, false,
+                x.as_ptr(), 1, k,
+                w.as_ptr(), k, 1,
+                0.0, 1.0, false, false, false, parallelism(),
+            );
+        }
+    });
+}
+
+/// `grad W`, the gradient of [`many`] and [`few`] with respect to `x`: `grad` `[tokens, out]`, `out` `[tokens, in]`.
+pub(crate) fn backward(grad: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
+    let d_out = weight.len() / d_in;
+    let tokens = grad.len() / d_out;
+    assert!(grad.len() == tokens * d_out && out.len() == tokens * d_in, "grad [tokens, out], out [tokens, in]");
+    let ([k, width], out) = ([d_in as isize, d_out as isize], out.as_mut_ptr());
+    weight.blocks(d_in, |first, rows, w| {
+        // SAFETY: out[tokens, in] += grad[tokens, first..first + rows] w[rows, in], within the lengths asserted.
+        #[allow(unsafe_code)]
+        unsafe {
+            #[rustfmt::skip]
+            gemm::gemm(
+                tokens, d_in, rows,
+                out, 1, k, first > 0,
+                grad.as_ptr().add(first), 1, width,
+                w.as_ptr(), 1, k,
+                1.0, 1.0, false, false, false, parallelism(),
+            );
+        }
+    });
+}
