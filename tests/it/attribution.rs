@@ -133,6 +133,87 @@ fn the_cheap_gradients_are_the_direct_ones() {
     }
 }
 
+/// Recomputed activations are the same numbers in the same order, so only sums over runs may differ.
+#[test]
+fn recomputed_blocks_give_the_stored_gradients() {
+    let activations = Method::EapIgActivations { steps: 2, endpoint: Endpoint::Right };
+    for name in ["eap/model", "qwen3"] {
+        let model = load(&fixture(name));
+        let pairs = pairs("pairs.jsonl");
+        let pair = &pairs.as_slice()[0];
+        for (method, metric) in
+            [(IG5, Metric::LogitDiff), (Method::CleanCorrupt, Metric::Kl), (activations, Metric::ProbDiff)]
+        {
+            let score = |recompute| {
+                let options = Options { recompute, ..Options::default() };
+                score_pair(&model, pair, metric, method, options).unwrap().scores
+            };
+            let error = apart(score(true).values(), score(false).values());
+            assert!(error < TOLERANCE, "{name} {method}: {error:e}");
+        }
+    }
+    let plain = Plain(model());
+    let options = Options { recompute: true, ..Options::default() };
+    let pairs = pairs("pairs.jsonl");
+    let message = attribute(&plain, &pairs, Metric::LogitDiff, IG5, options).unwrap_err().to_string();
+    assert!(message.contains("block by block"), "{message}");
+}
+
+#[test]
+fn exact_patching_from_the_middle_is_patching_from_the_start() {
+    let (model, pairs) = (model(), pairs("pairs.jsonl"));
+    let pair = &pairs.as_slice()[0];
+    let score = |m: &dyn HookedModel| {
+        score_pair(m, pair, Metric::LogitDiff, Method::Exact, Options::default()).unwrap().scores
+    };
+    let error = apart(score(&model).values(), score(&Plain(model.clone())).values());
+    assert!(error < TOLERANCE, "{error:e}");
+}
+
+/// Attention is causal, so what a metric reads at a position depends on the prompt up to there alone: scores
+/// over several positions are the sums (for NLL) or means (for KL) of scores of cut prompts.
+#[test]
+fn scores_over_positions_are_those_of_the_prompts_cut_there() {
+    let model = model();
+    let text =
+        r#"{"clean_ids":[5,9,11,3],"corrupt_ids":[6,9,12,3],"answer_ids":[7,2,13],"distractor_ids":[8,4,1]}"#;
+    let at = |positions| Pairs::parse_at(text, positions, |_, _| panic!("ids only")).unwrap();
+    for (positions, metric) in [
+        (hooks::Positions::Answer, Metric::Nll),
+        (hooks::Positions::Answer, Metric::LogitDiff),
+        (hooks::Positions::All, Metric::Kl),
+        (hooks::Positions::All, Metric::ProbDiff),
+    ] {
+        let whole = at(positions);
+        let pair = &whole.as_slice()[0];
+        let (n, seq) = (pair.n_targets(), pair.clean.len());
+        let cut = pair.targets().enumerate().map(|(i, target)| {
+            let end = seq - n + i + 1;
+            hooks::Pair {
+                id: i.to_string(),
+                clean: pair.clean[..end].to_vec(),
+                corrupt: pair.corrupt[..end].to_vec(),
+                target: target.clone(),
+                earlier: Vec::new(),
+            }
+        });
+        let cut = Pairs::new(cut.collect()).unwrap();
+        let of = |pairs: &Pairs| attribute(&model, pairs, metric, IG5, Options::default()).unwrap();
+        let (whole, parts) = (of(&whole), of(&cut));
+        let times = if metric == Metric::Nll { n as f64 } else { 1.0 };
+        let mean = |f: fn(&attribution::PairSummary) -> f64, s: &Scores| {
+            s.pairs.iter().map(f).sum::<f64>() / s.pairs.len() as f64
+        };
+        for side in [|p: &attribution::PairSummary| p.clean, |p: &attribution::PairSummary| p.corrupt] {
+            let (whole, parts) = (mean(side, &whole), mean(side, &parts) * times);
+            assert!((whole - parts).abs() < 1e-5 * whole.abs().max(1.0), "{metric}: {whole} {parts}");
+        }
+        let parts: Vec<f32> = parts.mean.values().iter().map(|v| (f64::from(*v) * times) as f32).collect();
+        let error = apart(whole.mean.values(), &parts);
+        assert!(error < TOLERANCE, "{metric}: {error:e}");
+    }
+}
+
 #[test]
 fn integrated_gradients_become_complete_and_the_midpoint_rule_is_best() {
     let error = |steps, endpoint| {

@@ -1,6 +1,6 @@
 //! What each head is worth: the metric with that head alone replaced, against the metric of the clean run.
 
-use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs, Rows, Target};
+use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs};
 
 use crate::{Ablation, Error, Fill};
 
@@ -35,16 +35,16 @@ pub fn sweep_heads(
     if batch_size == 0 {
         return Err(Error::new("batch size: 0, expected at least 1"));
     }
-    pairs.iter().try_for_each(|pair| metric.check(&pair.id, &pair.target))?;
+    pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
     let wiring = model.wiring();
     let mut sums = HeadMap::filled(wiring, (0.0f64, 0.0f64));
-    for chunk in pairs.as_slice().chunks(batch_size) {
-        let prompts: Vec<_> = chunk.iter().map(|pair: &Pair| pair.clean.clone()).collect();
-        let targets: Vec<&Target> = chunk.iter().map(|pair| &pair.target).collect();
-        let batch = Batch::new(&prompts)?.rows(Rows::Last);
+    for chunk in pairs.batches(batch_size) {
+        let chunk: Vec<&Pair> = chunk.into_iter().map(|i| &pairs.as_slice()[i]).collect();
+        let prompts: Vec<_> = chunk.iter().map(|pair| pair.clean.clone()).collect();
+        let batch = Batch::new(&prompts)?.rows(chunk[0].rows());
         let clean = model.run(&batch, &mut ()).inner();
         let total =
-            |logits| f64::from(metric.values(logits, &targets, Some(&clean)).sum().into_scalar::<f32>());
+            |logits| f64::from(metric.of_pairs(logits, &chunk, Some(&clean)).sum().into_scalar::<f32>());
         let untouched = total(clean.clone());
         for head in wiring.heads().collect::<Vec<Head>>() {
             let mut hook = Ablation::heads(wiring, [head], fill.clone())?;

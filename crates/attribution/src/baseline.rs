@@ -1,12 +1,15 @@
 //! The clean and the corrupt run of a pair, made together, and what each writer did in them.
 
 use burn::tensor::Tensor;
-use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Rows, Site, Stream, Wiring};
+use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
 
-/// What a pair's two runs leave behind.
-pub(crate) struct Baseline {
+/// A pair on a model under a metric, and what its two runs leave behind.
+pub(crate) struct Baseline<'a> {
+    pub(crate) model: &'a dyn HookedModel,
+    pub(crate) pair: &'a Pair,
+    pub(crate) metric: Metric,
     pub(crate) wiring: Wiring,
     pub(crate) seq: usize,
     /// Clean embeddings, then corrupt ones, `[2, seq, d_model]`.
@@ -15,31 +18,31 @@ pub(crate) struct Baseline {
     pub(crate) differences: Tensor<2>,
     /// Clean and corrupt output of each layer's attention and MLP, `[2, seq, d_model]`, where asked for.
     pub(crate) outputs: Option<Vec<[Tensor<3>; 2]>>,
-    /// Logits of the clean run's last position, `[1, 1, vocab]`.
+    /// Logits of the clean run where the metric reads them, `[1, n, vocab]`.
     pub(crate) clean_logits: Tensor<3>,
     pub(crate) clean_metric: f64,
     pub(crate) corrupt_metric: f64,
 }
 
-impl Baseline {
+impl<'a> Baseline<'a> {
     pub(crate) fn new(
-        model: &dyn HookedModel,
-        pair: &Pair,
+        model: &'a dyn HookedModel,
+        pair: &'a Pair,
         metric: Metric,
         keep_outputs: bool,
     ) -> Result<Self, Error> {
-        metric.check(&pair.id, &pair.target)?;
+        metric.check_pair(pair)?;
         let wiring = model.wiring();
         let sites = (0..wiring.n_layers)
             .flat_map(|l| [Heads::Write(l).into(), Stream::MlpOut(l).into()])
             .chain([Site::from(Stream::Embed)]);
         let mut seen = Recorder::new(sites);
-        let batch = Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(Rows::Last);
+        let batch = Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(pair.rows());
         let logits = model.run(&batch, &mut seen).inner();
-        let [_, _, vocab] = logits.dims();
-        let row = |i: usize| logits.clone().slice([i..i + 1, 0..1, 0..vocab]);
+        let [_, n, vocab] = logits.dims();
+        let row = |i: usize| logits.clone().slice([i..i + 1, 0..n, 0..vocab]);
         let clean_logits = row(0);
-        let value = |i: usize| scalar(metric.values(row(i), &[&pair.target], Some(&clean_logits)));
+        let value = |i: usize| scalar(metric.of_pairs(row(i), &[pair], Some(&clean_logits)));
         let (clean_metric, corrupt_metric) = (value(0), value(1));
         if !clean_metric.is_finite() || !corrupt_metric.is_finite() {
             return Err(Error::new(format!(
@@ -67,7 +70,31 @@ impl Baseline {
             rows.push(difference(mlp.unsqueeze_dim(1)));
         }
         let differences = Tensor::cat(rows, 0);
-        Ok(Self { wiring, seq, embed, differences, outputs, clean_logits, clean_metric, corrupt_metric })
+        Ok(Self {
+            model,
+            pair,
+            metric,
+            wiring,
+            seq,
+            embed,
+            differences,
+            outputs,
+            clean_logits,
+            clean_metric,
+            corrupt_metric,
+        })
+    }
+
+    /// `rows` copies of the clean prompt.
+    pub(crate) fn clean_batch(&self, rows: usize) -> Result<Batch, Error> {
+        Ok(Batch::new(&vec![self.pair.clean.clone(); rows])?.rows(self.pair.rows()))
+    }
+
+    /// The metric of each row of logits `[rows, n, vocab]` of the clean prompt.
+    pub(crate) fn metric_of(&self, logits: Tensor<3>) -> Tensor<1> {
+        let [rows, n, vocab] = logits.dims();
+        let clean = self.clean_logits.clone().expand([rows, n, vocab]);
+        self.metric.of_pairs(logits, &vec![self.pair; rows], Some(&clean))
     }
 }
 

@@ -1,7 +1,10 @@
-//! Exact patching: the metric with one edge corrupt, minus the clean metric. Many edges share a run, one a row.
+//! Exact patching: the metric with one edge corrupt, minus the clean metric.
+//!
+//! Many edges share a run, one a row; and where the model can be run in parts, what comes before the edge's
+//! end is the clean run and is not computed again.
 
 use burn::tensor::Tensor;
-use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Port, Reader, Rows, Site, Stream, Wiring};
+use hooks::{Heads, Hook, Part, Port, Reader, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
 use crate::baseline::Baseline;
@@ -19,7 +22,7 @@ struct Patch {
 /// Adds, in each row, one writer's difference to what one reader reads.
 struct PatchRows<'a> {
     wiring: Wiring,
-    baseline: &'a Baseline,
+    baseline: &'a Baseline<'a>,
     rows: &'a [Patch],
 }
 
@@ -90,29 +93,57 @@ impl Hook for PatchRows<'_> {
     }
 }
 
+/// The block that an edge's end is in; the logits are read after the last.
+fn block(reader: Reader, n_layers: usize) -> usize {
+    match reader {
+        Reader::Head(head, _) => head.layer,
+        Reader::Mlp(layer) => layer,
+        Reader::Logits => n_layers,
+    }
+}
+
 /// Exact effects of all edges, in the order of the graph with ungrouped key and value inputs.
-pub(crate) fn exact(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    baseline: &Baseline,
-) -> Result<Vec<f32>, Error> {
+pub(crate) fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
     let wiring = baseline.wiring;
     let edges: Vec<Patch> = wiring
         .edges()
         .map(|edge| Patch { writer: wiring.writer_index(edge.from), reader: edge.to })
         .collect();
+    let mut before = Recorder::new((0..wiring.n_layers).map(|l| Stream::ResidPre(l).into()));
+    let _ = baseline.model.run(&baseline.clean_batch(1)?, &mut before);
     let per_run = (RUN_TOKENS / baseline.seq).max(1);
     let mut effects = Vec::with_capacity(edges.len());
-    for rows in edges.chunks(per_run) {
-        let batch = Batch::new(&vec![pair.clean.clone(); rows.len()])?.rows(Rows::Last);
-        let logits = model.run(&batch, &mut PatchRows { wiring, baseline, rows }).inner();
-        let [n, _, vocab] = logits.dims();
-        let clean = baseline.clean_logits.clone().expand([n, 1, vocab]);
-        let values = metric.values(logits, &vec![&pair.target; n], Some(&clean));
-        let values: Vec<f32> =
-            values.into_data().try_to_vec().map_err(|e| Error::new(format!("metric: {e:?}")))?;
-        effects.extend(values.into_iter().map(|v| (f64::from(v) - baseline.clean_metric) as f32));
+    // The graph's order goes from block to block.
+    for edges in edges.chunk_by(|a, b| block(a.reader, wiring.n_layers) == block(b.reader, wiring.n_layers)) {
+        let first = block(edges[0].reader, wiring.n_layers).min(wiring.n_layers - 1);
+        let clean = before.stream(Stream::ResidPre(first)).inner();
+        for rows in edges.chunks(per_run) {
+            let logits = patched(baseline, rows, first, &clean)?;
+            let values: Vec<f32> = baseline
+                .metric_of(logits)
+                .into_data()
+                .try_to_vec()
+                .map_err(|e| Error::new(format!("metric: {e:?}")))?;
+            effects.extend(values.into_iter().map(|v| (f64::from(v) - baseline.clean_metric) as f32));
+        }
     }
     Ok(effects)
+}
+
+/// Logits of a run with one patch a row, all of them in block `first` or after the last one; `clean` is the
+/// residual stream before that block, `[1, seq, d_model]`.
+fn patched(
+    baseline: &Baseline<'_>,
+    rows: &[Patch],
+    first: usize,
+    clean: &Tensor<3>,
+) -> Result<Tensor<3>, Error> {
+    let (model, wiring) = (baseline.model, baseline.wiring);
+    let batch = baseline.clean_batch(rows.len())?;
+    let mut hook = PatchRows { wiring, baseline, rows };
+    let [_, seq, d_model] = clean.dims();
+    let resid = clean.clone().expand([rows.len(), seq, d_model]);
+    let part = model.run_part(&batch, Part::Blocks(first..wiring.n_layers), resid, &mut hook);
+    let logits = part.and_then(|resid| model.run_part(&batch, Part::ReadOut, resid, &mut ()));
+    Ok(logits.unwrap_or_else(|| model.run(&batch, &mut hook)).inner())
 }

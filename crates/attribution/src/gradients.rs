@@ -5,17 +5,19 @@
 //! and carries their gradients back through projection and norm ([`HookedModel::pull_back`]): no copy of the
 //! stream is ever kept for backward, which is most of the memory and time that other implementations spend.
 
-use burn::tensor::Tensor;
-use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Probe, Recorder, Rows, Site, Stream, Wiring};
+use burn::tensor::{Gradients, Tensor};
+use hooks::{Heads, Hook, HookedModel, Part, Probe, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
 use crate::baseline::Baseline;
 
-/// Summed gradients at the readers of each layer, `[3 n_heads + 1, seq * d_model]` (queries, keys, values, the
-/// MLP), and at the logits' input, `[1, seq * d_model]`.
+/// Gradients at the readers of each layer, `[3 n_heads + 1, seq * d_model]` (queries, keys, values, the MLP),
+/// and at the logits' input, `[1, seq * d_model]`: summed over rows and runs.
 pub(crate) struct ReaderGradients {
-    layers: Vec<Tensor<2>>,
-    logits: Tensor<2>,
+    layers: Vec<Option<Tensor<2>>>,
+    logits: Option<Tensor<2>>,
+    cheap: bool,
+    recompute: bool,
 }
 
 /// The three reading sites of a layer and the projections that follow them.
@@ -28,70 +30,121 @@ fn reads(layer: usize) -> [(Heads, Heads); 3] {
 }
 
 impl ReaderGradients {
-    /// One run on `rows` copies of the clean tokens under `change`, and its gradients, summed over rows.
-    pub(crate) fn of_run(
-        model: &dyn HookedModel,
-        pair: &Pair,
-        metric: Metric,
-        baseline: &Baseline,
-        rows: usize,
-        change: &mut dyn Hook,
-    ) -> Result<Self, Error> {
-        let wiring = baseline.wiring;
+    /// No gradients yet. With `recompute` a backward pass keeps the residual stream between blocks and the
+    /// inside of one block only.
+    pub(crate) fn none(model: &dyn HookedModel, recompute: bool) -> Self {
+        let wiring = model.wiring();
         let cheap = has_pull_back(model, wiring);
-        let head_site = |(read, projected): (Heads, Heads)| Site::from(if cheap { projected } else { read });
-        let last = Stream::ResidPost(wiring.n_layers - 1);
-        let watched = (0..wiring.n_layers)
-            .flat_map(|l| reads(l).map(head_site).into_iter().chain([Stream::MlpIn(l).into()]))
-            .chain([last.into()]);
-        let probe = Probe::new(watched);
-        let recorded = if cheap { wiring.n_layers } else { 0 };
-        let seen = Recorder::new((0..recorded).map(|l| Stream::ResidPre(l).into()));
-        let mut hook = (change, (seen, probe));
-
-        let batch = Batch::new(&vec![pair.clean.clone(); rows])?.rows(Rows::Last);
-        let logits = model.run(&batch, &mut hook);
-        let targets = vec![&pair.target; rows];
-        let [_, _, vocab] = logits.dims();
-        let clean = baseline.clean_logits.clone().expand([rows, 1, vocab]);
-        let mut grads = metric.values(logits, &targets, Some(&clean)).sum().backward();
-        let (seen, probe) = hook.1;
-
-        let zeros =
-            |n: usize| Tensor::zeros([n, baseline.seq * wiring.d_model], &model.device().without_autodiff());
-        let mut layers = Vec::with_capacity(wiring.n_layers);
-        for layer in 0..wiring.n_layers {
-            let mut readers = Vec::with_capacity(4);
-            for (read, projected) in reads(layer) {
-                let grad = if cheap {
-                    probe.heads(projected, &mut grads).and_then(|(grad, _)| {
-                        let resid = seen.stream(Stream::ResidPre(layer)).inner();
-                        model.pull_back(projected, &resid, grad)
-                    })
-                } else {
-                    probe.heads(read, &mut grads).map(|(grad, _)| grad)
-                };
-                readers.push(grad.map_or_else(|| zeros(wiring.n_heads), flat));
-            }
-            let mlp = probe.stream(Stream::MlpIn(layer), &mut grads);
-            readers.push(mlp.map_or_else(|| zeros(1), |(grad, _)| flat(grad.unsqueeze_dim(1))));
-            layers.push(Tensor::cat(readers, 0));
-        }
-        let logits =
-            probe.stream(last, &mut grads).map_or_else(|| zeros(1), |(g, _)| flat(g.unsqueeze_dim(1)));
-        Ok(Self { layers, logits })
+        Self { layers: vec![None; wiring.n_layers], logits: None, cheap, recompute }
     }
 
-    /// Adds another run's gradients.
-    pub(crate) fn add(&mut self, other: Self) {
-        for (mine, theirs) in self.layers.iter_mut().zip(other.layers) {
-            *mine = mine.clone() + theirs;
+    /// The sites of a layer where gradients are watched.
+    fn watched(&self, layer: usize) -> impl Iterator<Item = Site> + use<> {
+        let cheap = self.cheap;
+        let head_site = move |(read, projected): (Heads, Heads)| if cheap { projected } else { read };
+        reads(layer).into_iter().map(move |r| head_site(r).into()).chain([Stream::MlpIn(layer).into()])
+    }
+
+    /// Adds the gradients of one run on `rows` copies of the clean tokens under `change`.
+    pub(crate) fn add_run(
+        &mut self,
+        baseline: &Baseline<'_>,
+        rows: usize,
+        change: &mut dyn Hook,
+    ) -> Result<(), Error> {
+        if self.recompute {
+            return self.add_run_by_blocks(baseline, rows, change);
         }
-        self.logits = self.logits.clone() + other.logits;
+        let n_layers = baseline.wiring.n_layers;
+        let last = Stream::ResidPost(n_layers - 1);
+        let probe = Probe::new((0..n_layers).flat_map(|l| self.watched(l)).chain([last.into()]));
+        let recorded = if self.cheap { n_layers } else { 0 };
+        let seen = Recorder::new((0..recorded).map(|l| Stream::ResidPre(l).into()));
+        let mut hook = (change, (seen, probe));
+        let logits = baseline.model.run(&baseline.clean_batch(rows)?, &mut hook);
+        let mut grads = baseline.metric_of(logits).sum().backward();
+        let (mut seen, probe) = hook.1;
+        for layer in 0..n_layers {
+            let resid = seen.take_stream(Stream::ResidPre(layer)).map(Tensor::inner);
+            self.add_layer(baseline, layer, resid, &probe, &mut grads);
+        }
+        if let Some((grad, _)) = probe.stream(last, &mut grads) {
+            add(&mut self.logits, flat(grad.unsqueeze_dim(1)));
+        }
+        Ok(())
+    }
+
+    /// The same, block by block from the last: each is run again, alone, to be differentiated.
+    fn add_run_by_blocks(
+        &mut self,
+        baseline: &Baseline<'_>,
+        rows: usize,
+        change: &mut dyn Hook,
+    ) -> Result<(), Error> {
+        let (model, n_layers) = (baseline.model, baseline.wiring.n_layers);
+        let batch = baseline.clean_batch(rows)?;
+        let last = Stream::ResidPost(n_layers - 1);
+        let sites = (0..n_layers).map(|l| Stream::ResidPre(l).into()).chain([Site::from(last)]);
+        let mut hook = (change, Recorder::new(sites));
+        let _ = model.run(&batch, &mut hook);
+        let (change, mut seen) = hook;
+        let part = |part: Part, resid: Tensor<3>, hook: &mut dyn Hook| {
+            let parts = Error::new("this model cannot be run block by block, which recomputation needs");
+            model.run_part(&batch, part, resid, hook).ok_or(parts)
+        };
+        let mut take = |site: Stream| -> Result<Tensor<3>, Error> {
+            let value = seen.take_stream(site).map(Tensor::inner);
+            value.ok_or_else(|| Error::new(format!("the model does not show {}", Site::from(site))))
+        };
+
+        let leaf = take(last)?.autodiff().require_grad();
+        let logits = part(Part::ReadOut, leaf.clone(), &mut ())?;
+        let mut grads = baseline.metric_of(logits).sum().backward();
+        let mut grad = leaf.grad_remove(&mut grads);
+        if let Some(grad) = &grad {
+            add(&mut self.logits, flat(grad.clone().unsqueeze_dim(1)));
+        }
+        for layer in (0..n_layers).rev() {
+            let Some(after) = grad else { break };
+            let resid = take(Stream::ResidPre(layer))?;
+            let leaf = resid.clone().autodiff().require_grad();
+            let mut hook = (&mut *change, Probe::new(self.watched(layer)));
+            let out = part(Part::Blocks(layer..layer + 1), leaf.clone(), &mut hook)?;
+            let mut grads = (out * after.autodiff()).sum().backward();
+            self.add_layer(baseline, layer, Some(resid), &hook.1, &mut grads);
+            grad = leaf.grad_remove(&mut grads);
+        }
+        Ok(())
+    }
+
+    /// Adds what `probe` saw at one layer; `resid` is what the layer read.
+    fn add_layer(
+        &mut self,
+        baseline: &Baseline<'_>,
+        layer: usize,
+        resid: Option<Tensor<3>>,
+        probe: &Probe,
+        grads: &mut Gradients,
+    ) {
+        let Baseline { model, wiring, seq, .. } = *baseline;
+        let zeros = |n: usize| Tensor::zeros([n, seq * wiring.d_model], &model.device().without_autodiff());
+        let mut readers = Vec::with_capacity(4);
+        for (read, projected) in reads(layer) {
+            let grad = match (&resid, self.cheap) {
+                (Some(resid), true) => probe
+                    .heads(projected, grads)
+                    .and_then(|(grad, _)| model.pull_back(projected, resid, grad)),
+                _ => probe.heads(read, grads).map(|(grad, _)| grad),
+            };
+            readers.push(grad.map_or_else(|| zeros(wiring.n_heads), flat));
+        }
+        let mlp = probe.stream(Stream::MlpIn(layer), grads);
+        readers.push(mlp.map_or_else(|| zeros(1), |(grad, _)| flat(grad.unsqueeze_dim(1))));
+        add(&mut self.layers[layer], Tensor::cat(readers, 0));
     }
 
     /// Scores of all edges, reader by reader, of the gradients times `factor`: one matrix product a layer.
-    pub(crate) fn contract(self, baseline: &Baseline, factor: f64) -> Result<Vec<f32>, Error> {
+    pub(crate) fn contract(self, baseline: &Baseline<'_>, factor: f64) -> Result<Vec<f32>, Error> {
         let wiring = baseline.wiring;
         let [n_writers, width] = baseline.differences.dims();
         let mut scores = Vec::with_capacity(wiring.n_edges());
@@ -101,15 +154,24 @@ impl ReaderGradients {
             scores.extend(values.map_err(|e| Error::new(format!("scores: {e:?}")))?);
             Ok(())
         };
+        let zeros = |n: usize| Tensor::zeros([n, width], &baseline.differences.device());
         for (layer, readers) in self.layers.into_iter().enumerate() {
+            let readers = readers.unwrap_or_else(|| zeros(3 * wiring.n_heads + 1));
             let heads = 3 * wiring.n_heads;
             let before_attention = 1 + layer * (wiring.n_heads + 1);
             product(readers.clone().slice([0..heads, 0..width]), before_attention)?;
             product(readers.slice([heads..heads + 1, 0..width]), before_attention + wiring.n_heads)?;
         }
-        product(self.logits, n_writers)?;
+        product(self.logits.unwrap_or_else(|| zeros(1)), n_writers)?;
         Ok(scores)
     }
+}
+
+fn add(sum: &mut Option<Tensor<2>>, more: Tensor<2>) {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum + more,
+        None => more,
+    });
 }
 
 /// `[rows, n, seq, d]` summed over rows, `[n, seq * d]`.

@@ -1,15 +1,21 @@
 //! The gradient methods: at which points of which path the gradient is taken.
 
 use burn::tensor::{Tensor, TensorData};
-use hooks::{Hook, HookedModel, Metric, Pair, Site, Stream};
+use hooks::{Hook, Site, Stream};
 
 use crate::Error;
 use crate::baseline::Baseline;
 use crate::gradients::ReaderGradients;
 
-/// Tokens in one run at most: several points of a short prompt share a run, since small matrix products waste
+/// Tokens in one run, about: several points of a short prompt share a run, since small matrix products waste
 /// time; a long prompt has one point a run, since activations take memory.
-const RUN_TOKENS: usize = 128;
+const RUN_TOKENS: usize = 256;
+
+/// Points in one run: equal parts of all of them.
+fn per_run(points: usize, seq: usize) -> usize {
+    let runs = (points * seq).div_ceil(RUN_TOKENS).clamp(1, points.max(1));
+    points.div_ceil(runs).max(1)
+}
 
 /// Puts values between corrupt and clean at one site: row `k` of the run gets fraction `points[k]` of clean.
 struct Interpolate {
@@ -46,53 +52,36 @@ type Path<'a> = (Stream, &'a Tensor<3>);
 
 /// Scores from gradients averaged over `points` on each of `paths`.
 fn along(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    baseline: &Baseline,
+    baseline: &Baseline<'_>,
     paths: &[Path<'_>],
     points: &[f64],
+    recompute: bool,
 ) -> Result<Vec<f32>, Error> {
-    let per_run = (RUN_TOKENS / baseline.seq).max(1);
-    let mut sum: Option<ReaderGradients> = None;
+    let mut sum = ReaderGradients::none(baseline.model, recompute);
     for (site, both) in paths {
-        for points in points.chunks(per_run) {
-            let mut change = Interpolate::new(*site, both, points);
-            let run = ReaderGradients::of_run(model, pair, metric, baseline, points.len(), &mut change)?;
-            match &mut sum {
-                Some(sum) => sum.add(run),
-                None => sum = Some(run),
-            }
+        for points in points.chunks(per_run(points.len(), baseline.seq)) {
+            sum.add_run(baseline, points.len(), &mut Interpolate::new(*site, both, points))?;
         }
     }
-    let sum = sum.ok_or_else(|| Error::new("no points to take a gradient at"))?;
     sum.contract(baseline, 1.0 / (paths.len() * points.len()) as f64)
 }
 
 /// Gradients on the line between the embeddings of the two prompts.
-pub(crate) fn inputs(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    baseline: &Baseline,
-    points: &[f64],
-) -> Result<Vec<f32>, Error> {
-    along(model, pair, metric, baseline, &[(Stream::Embed, &baseline.embed)], points)
+pub(crate) fn inputs(baseline: &Baseline<'_>, points: &[f64], recompute: bool) -> Result<Vec<f32>, Error> {
+    along(baseline, &[(Stream::Embed, &baseline.embed)], points, recompute)
 }
 
 /// Gradients with the input, each layer's attention and each MLP in turn on the line between its two outputs,
 /// the rest of the run being clean.
 pub(crate) fn activations(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    baseline: &Baseline,
+    baseline: &Baseline<'_>,
     points: &[f64],
+    recompute: bool,
 ) -> Result<Vec<f32>, Error> {
     let mut paths = vec![(Stream::Embed, &baseline.embed)];
     for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
         paths.push((Stream::AttnOut(layer), attention));
         paths.push((Stream::MlpOut(layer), mlp));
     }
-    along(model, pair, metric, baseline, &paths, points)
+    along(baseline, &paths, points, recompute)
 }

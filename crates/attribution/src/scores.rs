@@ -15,6 +15,9 @@ pub struct Options {
     pub source_only: bool,
     /// Keep each pair's scores, for intervals and noise floors.
     pub per_pair: bool,
+    /// Run each block again in the backward pass instead of keeping what happened inside: half as slow again,
+    /// with the activations of one block in memory and not of all. For long prompts and large models.
+    pub recompute: bool,
 }
 
 /// One pair's scores.
@@ -81,15 +84,15 @@ pub fn score_pair(
     method.check()?;
     let keep_outputs = matches!(method, Method::EapIgActivations { .. });
     let baseline = Baseline::new(model, pair, metric, keep_outputs)?;
-    let inputs = |points: &[f64]| points::inputs(model, pair, metric, &baseline, points);
+    let inputs = |points: &[f64]| points::inputs(&baseline, points, options.recompute);
     let values = match method {
         Method::Eap => inputs(&[1.0]),
         Method::CleanCorrupt => inputs(&[0.0, 1.0]),
         Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
         Method::EapIgActivations { steps, endpoint } => {
-            points::activations(model, pair, metric, &baseline, &endpoint.points(steps))
+            points::activations(&baseline, &endpoint.points(steps), options.recompute)
         }
-        Method::Exact => exact::exact(model, pair, metric, &baseline),
+        Method::Exact => exact::exact(&baseline),
     }?;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let edge = baseline.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();

@@ -11,7 +11,7 @@
 
 use ablation::{Baseline, EdgeFill, EdgePatch, EdgePlan};
 use burn::tensor::Tensor;
-use hooks::{Batch, HookedModel, Metric, Pair, Pairs, Rows, Target};
+use hooks::{Batch, HookedModel, Metric, Pair, Pairs};
 use serde::Serialize;
 
 use crate::{Circuit, Error};
@@ -79,7 +79,7 @@ pub fn faithfulness_of(
     if batch_size == 0 {
         return Err(Error::new("batch size: 0, expected at least 1"));
     }
-    pairs.iter().try_for_each(|pair| metric.check(&pair.id, &pair.target))?;
+    pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
     let wiring = model.wiring();
     let circuits: Vec<Circuit> = circuits.iter().map(|c| c.on(wiring)).collect::<Result<_, _>>()?;
     let empty = circuits.first().map_or(Circuit::empty(wiring), |c| Circuit::empty(c.wiring()));
@@ -89,20 +89,17 @@ pub fn faithfulness_of(
         .collect::<Result<_, _>>()?;
 
     // Pairs of like length run together; the results go back to the order of the pairs.
-    let mut order: Vec<usize> = (0..pairs.len()).collect();
-    order.sort_by_key(|&i| pairs.as_slice()[i].clean.len());
     let mut rows: Vec<Vec<(f32, f32, f32)>> = vec![vec![(0.0, 0.0, 0.0); pairs.len()]; circuits.len()];
-    for chunk in order.chunks(batch_size) {
+    for chunk in pairs.batches(batch_size) {
         let members: Vec<&Pair> = chunk.iter().map(|&i| &pairs.as_slice()[i]).collect();
-        let targets: Vec<&Target> = members.iter().map(|pair| &pair.target).collect();
         let side = |prompt: fn(&Pair) -> &Vec<u32>| {
             let prompts: Vec<Vec<u32>> = members.iter().map(|pair| prompt(pair).clone()).collect();
-            Batch::new(&prompts).map(|batch| batch.rows(Rows::Last))
+            Batch::new(&prompts).map(|batch| batch.rows(members[0].rows()))
         };
         let (clean, corrupt) = (side(|p| &p.clean)?, side(|p| &p.corrupt)?);
         let clean_logits = model.run(&clean, &mut ()).inner();
         let measure = |logits: Tensor<3>| -> Result<Vec<f32>, Error> {
-            let values = metric.values(logits.inner(), &targets, Some(&clean_logits));
+            let values = metric.of_pairs(logits.inner(), &members, Some(&clean_logits));
             values.try_to_vec_as::<f32>().map_err(|e| Error::new(format!("reading the metric: {e}")))
         };
         let fills = EdgeFill::new(model, fill, &corrupt, &plans.iter().collect::<Vec<_>>())?;

@@ -27,6 +27,7 @@ fn pairs(n: usize) -> Pairs {
             clean: (0..len).map(|j| token(i, j)).collect(),
             corrupt: (0..len).map(|j| token(i + 3, 2 * j + 1)).collect(),
             target: Target { answers: vec![token(i, 9)], distractors: vec![token(i + 1, 9)] },
+            earlier: Vec::new(),
         }
     });
     Pairs::new(pairs.collect()).unwrap()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use attribution::{Endpoint, Method, Options, PairScores, Scores, score_pair};
 use circuits::{PerPair, ScoreFile};
-use hooks::{KeyValue, Metric, Pair};
+use hooks::{KeyValue, Metric, Pair, Positions};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// What is measured.
     #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
     metric: String,
-    /// At which positions: the last.
-    #[arg(long, default_value = "last", value_name = "last")]
+    /// Where it is measured: at the prompt's end, over a whole answer given token by token, or everywhere.
+    #[arg(long, default_value = "last", value_name = "last|answer|all")]
     positions: String,
     /// How key and value inputs are counted.
     #[arg(long, default_value = "ungrouped", value_name = "grouped|ungrouped")]
@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Keep each pair's scores in the file.
     #[arg(long)]
     per_pair: bool,
+    /// Run blocks again in the backward pass: half as slow again, in much less memory on long prompts.
+    #[arg(long)]
+    recompute: bool,
     /// This process's share of the pairs; from the Slurm array where not given.
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
@@ -102,12 +105,7 @@ fn method(args: &Args) -> Result<Method> {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let method = method(&args)?;
-    if args.positions != "last" {
-        return Err(Failure::input(format!(
-            "--positions {}: this build measures at the last position",
-            args.positions
-        )));
-    }
+    let positions: Positions = args.positions.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let key_value = match args.kv.as_str() {
         "ungrouped" => KeyValue::Ungrouped,
         "grouped" => KeyValue::Grouped,
@@ -116,7 +114,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let shard = shard(args.shard.as_deref())?;
     ScoreFile::check_path(&args.out)?;
     let checkpoint = common.open(&args.model)?;
-    let all = input::pairs(&args.pairs, &checkpoint)?;
+    let all = input::pairs(&args.pairs, &checkpoint, positions)?;
     let mine: Vec<(usize, &Pair)> =
         all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|(k, n)| i % n == k)).collect();
     if mine.is_empty() {
@@ -124,8 +122,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let model = common.load(&checkpoint)?;
     // A share keeps its pairs' scores, so that joining shares gives the bits of one run.
-    let options =
-        Options { key_value, source_only: args.source_only, per_pair: args.per_pair || shard.is_some() };
+    let options = Options {
+        key_value,
+        source_only: args.source_only,
+        per_pair: args.per_pair || shard.is_some(),
+        recompute: args.recompute,
+    };
     let bar = progress(common, mine.len(), "scoring pairs");
     let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
         let scores = score_pair(&model, pair, metric, method, options);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ablation::{Baseline, WriterMeans};
 use circuits::{Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of};
-use hooks::{Batch, HookedModel as _, Metric, Pairs};
+use hooks::{Batch, HookedModel as _, Metric, Pairs, Positions};
 use model_qwen::Qwen;
 use serde_json::json;
 
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// What is measured; as in the file where not given.
     #[arg(long, value_name = "logit-diff|prob-diff|kl|nll")]
     metric: Option<String>,
+    /// Where it is measured; as in the file where not given.
+    #[arg(long, value_name = "last|answer|all")]
+    positions: Option<String>,
     /// What edges outside the circuit carry.
     #[arg(long, default_value = "corrupt", value_name = "corrupt|zero|mean|mean-positional")]
     fill: String,
@@ -70,8 +73,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
         None => file.metric().unwrap_or(Metric::LogitDiff),
     };
+    let positions: Positions = match &args.positions {
+        Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
+        None => file.positions().unwrap_or_default(),
+    };
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(&args.pairs, &checkpoint)?;
+    let pairs = input::pairs(&args.pairs, &checkpoint, positions)?;
     let model = common.load(&checkpoint)?;
     let file =
         file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;

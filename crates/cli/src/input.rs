@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hooks::{Batch, Pairs};
+use hooks::{Batch, Pairs, Positions};
 use model_qwen::{Checkpoint, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -102,14 +102,15 @@ pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Text> {
     })
 }
 
-/// Reads a pairs file and checks it against the model's vocabulary.
-pub(crate) fn pairs(path: &Path, checkpoint: &Checkpoint) -> Result<Pairs> {
+/// Reads a pairs file, for a metric at `positions`, and checks it against the model's vocabulary.
+pub(crate) fn pairs(path: &Path, checkpoint: &Checkpoint, positions: Positions) -> Result<Pairs> {
     let text = text(checkpoint)?;
-    let encode = |s: &str| match &text {
-        Some(text) => text.encode(s).map_err(|e| hooks::Error::new(e.to_string())),
+    let encode = |s: &str, starts: bool| match &text {
+        Some(text) => if starts { text.encode(s) } else { text.encode_raw(s) }
+            .map_err(|e| hooks::Error::new(e.to_string())),
         None => Err(hooks::Error::new("text in a pairs file needs tokenizer.json beside the model")),
     };
-    let pairs = Pairs::read(path, encode)?;
+    let pairs = Pairs::read_at(path, positions, encode)?;
     pairs
         .check_vocab(checkpoint.config.vocab)
         .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;

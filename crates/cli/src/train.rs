@@ -136,7 +136,7 @@ impl Watch {
                 )));
             }
         };
-        let pairs = input::pairs(&watch.pairs, &open.start)?;
+        let pairs = input::pairs(&watch.pairs, &open.start, hooks::Positions::Last)?;
         Ok(Some(Self { pairs, every: watch.every.max(1), method, top: watch.top }))
     }
 

@@ -10,6 +10,8 @@ pub enum Rows {
     All,
     /// Each row's last real position: logits `[batch, 1, vocab]`.
     Last,
+    /// Each row's last real positions, this many: logits `[batch, n, vocab]`.
+    Tail(usize),
 }
 
 /// Token ids `[batch, seq]` with the span of real tokens in each row.
@@ -117,6 +119,23 @@ impl Batch {
     /// Which logits to compute.
     pub fn wanted_rows(&self) -> Rows {
         self.rows
+    }
+
+    /// How many positions of each row to compute logits of, and where each row's begin; `None` for all.
+    ///
+    /// # Panics
+    /// If a row has fewer real tokens than are asked for.
+    pub fn wanted_tail(&self) -> Option<(usize, Vec<usize>)> {
+        let n = match self.rows {
+            Rows::All => return None,
+            Rows::Last => 1,
+            Rows::Tail(n) => n,
+        };
+        let start = |(&first, &end): (&usize, &usize)| {
+            assert!(n >= 1 && end - first >= n, "a row of {} tokens has no last {n}", end - first);
+            end - n
+        };
+        Some((n, self.first.iter().zip(&self.end).map(start).collect()))
     }
 
     /// Token ids, row after row.

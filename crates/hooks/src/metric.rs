@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Pair};
 
 /// Right and wrong next tokens of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,8 +31,52 @@ pub enum Metric {
     Nll,
 }
 
+/// At which positions a metric is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Positions {
+    /// The last of the prompt.
+    #[default]
+    Last,
+    /// Every position that predicts a token of the answer, the answer being given token by token.
+    Answer,
+    /// Every position of the clean prompt, each predicting the next token.
+    All,
+}
+
 impl Metric {
-    /// The metric of each example.
+    /// The metric of each pair over all the positions that it is read at: the sum over positions for
+    /// [`Metric::Nll`] (so that it is that of a whole answer), the mean for the others.
+    ///
+    /// # Shapes
+    /// `logits` and `clean` `[batch, n, vocab]` with `n` the pairs' number of [targets](Pair::targets), the
+    /// last positions of each row; returns `[batch]`, differentiable in `logits`.
+    ///
+    /// # Panics
+    /// As [`values`](Self::values).
+    pub fn of_pairs(self, logits: Tensor<3>, pairs: &[&Pair], clean: Option<&Tensor<3>>) -> Tensor<1> {
+        let [batch, n, vocab] = logits.dims();
+        let at = |x: &Tensor<3>, p: usize| x.clone().slice([0..batch, p..p + 1, 0..vocab]);
+        let mut sum: Option<Tensor<1>> = None;
+        for p in 0..n {
+            let targets: Vec<&Target> = pairs
+                .iter()
+                .map(|pair| {
+                    assert_eq!(pair.n_targets(), n, "pair {}: one row of logits for each target", pair.id);
+                    pair.earlier.get(p).unwrap_or(&pair.target)
+                })
+                .collect();
+            let here = self.values(at(&logits, p), &targets, clean.map(|c| at(c, p)).as_ref());
+            sum = Some(match sum {
+                Some(sum) => sum + here,
+                None => here,
+            });
+        }
+        let sum = sum.expect("a pair has a target");
+        if self == Metric::Nll || n == 1 { sum } else { sum / n as f64 }
+    }
+
+    /// The metric of each example at one position.
     ///
     /// # Shapes
     /// `logits` and `clean` `[batch, 1, vocab]` at the position that predicts the answer (`clean` is read by
@@ -73,6 +117,14 @@ impl Metric {
         Tensor::cat((0..batch).map(per_example).collect(), 0)
     }
 
+    /// Whether every target of `pair` has what this metric reads.
+    ///
+    /// # Errors
+    /// Missing answers.
+    pub fn check_pair(self, pair: &Pair) -> Result<(), Error> {
+        pair.targets().try_for_each(|target| self.check(&pair.id, target))
+    }
+
     /// Whether `target` has what this metric reads.
     ///
     /// # Errors
@@ -89,6 +141,19 @@ impl Metric {
         match self {
             Metric::LogitDiff | Metric::ProbDiff => -1.0,
             Metric::Kl | Metric::Nll => 1.0,
+        }
+    }
+}
+
+impl FromStr for Positions {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "last" => Ok(Positions::Last),
+            "answer" => Ok(Positions::Answer),
+            "all" => Ok(Positions::All),
+            _ => Err(Error::new(format!("positions `{text}`: expected last, answer or all"))),
         }
     }
 }

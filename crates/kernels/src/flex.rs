@@ -1,8 +1,8 @@
 //! The fused operations on flex tensors: shapes and slices here, loops in [`crate::cpu`].
 
+use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::backend::ops::FloatTensorOps as _;
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 

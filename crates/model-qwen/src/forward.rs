@@ -3,8 +3,10 @@
 //! Every site of [`hooks`] is shown here, in the order of the computation. Where a hook wants what a head
 //! reads (`QueryIn`, …) the norm and the projection are done once for each head; else once for all.
 
+use std::ops::Range;
+
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Rows, Site, Stream, Wiring};
+use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Part, Site, Stream, Wiring};
 use kernels::{CausalMask, portable};
 
 use crate::rope::Rope;
@@ -100,7 +102,7 @@ impl Qwen {
     /// Runs the model on `batch`.
     ///
     /// # Shapes
-    /// Returns logits `[batch, seq, vocab]`, or `[batch, 1, vocab]` where the batch asks for last rows only.
+    /// Returns logits `[batch, seq, vocab]`, or of as many positions as the batch asks for.
     ///
     /// # Panics
     /// If a token id is not below the vocabulary size: check input with [`Qwen::check`].
@@ -112,18 +114,26 @@ impl Qwen {
     /// Runs the model up to and including the final norm: what the output projection reads.
     ///
     /// # Shapes
-    /// Returns `[batch, seq, d_model]`, or `[batch, 1, d_model]` where the batch asks for last rows only.
+    /// Returns `[batch, seq, d_model]`, or as many positions as the batch asks for.
     pub fn final_hidden(&self, batch: &Batch, pass: &mut Pass<'_>) -> Tensor<3> {
-        let device = self.device();
+        pass.hook.begin(batch, pass.cache.as_ref().map_or(0, |cache| cache.len()));
+        let x = stream(pass.hook, Stream::Embed, self.embed_tokens(batch, &self.device()));
+        let x = self.blocks(batch, 0..self.blocks.len(), x, pass);
+        if let Some(cache) = &mut pass.cache {
+            cache.advance(batch.seq());
+        }
+        self.final_norm(batch, x, pass.hook)
+    }
+
+    /// Runs blocks `range` on the residual stream `x`.
+    fn blocks(&self, batch: &Batch, range: Range<usize>, mut x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
         let offset = pass.cache.as_ref().map_or(0, |cache| cache.len());
-        pass.hook.begin(batch, offset);
-        let seq = batch.seq();
-        let rope = Rope::new(&self.config, batch.first(), offset, seq, &device);
-        let mut x = stream(pass.hook, Stream::Embed, self.embed_tokens(batch, &device));
-        for (layer, block) in self.blocks.iter().enumerate() {
+        let rope = Rope::new(&self.config, batch.first(), offset, batch.seq(), &self.device());
+        for layer in range {
+            let block = &self.blocks[layer];
             x = stream(pass.hook, Stream::ResidPre(layer), x);
             let window = self.config.windows[layer];
-            let mask = CausalMask { seq, first: batch.first().to_vec(), window };
+            let mask = CausalMask { seq: batch.seq(), first: batch.first().to_vec(), window };
             let attn_out = self.attention(layer, block, &x, &rope, &mask, pass);
             let attn_out = stream(pass.hook, Stream::AttnOut(layer), attn_out);
             x = stream(pass.hook, Stream::ResidMid(layer), x + attn_out);
@@ -135,13 +145,13 @@ impl Qwen {
             let mlp_out = stream(pass.hook, Stream::MlpOut(layer), linear(&neurons, &block.down, None));
             x = stream(pass.hook, Stream::ResidPost(layer), x + mlp_out);
         }
-        if let Some(cache) = &mut pass.cache {
-            cache.advance(seq);
-        }
-        if batch.wanted_rows() == Rows::Last {
-            x = last_rows(x, batch);
-        }
-        stream(pass.hook, Stream::FinalNorm, kernels::rms_norm(x, self.norm.clone(), self.config.norm_eps))
+        x
+    }
+
+    /// The final norm of the positions that the batch asks for.
+    fn final_norm(&self, batch: &Batch, x: Tensor<3>, hook: &mut dyn Hook) -> Tensor<3> {
+        let x = tail(x, batch);
+        stream(hook, Stream::FinalNorm, kernels::rms_norm(x, self.norm.clone(), self.config.norm_eps))
     }
 
     /// Whether every token of `batch` is in the vocabulary.
@@ -314,16 +324,21 @@ impl Qwen {
     }
 }
 
-/// Each row's last real position, `[batch, 1, d_model]`.
-fn last_rows(x: Tensor<3>, batch: &Batch) -> Tensor<3> {
-    let [n, seq, d_model] = x.dims();
-    if batch.end().iter().all(|&end| end == seq) {
-        return x.slice([0..n, seq - 1..seq, 0..d_model]);
+/// Each row's last real positions, as many as the batch asks for, `[batch, n, d_model]`.
+fn tail(x: Tensor<3>, batch: &Batch) -> Tensor<3> {
+    let Some((n, starts)) = batch.wanted_tail() else { return x };
+    let [rows, seq, d_model] = x.dims();
+    if starts.iter().all(|&start| start == seq - n) {
+        return x.slice([0..rows, seq - n..seq, 0..d_model]);
     }
-    let index: Vec<i64> =
-        batch.end().iter().enumerate().map(|(row, &end)| (row * seq + end - 1) as i64).collect();
-    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [n]), &x.device().without_autodiff());
-    x.reshape([n * seq, d_model]).select(0, index).reshape([n, 1, d_model])
+    let index: Vec<i64> = starts
+        .iter()
+        .enumerate()
+        .flat_map(|(row, &start)| (start..start + n).map(move |at| (row * seq + at) as i64))
+        .collect();
+    let index = TensorData::new(index, [rows * n]);
+    let index = Tensor::<1, Int>::from_data(index, &x.device().without_autodiff());
+    x.reshape([rows * seq, d_model]).select(0, index).reshape([rows, n, d_model])
 }
 
 impl HookedModel for Qwen {
@@ -344,6 +359,23 @@ impl HookedModel for Qwen {
 
     fn run(&self, batch: &Batch, hook: &mut dyn Hook) -> Tensor<3> {
         self.forward(batch, Pass::new(hook))
+    }
+
+    fn run_part(
+        &self,
+        batch: &Batch,
+        part: Part,
+        resid: Tensor<3>,
+        hook: &mut dyn Hook,
+    ) -> Option<Tensor<3>> {
+        hook.begin(batch, 0);
+        Some(match part {
+            Part::Blocks(range) => self.blocks(batch, range, resid, &mut Pass::new(hook)),
+            Part::ReadOut => {
+                let x = self.final_norm(batch, resid, hook);
+                stream(hook, Stream::Logits, linear(&x, self.unembed(), None))
+            }
+        })
     }
 
     fn d_head(&self) -> Option<usize> {

@@ -8,7 +8,7 @@
 
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Rows, Stream, Wiring};
+use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Stream, Wiring};
 use rand::{Rng, SeedableRng};
 
 /// Sizes of a toy.
@@ -230,10 +230,10 @@ impl HookedModel for Toy {
             let mlp = self.mlp(l, resid.clone(), hook);
             resid = stream(hook, Stream::ResidPost(l), resid + mlp);
         }
-        if batch.wanted_rows() == Rows::Last {
+        if let Some((n, starts)) = batch.wanted_tail() {
             let d = self.config.d_model;
-            let last = |(i, &end): (usize, &usize)| resid.clone().slice([i..i + 1, end - 1..end, 0..d]);
-            resid = Tensor::cat(batch.end().iter().enumerate().map(last).collect(), 0);
+            let tail = |(i, start): (usize, usize)| resid.clone().slice([i..i + 1, start..start + n, 0..d]);
+            resid = Tensor::cat(starts.into_iter().enumerate().map(tail).collect(), 0);
         }
         let x = stream(hook, Stream::FinalNorm, self.norm(resid));
         stream(hook, Stream::Logits, x.matmul(self.unembed.clone().unsqueeze()))

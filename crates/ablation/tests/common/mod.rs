@@ -20,6 +20,7 @@ pub(crate) fn pairs(n: usize) -> Pairs {
             clean: (0..len).map(|j| token(i, j)).collect(),
             corrupt: (0..len).map(|j| if j % 2 == 0 { token(i + 3, j + 1) } else { token(i, j) }).collect(),
             target: Target { answers: vec![token(i, 9)], distractors: vec![token(i + 1, 9)] },
+            earlier: Vec::new(),
         }
     });
     Pairs::new(pairs.collect()).unwrap()

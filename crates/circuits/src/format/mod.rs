@@ -11,7 +11,7 @@ mod safetensors;
 
 use std::path::Path;
 
-use hooks::{EdgeMap, Metric, Wiring};
+use hooks::{EdgeMap, Metric, Positions, Wiring};
 use serde_json::Value;
 
 use crate::{Circuit, Error};
@@ -94,6 +94,11 @@ impl ScoreFile {
     /// The metric that the scores are of, where the file says so.
     pub fn metric(&self) -> Option<Metric> {
         self.meta.get("metric")?.as_str()?.parse().ok()
+    }
+
+    /// The positions that the metric was read at, where the file says so.
+    pub fn positions(&self) -> Option<Positions> {
+        self.meta.get("positions")?.as_str()?.parse().ok()
     }
 
     /// Scores in EAP-IG's convention: of the loss. A file without `sparks` already has them.

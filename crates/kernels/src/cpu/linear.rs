@@ -287,7 +287,10 @@ pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32])
 pub(crate) fn backward(grad: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
     let d_out = weight.len() / d_in;
     let tokens = grad.len() / d_out;
-    assert!(grad.len() == tokens * d_out && out.len() == tokens * d_in, "grad [tokens, out], out [tokens, in]");
+    assert!(
+        grad.len() == tokens * d_out && out.len() == tokens * d_in,
+        "grad [tokens, out], out [tokens, in]"
+    );
     let ([k, width], out) = ([d_in as isize, d_out as isize], out.as_mut_ptr());
     weight.blocks(d_in, |first, rows, w| {
         // SAFETY: out[tokens, in] += grad[tokens, first..first + rows] w[rows, in], within the lengths asserted.

@@ -95,7 +95,13 @@ fn swap(problem: &Problem, place: Place, index: usize, rng: &mut impl Rng) -> Re
     }
     let Some((corrupt, distractor)) = fitting.choose(rng) else { return Ok(None) };
     let target = Target { answers: vec![answer], distractors: vec![*distractor] };
-    Ok(Some(Pair { id: format!("swap-{index}-{}", problem.id), clean, corrupt: corrupt.clone(), target }))
+    Ok(Some(Pair {
+        id: format!("swap-{index}-{}", problem.id),
+        clean,
+        corrupt: corrupt.clone(),
+        target,
+        earlier: Vec::new(),
+    }))
 }
 
 /// `n` opening pairs on held-out problems of `mix`: `47+28+36=<think>47` against `47+28+36=111`, cut to the
@@ -118,7 +124,13 @@ pub fn opening_pairs(mix: Mix, toward: Toward, seed: u64, n: usize) -> Result<Pa
             Toward::Direct => (direct, reasoning, stop, next),
         };
         let target = Target { answers, distractors };
-        pairs.push(Pair { id: format!("opening-{index}-{}", problem.id), clean, corrupt, target });
+        pairs.push(Pair {
+            id: format!("opening-{index}-{}", problem.id),
+            clean,
+            corrupt,
+            target,
+            earlier: Vec::new(),
+        });
     }
     Ok(Pairs::new(pairs)?)
 }
