@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use hooks::Batch;
@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{fixture, load};
 
-/// Longer than any case should take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// More than any case should take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time that this thread has spent on a processor: waiting for a busy machine is not counted.
+fn clock() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
 
 /// xorshift64*: enough for choosing mutations, and the same everywhere.
 struct Rng(u64);
@@ -127,7 +133,7 @@ fn survive(
     let mut failed = 0;
     for at in 0..n {
         let mut rng = Rng(seed + 0x9E37_79B9 * at as u64);
-        let began = Instant::now();
+        let began = clock();
         if let Err(e) = case(&mut rng, at) {
             let message = e.to_string();
             assert!(
@@ -136,7 +142,7 @@ fn survive(
             );
             failed += 1;
         }
-        assert!(began.elapsed() < PATIENCE, "case {at} took {:?}", began.elapsed());
+        assert!(clock() - began < PATIENCE, "case {at} took {:?}", clock() - began);
     }
     failed
 }
@@ -349,11 +355,11 @@ fn templates_that_do_not_end_are_stopped() {
     let parentheses = format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000));
     let blocks = "{% if 1 %}".repeat(50_000) + &"{% endif %}".repeat(50_000);
     for source in [nested, long, calls, parentheses, blocks] {
-        let began = Instant::now();
+        let began = clock();
         let made = ChatTemplate::new(source, "", "").and_then(|t| t.render(&said(), true, None));
         let message = made.unwrap_err().to_string();
         assert!(message.starts_with("chat template") && !message.contains('\n'), "{message}");
-        assert!(began.elapsed() < PATIENCE);
+        assert!(clock() - began < PATIENCE);
     }
 }
 

@@ -29,6 +29,10 @@ impl Text {
     /// # Errors
     /// Bytes that are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        // The library panics on what is nested deeper than its JSON parser goes.
+        if depth(bytes) > DEEPEST {
+            return Err(Error::new(format!("nested deeper than {DEEPEST} levels, expected a tokenizer")));
+        }
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::new(e.to_string()))?;
         // Padding and truncation are the caller's; a file may ask for either.
         tokenizer.with_padding(None);
@@ -74,6 +78,28 @@ impl Text {
     pub fn vocab(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
+}
+
+/// Far above any tokenizer's nesting.
+const DEEPEST: usize = 64;
+
+/// How deep brackets nest in a JSON text.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The largest id in a `tokenizer.json`, without building the tokenizer; `None` where the file does not say.
