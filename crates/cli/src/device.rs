@@ -21,11 +21,12 @@ pub(crate) fn parse(name: &str) -> Result<Device> {
         Some((kind, which)) => (kind, Some(which)),
         None => (name, None),
     };
-    let index = which.map(str::parse::<usize>);
-    match (kind, which, index) {
-        ("cpu", None, _) => Ok(Device::flex()),
-        ("cuda", _, None | Some(Ok(_))) => cuda(name, index.and_then(|i| i.ok())),
-        ("wgpu", None | Some("cpu"), _) | ("wgpu", _, Some(Ok(_))) => wgpu(name, which),
+    let index = which.and_then(|which| which.parse::<usize>().ok());
+    match (kind, which) {
+        ("cpu", None) => Ok(Device::flex()),
+        ("cuda", _) if which.is_some() == index.is_some() => cuda(name, index),
+        ("wgpu", None | Some("cpu")) => wgpu(name, which),
+        ("wgpu", Some(_)) if index.is_some() => wgpu(name, which),
         _ => Err(Failure::input(format!(
             "--device {name}: expected cpu, cuda, cuda:N, wgpu, wgpu:N or wgpu:cpu, N a number from 0"
         ))),

@@ -11,7 +11,9 @@ pub(crate) struct Args {
     /// Checkpoint folder.
     model: String,
     /// Adapter folder, as PEFT writes it.
-    adapter: PathBuf,
+    // Not `adapter`: clap would take it for the global option of that name.
+    #[arg(value_name = "ADAPTER")]
+    folder: PathBuf,
     /// Where the merged checkpoint goes.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -24,11 +26,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     common.without_adapter("merge-adapter")?;
     let checkpoint = common.open(&args.model)?;
     let same = |a: &std::path::Path, b: &std::path::Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if same(&args.out, checkpoint.dir()) || same(&args.out, &args.adapter) {
+    if same(&args.out, checkpoint.dir()) || same(&args.out, &args.folder) {
         return Err(Failure::input(format!("--out {}: would replace its own input", args.out.display())));
     }
     let model = common.load_base(&checkpoint, common.dtype()?)?;
-    let adapter = Adapter::open(&args.adapter, &model)?;
+    let adapter = Adapter::open(&args.folder, &model)?;
     let merged = if args.undo { adapter.unmerge(&model)? } else { adapter.merge(&model)? };
     save(&merged, &args.out, common.dtype()?, Some(checkpoint.dir()))?;
     Ok(())
