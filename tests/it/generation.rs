@@ -1,7 +1,7 @@
 //! Generation against `transformers`' greedy ids, and its own invariances.
 
 use hooks::{Heads, Hook, Site};
-use model_qwen::{Request, Sampling, generate};
+use model_qwen::{Finish, Pass, Request, Sampling, generate};
 
 use crate::fixtures::{fixture, load};
 
@@ -106,4 +106,69 @@ fn bad_requests_are_errors() {
     assert!(run(&[vec![]], &greedy(1)).contains("row 0 is empty"));
     assert!(run(&[vec![1]], &Sampling { temperature: -1.0, ..greedy(1) }).contains("temperature"));
     assert!(run(&[vec![1]], &Sampling { top_p: 0.0, ..greedy(1) }).contains("top-p"));
+}
+
+#[test]
+fn several_stop_tokens_end_rows_early_and_the_others_go_on() {
+    let model = load(&fixture("qwen2-tied"));
+    let prompts = requests(&[vec![1, 2, 3, 4], vec![5], vec![6, 7]]);
+    let free = generate(&model, &prompts, &greedy(10), &mut (), |_, _| true).unwrap();
+    // The third token of the first row and the fifth of the second.
+    let stop_ids = vec![free[0].ids[2], free[1].ids[4]];
+    let how = Sampling { stop_ids: stop_ids.clone(), ..greedy(10) };
+    let stopped = generate(&model, &prompts, &how, &mut (), |_, _| true).unwrap();
+    for (stopped, free) in stopped.iter().zip(&free) {
+        let end = free.ids.iter().position(|id| stop_ids.contains(id)).map_or(10, |at| at + 1);
+        assert_eq!(stopped.ids, free.ids[..end], "a stop token is kept, and nothing after it");
+        let finish =
+            if free.ids[..end].iter().any(|id| stop_ids.contains(id)) { Finish::Eos } else { Finish::Length };
+        assert_eq!(stopped.finish, finish);
+        assert_eq!((stopped.logprobs.len(), stopped.sampling_logprobs.len()), (end, end));
+    }
+    assert!(stopped[0].ids.len() <= 3 && stopped[1].ids.len() <= 5);
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_model_and_of_what_was_sampled_from() {
+    let model = load(&fixture("qwen3"));
+    let prompt = vec![4, 8, 15, 16];
+    let how = Sampling { max_tokens: 8, temperature: 0.7, top_k: 5, seed: 3, ..Sampling::default() };
+    let done =
+        generate(&model, &requests(std::slice::from_ref(&prompt)), &how, &mut (), |_, _| true).unwrap();
+    // The oracle: one forward pass over prompt and completion.
+    let whole = [prompt.clone(), done[0].ids.clone()].concat();
+    let logits = model.forward(&hooks::Batch::new(std::slice::from_ref(&whole)).unwrap(), Pass::new(&mut ()));
+    let rows: Vec<f32> = crate::fixtures::values(logits);
+    for (at, &token) in done[0].ids.iter().enumerate() {
+        let row = &rows[(prompt.len() + at - 1) * model.config.vocab..][..model.config.vocab];
+        let log_prob = |scale: f64, kept: usize| -> f64 {
+            let mut scaled: Vec<f64> = row.iter().map(|&x| f64::from(x) * scale).collect();
+            let own = scaled[token as usize];
+            scaled.sort_by(|a, b| b.total_cmp(a));
+            own - scaled[..kept].iter().map(|x| (x - scaled[0]).exp()).sum::<f64>().ln() - scaled[0]
+        };
+        // Logits of some tens, with and without a cache: 1e-4 is ten times what was seen.
+        assert!((f64::from(done[0].logprobs[at]) - log_prob(1.0, row.len())).abs() < 1e-4);
+        assert!((f64::from(done[0].sampling_logprobs[at]) - log_prob(1.0 / 0.7, 5)).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn tokens_are_streamed_as_they_are_chosen_and_the_watcher_may_stop() {
+    let model = load(&fixture("qwen2-tied"));
+    let prompts = requests(&[vec![1, 2, 3], vec![9]]);
+    let mut streamed = vec![Vec::new(); 2];
+    let done = generate(&model, &prompts, &greedy(6), &mut (), |row, token| {
+        streamed[row].push(token);
+        true
+    })
+    .unwrap();
+    assert!(done.iter().zip(&streamed).all(|(done, streamed)| &done.ids == streamed));
+    let mut n = 0;
+    let stopped = generate(&model, &prompts[..1], &greedy(6), &mut (), |_, _| {
+        n += 1;
+        n < 3
+    })
+    .unwrap();
+    assert_eq!(stopped[0].ids, done[0].ids[..3]);
 }

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod attribution;
+mod families;
 mod fixtures;
 mod generation;
+mod lora;
 mod model;
 mod real;
+mod sites;
 mod tidy;
+mod untrusted;

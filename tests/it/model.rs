@@ -149,6 +149,30 @@ fn a_saved_model_is_the_same_model() {
 }
 
 #[test]
+fn a_model_saved_in_shards_is_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, dir) = (load(&fixture("qwen3")), folder.path().join("sharded"));
+    // Twenty kilobytes a file: some tensors fill one alone.
+    model_qwen::save_sharded(&model, &dir, Dtype::F32, None, 20_000).unwrap();
+    let mut shards = 0;
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let (path, size) = entry.map(|e| (e.path(), e.metadata().unwrap().len())).unwrap();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            shards += 1;
+            // A header of a few hundred bytes; the embedding and the MLP's matrices are smaller than the limit.
+            assert!(size < 22_000, "{}: {size}", path.display());
+        }
+    }
+    assert!(shards >= 3, "{shards}");
+    let index = std::fs::read_to_string(dir.join("model.safetensors.index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    assert_eq!(index["metadata"]["total_size"], 4 * model.config.n_params());
+    assert!(!dir.join("model.safetensors").exists());
+    let batch = Batch::new(&[vec![3, 1, 4, 1, 5]]).unwrap();
+    assert_eq!(logits(&model, &batch), logits(&load(&dir), &batch));
+}
+
+#[test]
 fn reduced_precision_is_close_and_named_sizes_are_right() {
     let dir = fixture("qwen2-tied");
     let checkpoint = Checkpoint::open(&dir).unwrap();

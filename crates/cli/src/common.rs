@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
-use model_qwen::{Checkpoint, Dtype, Qwen, Text};
+use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Text};
 
 /// A failure with its exit status: 2 for bad usage or input, 1 for anything else.
 #[derive(Debug)]
@@ -52,12 +52,15 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 /// Flags of every subcommand.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// Where to compute: cpu, or what this build has beside it.
-    #[arg(long, global = true, default_value = "cpu", value_name = "cpu|cuda[:N]|wgpu[:N]")]
-    device: String,
+    /// Where to compute; the best that this build has where not given.
+    #[arg(long, global = true, value_name = "cpu|cuda[:N]|wgpu[:N]")]
+    device: Option<String>,
     /// How weights are held in memory; activations are f32.
     #[arg(long, global = true, default_value = "f32", value_name = "f32|bf16|f16")]
     dtype: String,
+    /// A LoRA adapter in PEFT's format, applied beside the weights of MODEL.
+    #[arg(long, global = true, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// Threads; as many as the machine has where 0.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -84,9 +87,9 @@ impl Common {
     }
 
     pub(crate) fn device(&self) -> Result<Device> {
-        match self.device.split(':').next() {
-            Some("cpu") if self.device == "cpu" => Ok(Device::flex()),
-            _ => Err(Failure::input(format!("--device {}: this build has cpu only", self.device))),
+        match &self.device {
+            Some(name) => crate::device::parse(name),
+            None => Ok(crate::device::best()),
         }
     }
 
@@ -116,9 +119,32 @@ impl Common {
         Ok(checkpoint)
     }
 
-    /// Loads the weights of an open checkpoint.
+    /// Loads the weights of an open checkpoint, with the adapter of `--adapter` beside them.
     pub(crate) fn load(&self, checkpoint: &Checkpoint) -> Result<Qwen> {
-        Ok(checkpoint.load(self.dtype()?, &self.device()?)?)
+        let model = self.load_base(checkpoint, self.dtype()?)?;
+        match &self.adapter {
+            Some(dir) => Ok(Adapter::open(dir, &model)?.attach(&model)?),
+            None => Ok(model),
+        }
+    }
+
+    /// Loads the weights alone, and says what is odd about them.
+    pub(crate) fn load_base(&self, checkpoint: &Checkpoint, dtype: Dtype) -> Result<Qwen> {
+        let (model, warning) = checkpoint.load_as_is(dtype, &self.device()?)?;
+        if let Some(warning) = warning {
+            self.note(format!("warning: {}: {warning}", checkpoint.dir().display()));
+        }
+        Ok(model)
+    }
+
+    /// Refuses `--adapter` where it has no meaning.
+    pub(crate) fn without_adapter(&self, command: &str) -> Result {
+        match &self.adapter {
+            None => Ok(()),
+            Some(_) => Err(Failure::input(format!(
+                "--adapter: {command} takes none; merge it first (merge-adapter)"
+            ))),
+        }
     }
 }
 

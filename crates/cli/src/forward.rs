@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// Where the tensors go.
     #[arg(long, value_name = "OUT.safetensors")]
     out: PathBuf,
-    /// Activations beside the logits; `all` for every one.
+    /// Activations beside the logits: these names for every layer, `all` for all of these, or TransformerLens
+    /// names such as blocks.0.attn.hook_pattern.
     #[arg(
         long,
         value_delimiter = ',',
@@ -68,31 +69,43 @@ fn site(name: &str, l: usize) -> Option<Site> {
     })
 }
 
+/// The tensors that `--sites` asks for, with their sites. `hidden.l` for l below L is what block l reads;
+/// `hidden.L` is after the final norm.
+fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
+    let mut names: Vec<&str> = sites.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    if let Some(at) = names.iter().position(|n| *n == "all") {
+        names.splice(at..=at, SITES);
+    }
+    let mut all = Vec::new();
+    for name in names {
+        if name == "hidden" {
+            all.extend((0..n_layers).map(|l| (format!("hidden.{l}"), Stream::ResidPre(l).into())));
+            all.push((format!("hidden.{n_layers}"), Stream::FinalNorm.into()));
+        } else if SITES.contains(&name) {
+            all.extend((0..n_layers).filter_map(|l| Some((format!("{name}.{l}"), site(name, l)?))));
+        } else {
+            let site: Site = name.parse().map_err(|_| {
+                Failure::input(format!(
+                    "--sites {name}: expected {}, all, or a TransformerLens name such as blocks.0.attn.hook_z",
+                    SITES.join(", ")
+                ))
+            })?;
+            if site.layer().is_some_and(|layer| layer >= n_layers) {
+                return Err(Failure::input(format!("--sites {name}: the model has {n_layers} layers")));
+            }
+            all.push((name.to_owned(), site));
+        }
+    }
+    Ok(all)
+}
+
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let mut names: Vec<&str> = args.sites.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
-    if names.contains(&"all") {
-        names = SITES.to_vec();
-    }
-    if let Some(unknown) = names.iter().find(|n| !SITES.contains(n)) {
-        return Err(Failure::input(format!("--sites {unknown}: expected {} or all", SITES.join(", "))));
-    }
     let checkpoint = common.open(&args.model)?;
+    let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
     let batch = Input::read(&args.input, &checkpoint)?.batch()?;
     let model = common.load(&checkpoint)?;
     model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", args.input.display())))?;
 
-    let n_layers = model.config.n_layers;
-    // hidden.l for l below L is what block l reads; hidden.L is after the final norm.
-    let wanted: Vec<(String, Site)> = names
-        .iter()
-        .flat_map(|name| -> Vec<(String, Site)> {
-            if *name == "hidden" {
-                let below = (0..n_layers).map(|l| (format!("hidden.{l}"), Stream::ResidPre(l).into()));
-                return below.chain([(format!("hidden.{n_layers}"), Stream::FinalNorm.into())]).collect();
-            }
-            (0..n_layers).filter_map(|l| Some((format!("{name}.{l}"), site(name, l)?))).collect()
-        })
-        .collect();
     let mut seen = Recorder::new(wanted.iter().map(|(_, site)| *site));
     let mut intervention = args.heads.hook(&model, &checkpoint)?;
     let mut hook = (&mut *intervention, &mut seen);
@@ -101,9 +114,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     tensors.insert("logits".into(), bytes(logits)?);
     for (name, site) in wanted {
+        if !seen.has(site) {
+            return Err(Failure::input(format!(
+                "--sites {name}: a run shows keys and values either grouped or one copy a query head; ask in two runs"
+            )));
+        }
         let tensor = match site {
             Site::Stream(s) => bytes(seen.stream(s))?,
-            Site::Heads(s @ Heads::Pattern(_)) => bytes(seen.heads(s))?,
+            Site::Heads(s @ (Heads::Pattern(_) | Heads::Scores(_))) => bytes(seen.heads(s))?,
             // TransformerLens' order: [batch, seq, heads, d_head].
             Site::Heads(s) => bytes(seen.heads(s).swap_dims(1, 2))?,
         };

@@ -9,6 +9,7 @@ mod circuit;
 mod common;
 mod compare;
 mod demo;
+mod device;
 mod eval;
 mod faithfulness;
 mod forward;
@@ -18,6 +19,7 @@ mod heads;
 mod info;
 mod input;
 mod merge;
+mod merge_adapter;
 mod output;
 mod train;
 
@@ -50,6 +52,8 @@ enum Command {
     Attribute(attribute::Args),
     /// Join the score files of shards.
     Merge(merge::Args),
+    /// Write a checkpoint with a LoRA adapter merged into it.
+    MergeAdapter(merge_adapter::Args),
     /// Select a circuit from scores.
     Circuit(circuit::Args),
     /// How much of a model's behaviour a circuit keeps.
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&common, args),
         Command::Attribute(args) => attribute::run(&common, args),
         Command::Merge(args) => merge::run(&common, args),
+        Command::MergeAdapter(args) => merge_adapter::run(&common, args),
         Command::Circuit(args) => circuit::run(&common, args),
         Command::Faithfulness(args) => faithfulness::run(&common, args),
         Command::Compare(args) => compare::run(&common, args),

@@ -80,7 +80,8 @@ impl Open {
     }
 
     fn load(&self, common: &Common) -> Result<Qwen> {
-        Ok(self.start.load(Dtype::F32, &common.device()?)?)
+        common.without_adapter("training")?;
+        common.load_base(&self.start, Dtype::F32)
     }
 
     /// Whether a checkpoint is due after step `done`.

@@ -23,6 +23,14 @@ impl Recorder {
         Self { sites: sites.into_iter().collect(), ..Self::default() }
     }
 
+    /// Whether a run has shown `site`.
+    pub fn has(&self, site: Site) -> bool {
+        match site {
+            Site::Stream(site) => self.streams.contains_key(&site),
+            Site::Heads(site) => self.heads.contains_key(&site),
+        }
+    }
+
     /// What was seen at `site`, `[batch, seq, _]`.
     ///
     /// # Panics

@@ -16,6 +16,33 @@
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`token_log_probs`] | log softmax at one token a row |
+//!
+//! A function takes and gives burn tensors; where they are decides which code runs:
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use kernels::{CausalMask, causal_softmax, portable, rms_norm};
+//!
+//! let device = Device::default();
+//! let x = Tensor::<2>::from_data([[3.0, 4.0], [0.0, 5.0]], &device);
+//! let weight = Tensor::<1>::from_data([1.0, 2.0], &device);
+//! // The root mean square of (3, 4) is sqrt(12.5).
+//! let y = rms_norm(x.clone(), weight.clone(), 0.0).into_data().to_vec::<f32>().unwrap();
+//! assert!((y[0] - 3.0 / 12.5f32.sqrt()).abs() < 1e-6 && (y[1] - 8.0 / 12.5f32.sqrt()).abs() < 1e-6);
+//! // The twin is the oracle of the fused loop.
+//! let twin = portable::rms_norm(x.clone(), weight.clone(), 0.0).into_data().to_vec::<f32>().unwrap();
+//! assert!(y.iter().zip(&twin).all(|(a, b)| (a - b).abs() < 1e-6));
+//!
+//! // Gradients come by burn's `backward`, in the input as in the weight.
+//! let x = x.autodiff().require_grad();
+//! let grads = rms_norm(x.clone(), weight, 0.0).sum().backward();
+//! assert_eq!(x.grad(&grads).expect("tracked").dims(), [2, 2]);
+//!
+//! // One query head of two positions: the first sees itself, the second both.
+//! let mask = CausalMask { seq: 2, first: vec![0], window: None };
+//! let scores = Tensor::<4>::from_data([[[[0.0, 9.0], [0.0, 0.0]]]], &device);
+//! let pattern = causal_softmax(scores, 1.0, &mask).into_data().to_vec::<f32>().unwrap();
+//! assert_eq!(pattern, [1.0, 0.0, 0.5, 0.5]);
+//! ```
 
 mod adamw;
 mod cpu;

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::Error;
+use crate::checkpoint::{read, read_json};
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,11 @@ pub struct ChatTemplate {
     eos: String,
 }
 
-/// Bounds a template that does not end.
+/// Bounds a template that does not end, in steps of the template's machine.
 const FUEL: u64 = 2_000_000;
+
+/// Bounds what a template writes, in bytes: far above any context.
+const MAX_RENDERED: usize = 1 << 26;
 
 impl ChatTemplate {
     /// Reads the template of a checkpoint folder: `chat_template.jinja`, or the field of that name in
@@ -35,28 +40,27 @@ impl ChatTemplate {
     /// No template, or one that does not parse.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("tokenizer_config.json");
-        let config: serde_json::Value = match std::fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).map_err(|e| Error::at(&path, e))?,
-            Err(_) => serde_json::Value::Null,
-        };
-        let token = |name: &str| match &config[name] {
-            serde_json::Value::String(token) => token.clone(),
-            token => token["content"].as_str().unwrap_or_default().to_owned(),
+        let config = if path.exists() { read_json(&path)? } else { Json::Null };
+        if !config.is_object() && !config.is_null() {
+            return Err(Error::at(&path, "expected a JSON object"));
+        }
+        let token = |name: &str| match (&config[name], &config[name]["content"]) {
+            (Json::Null, _) => Ok(""),
+            (Json::String(token), _) | (Json::Object(_), Json::String(token)) => Ok(token.as_str()),
+            (other, _) => Err(Error::at(
+                &path,
+                format!("`{name}` is {}, expected a text or an object with `content`", other),
+            )),
         };
         let file = dir.join("chat_template.jinja");
-        let source = match std::fs::read_to_string(&file) {
-            Ok(source) => source,
-            Err(_) => match &config["chat_template"] {
-                serde_json::Value::String(source) => source.clone(),
-                _ => {
-                    return Err(Error::at(
-                        dir,
-                        "has no chat template: neither chat_template.jinja nor tokenizer_config.json",
-                    ));
-                }
-            },
+        let source = if file.exists() {
+            read(&file)?
+        } else {
+            named_template(&config["chat_template"]).map_err(|e| Error::at(&path, e))?.ok_or_else(|| {
+                Error::at(dir, "has no chat template: neither chat_template.jinja nor tokenizer_config.json")
+            })?
         };
-        Self::new(source, &token("bos_token"), &token("eos_token")).map_err(|e| Error::at(dir, e))
+        Self::new(source, token("bos_token")?, token("eos_token")?).map_err(|e| Error::at(dir, e))
     }
 
     /// A template from its source.
@@ -104,7 +108,46 @@ impl ChatTemplate {
         let variables = Value::from_serialize(variables);
         let variables = context! { bos_token => self.bos, eos_token => self.eos, ..variables };
         let template = self.environment.get_template("chat").map_err(|e| Error::new(e.to_string()))?;
-        template.render(variables).map_err(|e| Error::new(format!("chat template: {e}")))
+        let mut out = Bounded::default();
+        template.render_captured_to(variables, &mut out).map_err(|e| {
+            match std::error::Error::source(&e) {
+                Some(source) => Error::new(format!("chat template: {e}: {source}")),
+                None => Error::new(format!("chat template: {e}")),
+            }
+        })?;
+        String::from_utf8(out.0).map_err(|e| Error::new(format!("chat template: {e}")))
+    }
+}
+
+/// The template of a `chat_template` field: a text, or a list of named ones with a `default`.
+fn named_template(field: &Json) -> Result<Option<String>, Error> {
+    match field {
+        Json::Null => Ok(None),
+        Json::String(source) => Ok(Some(source.clone())),
+        Json::Array(all) => all
+            .iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str())
+            .map(|source| Some(source.to_owned()))
+            .ok_or_else(|| Error::new("`chat_template` is a list without a template named default")),
+        other => Err(Error::new(format!("`chat_template` is {}, expected a text", other))),
+    }
+}
+
+/// Collects rendered text up to [`MAX_RENDERED`] bytes.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_RENDERED {
+            return Err(std::io::Error::other("the text is too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -83,6 +83,9 @@ pub struct Config {
 /// Above any model's sizes: what is larger is a broken or hostile file.
 const MAX_SIZE: u64 = 1 << 24;
 
+/// The same for the width of the residual stream and of all heads; with it no product of sizes overflows.
+const MAX_WIDTH: usize = 1 << 20;
+
 struct Fields<'a>(&'a Value);
 
 impl Fields<'_> {
@@ -151,6 +154,12 @@ impl Config {
             (None, Family::Qwen3) => 128,
             (None, _) => d_model / n_heads,
         };
+        if n_heads * d_head > MAX_WIDTH || d_model > MAX_WIDTH {
+            return Err(Error::new(format!(
+                "`hidden_size` is {d_model} and all heads are {} wide, expected at most {MAX_WIDTH}",
+                n_heads * d_head
+            )));
+        }
         if d_head == 0 || d_head % 2 != 0 {
             return Err(Error::new(format!("`head_dim` is {d_head}, expected an even number above 0")));
         }
@@ -165,7 +174,6 @@ impl Config {
         if attention_bias && family != Family::Qwen2 {
             return Err(Error::new("`attention_bias` is true, which is implemented for qwen2 only"));
         }
-        let default_tied = false;
         let (rope_theta, rope_scaling) = rope(&raw)?;
         Ok(Self {
             family,
@@ -179,7 +187,7 @@ impl Config {
             norm_eps: f.number("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta,
             rope_scaling,
-            tied: f.flag("tie_word_embeddings", default_tied)?,
+            tied: f.flag("tie_word_embeddings", false)?,
             qkv_bias: family == Family::Qwen2,
             qk_norm: family == Family::Qwen3,
             windows: windows(&raw, n_layers)?,

@@ -11,9 +11,19 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error that says `message`.
+    /// An error that says `message`, in one line and not without end: messages quote files that somebody
+    /// else wrote, and other parsers' messages.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        const LONGEST: usize = 600;
+        let mut message: String = message.into();
+        if message.contains(['\n', '\r']) {
+            message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { message }
     }
 
     /// An error about `path`.

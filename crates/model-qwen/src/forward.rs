@@ -10,7 +10,7 @@ use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Part, Site, Stream, Wirin
 use kernels::{CausalMask, portable};
 
 use crate::rope::Rope;
-use crate::{Block, KvCache, Qwen};
+use crate::{Block, KvCache, Projection, Qwen};
 
 /// What a run takes beside its tokens: a hook, and in generation a cache.
 pub struct Pass<'a> {
@@ -90,12 +90,67 @@ fn per_head(weight: &Tensor<2>, d_head: usize, ungrouped: Option<usize>) -> Tens
     weight.swap_dims(2, 3)
 }
 
-/// The three projections of a block, to name them in one place.
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
-    Query,
-    Key,
-    Value,
+impl Block {
+    /// A projection of `x` `[batch, seq, in]`, its bias and its adapter's term included.
+    fn linear(&self, which: Projection, x: &Tensor<3>) -> Tensor<3> {
+        let y = linear(x, self.weight(which), self.bias(which));
+        match self.lora.get(which) {
+            None => y,
+            Some(term) => {
+                let low = linear(x, &term.a, None);
+                y + linear(&low, &term.b, None) * term.scale
+            }
+        }
+    }
+
+    /// Query, key or value of `x` `[batch, heads, seq, d_model]`, where each head has a stream of its own:
+    /// `[batch, heads, seq, d_head]` without bias.
+    fn read_per_head(
+        &self,
+        which: Projection,
+        x: Tensor<4>,
+        d_head: usize,
+        ungrouped: Option<usize>,
+    ) -> Tensor<4> {
+        let y = x.clone().matmul(per_head(self.weight(which), d_head, ungrouped));
+        match self.lora.get(which) {
+            None => y,
+            Some(term) => {
+                let low = x.matmul(term.a.clone().transpose().unsqueeze());
+                y + low.matmul(per_head(&term.b, d_head, ungrouped)) * term.scale
+            }
+        }
+    }
+
+    /// What each head writes, `[batch, n_heads, seq, d_model]`, of `z` `[batch, n_heads, seq, d_head]`.
+    fn write_per_head(&self, z: Tensor<4>) -> Tensor<4> {
+        let [_, n_heads, _, d_head] = z.dims();
+        // [out, n_heads * d_head] to [1, n_heads, d_head, out]
+        let split = |weight: &Tensor<2>| {
+            let out = weight.dims()[0];
+            in_f32(weight).reshape([1, out, n_heads, d_head]).permute([0, 2, 3, 1])
+        };
+        let y = z.clone().matmul(split(&self.output));
+        match self.lora.get(Projection::Output) {
+            None => y,
+            Some(term) => {
+                let low = z.matmul(split(&term.a));
+                y + low.matmul(term.b.clone().transpose().unsqueeze()) * term.scale
+            }
+        }
+    }
+
+    /// The transpose of [`read_per_head`](Self::read_per_head): from a gradient at a projection to the
+    /// gradient at what it read.
+    fn pull_per_head(&self, which: Projection, grad: Tensor<4>, d_head: usize, n_heads: usize) -> Tensor<4> {
+        // grad W_h: [batch, n_heads, seq, d_head] x [1, n_heads, d_head, d_model]
+        let split = |weight| per_head(weight, d_head, Some(n_heads)).swap_dims(2, 3);
+        let y = grad.clone().matmul(split(self.weight(which)));
+        match self.lora.get(which) {
+            None => y,
+            Some(term) => y + grad.matmul(split(&term.b)).matmul(term.a.clone().unsqueeze()) * term.scale,
+        }
+    }
 }
 
 impl Qwen {
@@ -139,10 +194,12 @@ impl Qwen {
             x = stream(pass.hook, Stream::ResidMid(layer), x + attn_out);
             let mlp_in = stream(pass.hook, Stream::MlpIn(layer), x.clone());
             let normed = kernels::rms_norm(mlp_in, block.mlp_norm.clone(), self.config.norm_eps);
-            let neurons =
-                kernels::swiglu(linear(&normed, &block.gate, None), linear(&normed, &block.up, None));
+            let neurons = kernels::swiglu(
+                block.linear(Projection::Gate, &normed),
+                block.linear(Projection::Up, &normed),
+            );
             let neurons = stream(pass.hook, Stream::Neurons(layer), neurons);
-            let mlp_out = stream(pass.hook, Stream::MlpOut(layer), linear(&neurons, &block.down, None));
+            let mlp_out = stream(pass.hook, Stream::MlpOut(layer), block.linear(Projection::Down, &neurons));
             x = stream(pass.hook, Stream::ResidPost(layer), x + mlp_out);
         }
         x
@@ -182,33 +239,27 @@ impl Qwen {
     fn project(
         &self,
         layer: usize,
-        role: Role,
+        which: Projection,
         resid: &Tensor<3>,
         normed: Option<&Tensor<3>>,
         ungrouped: bool,
         hook: &mut dyn Hook,
     ) -> Tensor<4> {
         let (c, block) = (&self.config, &self.blocks[layer]);
-        let (weight, n, bias) = match role {
-            Role::Query => (&block.query, c.n_heads, 0),
-            Role::Key => (&block.key, c.n_kv_heads, 1),
-            Role::Value => (&block.value, c.n_kv_heads, 2),
+        let (n, site, ungrouped_site) = match which {
+            Projection::Key => (c.n_kv_heads, Heads::KeyIn(layer), Heads::KeyInUngrouped(layer)),
+            Projection::Value => (c.n_kv_heads, Heads::ValueIn(layer), Heads::ValueInUngrouped(layer)),
+            _ => (c.n_heads, Heads::QueryIn(layer), Heads::QueryIn(layer)),
         };
-        let bias = block.biases.as_ref().map(|biases| &biases[bias]);
-        let (site, ungrouped_site) = match role {
-            Role::Query => (Heads::QueryIn(layer), Heads::QueryIn(layer)),
-            Role::Key => (Heads::KeyIn(layer), Heads::KeyInUngrouped(layer)),
-            Role::Value => (Heads::ValueIn(layer), Heads::ValueInUngrouped(layer)),
-        };
-        let ungrouped = ungrouped && role != Role::Query;
+        let ungrouped = ungrouped && which != Projection::Query;
         let (site, n_heads) = if ungrouped { (ungrouped_site, c.n_heads) } else { (site, n) };
         if hook.wants(site.into()) {
             let [batch, seq, d_model] = resid.dims();
             let resid: Tensor<4> = resid.clone().unsqueeze_dim(1);
             let x = hook.on_heads(site, resid.expand([batch, n_heads, seq, d_model]));
             let x = kernels::rms_norm(x, block.attn_norm.clone(), c.norm_eps);
-            let y = x.matmul(per_head(weight, c.d_head, ungrouped.then_some(c.n_heads)));
-            return match bias {
+            let y = block.read_per_head(which, x, c.d_head, ungrouped.then_some(c.n_heads));
+            return match block.bias(which) {
                 Some(bias) => {
                     let bias: Tensor<4> = bias.clone().reshape([1, n, 1, c.d_head]);
                     y + if ungrouped { ungroup(bias, c.n_heads) } else { bias }
@@ -224,7 +275,7 @@ impl Qwen {
                 &computed
             }
         };
-        let y = split_heads(linear(normed, weight, bias), n);
+        let y = split_heads(block.linear(which, normed), n);
         if ungrouped { ungroup(y, c.n_heads) } else { y }
     }
 
@@ -251,9 +302,9 @@ impl Qwen {
             && (wants(hook, Heads::ValueInUngrouped(layer)) || wants(hook, Heads::ValueIn(layer)));
         let normed =
             (!own_reads).then(|| kernels::rms_norm(resid.clone(), block.attn_norm.clone(), c.norm_eps));
-        let q = self.project(layer, Role::Query, resid, normed.as_ref(), false, hook);
-        let k = self.project(layer, Role::Key, resid, normed.as_ref(), ungrouped, hook);
-        let v = self.project(layer, Role::Value, resid, normed.as_ref(), ungrouped, hook);
+        let q = self.project(layer, Projection::Query, resid, normed.as_ref(), false, hook);
+        let k = self.project(layer, Projection::Key, resid, normed.as_ref(), ungrouped, hook);
+        let v = self.project(layer, Projection::Value, resid, normed.as_ref(), ungrouped, hook);
 
         let (key_site, value_site) = if ungrouped {
             (Heads::KeyUngrouped(layer), Heads::ValueUngrouped(layer))
@@ -281,14 +332,12 @@ impl Qwen {
         let z = self.mix(layer, q, k, v, mask, hook);
         let z = heads(hook, Heads::Z(layer), z);
         if wants(hook, Heads::Write(layer)) {
-            let d_model = c.d_model;
-            let output = in_f32(&block.output).reshape([1, d_model, c.n_heads, c.d_head]);
-            let writes = z.matmul(output.permute([0, 2, 3, 1]));
+            let writes = block.write_per_head(z);
             let [batch, _, seq, _] = writes.dims();
-            hook.on_heads(Heads::Write(layer), writes).sum_dim(1).reshape([batch, seq, d_model])
+            hook.on_heads(Heads::Write(layer), writes).sum_dim(1).reshape([batch, seq, c.d_model])
         } else {
             let [batch, n_heads, seq, d_head] = z.dims();
-            linear(&z.swap_dims(1, 2).reshape([batch, seq, n_heads * d_head]), &block.output, None)
+            block.linear(Projection::Output, &z.swap_dims(1, 2).reshape([batch, seq, n_heads * d_head]))
         }
     }
 
@@ -384,20 +433,14 @@ impl HookedModel for Qwen {
 
     fn pull_back(&self, site: Heads, resid: &Tensor<3>, grad: Tensor<4>) -> Option<Tensor<4>> {
         let c = &self.config;
-        let (layer, weight) = match site {
-            Heads::Query(layer) => (layer, &self.blocks[layer].query),
-            Heads::KeyUngrouped(layer) => (layer, &self.blocks[layer].key),
-            Heads::ValueUngrouped(layer) => (layer, &self.blocks[layer].value),
+        let (layer, which) = match site {
+            Heads::Query(layer) => (layer, Projection::Query),
+            Heads::KeyUngrouped(layer) => (layer, Projection::Key),
+            Heads::ValueUngrouped(layer) => (layer, Projection::Value),
             _ => return None,
         };
-        // grad W_h: [batch, n_heads, seq, d_head] x [1, n_heads, d_head, d_model]
-        let weight = per_head(weight, c.d_head, Some(c.n_heads)).swap_dims(2, 3);
-        let grad = grad.matmul(weight);
-        Some(kernels::rms_norm_pull_back(
-            resid.clone(),
-            self.blocks[layer].attn_norm.clone(),
-            grad,
-            c.norm_eps,
-        ))
+        let block = &self.blocks[layer];
+        let grad = block.pull_per_head(which, grad, c.d_head, c.n_heads);
+        Some(kernels::rms_norm_pull_back(resid.clone(), block.attn_norm.clone(), grad, c.norm_eps))
     }
 }

@@ -180,6 +180,11 @@ mod tests {
         assert_eq!(others(frequencies(&how(1, 1.0), &logits)), 0.0);
         assert_eq!(others(frequencies(&how(0, 0.4), &logits)), 0.0);
         assert_eq!(frequencies(&how(0, 0.6), &logits)[0], 0.0);
+        // exp(-2) = 0.135 of the most likely, and exp(-3) = 0.050.
+        let min_p = |min_p| Sampling { temperature: 1.0, min_p, ..Sampling::default() };
+        assert!(frequencies(&min_p(0.13), &logits)[3] > 0.0);
+        assert_eq!(frequencies(&min_p(0.14), &logits)[3], 0.0);
+        assert_eq!(frequencies(&min_p(0.06), &logits)[0], 0.0);
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         assert_eq!(choose(&logits, &Sampling::default(), &mut rng).token, 1);
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use tokenizers::Tokenizer;
 
 use crate::Error;
@@ -18,8 +20,8 @@ impl Text {
     /// # Errors
     /// A file that is missing or not a tokenizer.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|e| Error::at(path, e))?;
-        Self::from_bytes(&bytes).map_err(|e| Error::at(path, e))
+        let file = crate::checkpoint::read(path)?;
+        Self::from_bytes(file.as_bytes()).map_err(|e| Error::at(path, e))
     }
 
     /// Reads the bytes of a `tokenizer.json`.
@@ -27,6 +29,10 @@ impl Text {
     /// # Errors
     /// Bytes that are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        // The library panics on what is nested deeper than its JSON parser goes.
+        if depth(bytes) > DEEPEST {
+            return Err(Error::new(format!("nested deeper than {DEEPEST} levels, expected a tokenizer")));
+        }
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::new(e.to_string()))?;
         // Padding and truncation are the caller's; a file may ask for either.
         tokenizer.with_padding(None);
@@ -71,5 +77,77 @@ impl Text {
     /// How many ids the tokenizer has, added tokens included.
     pub fn vocab(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
+    }
+}
+
+/// Far above any tokenizer's nesting.
+const DEEPEST: usize = 64;
+
+/// How deep brackets nest in a JSON text.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The largest id in a `tokenizer.json`, without building the tokenizer; `None` where the file does not say.
+pub(crate) fn last_id(path: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        vocab: LastId,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        id: u64,
+    }
+    let file: File = serde_json::from_str(&crate::checkpoint::read(path).ok()?).ok()?;
+    file.added_tokens.iter().map(|token| token.id).chain(file.model.vocab.0).max()
+}
+
+/// The largest id of a vocabulary: of a map the largest value, of a list the last index.
+struct LastId(Option<u64>);
+
+impl<'de> Deserialize<'de> for LastId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Ids;
+        impl<'de> Visitor<'de> for Ids {
+            type Value = LastId;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of tokens to ids, or a list of tokens")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LastId, A::Error> {
+                let mut last = None;
+                while let Some((_, id)) = map.next_entry::<IgnoredAny, u64>()? {
+                    last = last.max(Some(id));
+                }
+                Ok(LastId(last))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<LastId, A::Error> {
+                let mut n = 0u64;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    n += 1;
+                }
+                Ok(LastId(n.checked_sub(1)))
+            }
+        }
+        deserializer.deserialize_any(Ids)
     }
 }

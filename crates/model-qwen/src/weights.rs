@@ -5,7 +5,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::Config;
+use crate::{Config, Lora};
 
 /// A decoder-only transformer.
 #[derive(Debug, Clone)]
@@ -47,6 +47,102 @@ pub struct Block {
     pub up: Tensor<2>,
     /// Down projection `[d_model, d_mlp]`.
     pub down: Tensor<2>,
+    /// Low-rank terms beside the projections; empty in a checkpoint.
+    pub lora: Lora,
+}
+
+/// The linear maps of a block: what an adapter may sit beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Projection {
+    /// From the residual stream to the queries.
+    Query,
+    /// From the residual stream to the keys.
+    Key,
+    /// From the residual stream to the values.
+    Value,
+    /// From the mixed values to the residual stream.
+    Output,
+    /// From the residual stream to the gates of the neurons.
+    Gate,
+    /// From the residual stream to the neurons.
+    Up,
+    /// From the neurons to the residual stream.
+    Down,
+}
+
+impl Projection {
+    /// All of them, in the order of the computation.
+    pub const ALL: [Self; 7] =
+        [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
+
+    /// The name of its module within a block of a checkpoint.
+    fn module(self) -> &'static str {
+        match self {
+            Self::Query => "self_attn.q_proj",
+            Self::Key => "self_attn.k_proj",
+            Self::Value => "self_attn.v_proj",
+            Self::Output => "self_attn.o_proj",
+            Self::Gate => "mlp.gate_proj",
+            Self::Up => "mlp.up_proj",
+            Self::Down => "mlp.down_proj",
+        }
+    }
+
+    /// The name of its module in a checkpoint: `model.layers.3.self_attn.q_proj`.
+    pub(crate) fn path(self, layer: usize) -> String {
+        format!("model.layers.{layer}.{}", self.module())
+    }
+
+    /// The shape of its weight, `[out, in]`.
+    pub(crate) fn shape(self, c: &Config) -> [usize; 2] {
+        let (d, q, kv) = (c.d_model, c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
+        match self {
+            Self::Query => [q, d],
+            Self::Key | Self::Value => [kv, d],
+            Self::Output => [d, q],
+            Self::Gate | Self::Up => [c.d_mlp, d],
+            Self::Down => [d, c.d_mlp],
+        }
+    }
+}
+
+impl Block {
+    /// The weight of a projection, `[out, in]`.
+    pub fn weight(&self, which: Projection) -> &Tensor<2> {
+        match which {
+            Projection::Query => &self.query,
+            Projection::Key => &self.key,
+            Projection::Value => &self.value,
+            Projection::Output => &self.output,
+            Projection::Gate => &self.gate,
+            Projection::Up => &self.up,
+            Projection::Down => &self.down,
+        }
+    }
+
+    /// The weight of a projection, to replace it.
+    pub fn weight_mut(&mut self, which: Projection) -> &mut Tensor<2> {
+        match which {
+            Projection::Query => &mut self.query,
+            Projection::Key => &mut self.key,
+            Projection::Value => &mut self.value,
+            Projection::Output => &mut self.output,
+            Projection::Gate => &mut self.gate,
+            Projection::Up => &mut self.up,
+            Projection::Down => &mut self.down,
+        }
+    }
+
+    /// The bias of a projection, where it has one.
+    pub fn bias(&self, which: Projection) -> Option<&Tensor<1>> {
+        let at = match which {
+            Projection::Query => 0,
+            Projection::Key => 1,
+            Projection::Value => 2,
+            _ => return None,
+        };
+        self.biases.as_ref().map(|biases| &biases[at])
+    }
 }
 
 /// A parameter to read or replace.
@@ -70,6 +166,9 @@ impl Qwen {
     pub(crate) fn build<S: Source>(config: Config, source: &mut S) -> Result<Self, S::Error> {
         let c = &config;
         let (q, kv) = (c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
+        let matrix = |source: &mut S, layer: usize, which: Projection| {
+            source.matrix(&format!("{}.weight", which.path(layer)), which.shape(c))
+        };
         let embed = source.matrix("model.embed_tokens.weight", [c.vocab, c.d_model])?;
         let mut blocks = Vec::with_capacity(c.n_layers);
         for layer in 0..c.n_layers {
@@ -93,16 +192,17 @@ impl Qwen {
             };
             blocks.push(Block {
                 attn_norm: source.vector(&name("input_layernorm.weight"), c.d_model)?,
-                query: source.matrix(&name("self_attn.q_proj.weight"), [q, c.d_model])?,
-                key: source.matrix(&name("self_attn.k_proj.weight"), [kv, c.d_model])?,
-                value: source.matrix(&name("self_attn.v_proj.weight"), [kv, c.d_model])?,
-                output: source.matrix(&name("self_attn.o_proj.weight"), [c.d_model, q])?,
+                query: matrix(source, layer, Projection::Query)?,
+                key: matrix(source, layer, Projection::Key)?,
+                value: matrix(source, layer, Projection::Value)?,
+                output: matrix(source, layer, Projection::Output)?,
                 biases,
                 qk_norms,
                 mlp_norm: source.vector(&name("post_attention_layernorm.weight"), c.d_model)?,
-                gate: source.matrix(&name("mlp.gate_proj.weight"), [c.d_mlp, c.d_model])?,
-                up: source.matrix(&name("mlp.up_proj.weight"), [c.d_mlp, c.d_model])?,
-                down: source.matrix(&name("mlp.down_proj.weight"), [c.d_model, c.d_mlp])?,
+                gate: matrix(source, layer, Projection::Gate)?,
+                up: matrix(source, layer, Projection::Up)?,
+                down: matrix(source, layer, Projection::Down)?,
+                lora: Lora::default(),
             });
         }
         let norm = source.vector("model.norm.weight", c.d_model)?;

@@ -1,0 +1,204 @@
+//! Writing checkpoints: a folder that `transformers` loads, whole or not there at all, one tensor in memory
+//! at a time.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use burn::tensor::{DType, Tensor};
+use half::{bf16, f16};
+use safetensors::Dtype as FileDtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde_json::json;
+
+use crate::{Dtype, Error, Param, Qwen};
+
+/// The largest file of weights that [`save`] writes, in bytes; a larger model is written in shards, as
+/// `transformers` does.
+const SHARD: u64 = 5_000_000_000;
+
+/// What a folder has beside configuration and weights.
+const COPIED: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+];
+
+/// Writes `model` as a folder that `transformers` loads, weights in `dtype`, in shards of at most 5 GB;
+/// `from` is a folder to copy the tokenizer and generation settings from. The folder appears whole: it is
+/// written beside its place, synced and renamed.
+///
+/// # Errors
+/// Anything the file system refuses, and a model with an adapter that is not merged; an existing folder of
+/// that name is replaced.
+pub fn save(model: &Qwen, dir: &Path, dtype: Dtype, from: Option<&Path>) -> Result<(), Error> {
+    save_sharded(model, dir, dtype, from, SHARD)
+}
+
+/// [`save`] with another bound on the bytes of one file's weights. A single tensor above the bound has a
+/// file of its own.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_sharded(
+    model: &Qwen,
+    dir: &Path,
+    dtype: Dtype,
+    from: Option<&Path>,
+    shard: u64,
+) -> Result<(), Error> {
+    if model.blocks.iter().any(|block| !block.lora.is_empty()) {
+        return Err(Error::at(
+            dir,
+            "the model has an adapter beside its weights: merge it, or save the adapter",
+        ));
+    }
+    let mut config = model.config.raw.clone();
+    let name = match dtype {
+        Dtype::F32 => "float32",
+        Dtype::Bf16 => "bfloat16",
+        Dtype::F16 => "float16",
+    };
+    for key in ["torch_dtype", "dtype"] {
+        if !config[key].is_null() {
+            config[key] = name.into();
+        }
+    }
+    whole_folder(dir, |folder| {
+        write_file(&folder.join("config.json"), pretty(&config)?.as_bytes())?;
+        let mut model = model.clone();
+        let params = model.params();
+        let shards = split(&params, dtype, shard);
+        if let [all] = &shards[..] {
+            write_tensors(&folder.join("model.safetensors"), all, dtype)?;
+        } else {
+            let mut map = serde_json::Map::new();
+            for (at, tensors) in shards.iter().enumerate() {
+                let file = format!("model-{:05}-of-{:05}.safetensors", at + 1, shards.len());
+                write_tensors(&folder.join(&file), tensors, dtype)?;
+                map.extend(tensors.iter().map(|(name, _)| (name.clone(), file.clone().into())));
+            }
+            let total: u64 = params.iter().map(|(_, p)| bytes_of(p, dtype)).sum();
+            let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
+            write_file(&folder.join("model.safetensors.index.json"), pretty(&index)?.as_bytes())?;
+        }
+        for file in COPIED {
+            if let Some(source) = from.map(|from| from.join(file)).filter(|path| path.exists()) {
+                std::fs::copy(&source, folder.join(file)).map_err(|e| Error::at(&source, e))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn pretty(value: &serde_json::Value) -> Result<String, Error> {
+    serde_json::to_string_pretty(value).map_err(|e| Error::new(e.to_string()))
+}
+
+/// Fills a folder beside `dir`, then puts it in its place.
+pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let temporary = dir.with_extension("tmp");
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |e: std::io::Error| Error::at(&path, e)
+    };
+    if temporary.exists() {
+        std::fs::remove_dir_all(&temporary).map_err(io(&temporary))?;
+    }
+    std::fs::create_dir_all(&temporary).map_err(io(&temporary))?;
+    fill(&temporary)?;
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(io(dir))?;
+    }
+    std::fs::rename(&temporary, dir).map_err(io(dir))?;
+    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        File::open(parent).and_then(|d| d.sync_all()).map_err(io(parent))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let at = |e| Error::at(path, e);
+    let mut out = File::create(path).map_err(at)?;
+    out.write_all(bytes).map_err(at)?;
+    out.sync_all().map_err(at)
+}
+
+fn shape(param: &Param<'_>) -> Vec<usize> {
+    match param {
+        Param::Matrix(w) => w.dims().to_vec(),
+        Param::Vector(w) => w.dims().to_vec(),
+    }
+}
+
+fn bytes_of(param: &Param<'_>, dtype: Dtype) -> u64 {
+    shape(param).iter().product::<usize>() as u64 * dtype.bytes()
+}
+
+/// The parameters in order, cut so that no part has more than `limit` bytes where it has two tensors.
+fn split<'a, 'b>(
+    params: &'a [(String, Param<'b>)],
+    dtype: Dtype,
+    limit: u64,
+) -> Vec<&'a [(String, Param<'b>)]> {
+    let (mut shards, mut start, mut size) = (Vec::new(), 0, 0);
+    for (at, (_, param)) in params.iter().enumerate() {
+        let bytes = bytes_of(param, dtype);
+        if at > start && size + bytes > limit {
+            shards.push(&params[start..at]);
+            (start, size) = (at, 0);
+        }
+        size += bytes;
+    }
+    shards.push(&params[start..]);
+    shards
+}
+
+/// Writes one safetensors file, tensor by tensor.
+pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype: Dtype) -> Result<(), Error> {
+    let kind = match dtype {
+        Dtype::F32 => FileDtype::F32,
+        Dtype::Bf16 => FileDtype::BF16,
+        Dtype::F16 => FileDtype::F16,
+    };
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, param)| {
+        let from = end;
+        end += bytes_of(param, dtype) as usize;
+        (name.clone(), TensorInfo { dtype: kind, shape: shape(param), data_offsets: (from, end) })
+    });
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let header = Metadata::new(Some(format), infos.collect()).map_err(|e| Error::at(path, e))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| Error::at(path, e))?;
+    // Data begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let at = |e| Error::at(path, e);
+    let mut out = BufWriter::new(File::create(path).map_err(at)?);
+    out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(at)?;
+    for (name, param) in tensors {
+        let values = match param {
+            Param::Matrix(w) => values(w),
+            Param::Vector(w) => values(w),
+        };
+        let values = values.map_err(|e| Error::at(path, format!("`{name}`: {e}")))?;
+        let bytes: Vec<u8> = match dtype {
+            Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Dtype::Bf16 => values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+            Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+        };
+        out.write_all(&bytes).map_err(at)?;
+    }
+    out.into_inner().map_err(|e| Error::at(path, e))?.sync_all().map_err(at)
+}
+
+fn values<const D: usize>(w: &Tensor<D>) -> Result<Vec<f32>, Error> {
+    let data = w.clone().inner().cast(DType::F32).into_data();
+    data.try_to_vec().map_err(|e| Error::new(format!("{e:?}")))
+}
