@@ -48,7 +48,7 @@ pub use edge_map::{EdgeMap, HeadMap};
 pub use error::Error;
 pub use hook::Hook;
 pub use metric::{Metric, Target};
-pub use model::HookedModel;
+pub use model::{HeadWeights, HookedModel};
 pub use pairs::{Pair, Pairs};
 pub use probe::Probe;
 pub use record::Recorder;

@@ -26,6 +26,7 @@ mod error;
 mod forward;
 mod generate;
 mod init;
+mod read;
 mod rope;
 mod sample;
 mod text;
