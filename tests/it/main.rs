@@ -5,6 +5,7 @@
 mod attribution;
 mod fixtures;
 mod generation;
+mod inside;
 mod model;
 mod real;
 mod tidy;

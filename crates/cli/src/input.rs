@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hooks::{Batch, Pairs};
-use model_qwen::{Checkpoint, Text};
+use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -89,6 +89,13 @@ impl Input {
         let rows = batch.ids().chunks(batch.seq()).zip(batch.first().iter().zip(batch.end()));
         Ok(rows.map(|(row, (&first, &end))| row[first..end].to_vec()).collect())
     }
+}
+
+/// The rows of a file as a batch that `model` can run.
+pub(crate) fn checked_batch(path: &Path, checkpoint: &Checkpoint, model: &Qwen) -> Result<Batch> {
+    let batch = Input::read(path, checkpoint)?.batch()?;
+    model.check(&batch)?;
+    Ok(batch)
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
