@@ -5,9 +5,10 @@ use ablation::{Direction, Fill, Grid, HeadPlace, StreamPlace, patch_grid, sweep_
 use attribution::{At, direct, direct_mean, lens, lens_metric};
 use burn::tensor::Tensor;
 use circuits::{Circuit, attention_entropy, head_spectra, paths};
-use hooks::{Batch, Edge, EdgeMap, Head, HookedModel, Metric, Pair, Pairs, Rows, Stream, Writer};
+use hooks::{Batch, Edge, EdgeMap, Head, HookedModel, Metric, Pair, Pairs, Rows, Stream, Target, Writer};
 use model_qwen::Qwen;
 use serde_json::Value;
+use toy_model::{Toy, ToyConfig};
 
 use crate::fixtures::{apart, fixture, load, values};
 
@@ -36,6 +37,7 @@ fn pairs() -> Pairs {
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {
     let error = apart(found, expected);
+    eprintln!("MEASURED {error:e} {what}");
     assert!(error < TOLERANCE, "{what}: {error:e}");
 }
 
@@ -99,6 +101,61 @@ fn direct_attributions_are_those_of_transformer_lens_and_add_up() {
 }
 
 #[test]
+fn biases_and_writers_add_up_where_attention_has_an_output_bias() {
+    let config = ToyConfig { bias: true, ..ToyConfig::default() };
+    let model = Toy::random(4, config, &burn::tensor::Device::default());
+    let pair = |answers: Vec<u32>, distractors: Vec<u32>| Pair {
+        id: "p".into(),
+        clean: vec![3, 1, 4, 1],
+        corrupt: vec![3, 1, 5, 1],
+        target: Target { answers, distractors },
+    };
+    // Several answers are meaned; without distractors the parts are of the answer's own logit.
+    for pair in [pair(vec![5], vec![9]), pair(vec![5, 2, 7], vec![9, 1]), pair(vec![5], vec![])] {
+        let pairs = Pairs::new(vec![pair.clone()]).unwrap();
+        let found = &direct(&model, &pairs, At::Last).unwrap()[0];
+        let batch = Batch::new(&[pair.clean.clone()]).unwrap().rows(Rows::Last);
+        let own = Metric::LogitDiff.values(model.run(&batch, &mut ()), &[&pair.target], None);
+        let own = own.into_scalar::<f32>();
+        let parts: Vec<f32> = found.writers.iter().map(|w| w[0]).collect();
+        let size: f32 = parts.iter().map(|x| x.abs()).sum();
+        assert!((found.logit_diff[0] - own).abs() < 1e-6 * size);
+        assert!((parts.iter().sum::<f32>() + found.biases[0] - own).abs() < 1e-6 * size);
+        assert!(found.biases[0].abs() > 1e-3 * size, "the biases matter here: {:?}", found.biases);
+    }
+    let nothing = Pairs::new(vec![pair(vec![], vec![])]).unwrap();
+    assert!(direct(&model, &nothing, At::Last).unwrap_err().to_string().contains("missing `answer`"));
+}
+
+/// A model that offers the three necessary methods and no more.
+struct Bare(Toy);
+
+impl HookedModel for Bare {
+    fn wiring(&self) -> hooks::Wiring {
+        self.0.wiring()
+    }
+    fn device(&self) -> burn::tensor::Device {
+        self.0.device()
+    }
+    fn run(&self, batch: &Batch, hook: &mut dyn hooks::Hook) -> Tensor<3> {
+        self.0.run(batch, hook)
+    }
+}
+
+#[test]
+fn a_model_without_read_out_is_refused() {
+    let model = Bare(Toy::random(4, ToyConfig::default(), &burn::tensor::Device::default()));
+    let error = direct(&model, &pairs_of_toy(), At::Last).unwrap_err().to_string();
+    assert!(error.contains("HookedModel::read_out"), "{error}");
+    assert!(head_spectra(&model).unwrap_err().to_string().contains("HookedModel::head_weights"));
+}
+
+fn pairs_of_toy() -> Pairs {
+    let target = Target { answers: vec![5], distractors: vec![9] };
+    Pairs::new(vec![Pair { id: "p".into(), clean: vec![3, 1], corrupt: vec![3, 2], target }]).unwrap()
+}
+
+#[test]
 fn a_read_out_is_linear_and_that_of_the_stream_is_the_model() {
     for name in ["qwen2-tied", "llama-untied", "qwen3"] {
         let model = load(&fixture(name));
@@ -149,7 +206,11 @@ fn patching_grids_are_those_of_transformer_lens() {
             let found = patch_grid(&model, &chosen, Metric::LogitDiff, *grid, direction, 16).unwrap();
             for pair in found {
                 let expected = &file[&pair.id];
-                close(&pair.id, &[pair.clean, pair.corrupt], &numbers(&serde_json::json!([expected["clean"], expected["corrupt"]])));
+                close(
+                    &pair.id,
+                    &[pair.clean, pair.corrupt],
+                    &numbers(&serde_json::json!([expected["clean"], expected["corrupt"]])),
+                );
                 let ours: Vec<f32> = pair.patched.concat().concat();
                 close(&format!("{name} {kind} {}", pair.id), &ours, &numbers(&expected[kind][name]));
             }
@@ -183,7 +244,11 @@ fn ranks_and_entropies_are_those_of_the_whole_matrices() {
         close(&format!("{head} OV"), &ov, &numbers(&expected["ov"]));
         close(&format!("{head} QK"), &qk, &numbers(&expected["qk"]));
         let found = [e.entropy as f32, e.normalised as f32];
-        close(&format!("{head} entropy"), &found, &numbers(&serde_json::json!([expected["entropy"], expected["normalised"]])));
+        close(
+            &format!("{head} entropy"),
+            &found,
+            &numbers(&serde_json::json!([expected["entropy"], expected["normalised"]])),
+        );
     }
 }
 
@@ -214,4 +279,70 @@ fn paths_are_those_that_a_list_has() {
         let into = [place.into_query, place.into_key, place.into_value, place.out].map(|n| n as f32);
         assert_eq!(into.to_vec(), [numbers(&expected["into"]), numbers(&expected["out"])].concat(), "{head}");
     }
+}
+
+#[test]
+fn builders_know_what_qwens_tokenizer_splits() {
+    use study::pairs::{Arithmetic, Corruption, Operation, YearDigits, arithmetic, greater_than, ioi};
+    let Some(path) = crate::fixtures::shared("tokenizers/qwen2.5/tokenizer.json") else { return };
+    let text = model_qwen::Text::open(&path).unwrap();
+    let encode = |s: &str| Ok(text.encode(s)?);
+    let read = |ids: &[u32]| text.decode(ids).unwrap();
+
+    for corruption in [Corruption::Abc, Corruption::Flip] {
+        let built = ioi(corruption, 40, 0, &encode).unwrap();
+        assert_eq!(built.pairs.len(), 40, "{}", built.summary());
+        for pair in &built.pairs {
+            let (io, subject) = (read(&pair.target.answers), read(&pair.target.distractors));
+            let (clean, corrupt) = (read(&pair.clean), read(&pair.corrupt));
+            assert_eq!((clean.matches(&io).count(), clean.matches(&subject).count()), (1, 2), "{clean}");
+            assert_eq!(corrupt.matches(&io).count(), if corruption == Corruption::Flip { 2 } else { 1 });
+            assert!(!clean.contains("PLACE") && !clean.contains("THING"), "{clean}");
+        }
+    }
+    let error = greater_than(YearDigits::Two, 4, 0, &encode).unwrap_err().to_string();
+    assert!(error.contains("use --digits 1"), "{error}");
+    for pair in &greater_than(YearDigits::One, 20, 0, &encode).unwrap().pairs {
+        let clean = read(&pair.clean);
+        let tens: u32 = clean.split("the year 1").nth(1).unwrap()[1..2].parse().unwrap();
+        let digits: Vec<u32> = pair.target.answers.iter().map(|&id| read(&[id]).parse().unwrap()).collect();
+        assert_eq!(digits, (tens + 1..10).collect::<Vec<_>>(), "{clean}");
+    }
+    let sums = arithmetic(Arithmetic { operation: Operation::Add, digits: 2 }, 20, 0, &encode).unwrap();
+    for pair in &sums.pairs {
+        let clean = read(&pair.clean);
+        let (a, b) = clean.trim_end_matches('=').split_once('+').unwrap();
+        let sum = a.parse::<u32>().unwrap() + b.parse::<u32>().unwrap();
+        assert!(sum.to_string().starts_with(&read(&pair.target.answers)), "{clean}");
+    }
+}
+
+#[test]
+fn openings_are_what_each_model_says() {
+    use model_qwen::Sampling;
+    use study::pairs::{Opening, openings};
+    let (post, base) = (load(&fixture("qwen2-tied")), model());
+    let problems: Vec<(String, Vec<u32>)> = (0..6)
+        .map(|i| (format!("q{i}"), (0..3 + i % 3).map(|j| (7 * i + 11 * j) as u32 % 61).collect()))
+        .collect();
+    let how = Sampling { max_tokens: 5, ..Sampling::default() };
+    let of = |model, batch| Opening::of(model, &problems, &how, batch).unwrap();
+    let (said, other) = (of(&post, 4), of(&base, 4));
+    assert_eq!(said, of(&post, 1), "whatever the batch");
+    let built = openings(&said, &other, &[2, 4]).unwrap();
+    assert!(built.pairs.len() >= 6, "{}", built.summary());
+    let next = |model: &Qwen, prompt: &Vec<u32>| {
+        let batch = Batch::new(std::slice::from_ref(prompt)).unwrap().rows(Rows::Last);
+        model.run(&batch, &mut ()).argmax(2).into_scalar::<i64>() as u32
+    };
+    for pair in &built.pairs {
+        assert_eq!(pair.target.answers, [next(&post, &pair.clean)]);
+        assert_eq!(pair.target.distractors, [next(&base, &pair.corrupt)]);
+        let problem = problems.iter().find(|(id, _)| pair.id.starts_with(&format!("{id}-"))).unwrap();
+        assert!(pair.clean.starts_with(&problem.1) && pair.corrupt.starts_with(&problem.1));
+    }
+    // A model beside itself differs in nothing.
+    let same = openings(&said, &said, &[2]).unwrap();
+    assert_eq!((same.pairs.len(), same.dropped["with one opening"]), (0, 6));
+    assert!(same.checked().unwrap_err().to_string().contains("6 with one opening"));
 }

@@ -121,7 +121,8 @@ fn patch_pair(
     metric.check(&pair.id, &pair.target)?;
     let wiring = model.wiring();
     let sites: Vec<Site> = (0..wiring.n_layers).map(|l| grid.site(l)).collect();
-    let batch = |ids: &Vec<u32>, n: usize| Ok::<_, Error>(Batch::new(&vec![ids.clone(); n])?.rows(Rows::Last));
+    let batch =
+        |ids: &Vec<u32>, n: usize| Ok::<_, Error>(Batch::new(&vec![ids.clone(); n])?.rows(Rows::Last));
     let run = |ids: &Vec<u32>| {
         let mut seen = Recorder::new(sites.iter().copied());
         let logits = model.run(&batch(ids, 1)?, &mut seen).inner();

@@ -88,5 +88,8 @@ pub fn sweep(
         }
     }
     let n = pairs.len() as f64;
-    Ok(ablated.into_iter().map(|a| HeadEffect { clean: (clean / n) as f32, ablated: (a / n) as f32 }).collect())
+    Ok(ablated
+        .into_iter()
+        .map(|a| HeadEffect { clean: (clean / n) as f32, ablated: (a / n) as f32 })
+        .collect())
 }

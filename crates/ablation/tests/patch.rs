@@ -67,15 +67,15 @@ fn grids_are_those_of_a_plain_loop() {
                 let found = patch_grid(&model, &pairs, metric, *grid, direction, 7).unwrap();
                 let mut moved = 0.0f32;
                 for (pair, found) in pairs.iter().zip(&found) {
-                    let batch = |ids: &Vec<u32>| Batch::new(std::slice::from_ref(ids)).unwrap().rows(Rows::Last);
+                    let batch =
+                        |ids: &Vec<u32>| Batch::new(std::slice::from_ref(ids)).unwrap().rows(Rows::Last);
                     let (into, from) = match direction {
                         Direction::Denoise => (&pair.corrupt, &pair.clean),
                         Direction::Noise => (&pair.clean, &pair.corrupt),
                     };
                     let clean = model.run(&batch(&pair.clean), &mut ());
-                    let measure = |logits| {
-                        metric.values(logits, &[&pair.target], Some(&clean)).into_scalar::<f32>()
-                    };
+                    let measure =
+                        |logits| metric.values(logits, &[&pair.target], Some(&clean)).into_scalar::<f32>();
                     let mut seen = Recorder::new((0..wiring.n_layers).map(site));
                     model.run(&batch(from), &mut seen);
                     let base = measure(model.run(&batch(into), &mut ()));
@@ -88,7 +88,10 @@ fn grids_are_those_of_a_plain_loop() {
                                 let mut put = Put { site: site(l), from: &seen, head, position };
                                 let expected = measure(model.run(&batch(into), &mut put));
                                 // f32 sums in another order: rows of one run against runs of one row.
-                                assert!((value - expected).abs() < 1e-5, "{grid:?} {l} {h} {p}: {value} {expected}");
+                                assert!(
+                                    (value - expected).abs() < 1e-5,
+                                    "{grid:?} {l} {h} {p}: {value} {expected}"
+                                );
                                 moved = moved.max((value - base).abs());
                             }
                         }

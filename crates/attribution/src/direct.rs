@@ -169,7 +169,8 @@ pub fn lens<E: From<Error>>(
     mut see: impl FnMut(Stream, Tensor<3>) -> Result<(), E>,
 ) -> Result<(), E> {
     let n = model.wiring().n_layers;
-    let block = |l| if mid { vec![Stream::ResidPre(l), Stream::ResidMid(l)] } else { vec![Stream::ResidPre(l)] };
+    let block =
+        |l| if mid { vec![Stream::ResidPre(l), Stream::ResidMid(l)] } else { vec![Stream::ResidPre(l)] };
     let streams: Vec<Stream> = (0..n).flat_map(block).chain([Stream::ResidPost(n - 1)]).collect();
     let mut seen = hooks::Recorder::new(streams.iter().map(|&s| s.into()));
     let _ = model.run(batch, &mut seen);

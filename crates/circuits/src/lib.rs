@@ -46,9 +46,7 @@ pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
 pub use error::Error;
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
 pub use format::{PerPair, ScoreFile, dot, svg};
-pub use heads::{
-    AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths,
-};
+pub use heads::{AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths};
 pub use null::Null;
 pub use prune::PruneRule;
 pub use select::{Rank, Selection, loss_scores};

@@ -60,7 +60,8 @@ fn uniform_attention_has_the_entropy_of_its_keys() {
     for (head, e) in found.iter() {
         assert!((e.entropy - expected).abs() < 1e-6 && (e.normalised - 1.0).abs() < 1e-6, "{head} {e:?}");
     }
-    let peaked = attention_entropy(&Toy::random(2, ToyConfig::default(), &Device::default()), &one(vec![1, 2, 3, 4]));
+    let peaked =
+        attention_entropy(&Toy::random(2, ToyConfig::default(), &Device::default()), &one(vec![1, 2, 3, 4]));
     assert!(peaked.unwrap().iter().all(|(_, e)| e.normalised < 0.999));
     let error = attention_entropy(&model, &one(vec![1])).unwrap_err().to_string();
     assert!(error.contains("expected at least two"), "{error}");
@@ -82,7 +83,8 @@ fn the_full_graph_has_the_paths_of_its_recurrence() {
         assert!((first.paths / (3.0 * on) - 1.0).abs() < 1e-9);
         assert_eq!((first.into_query, first.into_key, first.into_value), (1, 1, 1));
     }
-    let wiring = Wiring { n_layers: 1, n_heads: 2, n_kv_heads: 2, d_model: 8, key_value: KeyValue::Ungrouped };
+    let wiring =
+        Wiring { n_layers: 1, n_heads: 2, n_kv_heads: 2, d_model: 8, key_value: KeyValue::Ungrouped };
     let other = Wiring { n_layers: 2, ..wiring };
     assert!(paths(&Circuit::full(wiring), &EdgeMap::filled(other, 1.0)).is_err());
     let none = paths(&Circuit::empty(wiring), &EdgeMap::filled(wiring, 1.0)).unwrap();

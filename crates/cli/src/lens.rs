@@ -184,7 +184,10 @@ fn print(found: &Value, top: usize) {
         println!("  {:<26}{:>10.4}", Site::from(name).to_string(), number(&stream["value"]));
     }
     let direct = &found["direct"];
-    println!("direct logit attribution: what adds most to the logit difference of {:.4}", number(&direct["logit_diff"]));
+    println!(
+        "direct logit attribution: what adds most to the logit difference of {:.4}",
+        number(&direct["logit_diff"])
+    );
     let mut writers: Vec<(&String, f64)> =
         direct["writers"].as_object().into_iter().flatten().map(|(w, x)| (w, number(x))).collect();
     writers.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));

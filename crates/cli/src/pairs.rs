@@ -195,7 +195,8 @@ fn from_template(
     build: impl FnOnce(study::pairs::Encode<'_>) -> std::result::Result<Built, study::Error>,
 ) -> Result<(&'static str, Built, Text)> {
     let text = text_of(common, &of.model)?;
-    let built = build(&|s: &str| Ok(text.encode(s)?)).map_err(|e| Failure::input(format!("{}: {e}", of.model)))?;
+    let built =
+        build(&|s: &str| Ok(text.encode(s)?)).map_err(|e| Failure::input(format!("{}: {e}", of.model)))?;
     if built.pairs.len() < of.n {
         common.note(format!("{name}: {} of {} pairs", built.pairs.len(), of.n));
     }

@@ -91,10 +91,9 @@ fn mean(grids: &[Vec<Vec<Vec<f32>>>]) -> Option<Vec<Vec<Vec<f64>>>> {
 fn squeezed<T: serde::Serialize>(grid: Grid, cells: &[Vec<Vec<T>>]) -> Value {
     match grid {
         Grid::Positions(_) => cells.iter().map(|layer| json!(layer[0])).collect(),
-        Grid::Heads(_) => cells
-            .iter()
-            .map(|layer| layer.iter().map(|head| json!(head[0])).collect::<Value>())
-            .collect(),
+        Grid::Heads(_) => {
+            cells.iter().map(|layer| layer.iter().map(|head| json!(head[0])).collect::<Value>()).collect()
+        }
         Grid::HeadPositions(_) => json!(cells),
     }
 }
@@ -126,9 +125,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         Grid::Heads(_) => &["layer", "head"],
         Grid::HeadPositions(_) => &["layer", "head", "position"],
     };
-    let side = |f: fn(&PatchGrid) -> f32| {
-        found.iter().map(|g| f64::from(f(g))).sum::<f64>() / found.len() as f64
-    };
+    let side =
+        |f: fn(&PatchGrid) -> f32| found.iter().map(|g| f64::from(f(g))).sum::<f64>() / found.len() as f64;
     let out = json!({
         "site": args.site, "axes": axes, "metric": metric.to_string(),
         "direction": if args.noise { "noise" } else { "denoise" },

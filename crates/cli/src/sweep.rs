@@ -1,4 +1,4 @@
-//! `sparks sweep`: what every head, or every layer of heads, is worth on pairs, one ablated at a time.
+//! `sparks sweep`: what every head, every layer of heads or one set of them is worth on pairs.
 
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ pub(crate) struct Args {
     /// Pairs of prompts, JSONL; heads are ablated on the clean ones.
     #[arg(long, value_name = "P.jsonl")]
     pairs: PathBuf,
-    /// What is ablated at a time.
-    #[arg(long, default_value = "head", value_name = "head|layer")]
+    /// What is ablated at a time: a head, a layer's heads, or all the chosen heads together.
+    #[arg(long, default_value = "head", value_name = "head|layer|set")]
     by: String,
     /// Only these heads, such as L5H1,L7H3; all where not given.
     #[arg(long, value_delimiter = ',', value_name = "HEADS")]
@@ -65,7 +65,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             .map(|l| (format!("L{l}"), chosen.iter().filter(|h| h.layer == l).copied().collect()))
             .filter(|(_, heads): &(String, Vec<Head>)| !heads.is_empty())
             .collect(),
-        other => return Err(Failure::input(format!("--by {other}: expected head or layer"))),
+        "set" => {
+            let names: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+            vec![(names.join(","), chosen)]
+        }
+        other => return Err(Failure::input(format!("--by {other}: expected head, layer or set"))),
     };
     let (names, sets): (Vec<String>, Vec<Vec<Head>>) = sets.into_iter().unzip();
     let found = match args.scale {

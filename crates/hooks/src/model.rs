@@ -65,12 +65,7 @@ pub trait HookedModel {
     /// `resid` and `write` `[batch, seq, d_model]`, a length of 1 in either of `resid`'s first two axes
     /// serving all of `write`'s. Returns `[batch, seq, vocab]`, or `[batch, seq, n]` for the `n` tokens asked
     /// for. `None` where the model has no such read-out.
-    fn read_out(
-        &self,
-        _resid: &Tensor<3>,
-        _write: &Tensor<3>,
-        _tokens: Option<&[u32]>,
-    ) -> Option<Tensor<3>> {
+    fn read_out(&self, _resid: &Tensor<3>, _write: &Tensor<3>, _tokens: Option<&[u32]>) -> Option<Tensor<3>> {
         None
     }
 

@@ -370,12 +370,7 @@ impl HookedModel for Qwen {
         ))
     }
 
-    fn read_out(
-        &self,
-        resid: &Tensor<3>,
-        write: &Tensor<3>,
-        tokens: Option<&[u32]>,
-    ) -> Option<Tensor<3>> {
+    fn read_out(&self, resid: &Tensor<3>, write: &Tensor<3>, tokens: Option<&[u32]>) -> Option<Tensor<3>> {
         Some(self.read(resid, write, tokens))
     }
 

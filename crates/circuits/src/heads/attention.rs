@@ -24,10 +24,7 @@ pub struct AttentionEntropy {
 ///
 /// # Errors
 /// Prompts of one token only, which show nothing.
-pub fn attention_entropy(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-) -> Result<HeadMap<AttentionEntropy>, Error> {
+pub fn attention_entropy(model: &dyn HookedModel, pairs: &Pairs) -> Result<HeadMap<AttentionEntropy>, Error> {
     let mut sums = Sums { sums: HeadMap::filled(model.wiring(), AttentionEntropy::default()) };
     let mut n = 0;
     for pair in pairs {
@@ -36,7 +33,9 @@ pub fn attention_entropy(
         n += pair.clean.len() - 1;
     }
     if n == 0 {
-        return Err(Error::new("attention entropy: every prompt has one token, expected at least two in one"));
+        return Err(Error::new(
+            "attention entropy: every prompt has one token, expected at least two in one",
+        ));
     }
     let mut means = sums.sums;
     for head in model.wiring().heads() {

@@ -103,8 +103,7 @@ impl Flow {
                 (wiring.writer_index(e.from), to, weight(e))
             })
             .collect();
-        let (mut from_input, mut to_logits) =
-            (vec![0.0; wiring.n_writers()], vec![0.0; wiring.n_writers()]);
+        let (mut from_input, mut to_logits) = (vec![0.0; wiring.n_writers()], vec![0.0; wiring.n_writers()]);
         let mut all = 0.0;
         from_input[0] = 1.0;
         for (from, to, weight) in &edges {

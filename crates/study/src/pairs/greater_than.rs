@@ -24,9 +24,30 @@ pub enum YearDigits {
 
 /// Things that last, of Hanna et al.'s list.
 const NOUNS: [&str; 24] = [
-    "war", "siege", "voyage", "reign", "campaign", "conflict", "expedition", "famine", "journey", "plague",
-    "rebellion", "project", "pilgrimage", "drought", "dynasty", "alliance", "marriage", "truce", "friendship",
-    "investigation", "construction", "trial", "revolution", "tour",
+    "war",
+    "siege",
+    "voyage",
+    "reign",
+    "campaign",
+    "conflict",
+    "expedition",
+    "famine",
+    "journey",
+    "plague",
+    "rebellion",
+    "project",
+    "pilgrimage",
+    "drought",
+    "dynasty",
+    "alliance",
+    "marriage",
+    "truce",
+    "friendship",
+    "investigation",
+    "construction",
+    "trial",
+    "revolution",
+    "tour",
 ];
 
 /// Up to `n` pairs of the 17th to 19th century; drawing ends after 100 candidates for each.

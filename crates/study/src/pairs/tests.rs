@@ -122,7 +122,8 @@ fn tokenizers_that_cannot_are_told_what_to_use() {
 fn openings_that_do_not_differ_are_dropped_and_counted() {
     let of = |id: &str, answer: &[u32]| Opening { id: id.into(), prompt: vec![1, 2], answer: answer.into() };
     let post = [of("a", &[5, 6, 7, 8]), of("b", &[5, 6, 7, 8]), of("c", &[5, 6, 7, 8]), of("d", &[5])];
-    let base = [of("a", &[9, 6, 4, 8]), of("b", &[9, 6, 7, 3]), of("c", &[5, 6, 3, 3]), of("d", &[9, 9, 9, 9])];
+    let base =
+        [of("a", &[9, 6, 4, 8]), of("b", &[9, 6, 7, 3]), of("c", &[5, 6, 3, 3]), of("d", &[9, 9, 9, 9])];
     let built = openings(&post, &base, &[2, 3]).expect("pairs");
     let ids: Vec<&str> = built.pairs.iter().map(|pair| &pair.id[..]).collect();
     assert_eq!(ids, ["a-2", "b-3", "c-3"]);
