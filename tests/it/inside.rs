@@ -12,7 +12,7 @@ use toy_model::{Toy, ToyConfig};
 
 use crate::fixtures::{apart, fixture, load, values};
 
-/// Agreement of two f32 implementations, relative to the largest number of a table. Measured: 2e-6 at worst.
+/// Agreement of two f32 implementations, relative to the largest number of a table. Measured: 4.5e-6 at worst.
 const TOLERANCE: f32 = 1e-5;
 
 fn recorded(name: &str) -> Value {
@@ -37,7 +37,6 @@ fn pairs() -> Pairs {
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {
     let error = apart(found, expected);
-    eprintln!("MEASURED {error:e} {what}");
     assert!(error < TOLERANCE, "{what}: {error:e}");
 }
 
@@ -114,7 +113,7 @@ fn biases_and_writers_add_up_where_attention_has_an_output_bias() {
     for pair in [pair(vec![5], vec![9]), pair(vec![5, 2, 7], vec![9, 1]), pair(vec![5], vec![])] {
         let pairs = Pairs::new(vec![pair.clone()]).unwrap();
         let found = &direct(&model, &pairs, At::Last).unwrap()[0];
-        let batch = Batch::new(&[pair.clean.clone()]).unwrap().rows(Rows::Last);
+        let batch = Batch::new(std::slice::from_ref(&pair.clean)).unwrap().rows(Rows::Last);
         let own = Metric::LogitDiff.values(model.run(&batch, &mut ()), &[&pair.target], None);
         let own = own.into_scalar::<f32>();
         let parts: Vec<f32> = found.writers.iter().map(|w| w[0]).collect();

@@ -9,18 +9,24 @@ use burn::tensor::Tensor;
 use common::{pairs, toy};
 use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows, Site, Stream};
 
-const STREAMS: [(StreamPlace, fn(usize) -> Stream); 4] = [
-    (StreamPlace::ResidPre, Stream::ResidPre),
-    (StreamPlace::ResidMid, Stream::ResidMid),
-    (StreamPlace::AttnOut, Stream::AttnOut),
-    (StreamPlace::MlpOut, Stream::MlpOut),
-];
-const HEADS: [(HeadPlace, fn(usize) -> Heads); 5] = [
-    (HeadPlace::Z, Heads::Z),
-    (HeadPlace::Query, Heads::Query),
-    (HeadPlace::Key, Heads::Key),
-    (HeadPlace::Value, Heads::Value),
-    (HeadPlace::Pattern, Heads::Pattern),
+/// A grid, and its site in a layer.
+type Case = (Grid, fn(usize) -> Site);
+
+const CASES: [Case; 14] = [
+    (Grid::Positions(StreamPlace::ResidPre), |l| Stream::ResidPre(l).into()),
+    (Grid::Positions(StreamPlace::ResidMid), |l| Stream::ResidMid(l).into()),
+    (Grid::Positions(StreamPlace::AttnOut), |l| Stream::AttnOut(l).into()),
+    (Grid::Positions(StreamPlace::MlpOut), |l| Stream::MlpOut(l).into()),
+    (Grid::Heads(HeadPlace::Z), |l| Heads::Z(l).into()),
+    (Grid::Heads(HeadPlace::Query), |l| Heads::Query(l).into()),
+    (Grid::Heads(HeadPlace::Key), |l| Heads::Key(l).into()),
+    (Grid::Heads(HeadPlace::Value), |l| Heads::Value(l).into()),
+    (Grid::Heads(HeadPlace::Pattern), |l| Heads::Pattern(l).into()),
+    (Grid::HeadPositions(HeadPlace::Z), |l| Heads::Z(l).into()),
+    (Grid::HeadPositions(HeadPlace::Query), |l| Heads::Query(l).into()),
+    (Grid::HeadPositions(HeadPlace::Key), |l| Heads::Key(l).into()),
+    (Grid::HeadPositions(HeadPlace::Value), |l| Heads::Value(l).into()),
+    (Grid::HeadPositions(HeadPlace::Pattern), |l| Heads::Pattern(l).into()),
 ];
 
 /// Puts one slice of another run into this one.
@@ -53,17 +59,9 @@ impl Hook for Put<'_> {
 fn grids_are_those_of_a_plain_loop() {
     let (model, pairs) = (toy(3, KeyValue::Ungrouped), pairs(3));
     let wiring = model.wiring();
-    let mut grids: Vec<(Grid, Box<dyn Fn(usize) -> Site>)> = Vec::new();
-    for (place, site) in STREAMS {
-        grids.push((Grid::Positions(place), Box::new(move |l| site(l).into())));
-    }
-    for (place, site) in HEADS {
-        grids.push((Grid::Heads(place), Box::new(move |l| site(l).into())));
-        grids.push((Grid::HeadPositions(place), Box::new(move |l| site(l).into())));
-    }
     for metric in [Metric::LogitDiff, Metric::Kl] {
         for direction in [Direction::Denoise, Direction::Noise] {
-            for (grid, site) in &grids {
+            for (grid, site) in &CASES {
                 let found = patch_grid(&model, &pairs, metric, *grid, direction, 7).unwrap();
                 let mut moved = 0.0f32;
                 for (pair, found) in pairs.iter().zip(&found) {

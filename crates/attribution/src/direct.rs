@@ -166,6 +166,17 @@ pub fn lens<E: From<Error>>(
     model: &dyn HookedModel,
     batch: &Batch,
     mid: bool,
+    see: impl FnMut(Stream, Tensor<3>) -> Result<(), E>,
+) -> Result<(), E> {
+    read_streams(model, batch, mid, None, see)
+}
+
+/// [`lens`], of some tokens only where given.
+fn read_streams<E: From<Error>>(
+    model: &dyn HookedModel,
+    batch: &Batch,
+    mid: bool,
+    tokens: Option<&[u32]>,
     mut see: impl FnMut(Stream, Tensor<3>) -> Result<(), E>,
 ) -> Result<(), E> {
     let n = model.wiring().n_layers;
@@ -177,12 +188,13 @@ pub fn lens<E: From<Error>>(
     for stream in streams {
         let resid = seen.take_stream(stream).expect("recorded").inner();
         let resid = if batch.wanted_rows() == Rows::Last { last_rows(&resid, batch) } else { resid };
-        see(stream, model.read_out(&resid, &resid, None).ok_or_else(no_read_out)?.inner())?;
+        see(stream, model.read_out(&resid, &resid, tokens).ok_or_else(no_read_out)?.inner())?;
     }
     Ok(())
 }
 
-/// The metric of each residual stream under the logit lens, meaned over the clean prompts of `pairs`.
+/// The metric of each residual stream under the logit lens, meaned over the clean prompts of `pairs`. The
+/// logit difference reads the tokens of the pair alone.
 ///
 /// # Errors
 /// A model without read-out, or a pair without what the metric needs.
@@ -197,9 +209,14 @@ pub fn lens_metric(
         metric.check(&pair.id, &pair.target)?;
         let batch = Batch::new(std::slice::from_ref(&pair.clean))?.rows(Rows::Last);
         let clean = (metric == Metric::Kl).then(|| model.run(&batch, &mut ()).inner());
+        let tokens = [&pair.target.answers[..], &pair.target.distractors[..]].concat();
+        let few = (metric == Metric::LogitDiff).then_some(&tokens[..]);
         let mut place = 0;
-        lens(model, &batch, mid, |stream, logits| -> Result<(), Error> {
-            let value = metric.values(logits, &[&pair.target], clean.as_ref()).into_scalar::<f32>();
+        read_streams(model, &batch, mid, few, |stream, logits| -> Result<(), Error> {
+            let value = match few {
+                Some(_) => difference(logits, pair.target.answers.len())?[0][0],
+                None => metric.values(logits, &[&pair.target], clean.as_ref()).into_scalar::<f32>(),
+            };
             if place == sums.len() {
                 sums.push((stream, 0.0));
             }

@@ -181,7 +181,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let dropped = built.dropped.clone();
     let pairs = built.checked()?;
     let decode = |ids: &[u32]| Ok(text.decode(ids)?);
-    write_whole(path, to_jsonl(&pairs, Some(&decode))?.as_bytes())?;
+    write_whole(path, to_jsonl(&pairs, &decode)?.as_bytes())?;
     if args.json {
         print_json(&json!({ "kind": name, "pairs": pairs.len(), "dropped": dropped }));
     }

@@ -30,6 +30,9 @@ use crate::Error;
 /// Token ids of a text, with whatever the tokenizer puts in front.
 pub type Encode<'a> = &'a dyn Fn(&str) -> Result<Vec<u32>, Error>;
 
+/// The text of token ids.
+pub type Decode<'a> = &'a dyn Fn(&[u32]) -> Result<String, Error>;
+
 /// What a builder made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Built {
@@ -124,24 +127,19 @@ fn next_token(prompt: &[u32], text: &str, first: bool, encode: Encode<'_>) -> Re
 ///
 /// # Errors
 /// What `decode` cannot decode.
-pub fn to_jsonl(
-    pairs: &Pairs,
-    decode: Option<&dyn Fn(&[u32]) -> Result<String, Error>>,
-) -> Result<String, Error> {
+pub fn to_jsonl(pairs: &Pairs, decode: Decode<'_>) -> Result<String, Error> {
     let mut lines = String::new();
+    let each = |ids: &[u32]| ids.iter().map(|&id| decode(&[id])).collect::<Result<Vec<_>, _>>();
     for pair in pairs {
         let Target { answers, distractors } = &pair.target;
-        let mut line = serde_json::json!({
+        let line = serde_json::json!({
             "id": pair.id, "clean_ids": pair.clean, "corrupt_ids": pair.corrupt,
             "answer_ids": answers, "distractor_ids": distractors,
-        });
-        if let Some(decode) = decode {
-            let each = |ids: &[u32]| ids.iter().map(|&id| decode(&[id])).collect::<Result<Vec<_>, _>>();
-            line["text"] = serde_json::json!({
+            "text": {
                 "clean": decode(&pair.clean)?, "corrupt": decode(&pair.corrupt)?,
                 "answer": each(answers)?, "distractor": each(distractors)?,
-            });
-        }
+            },
+        });
         lines.push_str(&line.to_string());
         lines.push('\n');
     }

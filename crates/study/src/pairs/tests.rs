@@ -143,7 +143,7 @@ fn openings_that_do_not_differ_are_dropped_and_counted() {
 fn files_read_back() {
     let pairs = ioi(Corruption::Flip, 3, 1, &words).expect("pairs").checked().expect("some");
     let decode = |ids: &[u32]| Ok(format!("{} tokens", ids.len()));
-    let lines = to_jsonl(&pairs, Some(&decode)).expect("lines");
+    let lines = to_jsonl(&pairs, &decode).expect("lines");
     assert!(lines.contains("\"text\":{\"clean\":"));
     let read = Pairs::parse(&lines, |_| Err(hooks::Error::new("ids only"))).expect("pairs");
     assert_eq!(read, pairs);
