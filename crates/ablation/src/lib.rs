@@ -6,7 +6,7 @@
 //! | [`EdgePatch`] | what every reader reads: a circuit run as one forward pass |
 //!
 //! Both work on any [`hooks::HookedModel`], on batches, and leave the model untouched. This crate selects
-//! nothing, and scores nothing except by changing one place after another: [`sweep`] over heads, and
+//! nothing, and scores nothing except by changing one place after another: [`sweep()`] over heads, and
 //! [`patch_grid`] over layers, heads and positions.
 //!
 //! # Example

@@ -217,3 +217,59 @@ fn pairs_are_built_and_read_back() {
     assert!(refused(&["pairs", "ioi", model, "--out", text(&out)]).contains("names as one token"));
     assert!(refused(&["pairs", "greater-than", model, "--out", text(&out)]).contains("--digits 1"));
 }
+
+/// The demo's base model, and the same one with a block's attention silenced.
+fn two_models(folder: &Path) -> (PathBuf, PathBuf) {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study/assets/toy");
+    let other = folder.join("other");
+    std::fs::create_dir(&other).unwrap();
+    for entry in std::fs::read_dir(&base).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, other.join(path.file_name().unwrap())).unwrap();
+    }
+    let mut bytes = std::fs::read(other.join("model.safetensors")).unwrap();
+    let start = bytes.as_ptr() as usize;
+    let silenced = {
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let data = file.tensor("model.layers.1.self_attn.o_proj.weight").unwrap().data();
+        let at = data.as_ptr() as usize - start;
+        at..at + data.len()
+    };
+    bytes[silenced].fill(0);
+    std::fs::write(other.join("model.safetensors"), bytes).unwrap();
+    (base, other)
+}
+
+#[test]
+fn openings_are_of_two_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, other) = two_models(folder.path());
+    let (problems, out) = (folder.path().join("problems.jsonl"), folder.path().join("pairs.jsonl"));
+    let lines = (11..31)
+        .map(|a| format!("{{\"id\":\"q{a}\",\"problem\":\"{a}+{}+{}=\",\"answer\":\"0\"}}\n", a + 7, 95 - a));
+    std::fs::write(&problems, lines.collect::<String>()).unwrap();
+    let of = |post: &Path, base: &Path| {
+        let more =
+            ["--problems", text(&problems), "--template", "plain", "--length", "1,2,4", "--out", text(&out)];
+        [&["pairs", "openings", text(post), text(base), "--json"], &more[..]]
+            .concat()
+            .into_iter()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let args = of(&base, &other);
+    let made = ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let dropped: u64 = made["dropped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(made["pairs"].as_u64().unwrap() + dropped, 60, "{made}");
+    let lines = std::fs::read_to_string(&out).unwrap();
+    for line in lines.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()) {
+        assert_ne!(line["clean_ids"], line["corrupt_ids"]);
+        assert_ne!(line["answer_ids"], line["distractor_ids"]);
+        let problem = line["text"]["clean"].as_str().unwrap().split('=').next().unwrap().to_owned();
+        assert!(line["text"]["corrupt"].as_str().unwrap().starts_with(&problem));
+    }
+    // The pairs are what attribution reads.
+    ok(&["sweep", text(&base), "--pairs", text(&out), "--by", "layer", "--json"]);
+    let args = of(&base, &base);
+    assert!(refused(&args.iter().map(String::as_str).collect::<Vec<_>>()).contains("none left"));
+}
