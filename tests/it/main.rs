@@ -6,6 +6,7 @@ mod attribution;
 mod families;
 mod fixtures;
 mod generation;
+mod inside;
 mod lora;
 mod model;
 mod real;

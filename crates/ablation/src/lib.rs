@@ -6,7 +6,8 @@
 //! | [`EdgePatch`] | what every reader reads: a circuit run as one forward pass |
 //!
 //! Both work on any [`hooks::HookedModel`], on batches, and leave the model untouched. This crate selects
-//! nothing and scores nothing except the plain sweep over heads.
+//! nothing, and scores nothing except by changing one place after another: [`sweep()`] over heads, and
+//! [`patch_grid`] over layers, heads and positions.
 //!
 //! # Example
 //! ```
@@ -33,6 +34,7 @@ mod error;
 mod fill;
 mod heads;
 mod means;
+mod patch;
 mod plan;
 mod positions;
 mod sweep;
@@ -42,5 +44,6 @@ pub use error::Error;
 pub use fill::{Baseline, EdgeFill};
 pub use heads::{Ablation, Fill, Resampled};
 pub use means::{HeadMeans, WriterMeans};
+pub use patch::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
 pub use plan::EdgePlan;
-pub use sweep::{HeadEffect, sweep_heads};
+pub use sweep::{HeadEffect, replaced, scaled, sweep, sweep_heads};

@@ -1,15 +1,16 @@
-//! What each head is worth: the metric with that head alone replaced, against the metric of the clean run.
+//! What heads are worth: the metric with each head, or each set of heads, changed in turn, against the metric
+//! of the clean run.
 
-use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs};
+use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs, Wiring};
 
 use crate::{Ablation, Error, Fill};
 
-/// The mean over pairs of a metric, with and without one head.
+/// The mean over pairs of a metric, with and without one head or set of heads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadEffect {
     /// The metric of the clean prompt.
     pub clean: f32,
-    /// The metric with the head replaced.
+    /// The metric with the heads changed.
     pub ablated: f32,
 }
 
@@ -32,31 +33,63 @@ pub fn sweep_heads(
     fill: &Fill,
     batch_size: usize,
 ) -> Result<HeadMap<HeadEffect>, Error> {
+    let wiring = model.wiring();
+    let alone: Vec<Vec<Head>> = wiring.heads().map(|head| vec![head]).collect();
+    let hooks = replaced(wiring, &alone, fill)?;
+    let found = sweep(model, pairs, metric, &hooks, batch_size)?;
+    let mut effects = HeadMap::filled(wiring, HeadEffect { clean: 0.0, ablated: 0.0 });
+    wiring.heads().zip(found).for_each(|(head, effect)| *effects.get_mut(head) = effect);
+    Ok(effects)
+}
+
+/// One hook for each set of heads, which replaces them all by `fill`. A layer's heads together are a set.
+///
+/// # Errors
+/// A head outside `wiring`; the message names it.
+pub fn replaced(wiring: Wiring, sets: &[Vec<Head>], fill: &Fill) -> Result<Vec<Ablation>, Error> {
+    sets.iter().map(|set| Ablation::heads(wiring, set.iter().copied(), fill.clone())).collect()
+}
+
+/// One hook for each set of heads, which multiplies what they mix by `factor`.
+///
+/// # Errors
+/// A head outside `wiring`, or a factor that is not a finite number.
+pub fn scaled(wiring: Wiring, sets: &[Vec<Head>], factor: f64) -> Result<Vec<Ablation>, Error> {
+    sets.iter().map(|set| Ablation::scale(wiring, set.iter().copied(), factor)).collect()
+}
+
+/// Measures `metric` on the clean prompts of `pairs`, plainly and under each of `hooks`, in batches of
+/// `batch_size` pairs.
+///
+/// # Errors
+/// A batch size of 0, or a pair without what the metric needs.
+pub fn sweep(
+    model: &dyn HookedModel,
+    pairs: &Pairs,
+    metric: Metric,
+    hooks: &[Ablation],
+    batch_size: usize,
+) -> Result<Vec<HeadEffect>, Error> {
     if batch_size == 0 {
         return Err(Error::new("batch size: 0, expected at least 1"));
     }
     pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
-    let wiring = model.wiring();
-    let mut sums = HeadMap::filled(wiring, (0.0f64, 0.0f64));
+    let (mut clean, mut ablated) = (0.0f64, vec![0.0f64; hooks.len()]);
     for chunk in pairs.batches(batch_size) {
         let chunk: Vec<&Pair> = chunk.into_iter().map(|i| &pairs.as_slice()[i]).collect();
         let prompts: Vec<_> = chunk.iter().map(|pair| pair.clean.clone()).collect();
         let batch = Batch::new(&prompts)?.rows(chunk[0].rows());
-        let clean = model.run(&batch, &mut ()).inner();
+        let plain = model.run(&batch, &mut ()).inner();
         let total =
-            |logits| f64::from(metric.of_pairs(logits, &chunk, Some(&clean)).sum().into_scalar::<f32>());
-        let untouched = total(clean.clone());
-        for head in wiring.heads().collect::<Vec<Head>>() {
-            let mut hook = Ablation::heads(wiring, [head], fill.clone())?;
-            let sum = sums.get_mut(head);
-            sum.0 += untouched;
-            sum.1 += total(model.run(&batch, &mut hook).inner());
+            |logits| f64::from(metric.of_pairs(logits, &chunk, Some(&plain)).sum().into_scalar::<f32>());
+        clean += total(plain.clone());
+        for (sum, hook) in ablated.iter_mut().zip(hooks) {
+            *sum += total(model.run(&batch, &mut hook.clone()).inner());
         }
     }
     let n = pairs.len() as f64;
-    let mut effects = HeadMap::filled(wiring, HeadEffect { clean: 0.0, ablated: 0.0 });
-    for (head, &(clean, ablated)) in sums.iter() {
-        *effects.get_mut(head) = HeadEffect { clean: (clean / n) as f32, ablated: (ablated / n) as f32 };
-    }
-    Ok(effects)
+    Ok(ablated
+        .into_iter()
+        .map(|a| HeadEffect { clean: (clean / n) as f32, ablated: (a / n) as f32 })
+        .collect())
 }

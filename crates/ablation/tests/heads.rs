@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use ablation::{Ablation, Fill, HeadMeans, Resampled, sweep_heads};
+use ablation::{Ablation, Fill, HeadMeans, Resampled, replaced, scaled, sweep, sweep_heads};
 use burn::tensor::Tensor;
 use common::{batches, largest_gap, pairs, read, run, toy};
 use hooks::{Batch, Head, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows};
@@ -108,6 +108,26 @@ fn a_sweep_does_not_depend_on_the_batch_size() {
         assert!((a.change() - b.change()).abs() < 1e-4, "{head}");
     }
     assert!(one.iter().any(|(_, e)| e.change().abs() > 1e-3));
+}
+
+#[test]
+fn sets_of_heads_are_swept_as_one_and_scales_as_fills() {
+    let (model, pairs) = (toy(5, KeyValue::Ungrouped), pairs(3));
+    let w = model.wiring();
+    let layers: Vec<Vec<Head>> = (0..2).map(|l| w.heads().filter(|h| h.layer == l).collect()).collect();
+    let run_of = |hooks: &[Ablation]| sweep(&model, &pairs, Metric::LogitDiff, hooks, 2).unwrap();
+    let zero = run_of(&replaced(w, &layers, &Fill::Zero).unwrap());
+    assert_eq!(zero, run_of(&scaled(w, &layers, 0.0).unwrap()));
+    assert!(run_of(&scaled(w, &layers, 1.0).unwrap()).iter().all(|e| e.change() == 0.0));
+    // By hand: every pair alone, all heads of the last layer at zero.
+    let by_hand = pairs.iter().map(|pair| {
+        let batch = Batch::new(std::slice::from_ref(&pair.clean)).unwrap().rows(Rows::Last);
+        let mut hook = Ablation::heads(w, layers[1].clone(), Fill::Zero).unwrap();
+        Metric::LogitDiff.values(model.run(&batch, &mut hook), &[&pair.target], None).into_scalar::<f32>()
+    });
+    let mean = by_hand.sum::<f32>() / 3.0;
+    assert!((zero[1].ablated - mean).abs() < 1e-5);
+    assert!(zero.iter().all(|e| e.change().abs() > 1e-3));
 }
 
 #[test]

@@ -32,6 +32,7 @@
 //! ```
 
 mod baseline;
+mod direct;
 mod error;
 mod exact;
 mod gradients;
@@ -39,6 +40,7 @@ mod method;
 mod points;
 mod scores;
 
+pub use direct::{At, DirectPair, direct, direct_mean, lens, lens_metric};
 pub use error::Error;
 pub use method::{Endpoint, Method};
 pub use scores::{Options, PairScores, PairSummary, Scores, attribute, score_pair};

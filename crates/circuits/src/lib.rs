@@ -5,6 +5,7 @@
 //! | scores → edges | [`Circuit::select`], [`Circuit::pruned`] |
 //! | edges → behaviour | [`faithfulness`], [`curve`], against [`Circuit::null`] |
 //! | checkpoint → checkpoint | [`compare`], [`Emergence`] |
+//! | head → its complexity | [`paths`], [`head_spectra`], [`attention_entropy`] |
 //! | files | [`ScoreFile`], [`dot`], [`svg`] |
 //!
 //! Where scores come from is not this crate's matter: they are an [`hooks::EdgeMap`] of numbers.
@@ -32,6 +33,7 @@ mod emergence;
 mod error;
 mod faithfulness;
 mod format;
+mod heads;
 mod null;
 mod prune;
 mod select;
@@ -44,6 +46,7 @@ pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
 pub use error::Error;
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
 pub use format::{PerPair, ScoreFile, dot, svg};
+pub use heads::{AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths};
 pub use null::Null;
 pub use prune::PruneRule;
 pub use select::{Rank, Selection, loss_scores};

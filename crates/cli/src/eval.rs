@@ -130,7 +130,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     Ok(())
 }
 
-fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplate>) -> Result<Vec<u32>> {
+/// Token ids of a problem as it is put.
+pub(crate) fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplate>) -> Result<Vec<u32>> {
     match prompt {
         Prompt::Text(plain) => Ok(text.encode(plain)?),
         Prompt::Chat(messages) => {

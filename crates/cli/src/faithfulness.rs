@@ -78,7 +78,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         None => file.positions().unwrap_or_default(),
     };
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(&args.pairs, &checkpoint, positions)?;
+    let pairs = input::pairs_at(&args.pairs, &checkpoint, positions)?;
     let model = common.load(&checkpoint)?;
     let file =
         file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;

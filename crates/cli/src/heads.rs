@@ -9,7 +9,7 @@ use hooks::{Head, Hook, HookedModel as _};
 use model_qwen::{Checkpoint, Qwen};
 
 use crate::common::{Failure, Result};
-use crate::input::Input;
+use crate::input::checked_batch;
 
 /// Interventions on heads: on the mixed values before the output projection, at every position.
 #[derive(Args, Debug)]
@@ -31,7 +31,8 @@ pub(crate) struct Heads {
     heads: Vec<String>,
 }
 
-fn parse(names: &[String]) -> Result<Vec<Head>> {
+/// Heads by their names.
+pub(crate) fn parse(names: &[String]) -> Result<Vec<Head>> {
     names.iter().map(|n| Ok(n.parse::<Head>()?)).collect()
 }
 
@@ -58,27 +59,29 @@ impl Heads {
     }
 
     fn fill(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
-        let source = || -> Result<hooks::Batch> {
+        fill(&self.fill, model, || {
             let path = self.fill_from.as_ref().ok_or_else(|| {
                 Failure::input(format!(
                     "--fill {}: missing --fill-from, a file of token ids or texts",
                     self.fill
                 ))
             })?;
-            let batch = Input::read(path, checkpoint)?.batch()?;
-            model.check(&batch)?;
-            Ok(batch)
-        };
-        Ok(match self.fill.as_str() {
-            "zero" => Fill::Zero,
-            "mean" => Fill::Mean(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-            "mean-positional" => Fill::MeanPositional(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-            "resample" => Fill::Resample(Arc::new(Resampled::record(model, &source()?))),
-            other => {
-                return Err(Failure::input(format!(
-                    "--fill {other}: expected zero, mean, mean-positional or resample"
-                )));
-            }
+            checked_batch(path, checkpoint, model)
         })
     }
+}
+
+/// What `--fill` names, measured on `source` where it needs one.
+pub(crate) fn fill(name: &str, model: &Qwen, source: impl FnOnce() -> Result<hooks::Batch>) -> Result<Fill> {
+    Ok(match name {
+        "zero" => Fill::Zero,
+        "mean" => Fill::Mean(Arc::new(HeadMeans::measure(model, &[source()?])?)),
+        "mean-positional" => Fill::MeanPositional(Arc::new(HeadMeans::measure(model, &[source()?])?)),
+        "resample" => Fill::Resample(Arc::new(Resampled::record(model, &source()?))),
+        other => {
+            return Err(Failure::input(format!(
+                "--fill {other}: expected zero, mean, mean-positional or resample"
+            )));
+        }
+    })
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hooks::{Batch, Pairs, Positions};
-use model_qwen::{Checkpoint, Text};
+use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -91,6 +91,13 @@ impl Input {
     }
 }
 
+/// The rows of a file as a batch that `model` can run.
+pub(crate) fn checked_batch(path: &Path, checkpoint: &Checkpoint, model: &Qwen) -> Result<Batch> {
+    let batch = Input::read(path, checkpoint)?.batch()?;
+    model.check(&batch)?;
+    Ok(batch)
+}
+
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().unwrap_or([0; N])
 }
@@ -102,8 +109,13 @@ pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Text> {
     })
 }
 
-/// Reads a pairs file, for a metric at `positions`, and checks it against the model's vocabulary.
-pub(crate) fn pairs(path: &Path, checkpoint: &Checkpoint, positions: Positions) -> Result<Pairs> {
+/// Reads a pairs file and checks it against the model's vocabulary.
+pub(crate) fn pairs(path: &Path, checkpoint: &Checkpoint) -> Result<Pairs> {
+    pairs_at(path, checkpoint, Positions::Last)
+}
+
+/// The same for a metric that is read at `positions`.
+pub(crate) fn pairs_at(path: &Path, checkpoint: &Checkpoint, positions: Positions) -> Result<Pairs> {
     let text = text(checkpoint)?;
     let encode = |s: &str, starts: bool| match &text {
         Some(text) => if starts { text.encode(s) } else { text.encode_raw(s) }

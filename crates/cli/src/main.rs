@@ -8,6 +8,7 @@ mod attribute;
 mod circuit;
 mod common;
 mod compare;
+mod complexity;
 mod demo;
 mod device;
 mod eval;
@@ -18,9 +19,13 @@ mod grade;
 mod heads;
 mod info;
 mod input;
+mod lens;
 mod merge;
 mod merge_adapter;
 mod output;
+mod pairs;
+mod patch;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;
@@ -60,6 +65,16 @@ enum Command {
     Faithfulness(faithfulness::Args),
     /// Heads and edges kept, gained and lost between checkpoints.
     Compare(compare::Args),
+    /// Make pairs of prompts, from templates or from two models' answers.
+    Pairs(pairs::Args),
+    /// What each residual stream would say, and what each head adds to the answer's logit.
+    Lens(lens::Args),
+    /// Activations of one run put into another, place by place.
+    Patch(patch::Args),
+    /// What each head or layer is worth: one ablated at a time.
+    Sweep(sweep::Args),
+    /// Each head's place in a circuit, ranks of its weights, entropy of its attention.
+    Heads(complexity::Args),
     /// Supervised fine-tuning.
     Sft(train::SftArgs),
     /// Group-relative policy optimisation with checked answers.
@@ -109,6 +124,11 @@ fn main() -> ExitCode {
         Command::Circuit(args) => circuit::run(&common, args),
         Command::Faithfulness(args) => faithfulness::run(&common, args),
         Command::Compare(args) => compare::run(&common, args),
+        Command::Pairs(args) => pairs::run(&common, args),
+        Command::Lens(args) => lens::run(&common, args),
+        Command::Patch(args) => patch::run(&common, args),
+        Command::Sweep(args) => sweep::run(&common, args),
+        Command::Heads(args) => complexity::run(&common, args),
         Command::Sft(args) => train::sft(&common, args),
         Command::Grpo(args) => train::grpo(&common, args),
         Command::Eval(args) => eval::run(&common, args),

@@ -137,7 +137,7 @@ impl Watch {
                 )));
             }
         };
-        let pairs = input::pairs(&watch.pairs, &open.start, hooks::Positions::Last)?;
+        let pairs = input::pairs(&watch.pairs, &open.start)?;
         Ok(Some(Self { pairs, every: watch.every.max(1), method, top: watch.top }))
     }
 

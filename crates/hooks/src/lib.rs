@@ -114,7 +114,7 @@ pub use edge_map::{EdgeMap, HeadMap};
 pub use error::Error;
 pub use hook::Hook;
 pub use metric::{Metric, Positions, Target};
-pub use model::{HookedModel, Part};
+pub use model::{HeadWeights, HookedModel, Part};
 pub use pairs::{Pair, Pairs};
 pub use probe::Probe;
 pub use record::Recorder;

@@ -4,7 +4,24 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Batch, Heads, Hook, Wiring};
+use crate::{Batch, Head, Heads, Hook, Wiring};
+
+/// The weights of one attention head, with the weights of the norms that it reads through multiplied in.
+///
+/// A norm's weight and the projection after it are one linear map, so what is measured on these matrices
+/// does not depend on how a checkpoint splits the two (TransformerLens' `fold_ln`). The rotary embedding, the
+/// biases and the division by the norm are not in them.
+#[derive(Debug, Clone)]
+pub struct HeadWeights {
+    /// `[d_model, d_head]`.
+    pub query: Tensor<2>,
+    /// `[d_model, d_head]`: of the key/value head that the query head attends with.
+    pub key: Tensor<2>,
+    /// `[d_model, d_head]`: of the key/value head that the query head attends with.
+    pub value: Tensor<2>,
+    /// `[d_head, d_model]`.
+    pub output: Tensor<2>,
+}
 
 /// A stretch of a run that starts from a given residual stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +34,11 @@ pub enum Part {
 
 /// A causal language model whose runs take a hook.
 ///
-/// Three methods are enough: every analysis here runs on them alone. The others are optional shortcuts that
-/// change no number: [`pull_back`](HookedModel::pull_back) makes edge attribution several times cheaper,
-/// [`run_part`](HookedModel::run_part) saves repeated work and memory.
+/// Three methods are enough: edge attribution, ablation and circuits run on them alone. The others are
+/// optional. [`pull_back`](HookedModel::pull_back) makes edge attribution several times cheaper and
+/// [`run_part`](HookedModel::run_part) saves repeated work and memory, neither changing a number;
+/// [`read_out`](HookedModel::read_out) is what logit lens and direct logit attribution need,
+/// [`head_weights`](HookedModel::head_weights) what the ranks of heads need.
 pub trait HookedModel {
     /// Sizes and connections: who writes to the residual stream and who reads from it.
     fn wiring(&self) -> Wiring;
@@ -64,6 +83,26 @@ pub trait HookedModel {
     /// `[batch, n_heads, seq, d_model]`. `None` where the model has no such shortcut; a caller then watches
     /// the reading site itself.
     fn pull_back(&self, _site: Heads, _resid: &Tensor<3>, _grad: Tensor<4>) -> Option<Tensor<4>> {
+        None
+    }
+
+    /// The logits that `write` contributes when the final norm divides by the scale of `resid`: linear in
+    /// `write`, so the parts of a residual stream add up to its logits. `write` equal to `resid` is the logit
+    /// lens (nostalgebraist 2020).
+    ///
+    /// # Shapes
+    /// `resid` and `write` `[batch, seq, d_model]`, a length of 1 in either of `resid`'s first two axes
+    /// serving all of `write`'s. Returns `[batch, seq, vocab]`, or `[batch, seq, n]` for the `n` tokens asked
+    /// for. `None` where the model has no such read-out.
+    fn read_out(&self, _resid: &Tensor<3>, _write: &Tensor<3>, _tokens: Option<&[u32]>) -> Option<Tensor<3>> {
+        None
+    }
+
+    /// The weights of `head`, in f32. `None` where the model does not show them.
+    ///
+    /// # Panics
+    /// If the model has no such head.
+    fn head_weights(&self, _head: Head) -> Option<HeadWeights> {
         None
     }
 }

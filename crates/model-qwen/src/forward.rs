@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Part, Site, Stream, Wiring};
+use hooks::{Batch, Head, HeadWeights, Heads, Hook, HookedModel, KeyValue, Part, Site, Stream, Wiring};
 use kernels::{CausalMask, portable};
 
 use crate::rope::Rope;
@@ -49,7 +49,7 @@ fn heads(hook: &mut dyn Hook, site: Heads, x: Tensor<4>) -> Tensor<4> {
 }
 
 /// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`.
-fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
+pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let [batch, seq, d_in] = x.dims();
     let y = kernels::linear(x.clone().reshape([batch * seq, d_in]), weight);
     let y = match bias {
@@ -60,7 +60,7 @@ fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor
     y.reshape([batch, seq, d_out])
 }
 
-fn in_f32(weight: &Tensor<2>) -> Tensor<2> {
+pub(crate) fn in_f32(weight: &Tensor<2>) -> Tensor<2> {
     if weight.dtype() == DType::F32 { weight.clone() } else { weight.clone().cast(DType::F32) }
 }
 
@@ -442,5 +442,13 @@ impl HookedModel for Qwen {
         let block = &self.blocks[layer];
         let grad = block.pull_per_head(which, grad, c.d_head, c.n_heads);
         Some(kernels::rms_norm_pull_back(resid.clone(), block.attn_norm.clone(), grad, c.norm_eps))
+    }
+
+    fn read_out(&self, resid: &Tensor<3>, write: &Tensor<3>, tokens: Option<&[u32]>) -> Option<Tensor<3>> {
+        Some(self.read(resid, write, tokens))
+    }
+
+    fn head_weights(&self, head: Head) -> Option<HeadWeights> {
+        Some(self.weights_of(head))
     }
 }

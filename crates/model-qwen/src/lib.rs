@@ -138,6 +138,7 @@ mod forward;
 mod generate;
 mod init;
 mod lora;
+mod read;
 mod rope;
 mod sample;
 mod save;

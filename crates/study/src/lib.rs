@@ -2,6 +2,7 @@
 //!
 //! - [`toy`]: the demo's world: problems, tokenizer, sizes of its model, pairs.
 //! - [`results`]: the schema of `results.json`. [`dynamics`]: arithmetic on head sets that fills it.
+//! - [`pairs`]: clean and corrupt prompts from templates or from two models' answers.
 //! - [`demo`]: the study on the embedded base model.
 //! - [`caveats()`]: what the numbers cannot bear.
 //! - [`report`]: the page and its figures from a results file.
@@ -11,6 +12,7 @@ pub mod demo;
 pub mod dynamics;
 mod error;
 mod file;
+pub mod pairs;
 pub mod report;
 pub mod results;
 pub mod toy;

@@ -8,7 +8,7 @@
 
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Stream, Wiring};
+use hooks::{Batch, Head, HeadWeights, Heads, Hook, HookedModel, KeyValue, Stream, Wiring};
 use rand::{Rng, SeedableRng};
 
 /// Sizes of a toy.
@@ -135,7 +135,7 @@ impl Toy {
         if self.linear {
             return x;
         }
-        let scale = (x.clone().powf_scalar(2.0).mean_dim(D - 1) + 1e-6).sqrt();
+        let scale = norm_scale(&x);
         x / scale
     }
 
@@ -238,6 +238,34 @@ impl HookedModel for Toy {
         let x = stream(hook, Stream::FinalNorm, self.norm(resid));
         stream(hook, Stream::Logits, x.matmul(self.unembed.clone().unsqueeze()))
     }
+
+    fn read_out(&self, resid: &Tensor<3>, write: &Tensor<3>, tokens: Option<&[u32]>) -> Option<Tensor<3>> {
+        let x = if self.linear { write.clone() } else { write.clone() / norm_scale(resid) };
+        let logits = x.matmul(self.unembed.clone().unsqueeze());
+        Some(match tokens {
+            None => logits,
+            Some(tokens) => {
+                let ids: Vec<i64> = tokens.iter().map(|&id| i64::from(id)).collect();
+                logits.select(2, Tensor::from_data(TensorData::from(&ids[..]), &self.unembed.device()))
+            }
+        })
+    }
+
+    fn head_weights(&self, head: Head) -> Option<HeadWeights> {
+        let (block, kv) = (&self.blocks[head.layer], self.wiring().kv_head(head.head));
+        let of = |weight: &Tensor<3>, at: usize| weight.clone().narrow(0, at, 1).squeeze_dim::<2>(0);
+        Some(HeadWeights {
+            query: of(&block.q, head.head),
+            key: of(&block.k, kv),
+            value: of(&block.v, kv),
+            output: of(&block.o, head.head),
+        })
+    }
+}
+
+/// What RMSNorm divides by, `[.., 1]`.
+fn norm_scale<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    (x.clone().powf_scalar(2.0).mean_dim(D - 1) + 1e-6).sqrt()
 }
 
 fn stream(hook: &mut dyn Hook, site: Stream, x: Tensor<3>) -> Tensor<3> {

@@ -34,10 +34,12 @@ pub(crate) fn batches(pairs: &Pairs) -> (Batch, Batch) {
     (side(|p| p.clean.clone()), side(|p| p.corrupt.clone()))
 }
 
+#[allow(dead_code)]
 pub(crate) fn run(model: &dyn HookedModel, batch: &Batch, hook: &mut dyn Hook) -> Vec<f32> {
     read(model.run(batch, hook))
 }
 
+#[allow(dead_code)]
 pub(crate) fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_to_vec::<f32>().unwrap()
 }

@@ -1,0 +1,121 @@
+//! `sparks heads`: one row a head: place in a circuit, ranks of its weights, entropy of its attention.
+
+use std::path::PathBuf;
+
+use circuits::{ScoreFile, attention_entropy, head_spectra, paths};
+use hooks::{Head, HookedModel as _};
+use serde_json::{Map, Value, json};
+
+use crate::common::{Common, Failure, Result};
+use crate::input;
+use crate::output::{print_json, write_whole};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// A circuit with scores: degrees, and paths from the input through each head to the logits.
+    #[arg(long, value_name = "C.json")]
+    circuit: Option<PathBuf>,
+    /// Pairs of prompts: attention entropy on the clean ones.
+    #[arg(long, value_name = "P.jsonl")]
+    pairs: Option<PathBuf>,
+    /// The JSON object as a file.
+    #[arg(long, value_name = "OUT.json")]
+    out: Option<PathBuf>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let file = args.circuit.as_ref().map(|path| ScoreFile::read(path)).transpose()?;
+    let checkpoint = common.open(&args.model)?;
+    let pairs = args.pairs.as_ref().map(|path| input::pairs(path, &checkpoint)).transpose()?;
+    let model = common.load(&checkpoint)?;
+    let wiring = model.wiring();
+
+    let spectra = head_spectra(&model)?;
+    let entropies = pairs.as_ref().map(|pairs| attention_entropy(&model, pairs)).transpose()?;
+    let places = match (file, &args.circuit) {
+        (Some(file), Some(path)) => {
+            let at = |e: circuits::Error| Failure::input(format!("{}: {e}", path.display()));
+            let file = file.on(wiring).map_err(at)?;
+            if file.circuit().n_edges() == 0 {
+                return Err(Failure::input(format!(
+                    "{}: no edge is selected; make a circuit with `sparks circuit`",
+                    path.display()
+                )));
+            }
+            Some(paths(&file.circuit(), &file.scores).map_err(at)?)
+        }
+        _ => None,
+    };
+
+    let mut rows: Vec<(Head, Value)> = Vec::new();
+    for head in wiring.heads() {
+        let mut row = Map::from_iter([("head".to_owned(), json!(head.to_string()))]);
+        let mut add = |value: serde_json::Result<Value>| -> Result {
+            if let Value::Object(fields) = value.map_err(Failure::other)? {
+                row.extend(fields);
+            }
+            Ok(())
+        };
+        if let Some(places) = &places {
+            add(serde_json::to_value(places.heads.get(head)))?;
+            let share = places.heads.get(head).weight / places.weight;
+            add(Ok(json!({ "weight_share": share })))?;
+        }
+        add(serde_json::to_value(spectra.get(head)))?;
+        if let Some(entropies) = &entropies {
+            let e = entropies.get(head);
+            add(Ok(json!({ "attention_entropy": e.entropy, "attention_entropy_normalised": e.normalised })))?;
+        }
+        rows.push((head, row.into()));
+    }
+    let mut out = json!({ "heads": rows.iter().map(|(_, row)| row).collect::<Vec<_>>() });
+    if let Some(places) = &places {
+        out["circuit"] = json!({ "paths": places.paths, "weight": places.weight });
+    }
+    if let Some(path) = &args.out {
+        write_whole(path, format!("{out:#}\n").as_bytes())?;
+    }
+    if args.json {
+        print_json(&out);
+        return Ok(());
+    }
+    if args.out.is_some() {
+        return Ok(());
+    }
+    const COLUMNS: [(&str, &str, bool); 11] = [
+        ("in q", "into_query", false),
+        ("in k", "into_key", false),
+        ("in v", "into_value", false),
+        ("out", "out", false),
+        ("paths", "paths", true),
+        ("weight %", "weight_share", true),
+        ("OV rank", "ov_effective_rank", true),
+        ("OV stable", "ov_stable_rank", true),
+        ("QK rank", "qk_effective_rank", true),
+        ("QK stable", "qk_stable_rank", true),
+        ("entropy", "attention_entropy", true),
+    ];
+    let shown: Vec<_> = COLUMNS.iter().filter(|(_, field, _)| rows[0].1.get(field).is_some()).collect();
+    println!("{:<8}{}", "head", shown.iter().map(|(title, ..)| format!("{title:>11}")).collect::<String>());
+    for (head, row) in &rows {
+        // Heads outside the circuit are not shown in its table.
+        if places.as_ref().is_some_and(|p| p.heads.get(*head).paths == 0.0) {
+            continue;
+        }
+        let cell = |(_, field, fraction): &&(&str, &str, bool)| match (row[*field].as_f64(), fraction) {
+            (Some(x), _) if *field == "weight_share" => format!("{:>11.2}", 100.0 * x),
+            (Some(x), true) if x.abs() >= 1e6 => format!("{x:>11.3e}"),
+            (Some(x), true) if *field == "paths" => format!("{x:>11.0}"),
+            (Some(x), true) => format!("{x:>11.3}"),
+            (Some(x), false) => format!("{x:>11.0}"),
+            (None, _) => format!("{:>11}", "-"),
+        };
+        println!("{:<8}{}", head.to_string(), shown.iter().map(cell).collect::<String>());
+    }
+    Ok(())
+}

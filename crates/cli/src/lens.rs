@@ -1,0 +1,197 @@
+//! `sparks lens`: what each residual stream would say (logit lens), and what each head, MLP and the
+//! embedding adds to the answer's logit (direct logit attribution).
+
+use std::path::PathBuf;
+
+use attribution::{At, direct, direct_mean, lens, lens_metric};
+use burn::tensor::Tensor;
+use hooks::{HookedModel as _, Metric, Rows, Site, Stream};
+use serde_json::{Value, json};
+
+use crate::common::{Common, Failure, Result, text};
+use crate::input::{self, Input};
+use crate::output::{print_json, write_whole};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// Token ids or texts: the likeliest tokens of every residual stream.
+    #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs", value_name = "IN")]
+    input: Option<PathBuf>,
+    /// Pairs of prompts: the metric of every residual stream, and direct logit attribution.
+    #[arg(long, value_name = "P.jsonl")]
+    pairs: Option<PathBuf>,
+    /// Which positions are read: of --input every one or the last; of --pairs the direct attribution.
+    #[arg(long, default_value = "last", value_name = "last|all")]
+    positions: String,
+    /// Also after each block's attention.
+    #[arg(long)]
+    mid: bool,
+    /// Likeliest tokens of each stream; rows of the printed table.
+    #[arg(long, default_value_t = 5, value_name = "K")]
+    top: usize,
+    /// What the lens of pairs measures. Direct attribution is of the logit difference.
+    #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
+    metric: String,
+    /// The JSON object as a file.
+    #[arg(long, value_name = "OUT.json")]
+    out: Option<PathBuf>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let at = match args.positions.as_str() {
+        "last" => At::Last,
+        "all" => At::Every,
+        other => return Err(Failure::input(format!("--positions {other}: expected last or all"))),
+    };
+    let found = match &args.pairs {
+        Some(path) => of_pairs(common, &args, path, at)?,
+        None => of_input(common, &args, at)?,
+    };
+    if let Some(path) = &args.out {
+        write_whole(path, format!("{found:#}\n").as_bytes())?;
+    }
+    if args.json {
+        print_json(&found);
+    } else if args.out.is_none() {
+        print(&found, args.top);
+    }
+    Ok(())
+}
+
+fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
+    let path = args.input.as_ref().ok_or_else(|| Failure::input("missing --input or --pairs"))?;
+    let checkpoint = common.open(&args.model)?;
+    let input = Input::read(path, &checkpoint)?;
+    let text = text(&checkpoint)?;
+    let model = common.load(&checkpoint)?;
+    let prompts = input.prompts()?;
+    let mut rows = Vec::new();
+    for prompt in &prompts {
+        let batch = hooks::Batch::new(std::slice::from_ref(prompt))?;
+        model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+        let batch = if at == At::Last { batch.rows(Rows::Last) } else { batch };
+        let mut streams = Vec::new();
+        lens(&model, &batch, args.mid, |stream, logits| -> Result {
+            let positions = likeliest(logits, args.top)?;
+            let positions = positions.into_iter().map(|tokens| -> Result<Value> {
+                let tokens = tokens.into_iter().map(|(id, logit, prob)| -> Result<Value> {
+                    let mut token = json!({ "id": id, "logit": logit, "prob": prob });
+                    if let Some(text) = &text {
+                        token["text"] = text.decode(&[id])?.into();
+                    }
+                    Ok(token)
+                });
+                Ok(tokens.collect::<Result<Vec<_>>>()?.into())
+            });
+            let positions = positions.collect::<Result<Vec<_>>>()?;
+            streams.push(json!({ "stream": Site::from(stream).to_string(), "top": positions }));
+            Ok(())
+        })?;
+        rows.push(json!({ "input_ids": prompt, "lens": streams }));
+    }
+    Ok(json!({ "rows": rows }))
+}
+
+/// The `k` likeliest tokens of each position of `[1, positions, vocab]`: id, logit, probability.
+fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
+    let vocab = logits.dims()[2];
+    let values: Vec<f32> = logits.into_data().try_to_vec().map_err(|e| Failure::other(format!("{e:?}")))?;
+    let positions = values.chunks(vocab).map(|row| {
+        let highest = row.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
+        let total: f64 = row.iter().map(|&x| f64::from(x - highest).exp()).sum();
+        let mut ids: Vec<u32> = (0..vocab as u32).collect();
+        let descending = |a: &u32, b: &u32| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b));
+        let k = k.min(vocab);
+        if k < vocab {
+            ids.select_nth_unstable_by(k, descending);
+        }
+        ids.truncate(k);
+        ids.sort_by(descending);
+        let of = |id: u32| {
+            let logit = row[id as usize];
+            (id, logit, (f64::from(logit - highest).exp() / total) as f32)
+        };
+        ids.into_iter().map(of).collect()
+    });
+    Ok(positions.collect())
+}
+
+fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Result<Value> {
+    let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
+    let checkpoint = common.open(&args.model)?;
+    let pairs = input::pairs(path, &checkpoint)?;
+    let model = common.load(&checkpoint)?;
+    let streams = lens_metric(&model, &pairs, metric, args.mid)?;
+    let streams: Vec<Value> = streams
+        .into_iter()
+        .map(|(stream, value)| json!({ "stream": Site::from(stream).to_string(), "value": value }))
+        .collect();
+    let wiring = model.wiring();
+    let found = direct(&model, &pairs, at)?;
+    let (total, writers) = direct_mean(wiring, &found);
+    let mut out = json!({
+        "metric": metric.to_string(),
+        "lens": streams,
+        "direct": {
+            "logit_diff": total,
+            "writers": writers.iter().map(|(w, x)| (w.to_string(), json!(x))).collect::<serde_json::Map<_, _>>(),
+        },
+    });
+    let per_pair = found.iter().map(|pair| {
+        let of = |values: &[f32]| if at == At::Last { json!(values[0]) } else { json!(values) };
+        let parts = wiring.writers().zip(&pair.writers).map(|(w, x)| (w.to_string(), of(x)));
+        json!({
+            "id": pair.id, "logit_diff": of(&pair.logit_diff), "biases": of(&pair.biases),
+            "writers": parts.collect::<serde_json::Map<_, _>>(),
+        })
+    });
+    out["direct"]["per_pair"] = per_pair.collect::<Vec<_>>().into();
+    Ok(out)
+}
+
+fn print(found: &Value, top: usize) {
+    let number = |v: &Value| v.as_f64().unwrap_or(f64::NAN);
+    for row in found["rows"].as_array().into_iter().flatten() {
+        println!("{} tokens", row["input_ids"].as_array().map_or(0, Vec::len));
+        for stream in row["lens"].as_array().into_iter().flatten() {
+            let name = stream["stream"].as_str().unwrap_or_default();
+            for (position, tokens) in stream["top"].as_array().into_iter().flatten().enumerate() {
+                let tokens = tokens.as_array().into_iter().flatten().map(|t| {
+                    let name = t["text"].as_str().map_or(t["id"].to_string(), |text| format!("{text:?}"));
+                    format!("{name} {:.3}", number(&t["prob"]))
+                });
+                let position = if stream["top"].as_array().map_or(0, Vec::len) > 1 {
+                    format!("{position:>4}")
+                } else {
+                    String::new()
+                };
+                println!("{name:<28}{position}  {}", tokens.collect::<Vec<_>>().join("  "));
+            }
+        }
+    }
+    let Some(streams) = found["lens"].as_array() else { return };
+    println!("{} of each residual stream under the logit lens", found["metric"].as_str().unwrap_or_default());
+    for stream in streams {
+        let name: Stream = match stream["stream"].as_str().unwrap_or_default().parse() {
+            Ok(Site::Stream(name)) => name,
+            _ => continue,
+        };
+        println!("  {:<26}{:>10.4}", Site::from(name).to_string(), number(&stream["value"]));
+    }
+    let direct = &found["direct"];
+    println!(
+        "direct logit attribution: what adds most to the logit difference of {:.4}",
+        number(&direct["logit_diff"])
+    );
+    let mut writers: Vec<(&String, f64)> =
+        direct["writers"].as_object().into_iter().flatten().map(|(w, x)| (w, number(x))).collect();
+    writers.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    for (writer, value) in writers.into_iter().take(top.max(1) * 4) {
+        println!("  {writer:<26}{value:>+10.4}");
+    }
+}
