@@ -107,6 +107,7 @@ fn biases_and_writers_add_up_where_attention_has_an_output_bias() {
         id: "p".into(),
         clean: vec![3, 1, 4, 1],
         corrupt: vec![3, 1, 5, 1],
+        earlier: vec![],
         target: Target { answers, distractors },
     };
     // Several answers are meaned; without distractors the parts are of the answer's own logit.
@@ -151,7 +152,8 @@ fn a_model_without_read_out_is_refused() {
 
 fn pairs_of_toy() -> Pairs {
     let target = Target { answers: vec![5], distractors: vec![9] };
-    Pairs::new(vec![Pair { id: "p".into(), clean: vec![3, 1], corrupt: vec![3, 2], target }]).unwrap()
+    Pairs::new(vec![Pair { id: "p".into(), clean: vec![3, 1], corrupt: vec![3, 2], target, earlier: vec![] }])
+        .unwrap()
 }
 
 #[test]
