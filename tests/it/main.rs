@@ -8,3 +8,4 @@ mod generation;
 mod model;
 mod real;
 mod tidy;
+mod truth;

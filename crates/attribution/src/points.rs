@@ -9,17 +9,17 @@ use crate::gradients::ReaderGradients;
 
 /// Tokens in one run at most: several points of a short prompt share a run, since small matrix products waste
 /// time; a long prompt has one point a run, since activations take memory.
-const RUN_TOKENS: usize = 128;
+pub(crate) const RUN_TOKENS: usize = 128;
 
 /// Puts values between corrupt and clean at one site: row `k` of the run gets fraction `points[k]` of clean.
-struct Interpolate {
+pub(crate) struct Interpolate {
     site: Stream,
     values: Tensor<3>,
 }
 
 impl Interpolate {
     /// `both` `[2, seq, d_model]` holds the clean and the corrupt activation.
-    fn new(site: Stream, both: &Tensor<3>, points: &[f64]) -> Self {
+    pub(crate) fn new(site: Stream, both: &Tensor<3>, points: &[f64]) -> Self {
         let [_, seq, d] = both.dims();
         let clean = both.clone().slice([0..1, 0..seq, 0..d]);
         let corrupt = both.clone().slice([1..2, 0..seq, 0..d]);
@@ -42,7 +42,7 @@ impl Hook for Interpolate {
 }
 
 /// A path that the gradient is averaged along: a site, and its clean and corrupt values.
-type Path<'a> = (Stream, &'a Tensor<3>);
+pub(crate) type Path<'a> = (Stream, &'a Tensor<3>);
 
 /// Scores from gradients averaged over `points` on each of `paths`.
 fn along(
@@ -80,6 +80,16 @@ pub(crate) fn inputs(
     along(model, pair, metric, baseline, &[(Stream::Embed, &baseline.embed)], points)
 }
 
+/// The input, each layer's attention and each MLP, with their two outputs.
+pub(crate) fn activation_paths(baseline: &Baseline) -> Vec<Path<'_>> {
+    let mut paths = vec![(Stream::Embed, &baseline.embed)];
+    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
+        paths.push((Stream::AttnOut(layer), attention));
+        paths.push((Stream::MlpOut(layer), mlp));
+    }
+    paths
+}
+
 /// Gradients with the input, each layer's attention and each MLP in turn on the line between its two outputs,
 /// the rest of the run being clean.
 pub(crate) fn activations(
@@ -89,10 +99,5 @@ pub(crate) fn activations(
     baseline: &Baseline,
     points: &[f64],
 ) -> Result<Vec<f32>, Error> {
-    let mut paths = vec![(Stream::Embed, &baseline.embed)];
-    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
-        paths.push((Stream::AttnOut(layer), attention));
-        paths.push((Stream::MlpOut(layer), mlp));
-    }
-    along(model, pair, metric, baseline, &paths, points)
+    along(model, pair, metric, baseline, &activation_paths(baseline), points)
 }

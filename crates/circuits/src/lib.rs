@@ -4,8 +4,9 @@
 //! |---|---|
 //! | scores → edges | [`Circuit::select`], [`Circuit::pruned`] |
 //! | edges → behaviour | [`faithfulness`], [`curve`], against [`Circuit::null`] |
+//! | edges → a known circuit | [`auroc`], [`mib_roc`] |
 //! | checkpoint → checkpoint | [`compare`], [`Emergence`] |
-//! | files | [`ScoreFile`], [`dot`], [`svg`] |
+//! | files | [`ScoreFile`], [`read_mib`], [`dot`], [`svg`] |
 //!
 //! Where scores come from is not this crate's matter: they are an [`hooks::EdgeMap`] of numbers.
 //!
@@ -32,19 +33,23 @@ mod emergence;
 mod error;
 mod faithfulness;
 mod format;
+mod mib;
 mod null;
 mod prune;
+mod roc;
 mod select;
 mod statistics;
 
 pub use circuit::Circuit;
 pub use compare::{Comparison, HeadChange, compare, effect, head_importance};
 pub use curve::{Curve, MIB_SHARES, Point, curve};
-pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
+pub use emergence::{EdgeEmergence, Emergence, Fate, HeadEmergence, NoiseFloor};
 pub use error::Error;
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
 pub use format::{PerPair, ScoreFile, dot, svg};
-pub use null::Null;
+pub use mib::{MIB_PERCENTS, Submission, check_mib_name, mib_circuits, mib_importances, read_mib};
+pub use null::{Null, random_scores};
 pub use prune::PruneRule;
+pub use roc::{RocCurve, RocPoint, auroc, mib_roc};
 pub use select::{Rank, Selection, loss_scores};
 pub use statistics::{Interval, benjamini_hochberg};
