@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod attribution;
+mod discovery_rate;
 mod fixtures;
 mod generation;
+mod identities;
 mod model;
 mod real;
 mod tidy;
