@@ -2,8 +2,8 @@
 //!
 //! Clean: "When Mary and John went to the store, John gave a drink to" (Wang et al. 2023; the names in both
 //! orders). Corrupt: the second subject becomes the indirect object (MIB's `s2_io_flip`), so that the right
-//! answer flips. Names are single tokens, so that both prompts have one length. As in MIB a prompt begins
-//! with the token that ends a text.
+//! answer flips. Names are single tokens, so that both prompts have one length. No token begins the prompt:
+//! after the one that EAP-IG puts there Qwen2.5-Coder-0.5B no longer solves the task.
 
 #![allow(clippy::print_stderr)]
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (place, object) = (PLACES[i % 4], OBJECTS[(i + i / 4) % 4]);
         let prompt = |giver: &str| {
             let story = format!("When {first} and {second} went to the {place}, {giver} gave a {object} to");
-            text.encode_raw(&format!("<|endoftext|>{story}"))
+            text.encode_raw(&story)
         };
         let (clean, corrupt) = (prompt(s)?, prompt(io)?);
         if clean.len() != corrupt.len() {

@@ -22,9 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let method = Method::EapIgInputs { steps: 5, endpoint: Endpoint::Midpoint };
     let scores = attribute(&model, &pairs, Metric::LogitDiff, method, Options::default())?;
     let circuit = Circuit::top(&scores.mean, 40)?.pruned();
-    let judge = |circuit: &Circuit| {
-        faithfulness(&model, circuit, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 8)
-    };
+    let judge =
+        |circuit: &Circuit| faithfulness(&model, circuit, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 8);
     let (found, full) = (judge(&circuit)?, judge(&Circuit::full(model.wiring()))?);
     let by_chance = judge(&circuit.null(Null::Random, 0).pruned())?;
     println!("{} of {} edges: {:?}", circuit.n_edges(), model.wiring().n_edges(), circuit.heads());

@@ -105,9 +105,7 @@ impl HookedModel for Gpt2 {
             resid = stream(hook, Stream::ResidPost(l), resid + mlp);
         }
         if batch.wanted_rows() == Rows::Last {
-            let last = |(i, &end): (usize, &usize)| {
-                resid.clone().slice([i..i + 1, end - 1..end, 0..D_MODEL])
-            };
+            let last = |(i, &end): (usize, &usize)| resid.clone().slice([i..i + 1, end - 1..end, 0..D_MODEL]);
             resid = Tensor::cat(batch.end().iter().enumerate().map(last).collect(), 0);
         }
         let unembed = self.tokens.clone().transpose().unsqueeze();

@@ -4,7 +4,7 @@
 use attribution::{Method, Options, attribute};
 use burn::tensor::Device;
 use circuits::{Emergence, Fate, PerPair, Selection};
-use hooks::{HookedModel, Metric, Pair, Pairs, Target, Wiring};
+use hooks::{HookedModel, Metric, Pair, Pairs, Target, Wiring, Writer};
 use toy_model::{Toy, ToyConfig};
 
 /// A fixed stream of numbers below `n`.
@@ -91,13 +91,21 @@ fn nothing_emerges_between_halves_of_the_same_pairs_beyond_the_stated_rate() {
 }
 
 #[test]
-fn a_change_of_the_model_is_found_in_edges() {
-    // Power: another model's scores on the same pairs are another checkpoint's.
+fn a_change_of_a_heads_edges_is_found() {
+    // Power: the same scores, with those of one head's outgoing edges moved by three times the usual size.
     let (wiring, base) = scored(1, 24);
-    let (_, other) = scored(2, 24);
+    let head: Writer = "a1.h2".parse().unwrap();
+    let size = (base.values.iter().map(|v| v * v).sum::<f32>() / base.values.len() as f32).sqrt();
+    let mut other = base.clone();
+    for row in other.values.chunks_mut(wiring.n_edges()) {
+        for (edge, score) in wiring.edges().zip(row) {
+            *score += if edge.from == head { 3.0 * size } else { 0.0 };
+        }
+    }
     let how = Emergence { draws: 100, rate: 0.1, ..Emergence::new(Selection::Top(60)) };
     let rows = how.test_edges(wiring, &base, &other).unwrap();
-    assert!(rows.iter().filter(|row| row.significant).count() >= 5);
-    assert!(rows.iter().any(|row| row.significant && row.fate == Fate::Emergent));
+    let moved: Vec<_> = rows.iter().filter(|row| row.edge.from == head).collect();
+    assert!(moved.iter().all(|row| row.significant && row.post > row.base), "{moved:?}");
+    assert!(moved.iter().any(|row| row.fate == Fate::Emergent));
     assert!(how.test_edges(wiring, &base, &PerPair::default()).is_err());
 }

@@ -113,7 +113,9 @@ fn on_a_linear_model_every_method_is_exact() {
             |method| attribute(&model, &pairs, Metric::LogitDiff, method, Options::default()).unwrap().mean;
         let nodes = |method| attribute_nodes(&model, &pairs, Metric::LogitDiff, method).unwrap().mean;
         let (exact_edges, exact_nodes) = (edges(Method::Exact), nodes(Method::Exact));
-        for method in GRADIENT_METHODS {
+        // EAP-IG activations is not among them: a group that is put at a point of its path is a constant, which
+        // cuts what reaches the metric through that group.
+        for method in GRADIENT_METHODS.into_iter().filter(|m| !matches!(m, Method::EapIgActivations { .. })) {
             // A patched metric is a difference of two metrics near 10, each good to 1e-6.
             let error = apart(edges(method).values(), exact_edges.values());
             assert!(error < 1e-4, "seed {seed}, edges, {method}: {error:e}");

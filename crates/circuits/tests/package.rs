@@ -252,9 +252,14 @@ fn node_scores_go_through_every_form() {
     let error = ScoreFile::from_json(broken.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("node input: no score"), "{error}");
 
-    // Nodes to a circuit: all edges between the chosen ones.
-    let best = Circuit::top_nodes(&nodes, 4, Rank::Absolute).unwrap().pruned();
-    assert!(best.n_edges() > 0 && best.nodes().len() <= 4);
+    // Nodes to a circuit: all edges of the chosen ones.
+    let chosen = Circuit::top_nodes(&nodes, 6, Rank::Absolute).unwrap();
+    let mut sizes: Vec<f32> = nodes.values().iter().map(|s| s.abs()).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    for edge in peer.wiring.edges() {
+        assert_eq!(chosen.contains(edge), nodes.get(edge.from).abs() >= sizes[5], "{edge}");
+    }
+    assert!(chosen.pruned().nodes().len() <= 6);
     assert_eq!(
         Circuit::top_nodes(&nodes, nodes.values().len(), Rank::Signed).unwrap(),
         Circuit::full(peer.wiring)
