@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod attribution;
+mod discovery_rate;
 mod families;
 mod fixtures;
 mod generation;
+mod identities;
 mod inside;
 mod lora;
 mod model;
 mod real;
 mod sites;
 mod tidy;
+mod truth;
 mod untrusted;

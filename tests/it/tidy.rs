@@ -87,6 +87,29 @@ fn imports_only_point_down() {
 }
 
 #[test]
+fn circuits_need_no_training_code() {
+    // A crate outside the workspace finds and judges circuits in a model of its own.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut tree = Command::new(cargo);
+    tree.args(["tree", "--manifest-path", "downstream/Cargo.toml", "--offline", "--locked"])
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root());
+    let out = tree.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    for needed in ["attribution", "circuits", "ablation", "hooks", "burn-flex"] {
+        assert!(names.contains(&needed), "downstream no longer uses {needed}");
+    }
+    for name in names {
+        let training = ["burn-optim", "burn-train", "burn-dataset", "kernels", "study", "hub", "cli"];
+        let alien = training.contains(&name)
+            || ["tokenizers", "posttrain", "model-", "hf-hub"].iter().any(|start| name.starts_with(start));
+        assert!(!alien, "downstream drags in {name}");
+    }
+}
+
+#[test]
 fn licences_are_permissive() {
     const FINE: [&str; 14] = [
         "MIT",
@@ -139,7 +162,7 @@ fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
 #[test]
 fn files_say_what_they_are_and_stay_short() {
     let mut files = Vec::new();
-    for folder in ["crates", "examples", "tests"] {
+    for folder in ["crates", "downstream", "examples", "tests"] {
         sources(&root().join(folder), &mut files);
     }
     assert!(files.len() > 50);

@@ -37,12 +37,14 @@ mod error;
 mod exact;
 mod gradients;
 mod method;
+mod nodes;
 mod points;
 mod scores;
 
 pub use direct::{At, DirectPair, direct, direct_mean, lens, lens_metric};
 pub use error::Error;
 pub use method::{Endpoint, Method};
+pub use nodes::{NodeScores, PairNodeScores, attribute_nodes, score_nodes};
 pub use scores::{Options, PairScores, PairSummary, Scores, attribute, score_pair};
 
 #[allow(unused_imports)] // for links in the documentation

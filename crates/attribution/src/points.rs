@@ -12,20 +12,20 @@ use crate::gradients::ReaderGradients;
 const RUN_TOKENS: usize = 256;
 
 /// Points in one run: equal parts of all of them.
-fn per_run(points: usize, seq: usize) -> usize {
+pub(crate) fn per_run(points: usize, seq: usize) -> usize {
     let runs = (points * seq).div_ceil(RUN_TOKENS).clamp(1, points.max(1));
     points.div_ceil(runs).max(1)
 }
 
 /// Puts values between corrupt and clean at one site: row `k` of the run gets fraction `points[k]` of clean.
-struct Interpolate {
+pub(crate) struct Interpolate {
     site: Stream,
     values: Tensor<3>,
 }
 
 impl Interpolate {
     /// `both` `[2, seq, d_model]` holds the clean and the corrupt activation.
-    fn new(site: Stream, both: &Tensor<3>, points: &[f64]) -> Self {
+    pub(crate) fn new(site: Stream, both: &Tensor<3>, points: &[f64]) -> Self {
         let [_, seq, d] = both.dims();
         let clean = both.clone().slice([0..1, 0..seq, 0..d]);
         let corrupt = both.clone().slice([1..2, 0..seq, 0..d]);
@@ -48,7 +48,7 @@ impl Hook for Interpolate {
 }
 
 /// A path that the gradient is averaged along: a site, and its clean and corrupt values.
-type Path<'a> = (Stream, &'a Tensor<3>);
+pub(crate) type Path<'a> = (Stream, &'a Tensor<3>);
 
 /// Scores from gradients averaged over `points` on each of `paths`.
 fn along(
@@ -71,6 +71,16 @@ pub(crate) fn inputs(baseline: &Baseline<'_>, points: &[f64], recompute: bool) -
     along(baseline, &[(Stream::Embed, &baseline.embed)], points, recompute)
 }
 
+/// The input, each layer's attention and each MLP, with their two outputs.
+pub(crate) fn activation_paths<'a>(baseline: &'a Baseline<'_>) -> Vec<Path<'a>> {
+    let mut paths = vec![(Stream::Embed, &baseline.embed)];
+    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
+        paths.push((Stream::AttnOut(layer), attention));
+        paths.push((Stream::MlpOut(layer), mlp));
+    }
+    paths
+}
+
 /// Gradients with the input, each layer's attention and each MLP in turn on the line between its two outputs,
 /// the rest of the run being clean.
 pub(crate) fn activations(
@@ -78,10 +88,5 @@ pub(crate) fn activations(
     points: &[f64],
     recompute: bool,
 ) -> Result<Vec<f32>, Error> {
-    let mut paths = vec![(Stream::Embed, &baseline.embed)];
-    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
-        paths.push((Stream::AttnOut(layer), attention));
-        paths.push((Stream::MlpOut(layer), mlp));
-    }
-    along(baseline, &paths, points, recompute)
+    along(baseline, &activation_paths(baseline), points, recompute)
 }

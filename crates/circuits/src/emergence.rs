@@ -1,4 +1,4 @@
-//! Which heads emerged between two checkpoints, beyond what re-drawing the pairs would do.
+//! Which heads and edges emerged between two checkpoints, beyond what re-drawing the pairs would do.
 //!
 //! What is reported of a head is where it is (in the circuit before, after, both) and its effect E. What is
 //! tested is its strength, `S(h) = Σ |mean score|` over all edges whose source is the head, normalised to 1
@@ -9,7 +9,7 @@
 //! from the null pooled over heads, and rejected by Benjamini and Hochberg's rule over all heads. A head has
 //! emerged if it is in the later circuit only and its change is found.
 
-use hooks::{EdgeMap, Head, Wiring, Writer};
+use hooks::{Edge, EdgeMap, Head, Wiring, Writer};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +31,34 @@ pub enum Fate {
     Lost,
     /// In neither.
     Outside,
+}
+
+impl Fate {
+    fn of(was: bool, is: bool) -> Self {
+        match (was, is) {
+            (false, true) => Fate::Emergent,
+            (true, true) => Fate::Retained,
+            (true, false) => Fate::Lost,
+            (false, false) => Fate::Outside,
+        }
+    }
+}
+
+/// One edge between two checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EdgeEmergence {
+    /// Which edge.
+    pub edge: Edge,
+    /// Where it is, before and after.
+    pub fate: Fate,
+    /// Its mean score before, as a share of Σ |mean score| over edges.
+    pub base: f32,
+    /// Its share after.
+    pub post: f32,
+    /// Two-sided p-value of the change in share.
+    pub p_value: f64,
+    /// Whether the change is found at the false-discovery rate asked for.
+    pub significant: bool,
 }
 
 /// One head between two checkpoints.
@@ -94,10 +122,7 @@ impl Emergence {
 
     /// The circuit of the mean over `rows` of per-pair scores.
     fn circuit(&self, wiring: Wiring, rows: &[&[f32]]) -> Result<(Circuit, EdgeMap<f32>), Error> {
-        let mut sum = vec![0.0f32; wiring.n_edges()];
-        for row in rows {
-            sum.iter_mut().zip(*row).for_each(|(sum, x)| *sum += x);
-        }
+        let mut sum = summed(rows);
         let scale = 1.0 / rows.len().max(1) as f32;
         sum.iter_mut().for_each(|x| *x *= scale);
         let scores = EdgeMap::from_values(wiring, sum);
@@ -119,17 +144,8 @@ impl Emergence {
             (head_importance(&pre_circuit, &pre_scores), head_importance(&post_circuit, &post_scores));
         let heads: Vec<Head> = wiring.heads().collect();
         let sources = sources(wiring);
-        let difference = |a: &[&[f32]], b: &[&[f32]]| -> Vec<f64> {
-            let (a, b) = (strength(&sources, a, heads.len()), strength(&sources, b, heads.len()));
-            a.iter().zip(b).map(|(a, b)| b - a).collect()
-        };
-        let observed = difference(&before, &after);
-        let mut null = Vec::with_capacity(self.draws);
-        for _ in 0..self.draws {
-            let (a, b) = exchanged(&before, &after, paired, &mut rng);
-            null.push(difference(&a, &b));
-        }
-        let p_values = pooled_p_values(&observed, &null);
+        let strength = |rows: &[&[f32]]| strength(&sources, rows, heads.len());
+        let p_values = self.exchange(&before, &after, paired, &mut rng, &strength);
         let significant = benjamini_hochberg(&p_values, self.rate);
 
         let mut effects = vec![Vec::with_capacity(self.draws); heads.len()];
@@ -156,12 +172,7 @@ impl Emergence {
         let n = self.draws.max(1) as f32;
         let row = |(i, &head): (usize, &Head)| HeadEmergence {
             head,
-            fate: match (was.contains(&head), is.contains(&head)) {
-                (false, true) => Fate::Emergent,
-                (true, true) => Fate::Retained,
-                (true, false) => Fate::Lost,
-                (false, false) => Fate::Outside,
-            },
+            fate: Fate::of(was.contains(&head), is.contains(&head)),
             base: *pre.get(head),
             post: *now.get(head),
             effect: effect(*pre.get(head), *now.get(head)),
@@ -175,6 +186,55 @@ impl Emergence {
             significant: significant[i],
         };
         Ok(heads.iter().enumerate().map(row).collect())
+    }
+
+    /// Tests every edge between two checkpoints' per-pair scores, as [`test`](Self::test) does heads: the
+    /// statistic is the edge's share `mean score / Σ |mean score|`, sign included.
+    ///
+    /// # Errors
+    /// As [`test`](Self::test).
+    pub fn test_edges(
+        &self,
+        wiring: Wiring,
+        base: &PerPair,
+        post: &PerPair,
+    ) -> Result<Vec<EdgeEmergence>, Error> {
+        let (before, after) = (base.rows(wiring)?, post.rows(wiring)?);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let ((was, _), (is, _)) = (self.circuit(wiring, &before)?, self.circuit(wiring, &after)?);
+        let p_values = self.exchange(&before, &after, base.ids == post.ids, &mut rng, &shares);
+        let significant = benjamini_hochberg(&p_values, self.rate);
+        let (pre, now) = (shares(&before), shares(&after));
+        let row = |(i, edge): (usize, Edge)| EdgeEmergence {
+            edge,
+            fate: Fate::of(was.contains(edge), is.contains(edge)),
+            base: pre[i],
+            post: now[i],
+            p_value: p_values[i],
+            significant: significant[i],
+        };
+        Ok(wiring.edges().enumerate().map(row).collect())
+    }
+
+    /// p-values of the difference in `statistic` between the two sides, from exchanges of their labels.
+    fn exchange(
+        &self,
+        before: &[&[f32]],
+        after: &[&[f32]],
+        paired: bool,
+        rng: &mut ChaCha8Rng,
+        statistic: &dyn Fn(&[&[f32]]) -> Vec<f32>,
+    ) -> Vec<f64> {
+        let difference = |a: &[&[f32]], b: &[&[f32]]| -> Vec<f32> {
+            statistic(a).iter().zip(statistic(b)).map(|(a, b)| b - a).collect()
+        };
+        let observed = difference(before, after);
+        let draw = |_| {
+            let (a, b) = exchanged(before, after, paired, rng);
+            difference(&a, &b)
+        };
+        let null: Vec<Vec<f32>> = (0..self.draws).map(draw).collect();
+        pooled_p_values(&observed, &null)
     }
 
     /// How often each edge is selected over bootstrap draws of pairs.
@@ -235,18 +295,31 @@ fn sources(wiring: Wiring) -> Vec<usize> {
     wiring.edges().map(of).collect()
 }
 
-/// S(h) of each head: its share of Σ |mean score| over edges that start from heads.
-fn strength(sources: &[usize], rows: &[&[f32]], n_heads: usize) -> Vec<f64> {
-    let mut sums = vec![0.0f32; sources.len()];
+/// Sums of rows, in the order of the rows.
+fn summed(rows: &[&[f32]]) -> Vec<f32> {
+    let mut sums = vec![0.0f32; rows.first().map_or(0, |row| row.len())];
     for row in rows {
         sums.iter_mut().zip(*row).for_each(|(sum, x)| *sum += x);
     }
+    sums
+}
+
+/// Each edge's mean score over Σ |mean score|.
+fn shares(rows: &[&[f32]]) -> Vec<f32> {
+    let sums = summed(rows);
+    let total = sums.iter().map(|s| f64::from(s.abs())).sum::<f64>().max(f64::MIN_POSITIVE);
+    sums.iter().map(|&s| (f64::from(s) / total) as f32).collect()
+}
+
+/// S(h) of each head: its share of Σ |mean score| over edges that start from heads.
+fn strength(sources: &[usize], rows: &[&[f32]], n_heads: usize) -> Vec<f32> {
+    let sums = summed(rows);
     let mut strengths = vec![0.0f64; n_heads];
     for (&source, sum) in sources.iter().zip(&sums).filter(|(source, _)| **source != usize::MAX) {
         strengths[source] += f64::from(sum.abs());
     }
     let total = strengths.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    strengths.iter().map(|s| s / total).collect()
+    strengths.iter().map(|s| (s / total) as f32).collect()
 }
 
 type Sides<'a> = (Vec<&'a [f32]>, Vec<&'a [f32]>);
@@ -263,25 +336,23 @@ fn exchanged<'a>(a: &[&'a [f32]], b: &[&'a [f32]], paired: bool, rng: &mut ChaCh
 }
 
 /// Two-sided p-values of standardised differences against the null pooled over heads and draws.
-fn pooled_p_values(observed: &[f64], null: &[Vec<f64>]) -> Vec<f64> {
-    let deviation = |head: usize| {
-        let squares =
-            null.iter().map(|draw| draw[head] * draw[head]).sum::<f64>() + observed[head] * observed[head];
+fn pooled_p_values(observed: &[f32], null: &[Vec<f32>]) -> Vec<f64> {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let deviation = |i: usize| {
+        let squares = null.iter().map(|draw| square(draw[i])).sum::<f64>() + square(observed[i]);
         (squares / (null.len() + 1) as f64).sqrt()
     };
     let deviations: Vec<f64> = (0..observed.len()).map(deviation).collect();
     let positive: Vec<f64> = deviations.iter().copied().filter(|&d| d > 0.0).collect();
     let fudge = if positive.is_empty() { 1.0 } else { quantile(&positive, 0.5) };
-    let standard = |head: usize, x: f64| x.abs() / (deviations[head] + fudge);
+    let standard = |i: usize, x: f32| (f64::from(x.abs()) / (deviations[i] + fudge)) as f32;
     // The observed values count among their own null, so that no p-value is 0.
-    let mut pool: Vec<f64> = null
-        .iter()
-        .chain([&observed.to_vec()])
-        .flat_map(|d| d.iter().enumerate().map(|(h, &x)| standard(h, x)))
-        .collect();
-    pool.sort_by(f64::total_cmp);
-    let p = |(head, &x): (usize, &f64)| {
-        let z = standard(head, x);
+    let draws = null.iter().map(Vec::as_slice).chain([observed]);
+    let mut pool: Vec<f32> =
+        draws.flat_map(|draw| draw.iter().enumerate().map(|(i, &x)| standard(i, x))).collect();
+    pool.sort_unstable_by(f32::total_cmp);
+    let p = |(i, &x): (usize, &f32)| {
+        let z = standard(i, x);
         let below = pool.partition_point(|&other| other < z);
         if x == 0.0 { 1.0 } else { (pool.len() - below) as f64 / pool.len() as f64 }
     };

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | scores → edges | [`Circuit::select`], [`Circuit::pruned`] |
 //! | edges → behaviour | [`faithfulness`], [`curve`], against [`Circuit::null`] |
+//! | edges → a known circuit | [`auroc`], [`mib_roc`] |
 //! | checkpoint → checkpoint | [`compare`], [`Emergence`] |
 //! | head → its complexity | [`paths`], [`head_spectra`], [`attention_entropy`] |
-//! | files | [`ScoreFile`], [`dot`], [`svg`] |
+//! | files | [`ScoreFile`], [`read_mib`], [`dot`], [`svg`] |
 //!
 //! Where scores come from is not this crate's matter: they are an [`hooks::EdgeMap`] of numbers.
 //!
@@ -34,20 +35,24 @@ mod error;
 mod faithfulness;
 mod format;
 mod heads;
+mod mib;
 mod null;
 mod prune;
+mod roc;
 mod select;
 mod statistics;
 
 pub use circuit::Circuit;
 pub use compare::{Comparison, HeadChange, compare, effect, head_importance};
 pub use curve::{Curve, MIB_SHARES, Point, curve};
-pub use emergence::{Emergence, Fate, HeadEmergence, NoiseFloor};
+pub use emergence::{EdgeEmergence, Emergence, Fate, HeadEmergence, NoiseFloor};
 pub use error::Error;
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
 pub use format::{PerPair, ScoreFile, dot, svg};
 pub use heads::{AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths};
-pub use null::Null;
+pub use mib::{MIB_PERCENTS, Submission, check_mib_name, mib_circuits, mib_importances, read_mib};
+pub use null::{Null, random_scores};
 pub use prune::PruneRule;
+pub use roc::{RocCurve, RocPoint, auroc, mib_roc};
 pub use select::{Rank, Selection, loss_scores};
 pub use statistics::{Interval, benjamini_hochberg};

@@ -19,6 +19,14 @@ pub enum Null {
     DegreeMatched,
 }
 
+/// Scores by chance: every order of the edges is equally likely. MIB's Random.
+pub fn random_scores(wiring: Wiring, seed: u64) -> EdgeMap<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut values: Vec<f32> = (1..=wiring.n_edges()).map(|i| i as f32).collect();
+    values.shuffle(&mut rng);
+    EdgeMap::from_values(wiring, values)
+}
+
 impl Circuit {
     /// A circuit by chance that shares with this one what `null` says. The same seed gives the same circuit.
     #[must_use]

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use hooks::{EdgeMap, Metric, Reader, Writer};
+use hooks::{EdgeMap, Metric, NodeMap, Reader, Writer};
 
 use crate::circuit::owners;
 use crate::{Circuit, Error};
@@ -96,6 +96,28 @@ impl Circuit {
     /// As [`select`](Self::select).
     pub fn top(scores: &EdgeMap<f32>, n: usize) -> Result<Self, Error> {
         Self::select(scores, Selection::Top(n), Rank::Absolute)
+    }
+}
+
+impl Circuit {
+    /// The `n` best nodes by `scores`, each with all its outgoing edges; the input counts as a node. Prune it:
+    /// edges into nodes outside then go (EAP-IG's node level).
+    ///
+    /// # Errors
+    /// More nodes than there are, or a score that is not a number; the message names the node.
+    pub fn top_nodes(scores: &NodeMap<f32>, n: usize, rank: Rank) -> Result<Self, Error> {
+        let (wiring, n_nodes) = (scores.wiring(), scores.values().len());
+        if let Some((node, score)) = scores.iter().find(|(_, s)| s.is_nan()) {
+            return Err(Error::new(format!("node {node}: score is {score}, expected a number")));
+        }
+        if n > n_nodes {
+            return Err(Error::new(format!("top {n}: the graph has {n_nodes} nodes")));
+        }
+        let keys: Vec<f32> = scores.values().iter().map(|&s| rank.of(s)).collect();
+        let mut inside = vec![false; n_nodes];
+        best(&keys, 0..n_nodes, n).for_each(|i| inside[i] = true);
+        let kept = wiring.edges().map(|edge| inside[wiring.writer_index(edge.from)]).collect();
+        Ok(Self::new(EdgeMap::from_values(wiring, kept)))
     }
 }
 

@@ -13,7 +13,13 @@ fn tensor<const R: usize, const C: usize>(f: impl Fn(usize, usize) -> f32) -> Te
 }
 
 fn one(prompt: Vec<u32>) -> Pairs {
-    let pair = Pair { id: "p".into(), corrupt: prompt.clone(), clean: prompt, target: Target::default() };
+    let pair = Pair {
+        id: "p".into(),
+        corrupt: prompt.clone(),
+        clean: prompt,
+        target: Target::default(),
+        earlier: vec![],
+    };
     Pairs::new(vec![pair]).unwrap()
 }
 

@@ -224,3 +224,45 @@ fn large_graphs_are_quick() {
     let edge: Edge = "a23.h13->logits".parse().unwrap();
     assert!(scores.get(edge).is_some());
 }
+
+#[test]
+fn node_scores_go_through_every_form() {
+    // The package's own file, and ours; its JSON writer fails on node scores, so .pt alone is from there.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/eap-nodes/eap-logit-diff.pt");
+    let peer = ScoreFile::read(&path).unwrap();
+    let nodes = peer.nodes.clone().unwrap();
+    assert_eq!(nodes.values().len(), peer.wiring.n_writers());
+    assert!(nodes.values().iter().all(|s| *s != 0.0));
+    let folder = tempfile::tempdir().unwrap();
+    let file = ScoreFile::of_nodes(nodes.clone(), json!({"metric": "logit-diff", "level": "nodes"}));
+    for form in ["json", "safetensors", "pt"] {
+        let path = folder.path().join(format!("nodes.{form}"));
+        file.write(&path).unwrap();
+        assert_eq!(ScoreFile::read(&path).unwrap(), file, "{form}");
+    }
+    let written: Value = serde_json::from_slice(&file.to_json().unwrap()).unwrap();
+    assert_eq!(written["nodes"]["m0"]["score"].as_f64().unwrap() as f32, nodes.values()[5]);
+    assert!(written["nodes"]["logits"].get("score").is_none());
+    let broken = String::from_utf8(file.to_json().unwrap()).unwrap();
+    let broken = broken.replacen(
+        "\"input\": {\"in_graph\": false, \"score\": ",
+        "\"input\": {\"in_graph\": false, \"x\": ",
+        1,
+    );
+    let error = ScoreFile::from_json(broken.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("node input: no score"), "{error}");
+
+    // Nodes to a circuit: all edges of the chosen ones.
+    let chosen = Circuit::top_nodes(&nodes, 6, Rank::Absolute).unwrap();
+    let mut sizes: Vec<f32> = nodes.values().iter().map(|s| s.abs()).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    for edge in peer.wiring.edges() {
+        assert_eq!(chosen.contains(edge), nodes.get(edge.from).abs() >= sizes[5], "{edge}");
+    }
+    assert!(chosen.pruned().nodes().len() <= 6);
+    assert_eq!(
+        Circuit::top_nodes(&nodes, nodes.values().len(), Rank::Signed).unwrap(),
+        Circuit::full(peer.wiring)
+    );
+    assert!(Circuit::top_nodes(&nodes, 99, Rank::Absolute).is_err());
+}

@@ -1,10 +1,10 @@
-//! `sparks attribute`: a score for every edge.
+//! `sparks attribute`: a score for every edge, or for every node.
 
 use std::path::PathBuf;
 
-use attribution::{Endpoint, Method, Options, PairScores, Scores, score_pair};
+use attribution::{Endpoint, Method, NodeScores, Options, PairScores, Scores, score_nodes, score_pair};
 use circuits::{PerPair, ScoreFile};
-use hooks::{KeyValue, Metric, Pair, Positions};
+use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Pairs of prompts, JSONL.
     #[arg(long, value_name = "P.jsonl")]
     pairs: PathBuf,
+    /// What is scored: each edge, or each writer with all that it says (heads, MLPs, the input).
+    #[arg(long, default_value = "edges", value_name = "nodes|edges")]
+    level: String,
     /// How gradients are taken.
     #[arg(
         long,
@@ -112,6 +115,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         other => return Err(Failure::input(format!("--kv {other}: expected grouped or ungrouped"))),
     };
     let shard = shard(args.shard.as_deref())?;
+    let of_nodes = match args.level.as_str() {
+        "edges" => false,
+        "nodes" if shard.is_some() || args.per_pair || args.source_only => {
+            return Err(Failure::input("--level nodes: without --shard, --per-pair and --source-only"));
+        }
+        "nodes" => true,
+        other => return Err(Failure::input(format!("--level {other}: expected nodes or edges"))),
+    };
     ScoreFile::check_path(&args.out)?;
     let checkpoint = common.open(&args.model)?;
     let all = input::pairs_at(&args.pairs, &checkpoint, positions)?;
@@ -129,12 +140,22 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         recompute: args.recompute,
     };
     let bar = progress(common, mine.len(), "scoring pairs");
-    let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
-        let scores = score_pair(&model, pair, metric, method, options);
-        bar.inc(1);
-        scores
-    });
-    let scores = Scores::collect(scored, options)?;
+    let (nodes, scores) = if of_nodes {
+        let scored = mine.iter().map(|(_, pair)| {
+            bar.inc(1);
+            score_nodes(&model, pair, metric, method)
+        });
+        let found = NodeScores::collect(scored)?;
+        let mean = EdgeMap::filled(found.mean.wiring().with(key_value), 0.0);
+        (Some(found.mean), Scores { mean, pairs: found.pairs, per_pair: None })
+    } else {
+        let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
+            let scores = score_pair(&model, pair, metric, method, options);
+            bar.inc(1);
+            scores
+        });
+        (None, Scores::collect(scored, options)?)
+    };
     bar.finish_and_clear();
 
     let order: Vec<usize> = mine.iter().map(|(i, _)| *i).collect();
@@ -142,7 +163,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         std::fs::read(&args.pairs).map_err(|e| Failure::input(format!("{}: {e}", args.pairs.display())))?;
     let mut meta = json!({
         "version": env!("CARGO_PKG_VERSION"), "method": method.to_string(), "settings": method,
-        "metric": metric.to_string(), "positions": args.positions, "source_only": args.source_only,
+        "metric": metric.to_string(), "level": args.level, "positions": args.positions, "source_only": args.source_only,
         "dtype": format!("{:?}", common.dtype()?).to_lowercase(),
         "model": model_hash(&checkpoint)?, "pairs_file": hex(&Sha256::digest(&pairs_text)),
         "n_pairs": scores.pairs.len(), "pairs": scores.pairs, "pair_order": order,
@@ -152,12 +173,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         meta["shard"] = json!([k, n]);
         meta["keep_per_pair"] = args.per_pair.into();
     }
+    let scored = nodes.as_ref().map_or(scores.mean.values().len(), |nodes| nodes.values().len());
     let summary = json!({
-        "edges": scores.mean.values().len(), "pairs": scores.pairs.len(),
+        args.level.as_str(): scored, "pairs": scores.pairs.len(),
         "completeness_error": scores.completeness_error(), "out": args.out,
     });
     let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
     let mut file = ScoreFile::new(scores.mean, meta);
+    file.nodes = nodes;
     file.per_pair = scores
         .per_pair
         .map(|rows| PerPair { ids, values: rows.iter().flat_map(|r| r.values().to_vec()).collect() });
@@ -166,9 +189,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&summary);
     } else {
         common.note(format!(
-            "{}: {} edges from {} pairs",
+            "{}: {scored} {} from {} pairs",
             args.out.display(),
-            summary["edges"],
+            args.level,
             summary["pairs"]
         ));
     }

@@ -1,19 +1,21 @@
 //! `sparks circuit`: a selection of edges from scores.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use circuits::{Circuit, PruneRule, Rank, ScoreFile, Selection, dot, svg};
+use circuits::{
+    Circuit, PruneRule, Rank, ScoreFile, Selection, check_mib_name, dot, mib_circuits, mib_importances, svg,
+};
 use serde_json::json;
 
 use crate::common::{Common, Failure, Result};
 use crate::output::{print_json, write_whole};
 
 #[derive(clap::Args, Debug)]
-#[command(group = clap::ArgGroup::new("how").required(true).args(["top", "greedy", "threshold", "per_layer"]))]
+#[command(group = clap::ArgGroup::new("how").required(true).args(["top", "greedy", "threshold", "per_layer", "mib"]))]
 pub(crate) struct Args {
     /// Scores: .json, .pt or .safetensors.
     scores: PathBuf,
-    /// The N best edges.
+    /// The N best edges; of node scores, the N best nodes with all their edges.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// N edges from the logits up, always the best one whose reader is in.
@@ -25,6 +27,12 @@ pub(crate) struct Args {
     /// The N best edges into each layer.
     #[arg(long, value_name = "N")]
     per_layer: Option<usize>,
+    /// A submission to MIB in place of one circuit: DIR is named TASK_MODEL, such as ioi_qwen2.5.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dot", "svg", "no_prune", "old_prune"])]
+    mib: Option<PathBuf>,
+    /// What the submission holds.
+    #[arg(long, default_value = "importances", value_name = "importances|circuits", requires = "mib")]
+    mib_as: String,
     /// Select by the loss convention (positive: corrupting the edge hurts), not by absolute score.
     #[arg(long)]
     signed: bool,
@@ -35,8 +43,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "no_prune")]
     old_prune: bool,
     /// Where the circuit goes: the scores' file with the selection in it.
-    #[arg(long, value_name = "CIRCUIT.json")]
-    out: PathBuf,
+    #[arg(long, value_name = "CIRCUIT.json", required_unless_present = "mib", conflicts_with = "mib")]
+    out: Option<PathBuf>,
     /// The circuit in Graphviz' language.
     #[arg(long, value_name = "FILE")]
     dot: Option<PathBuf>,
@@ -48,8 +56,44 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// Writes a submission folder, which must not be there or be empty: MIB counts the files in it.
+fn submit(common: &Common, args: &Args, folder: &Path) -> Result {
+    check_mib_name(folder.file_name().and_then(|n| n.to_str()).unwrap_or_default())?;
+    let file = ScoreFile::read(&args.scores)?;
+    let files = match args.mib_as.as_str() {
+        "importances" => mib_importances(&file)?,
+        "circuits" if file.nodes.is_some() => {
+            return Err(Failure::input("--mib-as circuits: scores of nodes, expected of edges"));
+        }
+        "circuits" => mib_circuits(&file, if args.signed { Rank::Signed } else { Rank::Absolute })?,
+        other => {
+            return Err(Failure::input(format!("--mib-as {other}: expected importances or circuits")));
+        }
+    };
+    let at = |e: std::io::Error| Failure::input(format!("{}: {e}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(at)?;
+    if std::fs::read_dir(folder).map_err(at)?.next().is_some() {
+        return Err(Failure::input(format!("{}: not empty, expected a new folder", folder.display())));
+    }
+    for (name, bytes) in &files {
+        write_whole(&folder.join(name), bytes)?;
+    }
+    if args.json {
+        print_json(&json!({ "folder": folder, "files": files.iter().map(|f| &f.0).collect::<Vec<_>>() }));
+    } else {
+        common.note(format!("{}: {} files", folder.display(), files.len()));
+    }
+    Ok(())
+}
+
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    ScoreFile::check_path(&args.out)?;
+    let Some(out_path) = &args.out else {
+        return match &args.mib {
+            Some(folder) => submit(common, &args, folder),
+            None => Err(Failure::input("--out: missing, expected where the circuit goes")),
+        };
+    };
+    ScoreFile::check_path(out_path)?;
     let file = ScoreFile::read(&args.scores)?;
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {
         (Some(n), ..) => Selection::Top(n),
@@ -58,10 +102,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (_, _, _, Some(n)) => Selection::PerLayer(n),
         _ => return Err(Failure::input("one of --top, --greedy, --threshold, --per-layer is needed")),
     };
-    let selected = if args.signed {
-        Circuit::select(&file.loss_scores(), how, Rank::Signed)?
+    let rank = if args.signed { Rank::Signed } else { Rank::Absolute };
+    let selected = if let Some(nodes) = &file.nodes {
+        let Selection::Top(n) = how else {
+            return Err(Failure::input("scores of nodes: only --top selects among them"));
+        };
+        let sign = file.metric().filter(|_| args.signed).map_or(1.0, |m| m.loss_sign() as f32);
+        Circuit::top_nodes(&nodes.map(|s| sign * s), n, rank)?
+    } else if args.signed {
+        Circuit::select(&file.loss_scores(), how, rank)?
     } else {
-        Circuit::select(&file.scores, how, Rank::Absolute)?
+        Circuit::select(&file.scores, how, rank)?
     };
     let circuit = match (args.no_prune, args.old_prune) {
         (true, _) => selected.clone(),
@@ -74,7 +125,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out.meta = json!({});
     }
     out.meta["selection"] = json!({ "how": format!("{how:?}"), "signed": args.signed, "pruned": !args.no_prune, "removed": pruned });
-    write_whole(&args.out, &out.to_bytes(&args.out)?)?;
+    write_whole(out_path, &out.to_bytes(out_path)?)?;
     if let Some(path) = &args.dot {
         write_whole(path, dot(&circuit, Some(&out.scores)).as_bytes())?;
     }
@@ -90,7 +141,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     } else {
         common.note(format!(
             "{}: {} edges ({pruned} pruned), {n_nodes} writers, {} heads",
-            args.out.display(),
+            out_path.display(),
             circuit.n_edges(),
             heads.len()
         ));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use circuits::{Emergence, ScoreFile, Selection, compare};
+use circuits::{Emergence, Fate, ScoreFile, Selection, compare};
 use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result};
@@ -73,6 +73,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             how.seed = common.seed;
             let heads = how.test(base.wiring, before, after).map_err(at)?;
             item["emergence"] = serde_json::to_value(&heads).map_err(Failure::other)?;
+            if args.by == "edges" {
+                // Edges in either circuit: the test is over all of them.
+                let all = how.test_edges(base.wiring, before, after).map_err(at)?;
+                let rows = all.iter().filter(|row| row.fate != Fate::Outside || row.significant);
+                item["edge_emergence"] = rows
+                    .map(|row| {
+                        json!({ "edge": row.edge.to_string(), "fate": row.fate, "base": row.base,
+                            "post": row.post, "p_value": row.p_value, "significant": row.significant })
+                    })
+                    .collect();
+            }
             item["noise_floor"] = serde_json::to_value(how.noise_floor(base.wiring, before).map_err(at)?)
                 .map_err(Failure::other)?;
         }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ablation::{Baseline, WriterMeans};
-use circuits::{Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of};
-use hooks::{Batch, HookedModel as _, Metric, Pairs, Positions};
+use circuits::{Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of, random_scores};
+use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions};
 use model_qwen::Qwen;
 use serde_json::json;
 
@@ -85,24 +85,28 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let fill = baseline(&args.fill, &model, &pairs, args.batch)?;
 
     if args.curve {
+        if file.nodes.is_some() {
+            return Err(Failure::input(format!(
+                "{}: scores of nodes; --curve is over edges",
+                args.circuit.display()
+            )));
+        }
         // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
-        let of = |rank| {
-            let scores = if rank == Rank::Signed { file.loss_scores() } else { file.scores.clone() };
-            curve(
-                &model,
-                &scores,
-                rank,
-                PruneRule::Before2025July { greedy: false },
-                &pairs,
-                metric,
-                &fill,
-                args.batch,
-            )
+        let prune = PruneRule::Before2025July { greedy: false };
+        let along = |scores: &EdgeMap<f32>, rank| {
+            curve(&model, scores, rank, prune, &pairs, metric, &fill, args.batch)
         };
+        let of = |rank| match rank {
+            Rank::Signed => along(&file.loss_scores(), rank),
+            Rank::Absolute => along(&file.scores, rank),
+        };
+        let random = |k: u64| along(&random_scores(file.wiring, common.seed + k), Rank::Absolute);
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
+        let random = (0..args.nulls).map(|k| random(k)).collect::<std::result::Result<Vec<_>, _>>()?;
         if args.json {
             print_json(&json!({
                 "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
+                "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
             }));
         } else {
             println!("share of edges  faithfulness (absolute)  (signed)");
@@ -110,6 +114,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 println!("{:14.3}  {:23.4}  {:8.4}", a.share, a.faithfulness, s.faithfulness);
             }
             println!("CMD {:.4}  CPR {:.4}", absolute.cmd, signed.cpr);
+            for curve in random {
+                println!("  random scores: CMD {:.4}  CPR {:.4}", curve.cmd, curve.cpr);
+            }
         }
         return Ok(());
     }

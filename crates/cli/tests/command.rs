@@ -88,6 +88,75 @@ fn from_a_checkpoint_to_a_faithful_circuit() {
 }
 
 #[test]
+fn nodes_are_scored_and_selected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (model, pairs) = (fixture("eap/model"), fixture("eap/pairs.jsonl"));
+    let (model, pairs) = (text(&model), text(&pairs));
+    let (scores, circuit) = (at("n.json"), at("c.json"));
+    let said = ok(&[
+        "attribute",
+        model,
+        "--pairs",
+        pairs,
+        "--level",
+        "nodes",
+        "--method",
+        "exact",
+        "--out",
+        text(&scores),
+        "--json",
+    ]);
+    assert_eq!(said["nodes"], 11);
+    let file = circuits::ScoreFile::read(&scores).expect("scores");
+    let worth = |name: &str| *file.nodes.as_ref().expect("nodes").get(name.parse().expect("node"));
+    // Corrupting the input corrupts all: the whole effect.
+    let gap: f64 = file.meta["pairs"]
+        .as_array()
+        .expect("pairs")
+        .iter()
+        .map(|p| p["corrupt"].as_f64().expect("number") - p["clean"].as_f64().expect("number"))
+        .sum();
+    assert!((f64::from(worth("input")) - gap / 4.0).abs() < 1e-4);
+    let made = ok(&["circuit", text(&scores), "--top", "6", "--out", text(&circuit), "--json"]);
+    assert!(made["nodes"].as_u64().expect("number") <= 6 && made["edges"].as_u64().expect("number") > 5);
+    let found = ok(&["faithfulness", model, "--circuit", text(&circuit), "--pairs", pairs, "--json"]);
+    assert!(found["faithfulness"].is_number());
+    for (wrong, says) in [
+        (vec!["circuit", text(&scores), "--greedy", "3", "--out", text(&circuit)], "only --top"),
+        (vec!["faithfulness", model, "--circuit", text(&scores), "--pairs", pairs, "--curve"], "over edges"),
+        (
+            vec!["attribute", model, "--pairs", pairs, "--level", "neurons", "--out", text(&scores)],
+            "expected nodes or edges",
+        ),
+    ] {
+        let message = refused(&wrong);
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn submissions_to_mib_have_the_files_that_it_looks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (model, pairs, scores) = (fixture("eap/model"), fixture("eap/pairs.jsonl"), at("s.json"));
+    ok(&["attribute", text(&model), "--pairs", text(&pairs), "--out", text(&scores), "--json"]);
+    let (one, nine) = (at("ioi_qwen2.5"), at("mcqa_qwen2.5"));
+    ok(&["circuit", text(&scores), "--mib", text(&one), "--json"]);
+    let said =
+        ok(&["circuit", text(&scores), "--mib", text(&nine), "--mib-as", "circuits", "--signed", "--json"]);
+    assert_eq!(said["files"].as_array().expect("files").len(), 9);
+    let ours = circuits::ScoreFile::read(&scores).expect("scores");
+    match circuits::read_mib(&one).expect("a submission") {
+        circuits::Submission::Importances(file) => assert_eq!(file.scores, ours.loss_scores()),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(circuits::read_mib(&nine), Ok(circuits::Submission::Circuits(c)) if c.len() == 9));
+    assert!(refused(&["circuit", text(&scores), "--mib", text(&one)]).contains("not empty"));
+    assert!(refused(&["circuit", text(&scores), "--mib", text(&at("mine"))]).contains("TASK_MODEL"));
+}
+
+#[test]
 fn shards_join_to_the_bits_of_one_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);

@@ -1,6 +1,6 @@
-//! Values over edges and over heads: what attribution makes and circuits select from.
+//! Values over edges, nodes and heads: what attribution makes and circuits select from.
 
-use crate::{Edge, Head, Wiring};
+use crate::{Edge, Head, Wiring, Writer};
 
 /// One value for each edge of a [`Wiring`], in the order of [`Wiring::edges`].
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +59,64 @@ impl<T> EdgeMap<T> {
     /// Applies `f` to every value.
     pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> EdgeMap<U> {
         EdgeMap { wiring: self.wiring, values: self.values.iter().map(f).collect() }
+    }
+}
+
+/// One value for each writer of a [`Wiring`], in the order of [`Wiring::writers`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeMap<T> {
+    wiring: Wiring,
+    values: Vec<T>,
+}
+
+impl<T: Clone> NodeMap<T> {
+    /// The same value on every writer.
+    pub fn filled(wiring: Wiring, value: T) -> Self {
+        Self { wiring, values: vec![value; wiring.n_writers()] }
+    }
+}
+
+impl<T> NodeMap<T> {
+    /// Values in the order of [`Wiring::writers`].
+    ///
+    /// # Panics
+    /// If there is not one value for each writer.
+    pub fn from_values(wiring: Wiring, values: Vec<T>) -> Self {
+        assert_eq!(values.len(), wiring.n_writers(), "one value for each writer");
+        Self { wiring, values }
+    }
+
+    /// The graph that the values are over.
+    pub fn wiring(&self) -> Wiring {
+        self.wiring
+    }
+
+    /// The value of `writer`.
+    ///
+    /// # Panics
+    /// If the graph has no such writer.
+    pub fn get(&self, writer: Writer) -> &T {
+        &self.values[self.wiring.writer_index(writer)]
+    }
+
+    /// All values, in the order of [`Wiring::writers`].
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// All values to change, in the order of [`Wiring::writers`].
+    pub fn values_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// Writers with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (Writer, &T)> {
+        self.wiring.writers().zip(&self.values)
+    }
+
+    /// Applies `f` to every value.
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> NodeMap<U> {
+        NodeMap { wiring: self.wiring, values: self.values.iter().map(f).collect() }
     }
 }
 

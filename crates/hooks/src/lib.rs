@@ -110,7 +110,7 @@ mod site;
 mod wiring;
 
 pub use batch::{Batch, Rows};
-pub use edge_map::{EdgeMap, HeadMap};
+pub use edge_map::{EdgeMap, HeadMap, NodeMap};
 pub use error::Error;
 pub use hook::Hook;
 pub use metric::{Metric, Positions, Target};

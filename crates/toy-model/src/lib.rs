@@ -5,11 +5,17 @@
 //! neurons. [`Toy::linear`] has no norm, a fixed uniform causal pattern (queries and keys are computed and
 //! have no effect), and identity neurons: its logits are linear in its embeddings, so every linear
 //! attribution method is exact on it.
+//!
+//! [`Written`] is a third: weights given as numbers, for programs and gates whose true circuit is known.
 
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use hooks::{Batch, Head, HeadWeights, Heads, Hook, HookedModel, KeyValue, Stream, Wiring};
 use rand::{Rng, SeedableRng};
+
+mod written;
+
+pub use written::{Affine, Weights, Written, WrittenBlock, WrittenHead};
 
 /// Sizes of a toy.
 #[derive(Debug, Clone, Copy)]

@@ -4,11 +4,11 @@
 //! key and value; then the sources into the MLP; at the end those into the logits. The older form has a
 //! plain boolean for a node, and may have `null` for a score.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
-use hooks::{Edge, EdgeMap, Head, KeyValue, Port, Reader, Wiring};
+use hooks::{Edge, EdgeMap, Head, KeyValue, NodeMap, Port, Reader, Wiring, Writer};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{PerPair, ScoreFile, check_sizes, wiring_of};
@@ -40,9 +40,9 @@ struct Record {
     in_graph: bool,
 }
 
-/// Node names; what is said of them follows from the edges.
+/// Node names with their scores, where they have one; whether a node is in follows from the edges.
 #[derive(Default)]
-struct Nodes(Vec<String>);
+struct Nodes(Vec<(String, Option<f64>)>);
 
 /// Edge records in the order of the file.
 struct Edges(Vec<(String, Record)>);
@@ -71,8 +71,9 @@ impl<'de> Deserialize<'de> for Edges {
 
 impl<'de> Deserialize<'de> for Nodes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let all: Vec<(String, IgnoredAny)> = from.deserialize_map(Entries(std::marker::PhantomData))?;
-        Ok(Self(all.into_iter().map(|(name, _)| name).collect()))
+        // The older form has a boolean for a node, the current one an object.
+        let all: Vec<(String, Value)> = from.deserialize_map(Entries(std::marker::PhantomData))?;
+        Ok(Self(all.into_iter().map(|(name, v)| (name, v.get("score").and_then(Value::as_f64))).collect()))
     }
 }
 
@@ -105,18 +106,21 @@ impl ScoreFile {
             per_pair = sparks.remove("per_pair").map(|value| pairs_of(value, wiring)).transpose()?;
             meta = Value::Object(sparks);
         }
-        for name in &file.nodes.0 {
-            let known = name == "logits"
-                || name.parse().is_ok_and(|node: hooks::Writer| {
-                    wiring.writer_index(node) < wiring.n_writers()
-                        && wiring.writer(wiring.writer_index(node)) == node
-                });
-            if !known {
-                return Err(Error::new(format!(
-                    "node {name}: not in a graph of {n_layers} layers of {n_heads} heads"
-                )));
+        let mut node_scores: Vec<Option<f32>> = vec![None; wiring.n_writers()];
+        for (name, score) in &file.nodes.0 {
+            let unknown =
+                || Error::new(format!("node {name}: not in a graph of {n_layers} layers of {n_heads} heads"));
+            if name == "logits" {
+                continue;
             }
+            let node: Writer = name.parse().map_err(|_| unknown())?;
+            let index = wiring.writer_index(node);
+            if index >= wiring.n_writers() || wiring.writer(index) != node {
+                return Err(unknown());
+            }
+            node_scores[index] = score.map(|s| s as f32);
         }
+        let nodes = scored(wiring, &node_scores)?;
         let (mut scores, mut in_graph) = (EdgeMap::filled(wiring, 0.0f32), EdgeMap::filled(wiring, false));
         let mut seen = vec![false; wiring.n_edges()];
         for (name, record) in file.edges.0 {
@@ -140,7 +144,7 @@ impl ScoreFile {
                 wiring.n_edges()
             )));
         }
-        Ok(Self { wiring, scores, in_graph, per_pair, meta })
+        Ok(Self { wiring, scores, in_graph, nodes, per_pair, meta })
     }
 
     /// Writes EAP-IG's JSON, with the object `sparks` at the end.
@@ -157,7 +161,11 @@ impl ScoreFile {
             w.n_layers, w.n_heads, w.d_model
         );
         for node in w.writers() {
-            let _ = write!(out, "\"{node}\": {{\"in_graph\": {}}}, ", nodes.contains(&node));
+            let _ = write!(out, "\"{node}\": {{\"in_graph\": {}", nodes.contains(&node));
+            if let Some(scores) = &self.nodes {
+                let _ = write!(out, ", \"score\": {:?}", f64::from(*scores.get(node)));
+            }
+            out.push_str("}, ");
         }
         out.push_str("\"logits\": {\"in_graph\": true}}, \"edges\": {");
         for (i, edge) in package_order(w).into_iter().enumerate() {
@@ -177,6 +185,19 @@ impl ScoreFile {
         let _ = write!(out, ", \"sparks\": {sparks}}}");
         Ok(out.into_bytes())
     }
+}
+
+/// Scores of all nodes, or of none.
+pub(super) fn scored(wiring: Wiring, scores: &[Option<f32>]) -> Result<Option<NodeMap<f32>>, Error> {
+    if scores.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let value = |(node, score): (Writer, &Option<f32>)| match score {
+        Some(score) if score.is_finite() => Ok(*score),
+        _ => Err(Error::new(format!("node {node}: no score, expected a number for every node or for none"))),
+    };
+    let values = wiring.writers().zip(scores).map(value).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(NodeMap::from_values(wiring, values)))
 }
 
 /// All edges in the order of EAP-IG's dictionary.

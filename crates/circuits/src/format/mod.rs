@@ -11,7 +11,7 @@ mod safetensors;
 
 use std::path::Path;
 
-use hooks::{EdgeMap, Metric, Positions, Wiring};
+use hooks::{EdgeMap, Metric, NodeMap, Positions, Wiring};
 use serde_json::Value;
 
 use crate::{Circuit, Error};
@@ -63,6 +63,8 @@ pub struct ScoreFile {
     pub scores: EdgeMap<f32>,
     /// Which edges are selected; none in a file of scores alone.
     pub in_graph: EdgeMap<bool>,
+    /// A score for each node, in a file of node scores; its edges then have none (all 0).
+    pub nodes: Option<NodeMap<f32>>,
     /// Scores of each pair, if kept.
     pub per_pair: Option<PerPair>,
     /// How the scores were made: the `sparks` object without what the other fields hold. `Null` in files of
@@ -74,7 +76,14 @@ impl ScoreFile {
     /// Scores with nothing selected.
     pub fn new(scores: EdgeMap<f32>, meta: Value) -> Self {
         let wiring = scores.wiring();
-        Self { wiring, scores, in_graph: EdgeMap::filled(wiring, false), per_pair: None, meta }
+        Self { wiring, scores, in_graph: EdgeMap::filled(wiring, false), nodes: None, per_pair: None, meta }
+    }
+
+    /// Scores of nodes alone.
+    pub fn of_nodes(nodes: NodeMap<f32>, meta: Value) -> Self {
+        let mut file = Self::new(EdgeMap::filled(nodes.wiring(), 0.0), meta);
+        file.nodes = Some(nodes);
+        file
     }
 
     /// The same with `circuit` selected.
@@ -117,7 +126,9 @@ impl ScoreFile {
         let wiring = crate::circuit::fit(self.wiring, model)?;
         let scores = EdgeMap::from_values(wiring, self.scores.values().to_vec());
         let in_graph = EdgeMap::from_values(wiring, self.in_graph.values().to_vec());
-        Ok(Self { wiring, scores, in_graph, per_pair: self.per_pair.clone(), meta: self.meta.clone() })
+        let nodes = self.nodes.as_ref().map(|n| NodeMap::from_values(wiring, n.values().to_vec()));
+        let (per_pair, meta) = (self.per_pair.clone(), self.meta.clone());
+        Ok(Self { wiring, scores, in_graph, nodes, per_pair, meta })
     }
 
     /// Reads `.json`, `.pt` or `.safetensors`.
@@ -156,6 +167,10 @@ impl ScoreFile {
     pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, Error> {
         if let Some((edge, score)) = self.scores.iter().find(|(_, s)| !s.is_finite()) {
             return Err(Error::new(format!("edge {edge}: score is {score}, expected a finite number")));
+        }
+        let bad = self.nodes.iter().flat_map(NodeMap::iter).find(|(_, s)| !s.is_finite());
+        if let Some((node, score)) = bad {
+            return Err(Error::new(format!("node {node}: score is {score}, expected a finite number")));
         }
         if let Some(per_pair) = &self.per_pair {
             per_pair.check(self.wiring)?;

@@ -1,7 +1,7 @@
 //! EAP-IG's `.pt`: a torch zip archive of `cfg`, node names and three tensors.
 //!
 //! `edges_scores` f32 and `edges_in_graph` bool are `[n_writers, n_readers]` with zeros where there is no
-//! edge, `nodes_in_graph` is bool `[n_writers]`. One key more, `sparks`, holds our metadata as JSON text.
+//! edge, `nodes_in_graph` is bool `[n_writers]`, `nodes_scores` f32 `[n_writers]` where nodes are scored. One key more, `sparks`, holds our metadata as JSON text.
 
 use std::io::{Cursor, Read, Write};
 
@@ -75,23 +75,31 @@ impl ScoreFile {
         expect("src_nodes", wiring.writers().map(|w| w.to_string()).collect())?;
         expect("dst_nodes", wiring.readers().map(|r| r.to_string()).collect())?;
         let shape = [wiring.n_writers(), wiring.n_readers()];
-        let mut tensor = |key: &str, width: usize| -> Result<Vec<u8>, Error> {
+        let mut tensor = |key: &str, width: usize, shape: &[usize]| -> Result<Vec<u8>, Error> {
             let object =
                 pickle.get(top, key).ok_or_else(|| Error::new(format!("data.pkl: missing `{key}`")))?;
-            let name = storage(&pickle, object, &shape).ok_or_else(|| {
+            let name = storage(&pickle, object, shape).ok_or_else(|| {
                 Error::new(format!("`{key}`: expected a contiguous tensor of shape {shape:?}"))
             })?;
             let data = archive.member(&format!("data/{name}"))?;
-            if data.len() != width * shape[0] * shape[1] {
-                return Err(Error::new(format!(
-                    "`{key}`: {} bytes, expected {}",
-                    data.len(),
-                    width * shape[0] * shape[1]
-                )));
+            let expected = width * shape.iter().product::<usize>();
+            if data.len() != expected {
+                return Err(Error::new(format!("`{key}`: {} bytes, expected {expected}", data.len())));
             }
             Ok(data)
         };
-        let (scores, kept) = (tensor("edges_scores", 4)?, tensor("edges_in_graph", 1)?);
+        let (scores, kept) = (tensor("edges_scores", 4, &shape)?, tensor("edges_in_graph", 1, &shape)?);
+        let nodes = match pickle.get(top, "nodes_scores") {
+            None | Some(Object::None) => None,
+            Some(_) => {
+                let data = tensor("nodes_scores", 4, &shape[..1])?;
+                // NaN is EAP-IG's "not scored".
+                let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                let scores: Vec<Option<f32>> =
+                    data.chunks_exact(4).map(|b| Some(number(b)).filter(|s| !s.is_nan())).collect();
+                super::json::scored(wiring, &scores)?
+            }
+        };
         let (mut score_map, mut in_graph) = (EdgeMap::filled(wiring, 0.0f32), EdgeMap::filled(wiring, false));
         for (i, Edge { from, to }) in wiring.edges().enumerate() {
             let at = wiring.writer_index(from) * shape[1] + wiring.reader_index(to);
@@ -108,7 +116,7 @@ impl ScoreFile {
             }
             (score_map.values_mut()[i], in_graph.values_mut()[i]) = (score, kept[at] != 0);
         }
-        Ok(Self { wiring, scores: score_map, in_graph, per_pair: None, meta })
+        Ok(Self { wiring, scores: score_map, in_graph, nodes, per_pair: None, meta })
     }
 
     /// Writes EAP-IG's `.pt`. Per-pair scores have no place in it and are left out.
@@ -138,13 +146,18 @@ impl ScoreFile {
         pickle.text("edges_scores").tensor("FloatStorage", "0", &shape);
         pickle.text("edges_in_graph").tensor("BoolStorage", "1", &shape);
         pickle.text("nodes_in_graph").tensor("BoolStorage", "2", &shape[..1]);
+        let node_scores: Vec<u8> =
+            self.nodes.iter().flat_map(|n| n.values()).flat_map(|s| s.to_le_bytes()).collect();
+        if self.nodes.is_some() {
+            pickle.text("nodes_scores").tensor("FloatStorage", "3", &shape[..1]);
+        }
         pickle.text("sparks").text(&sparks);
 
         let failed = |e: &dyn std::fmt::Display| Error::new(format!("writing the archive: {e}"));
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         let options = FileOptions::default().compression_method(CompressionMethod::Stored);
         let pickle = pickle.finish();
-        let members: [(&str, &[u8]); 6] = [
+        let mut members: Vec<(&str, &[u8])> = vec![
             ("data.pkl", &pickle),
             ("byteorder", b"little"),
             ("data/0", &scores),
@@ -152,6 +165,9 @@ impl ScoreFile {
             ("data/2", &nodes),
             ("version", b"3\n"),
         ];
+        if self.nodes.is_some() {
+            members.push(("data/3", &node_scores));
+        }
         for (name, data) in members {
             archive.start_file(format!("archive/{name}"), options).map_err(|e| failed(&e))?;
             archive.write_all(data).map_err(|e| failed(&e))?;

@@ -1,10 +1,10 @@
 //! Scores as safetensors: `scores` f32 `[edges]`, `in_graph` u8 `[edges]`, `per_pair` f32 `[pairs, edges]`,
-//! in the order of [`hooks::Wiring::edges`]. The header's metadata holds `sparks` and the pairs' names as
+//! in the order of [`hooks::Wiring::edges`]; `node_scores` f32 `[writers]` where nodes are scored. The header's metadata holds `sparks` and the pairs' names as
 //! JSON. The smallest of the forms, and the only one fit for per-pair scores of a large graph.
 
 use std::collections::HashMap;
 
-use hooks::EdgeMap;
+use hooks::{EdgeMap, NodeMap};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
@@ -54,9 +54,17 @@ impl ScoreFile {
             }
             false => None,
         };
+        let nodes = match file.names().contains(&"node_scores") {
+            true => {
+                let values = floats(&tensor("node_scores", Dtype::F32, &[wiring.n_writers()])?);
+                Some(NodeMap::from_values(wiring, values))
+            }
+            false => None,
+        };
         Ok(Self {
             wiring,
             scores,
+            nodes,
             in_graph: EdgeMap::from_values(wiring, kept),
             per_pair,
             meta: Value::Object(sparks),
@@ -80,7 +88,12 @@ impl ScoreFile {
             ("scores", TensorView::new(Dtype::F32, vec![n], &scores).map_err(bad)?),
             ("in_graph", TensorView::new(Dtype::U8, vec![n], &kept).map_err(bad)?),
         ];
-        let rows;
+        let (rows, nodes);
+        if let Some(scores) = &self.nodes {
+            nodes = bytes(scores.values());
+            let shape = vec![self.wiring.n_writers()];
+            tensors.push(("node_scores", TensorView::new(Dtype::F32, shape, &nodes).map_err(bad)?));
+        }
         if let Some(per_pair) = &self.per_pair {
             metadata.insert("ids".into(), serde_json::to_string(&per_pair.ids).map_err(json)?);
             rows = bytes(&per_pair.values);
