@@ -24,7 +24,7 @@
 //!
 //! **A first run.** A [`hooks::Batch`] holds token ids, a [`Pass`] the hook; `()` is the hook that does nothing.
 //! ```
-//! # include!("../doc/tiny.rs");
+//! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = tiny()?;
 //! let batch = Batch::new(&[vec![1, 2, 3, 4], vec![5, 6]])?; // padded on the right
@@ -36,7 +36,7 @@
 //!
 //! **Recording.** A [`hooks::Recorder`] keeps what passes the sites it names; sites have TransformerLens names.
 //! ```
-//! # include!("../doc/tiny.rs");
+//! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = tiny()?;
 //! let batch = Batch::new(&[vec![1, 2, 3, 4]])?;
@@ -53,7 +53,7 @@
 //! **Replacing.** A [`hooks::Hook`] gives back what the run goes on with. This one silences a head, before the
 //! output projection; the `ablation` crate has it with means, resampling and whole circuits.
 //! ```
-//! # include!("../doc/tiny.rs");
+//! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = tiny()?;
 //! struct Silence { layer: usize, head: usize }
@@ -86,7 +86,7 @@
 //! **A gradient at a site.** A [`hooks::Probe`] collects gradients of any scalar made from the logits; the
 //! weights stay frozen and cost nothing.
 //! ```
-//! # include!("../doc/tiny.rs");
+//! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = tiny()?;
 //! let batch = Batch::new(&[vec![1, 2, 3, 4]])?;
@@ -115,7 +115,7 @@
 //!
 //! **Saving.** The folder is one that `transformers` loads; it appears whole or not at all.
 //! ```
-//! # include!("../doc/tiny.rs");
+//! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = tiny()?;
 //! let folder = std::env::temp_dir().join(format!("model-qwen-tour-{}", std::process::id()));
