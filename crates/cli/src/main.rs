@@ -18,6 +18,7 @@ mod heads;
 mod info;
 mod input;
 mod merge;
+mod model;
 mod output;
 mod train;
 
