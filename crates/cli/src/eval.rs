@@ -56,6 +56,9 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let template: Template = args.template.parse().map_err(|e| Failure::input(format!("--template: {e}")))?;
     let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed)?;
+    let checkpoint = common.open(&args.model)?;
+    let dir = std::fs::canonicalize(checkpoint.dir())
+        .map_err(|e| Failure::input(format!("{}: {e}", args.model)))?;
     let protocol = Protocol {
         template,
         samples: args.samples,
@@ -63,8 +66,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         top_p: args.top_p as f32,
         max_tokens: args.max_tokens,
         seed: common.seed,
+        subject: Some(format!("{}{}", dir.display(), args.heads.described())),
     };
-    let checkpoint = common.open(&args.model)?;
     let text = tokenizer(&checkpoint)?;
     let chat = checkpoint.chat_template().ok();
     let mut run = Run::open(&args.out, problems, protocol)?;
