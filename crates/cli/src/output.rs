@@ -14,7 +14,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result {
     if path.is_dir() {
         return Err(Failure::input(format!("{}: is a folder, expected a file", path.display())));
     }
-    if path.exists() && !path.is_file() {
+    // `/dev/stdout` may be a link to a regular file.
+    if path.starts_with("/dev") || path.starts_with("/proc") || path.exists() && !path.is_file() {
         return std::fs::OpenOptions::new()
             .write(true)
             .open(path)

@@ -327,6 +327,14 @@ fn grading_writes_one_line_for_one() {
         let message = refused(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
         assert!(message.contains("cases.jsonl: line 1") && message.contains(named), "{message}");
     }
+    // A device is written to and stays one; what it refuses is no success.
+    std::fs::write(&cases, "{\"gold\":\"1\",\"pred\":\"1\"}").expect("written");
+    assert!(ok(&["grade", "--in", text(&cases), "--out", "/dev/stdout"])["correct"] == true);
+    if cfg!(target_os = "linux") {
+        let full = sparks(&["grade", "--in", text(&cases), "--out", "/dev/full"]);
+        assert_eq!(full.status.code(), Some(1));
+        assert!(!Path::new("/dev/full").is_file());
+    }
     std::fs::write(&cases, "").expect("written");
     ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
     assert_eq!(std::fs::read_to_string(&verdicts).expect("read"), "");
