@@ -311,10 +311,10 @@ impl Lexer<'_> {
                 self.spaced = true;
             }
             _ => {
-                // `\lvertx`, `\quadx`: a delimiter or space run into the letter after it.
-                const RUN_IN: [&str; 13] = [
+                // `\lvertx`, `\quadx`, `\pir`: a command run into the letter after it.
+                const RUN_IN: [&str; 14] = [
                     "lgroup", "rgroup", "lbrace", "rbrace", "lbrack", "rbrack", "lvert", "rvert", "vert",
-                    "lVert", "rVert", "qquad", "quad",
+                    "lVert", "rVert", "qquad", "quad", "pi",
                 ];
                 match RUN_IN.iter().find(|d| name.starts_with(**d) && name.len() > d.len()) {
                     Some(d) => {
