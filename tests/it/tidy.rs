@@ -19,10 +19,11 @@ fn metadata(more: &[&str]) -> Value {
 }
 
 /// The whole table: a crate and the crates of ours that it may name. Tests may name toy-model beside them.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("hooks", &[]),
     ("kernels", &[]),
     ("bench-math", &[]),
+    ("hub", &[]),
     ("model-qwen", &["hooks", "kernels"]),
     ("toy-model", &["hooks"]),
     ("ablation", &["hooks"]),
@@ -51,6 +52,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "hooks",
             "model-qwen",
             "bench-math",
+            "hub",
             "ablation",
             "attribution",
             "circuits",

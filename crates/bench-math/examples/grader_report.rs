@@ -1,4 +1,4 @@
-//! Grades a file of labelled cases (JSONL `{gold, pred, expected, helper?}`) and reports agreement by helper, every
+//! Grades a file of labelled cases (JSONL `{gold, pred, expected, helper?, options?}`) and reports agreement by helper, every
 //! disagreement, and the time for one pair.
 //!
 //! `cargo run --release -p bench-math --example grader_report -- ../shared/data/grader_cases_dev.jsonl`
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use bench_math::grade::{Options, grade_with};
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,9 +17,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let field = |case: &Value, name: &str| case[name].as_str().unwrap_or_default().to_string();
     let pairs: Vec<(String, String)> = cases.iter().map(|c| (field(c, "gold"), field(c, "pred"))).collect();
 
+    let options: Vec<Options> = cases
+        .iter()
+        .map(|c| {
+            c.get("options").map_or_else(|| Ok(Options::default()), |o| serde_json::from_value(o.clone()))
+        })
+        .collect::<Result<_, _>>()?;
+
     let mut table: BTreeMap<String, [usize; 4]> = BTreeMap::new(); // right, wrong positive, wrong negative, all
-    for (case, (gold, pred)) in cases.iter().zip(&pairs) {
-        let verdict = bench_math::grade(gold, pred);
+    for ((case, (gold, pred)), options) in cases.iter().zip(&pairs).zip(&options) {
+        let verdict = grade_with(gold, pred, options);
         let expected = case["expected"].as_bool().unwrap_or_default();
         let row = table.entry(field(case, "helper")).or_default();
         row[3] += 1;

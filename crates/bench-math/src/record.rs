@@ -28,6 +28,9 @@ pub struct Protocol {
     pub max_tokens: usize,
     /// Seed of the run; every sample's own seed is derived from it.
     pub seed: u64,
+    /// Who is asked: the model, and what is done to it. Samples of two must not get into one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// A sample that is wanted.
@@ -106,19 +109,28 @@ impl Run {
     ///
     /// # Errors
     /// The folder holds a run with another protocol, or cannot be read or written; a record is malformed or of
-    /// a problem that is not among `problems`; `protocol.samples` is 0.
+    /// a problem that is not among `problems`; another process has the run open; `protocol.samples` is 0.
     pub fn open(dir: impl AsRef<Path>, problems: Vec<Problem>, protocol: Protocol) -> Result<Run> {
         let dir = dir.as_ref();
         if protocol.samples == 0 {
             return Err(Error::invalid("samples: expected at least 1"));
         }
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        check_protocol(&dir.join("protocol.json"), &protocol)?;
         let path = dir.join("samples.jsonl");
+        let file =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        // Until this run is dropped or its process dies. A file system without locks is taken as it is.
+        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Error::invalid(format!(
+                "{}: another process is at work on this run",
+                path.display()
+            )));
+        }
+        let begun = std::fs::metadata(&path).is_ok_and(|m| m.len() > 0);
+        check_protocol(&dir.join("protocol.json"), &protocol, begun)?;
         let known: HashSet<&str> = problems.iter().map(|p| p.id.as_str()).collect();
         let mut finished = HashMap::new();
-        let bytes =
-            if path.exists() { std::fs::read(&path).map_err(|e| Error::io(&path, e))? } else { Vec::new() };
+        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
         let text = std::str::from_utf8(&bytes[..whole]).map_err(|e| Error::line(&path, 1, e))?;
         for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
@@ -133,8 +145,6 @@ impl Run {
             }
             finished.entry((record.id.clone(), record.sample)).or_insert(record);
         }
-        let file =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(|e| Error::io(&path, e))?;
         }
@@ -245,9 +255,9 @@ impl Run {
     }
 }
 
-/// Reads the stored protocol and compares, or stores it.
-fn check_protocol(path: &Path, protocol: &Protocol) -> Result<()> {
-    if !path.exists() {
+/// Reads the stored protocol and compares; where no sample was made yet, stores it.
+fn check_protocol(path: &Path, protocol: &Protocol, begun: bool) -> Result<()> {
+    if !begun || !path.exists() {
         let text = serde_json::to_string_pretty(protocol).map_err(|e| Error::invalid(e.to_string()))?;
         let temporary = path.with_extension("json.tmp");
         std::fs::write(&temporary, text).map_err(|e| Error::io(&temporary, e))?;
@@ -257,11 +267,20 @@ fn check_protocol(path: &Path, protocol: &Protocol) -> Result<()> {
     let stored: Protocol = serde_json::from_str(&text).map_err(|e| Error::line(path, e.line(), e))?;
     // More samples may be added to a run; everything else must agree.
     let comparable = Protocol { samples: protocol.samples, ..stored.clone() };
-    if comparable != *protocol {
-        return Err(Error::invalid(format!(
-            "{}: this run has another protocol: expected {protocol:?}, found {stored:?}",
-            path.display()
-        )));
+    if comparable == *protocol {
+        return Ok(());
     }
-    Ok(())
+    let value = |p: &Protocol| serde_json::to_value(p).map_err(|e| Error::invalid(e.to_string()));
+    let (wanted, found) = (value(protocol)?, value(&comparable)?);
+    let fields = ["template", "temperature", "top_p", "max_tokens", "seed", "subject"];
+    let differ: Vec<String> = fields
+        .iter()
+        .filter(|f| wanted.get(**f) != found.get(**f))
+        .map(|f| format!("{f} {} (now {})", found[*f], wanted[*f]))
+        .collect();
+    Err(Error::invalid(format!(
+        "{}: this run was begun with another protocol: {}; name another folder",
+        path.display(),
+        differ.join(", ")
+    )))
 }

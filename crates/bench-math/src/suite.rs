@@ -20,6 +20,8 @@ use crate::problem::{Problem, read_problems};
 pub struct Suite {
     /// The name on the command line.
     pub name: &'static str,
+    /// Where its problems come from and under which licence, for who has to get them.
+    pub source: &'static str,
     /// The file in the benchmarks folder.
     pub file: &'static str,
     /// Number of problems.
@@ -32,37 +34,49 @@ pub struct Suite {
 pub const SUITES: [Suite; 7] = [
     Suite {
         name: "aime24",
+        source: "evaluation/data/aime24/test.jsonl of github.com/QwenLM/Qwen2.5-Math at a45202bd16f1 (MIT)",
         file: "aime24.jsonl",
         problems: 30,
         sha256: "c0b1994dd8607cfac3f0a747102eb3353fff7d189927bf8f5ad2040d49238844",
     },
     Suite {
         name: "aime25",
+        source: "deepscaler-release/deepscaler/data/test/aime25.json of github.com/Qihoo360/Light-R1 at 48c9083b9ca5 (Apache-2.0)",
         file: "aime25.jsonl",
         problems: 30,
         sha256: "c81c6bec3e7c1334d13241d4b121dae22d1d484b883cfacb1e88b0cc8f01c420",
     },
     Suite {
         name: "amc23",
+        source: "evaluation/data/amc23/test.jsonl of github.com/QwenLM/Qwen2.5-Math at a45202bd16f1 (MIT)",
         file: "amc23.jsonl",
         problems: 40,
         sha256: "f0d3e7c87053fed7b8d4c2f39348eeb8877afbcc47ca8b5952443849c7a50628",
     },
     Suite {
         name: "amc83",
+        source: "deepscaler-release/deepscaler/data/test/amc.json of github.com/Qihoo360/Light-R1 at 48c9083b9ca5 (Apache-2.0)",
         file: "amc_2022_2023.jsonl",
         problems: 83,
         sha256: "f42f8c3a407e8e58f2b9aaf39437a0513b544319e3686340faa1d7bd477632dd",
     },
-    Suite { name: "gpqa", file: "gpqa.jsonl", problems: 198, sha256: "" },
+    Suite {
+        name: "gpqa",
+        source: "Idavidrein/gpqa on the hub, which is gated and must not be passed on: lines {id, question, correct, incorrect}",
+        file: "gpqa.jsonl",
+        problems: 198,
+        sha256: "",
+    },
     Suite {
         name: "math500",
+        source: "the 500 problems of github.com/openai/prm800k (MIT), in the order of eval/data/math/test.jsonl of github.com/GAIR-NLP/LIMO at 2284c6a0e665",
         file: "math500.jsonl",
         problems: 500,
         sha256: "9d542af53b457b26546b4d78709d6846b29e456005ff7345f91300bfea33cb16",
     },
     Suite {
         name: "gsm8k",
+        source: "grade_school_math/data/test.jsonl of github.com/openai/grade-school-math at 3101c7d50724 (MIT), the answer being what follows ####, without commas",
         file: "gsm8k_test.jsonl",
         problems: 1319,
         sha256: "28e39a574c67058a9532b1922dce109d039e02e7886bf28abebe195a9de2df96",
@@ -140,6 +154,17 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
         )));
     };
     let path = folder.join(suite.file);
+    if !path.exists() {
+        return Err(Error::invalid(format!(
+            "{}: no such file; suite {} is {} problems, from {}; write them as JSONL of {{\"id\", \"problem\", \
+             \"answer\"}} and give the file as --suite, or the folder that has {} as --data",
+            path.display(),
+            suite.name,
+            suite.problems,
+            suite.source,
+            suite.file
+        )));
+    }
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
     if !suite.sha256.is_empty() {
         let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();

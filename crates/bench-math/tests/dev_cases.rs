@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use bench_math::grade::grade_with;
 use bench_math::near_miss::{Mistake, near_misses};
 use bench_math::{grade, read_problems};
 
@@ -29,7 +30,9 @@ fn shared_cases_agree() {
     for line in text.lines() {
         let case: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let field = |name: &str| case[name].as_str().expect("text");
-        let verdict = grade(field("gold"), field("pred"));
+        let options = case.get("options").cloned().unwrap_or(serde_json::json!({}));
+        let options = serde_json::from_value(options).expect("options of a case");
+        let verdict = grade_with(field("gold"), field("pred"), &options);
         let followed = !NOT_FOLLOWED.iter().any(|(id, _)| *id == field("id"));
         if followed && verdict.correct != case["expected"].as_bool().expect("a verdict") {
             wrong.push(format!("{} {:?}", field("id"), verdict));

@@ -8,7 +8,15 @@ use bench_math::record::Finish;
 use bench_math::{Arithmetic, Failure, Protocol, Record, Request, Run, Sample, Template, failures};
 
 fn protocol(samples: usize) -> Protocol {
-    Protocol { template: Template::QwenMath, samples, temperature: 0.6, top_p: 0.95, max_tokens: 64, seed: 3 }
+    Protocol {
+        template: Template::QwenMath,
+        samples,
+        temperature: 0.6,
+        top_p: 0.95,
+        max_tokens: 64,
+        seed: 3,
+        subject: None,
+    }
 }
 
 fn problems(n: usize) -> Vec<bench_math::Problem> {
@@ -69,12 +77,17 @@ fn a_killed_run_goes_on_where_it_was() {
     assert!(run.pending().is_empty());
     assert_eq!(std::fs::read_to_string(broken.join("samples.jsonl")).expect("text").lines().count(), 40);
 
-    // More samples may be added; another protocol may not go on.
+    // One at a time. More samples may be added; another protocol or subject may not go on.
+    let second = Run::open(&broken, problems.clone(), protocol(4)).expect_err("open already").to_string();
+    assert!(second.contains("another process"), "{second}");
+    drop(run);
     assert_eq!(Run::open(&broken, problems.clone(), protocol(6)).expect("extended").pending().len(), 20);
     let other = Protocol { temperature: 1.0, ..protocol(4) };
-    assert!(
-        Run::open(&broken, problems, other).expect_err("another protocol").to_string().contains("protocol")
-    );
+    let message = Run::open(&broken, problems.clone(), other).expect_err("another protocol").to_string();
+    assert!(message.contains("temperature 0.6") && message.contains("(now 1.0)"), "{message}");
+    let other = Protocol { subject: Some("another model".into()), ..protocol(4) };
+    let message = Run::open(&broken, problems, other).expect_err("another subject").to_string();
+    assert!(message.contains("subject null (now \"another model\")"), "{message}");
 }
 
 #[test]

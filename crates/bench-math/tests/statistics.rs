@@ -59,14 +59,14 @@ fn clustered_covers_with_correlated_samples() {
 
 #[test]
 fn bootstraps_cover() {
-    let lengths = coverage(400, |rng| {
+    let lengths = coverage(2000, |rng| {
         let xs: Vec<f64> =
             (0..60).map(|_| 100.0 + 50.0 * rng.random::<f64>() + 50.0 * rng.random::<f64>()).collect();
         let i = bootstrap_mean(&xs, 0.95, 600, 1);
         (i.low..=i.high).contains(&150.0)
     });
-    assert!((0.92..=0.98).contains(&lengths), "{lengths}");
-    let differences = coverage(400, |rng| {
+    assert!((0.93..=0.97).contains(&lengths), "{lengths}");
+    let differences = coverage(2000, |rng| {
         let (mut before, mut after) = (vec![], vec![]);
         for _ in 0..83 {
             let p = accuracy(rng, 0.5, 0.4);
@@ -76,7 +76,7 @@ fn bootstraps_cover() {
         let d = paired_bootstrap(&before, &after, 0.95, 600, 1).difference;
         (d.low..=d.high).contains(&0.1)
     });
-    assert!((0.92..=0.98).contains(&differences), "{differences}");
+    assert!((0.93..=0.97).contains(&differences), "{differences}");
 }
 
 #[test]

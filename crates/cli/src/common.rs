@@ -41,6 +41,7 @@ from_library!(
     attribution::Error,
     circuits::Error,
     bench_math::Error,
+    hub::Error,
     posttrain::Error,
     posttrain_sft::Error,
     posttrain_grpo::Error,
@@ -67,6 +68,9 @@ pub(crate) struct Common {
     /// Seed of everything random.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
+    /// Of models and suites on the hub use only what is in the cache, as with HF_HUB_OFFLINE=1.
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
     /// No progress, no notes.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
@@ -104,14 +108,9 @@ impl Common {
         }
     }
 
-    /// Opens a checkpoint folder and says what it warns of.
+    /// Opens a checkpoint, a folder or a hub id, and says what it warns of.
     pub(crate) fn open(&self, model: &str) -> Result<Checkpoint> {
-        let dir = PathBuf::from(model);
-        if !dir.exists() && model.split('/').count() == 2 && !model.starts_with(['.', '/']) {
-            return Err(Failure::input(format!(
-                "{model}: no such folder; fetching from the hub is not in this build, give a checkpoint folder"
-            )));
-        }
+        let dir = crate::model::folder(self, model)?;
         let checkpoint = Checkpoint::open(&dir)?;
         for warning in &checkpoint.warnings {
             self.note(format!("warning: {}: {warning}", dir.display()));

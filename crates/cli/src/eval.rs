@@ -1,6 +1,8 @@
 //! `sparks eval`: a model on a benchmark, sample by sample, continued where it was stopped.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bench_math::prompt::Prompt;
 use bench_math::record::Finish;
@@ -15,9 +17,9 @@ use crate::output::{print_json, progress};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// The problems.
+    /// The problems: a name, a file, or hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].
     #[arg(long, value_name = "aime24|aime25|amc23|amc83|math500|gsm8k|gpqa|arithmetic|FILE.jsonl")]
     suite: String,
     /// Folder that the named suites' files are in.
@@ -53,7 +55,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let template: Template = args.template.parse().map_err(|e| Failure::input(format!("--template: {e}")))?;
-    let problems = suite::load(&args.suite, &args.data, common.seed)?;
+    let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed)?;
+    let checkpoint = common.open(&args.model)?;
+    let dir = std::fs::canonicalize(checkpoint.dir())
+        .map_err(|e| Failure::input(format!("{}: {e}", args.model)))?;
     let protocol = Protocol {
         template,
         samples: args.samples,
@@ -61,12 +66,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         top_p: args.top_p as f32,
         max_tokens: args.max_tokens,
         seed: common.seed,
+        subject: Some(format!("{}{}", dir.display(), args.heads.described())),
     };
-    let checkpoint = common.open(&args.model)?;
     let text = tokenizer(&checkpoint)?;
     let chat = checkpoint.chat_template().ok();
     let mut run = Run::open(&args.out, problems, protocol)?;
     let pending = run.pending();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::other)?;
     if !pending.is_empty() {
         let model = common.load(&checkpoint)?;
         let mut hook = args.heads.hook(&model, &checkpoint)?;
@@ -85,7 +93,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 Ok(Request { prompt: prompt_ids(&r.prompt, &text, chat.as_ref())?, stream: r.seed })
             });
             let prompts: Vec<Request> = prompts.collect::<Result<_>>()?;
-            let completions = generate(&model, &prompts, &how, &mut *hook, |_, _| true)?;
+            let completions =
+                generate(&model, &prompts, &how, &mut *hook, |_, _| !stop.load(Ordering::SeqCst))?;
+            if stop.load(Ordering::SeqCst) {
+                bar.finish_and_clear();
+                return Err(Failure::other(format!(
+                    "{}: interrupted; the same command goes on where this one was",
+                    args.out.display()
+                )));
+            }
             for (request, completion) in requests.iter().zip(completions) {
                 let mut sample = Sample {
                     completion: text.decode(&completion.ids)?,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bench_math::grade::{Options, grade_with};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::output::{print_json, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Cases `{"gold", "pred", "id"?}`, JSONL.
+    /// Cases `{"gold", "pred", "id"?, "options"?}`, JSONL.
     #[arg(long = "in", value_name = "CASES.jsonl", requires = "out", conflicts_with_all = ["gold", "pred"])]
     input: Option<PathBuf>,
     /// One verdict for each case.
@@ -37,10 +38,13 @@ struct Case {
     pred: String,
     #[serde(default)]
     id: Value,
+    /// Of this case alone.
+    #[serde(default)]
+    options: Option<Options>,
 }
 
-fn verdict(id: Value, gold: &str, pred: &str) -> Value {
-    let v = bench_math::grade(gold, pred);
+fn verdict(id: Value, gold: &str, pred: &str, options: &Options) -> Value {
+    let v = grade_with(gold, pred, options);
     json!({
         "id": id, "correct": v.correct, "gold_parsed": v.gold_parsed, "pred_parsed": v.pred_parsed, "reason": v.reason,
     })
@@ -48,7 +52,7 @@ fn verdict(id: Value, gold: &str, pred: &str) -> Value {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let (Some(gold), Some(pred)) = (&args.gold, &args.pred) {
-        print_json(&verdict(Value::Null, gold, pred));
+        print_json(&verdict(Value::Null, gold, pred, &Options::default()));
         return Ok(());
     }
     let (Some(input), Some(out)) = (args.input, args.out) else {
@@ -58,7 +62,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     for (number, line) in read(&input)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let case: Case = serde_json::from_str(line)
             .map_err(|e| Failure::input(format!("{}: line {}: {e}", input.display(), number + 1)))?;
-        let verdict = verdict(case.id, &case.gold, &case.pred);
+        let verdict = verdict(case.id, &case.gold, &case.pred, &case.options.unwrap_or_default());
         right += usize::from(verdict["correct"] == true);
         n += 1;
         let _ = writeln!(lines, "{verdict}");

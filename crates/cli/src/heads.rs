@@ -37,6 +37,19 @@ pub(crate) fn parse(names: &[String]) -> Result<Vec<Head>> {
 }
 
 impl Heads {
+    /// What the flags ask for, in words; empty where they ask for nothing.
+    pub(crate) fn described(&self) -> String {
+        let mut out = String::new();
+        if !self.ablate.is_empty() {
+            let from = self.fill_from.as_ref().map(|p| format!(" from {}", p.display())).unwrap_or_default();
+            out += &format!(", {} ablated by {}{from}", self.ablate.join(","), self.fill);
+        }
+        if let Some(factor) = self.scale {
+            out += &format!(", {} scaled by {factor}", self.heads.join(","));
+        }
+        out
+    }
+
     /// The hook that these flags ask for; the empty one where they ask for nothing.
     pub(crate) fn hook(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Box<dyn Hook>> {
         let wiring = model.wiring();

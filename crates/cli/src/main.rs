@@ -22,6 +22,7 @@ mod input;
 mod lens;
 mod merge;
 mod merge_adapter;
+mod model;
 mod output;
 mod pairs;
 mod patch;

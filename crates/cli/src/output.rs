@@ -7,9 +7,21 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::common::{Common, Failure, Result};
 
-/// Writes a file under a temporary name beside its place, syncs and renames it.
+/// Writes a file under a temporary name beside its place, syncs and renames it. What is no regular file (a pipe,
+/// `/dev/null`) is written to and never replaced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result {
     let failed = |e: std::io::Error| Failure::other(format!("{}: {e}", path.display()));
+    if path.is_dir() {
+        return Err(Failure::input(format!("{}: is a folder, expected a file", path.display())));
+    }
+    // `/dev/stdout` may be a link to a regular file.
+    if path.starts_with("/dev") || path.starts_with("/proc") || path.exists() && !path.is_file() {
+        return std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(failed);
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         return Err(Failure::input(format!("{}: no folder {}", path.display(), folder.display())));
@@ -22,8 +34,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result {
 
 /// Prints one JSON object on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
-    // A reader that closes early (`| head`) is no failure.
-    let _ = writeln!(std::io::stdout(), "{value}");
+    let mut out = std::io::stdout();
+    match writeln!(out, "{value}").and_then(|()| out.flush()) {
+        // A reader that closes early (`| head`) is no failure; a full disk is.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("sparks: stdout: {e}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// A progress bar on stderr, only where that is a terminal.

@@ -56,7 +56,7 @@ struct Open {
 }
 
 impl Open {
-    fn new(args: &RunArgs) -> Result<Self> {
+    fn new(common: &Common, args: &RunArgs) -> Result<Self> {
         let (config, folder, resumed) = match (&args.resume, &args.config) {
             (Some(dir), _) => {
                 let config = RunFolder::config(dir)?;
@@ -64,7 +64,10 @@ impl Open {
                 (config, folder, Some(resumed))
             }
             (None, Some(path)) => {
-                let config = Config::open(path, &args.set)?;
+                let mut config = Config::open(path, &args.set)?;
+                if let Some(model) = config.model.path.to_str() {
+                    config.model.path = crate::model::folder(common, model)?;
+                }
                 config.check()?;
                 let folder = RunFolder::create(&config)?;
                 (config, folder, None)
@@ -165,7 +168,7 @@ impl Watch {
 }
 
 pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
-    let mut open = Open::new(&args.run)?;
+    let mut open = Open::new(common, &args.run)?;
     let encoder = Encoder::of(&open.start)?;
     let data = Dataset::open(&open.config.data, open.config.run.seed, &encoder)?;
     if data.truncated + data.empty > 0 {
@@ -226,7 +229,7 @@ struct Task {
 }
 
 pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
-    let mut open = Open::new(&args.run)?;
+    let mut open = Open::new(common, &args.run)?;
     let text = input::tokenizer(&open.start)?;
     let path = open.config.data.train.clone();
     let mut tasks = Vec::new();

@@ -14,6 +14,7 @@ fn sparks(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sparks"))
         .args(args)
         .env_remove("SLURM_ARRAY_TASK_ID")
+        .env("HF_HUB_OFFLINE", "1")
         .output()
         .expect("runs")
 }
@@ -258,6 +259,9 @@ fn bad_input_is_one_clear_line_and_status_2() {
         refused(&["forward", text(&model), "--input", text(&ids), "--out", text(&out)]).contains("token 99")
     );
     assert!(refused(&["info", "no/such/model"]).contains("no such folder"));
+    let suite =
+        refused(&["eval", text(&model), "--suite", "math500", "--data", "no/such", "--out", "no/run"]);
+    assert!(suite.contains("math500.jsonl: no such file") && suite.contains("prm800k"), "{suite}");
     assert!(refused(&["generate", text(&model), "--input", text(&ids), "--ablate", "L9H0"]).contains("L9H0"));
     assert!(
         refused(&[
@@ -367,7 +371,8 @@ fn grading_writes_one_line_for_one() {
     let (cases, verdicts) = (folder.path().join("cases.jsonl"), folder.path().join("verdicts.jsonl"));
     std::fs::write(
         &cases,
-        "{\"id\":7,\"gold\":\"1/2\",\"pred\":\"\\\\boxed{0.5}\"}\n{\"gold\":\"3\",\"pred\":\"4\"}\n",
+        "{\"id\":7,\"gold\":\"1/2\",\"pred\":\"\\\\boxed{0.5}\"}\n{\"gold\":\"3\",\"pred\":\"4\"}\n\
+         {\"gold\":\"$1/3$\",\"pred\":\"0.33\",\"options\":{\"precision\":2}}\n",
     )
     .expect("written");
     ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
@@ -380,4 +385,26 @@ fn grading_writes_one_line_for_one() {
         (&lines[0]["id"], &lines[0]["correct"], &lines[1]["correct"]),
         (&json!(7), &json!(true), &json!(false))
     );
+    assert_eq!((lines.len(), &lines[2]["correct"]), (3, &json!(true)), "the case's own precision");
+    for (line, named) in [
+        ("{\"gold\":1,\"pred\":\"1\"}", "invalid type"),
+        ("{\"gold\":\"1\"}", "`pred`"),
+        ("{\"gold\":\"1\",\"pred\":\"1\",\"options\":{\"percision\":2}}", "`percision`"),
+        ("\u{feff}nonsense é", "line 1"),
+    ] {
+        std::fs::write(&cases, line).expect("written");
+        let message = refused(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
+        assert!(message.contains("cases.jsonl: line 1") && message.contains(named), "{message}");
+    }
+    // A device is written to and stays one; what it refuses is no success.
+    std::fs::write(&cases, "{\"gold\":\"1\",\"pred\":\"1\"}").expect("written");
+    assert!(ok(&["grade", "--in", text(&cases), "--out", "/dev/stdout"])["correct"] == true);
+    if cfg!(target_os = "linux") {
+        let full = sparks(&["grade", "--in", text(&cases), "--out", "/dev/full"]);
+        assert_eq!(full.status.code(), Some(1));
+        assert!(!Path::new("/dev/full").is_file());
+    }
+    std::fs::write(&cases, "").expect("written");
+    ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
+    assert_eq!(std::fs::read_to_string(&verdicts).expect("read"), "");
 }

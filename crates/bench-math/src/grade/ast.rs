@@ -293,6 +293,46 @@ impl Expr {
         }
     }
 
+    /// A copy in which every part that `change` has another for is replaced, the outermost first; what is
+    /// replaced is not looked into.
+    pub(crate) fn map(&self, change: &dyn Fn(&Expr) -> Option<Expr>) -> Expr {
+        if let Some(other) = change(self) {
+            return other;
+        }
+        let one = |e: &Expr| e.map(change);
+        let all = |xs: &[Expr]| xs.iter().map(one).collect::<Vec<Expr>>();
+        match self {
+            Expr::Add(xs) => Expr::Add(all(xs)),
+            Expr::Mul(xs) => Expr::Mul(all(xs)),
+            Expr::Call(fun, xs) => Expr::Call(*fun, all(xs)),
+            Expr::Apply(name, xs) => Expr::Apply(name.clone(), all(xs)),
+            Expr::Set(xs) => Expr::Set(all(xs)),
+            Expr::Tuple(xs) => Expr::Tuple(all(xs)),
+            Expr::Union(xs) => Expr::Union(all(xs)),
+            Expr::Intersection(xs) => Expr::Intersection(all(xs)),
+            Expr::Pow(a, b) => one(a).pow(one(b)),
+            Expr::Minus(a, b) => Expr::Minus(Box::new(one(a)), Box::new(one(b))),
+            Expr::Percent(a) => Expr::Percent(Box::new(one(a))),
+            Expr::Rel(a, rest) => {
+                Expr::Rel(Box::new(one(a)), rest.iter().map(|(op, e)| (*op, one(e))).collect())
+            }
+            Expr::Interval(i) => Expr::interval(one(&i.low), one(&i.high), i.low_open, i.high_open),
+            Expr::Matrix(rows) => Expr::Matrix(rows.iter().map(|row| all(row)).collect()),
+            Expr::Bind(b) => Expr::Bind(Box::new(Bind {
+                low: b.low.as_ref().map(one),
+                high: b.high.as_ref().map(one),
+                body: one(&b.body),
+                ..(**b).clone()
+            })),
+            Expr::Num(_)
+            | Expr::Dec(_)
+            | Expr::Based(..)
+            | Expr::Sym(_)
+            | Expr::Const(_)
+            | Expr::Named(_) => self.clone(),
+        }
+    }
+
     /// Free variables, into `out` (bound ones are left out).
     pub(crate) fn symbols<'a>(&'a self, out: &mut std::collections::BTreeSet<&'a str>) {
         match self {

@@ -33,6 +33,11 @@ pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcom
             "solution set",
             "another solution set",
         ),
+        (_, Expr::Rel(..)) if scalars.relation_for_set && is_set(&gold) => Outcome::of(
+            region::solves(&pred, &gold, &mut scalars.work),
+            "solution set",
+            "another solution set",
+        ),
         (Expr::Rel(..), _) | (_, Expr::Rel(..)) => NO,
         _ if is_set(&gold) || is_set(&pred) => sets(&gold, &pred, scalars),
         _ if has_matrix(&gold) || has_matrix(&pred) => match (matrix(&gold), matrix(&pred)) {
@@ -80,6 +85,35 @@ pub(super) fn is_set(e: &Expr) -> bool {
             | Expr::Minus(..)
             | Expr::Named(_)
     )
+}
+
+/// An answer in which names do not count, nor the order of a tuple: variables are numbered as they appear, and
+/// tuples and open intervals (which may be pairs) are sets.
+pub(crate) fn loose(e: &Expr) -> Expr {
+    let names = std::cell::RefCell::new(Vec::<String>::new());
+    let numbered = e.map(&|e| match e {
+        Expr::Sym(name) => {
+            let mut names = names.borrow_mut();
+            let i = names.iter().position(|n| n == name).unwrap_or_else(|| {
+                names.push(name.clone());
+                names.len() - 1
+            });
+            Some(Expr::Sym(format!("\u{6}{i}")))
+        }
+        _ => None,
+    });
+    fn unordered(e: &Expr) -> Option<Expr> {
+        match e {
+            Expr::Tuple(xs) => Some(Expr::Set(xs.iter().map(|x| x.map(&unordered)).collect())),
+            Expr::Interval(i)
+                if i.low_open && i.high_open && infinite(&i.low).or(infinite(&i.high)).is_none() =>
+            {
+                Some(Expr::Set(vec![i.low.map(&unordered), i.high.map(&unordered)]))
+            }
+            _ => None,
+        }
+    }
+    numbered.map(&unordered)
 }
 
 // Relations.

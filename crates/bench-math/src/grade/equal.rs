@@ -37,6 +37,8 @@ impl Outcome {
 pub(crate) struct Scalars {
     /// Decimal places to which decimals are compared.
     pub(crate) places: u32,
+    /// Whether a relation may answer a reference that is a set.
+    pub(crate) relation_for_set: bool,
     /// Comparisons of parts left.
     comparisons: usize,
     /// Steps towards canonical forms left.
@@ -54,7 +56,13 @@ const STEPS_AT_ONCE: usize = 3000;
 
 impl Scalars {
     pub(crate) fn new(places: u32) -> Self {
-        Scalars { places, comparisons: COMPARISONS, steps: STEPS, work: Work::new(UNITS) }
+        Scalars {
+            places,
+            relation_for_set: false,
+            comparisons: COMPARISONS,
+            steps: STEPS,
+            work: Work::new(UNITS),
+        }
     }
 
     /// Takes one comparison from the budget; false when there is none left.
@@ -104,6 +112,10 @@ impl Scalars {
     fn by_form(&mut self, gold: &Expr, pred: &Expr, canon: &mut Canon) -> Outcome {
         let decimal = is_decimal(gold) || is_decimal(pred);
         let (a, b) = (canon.form(gold), canon.form(pred));
+        // `12:00` is no quotient, but it is itself.
+        if gold == pred && matches!(a, Err(Stop::Undefined)) {
+            return Outcome::Equal("same expression");
+        }
         if matches!(a, Err(Stop::Undefined)) || matches!(b, Err(Stop::Undefined)) {
             return Outcome::Unequal("undefined");
         }
@@ -145,11 +157,13 @@ impl Scalars {
     }
 
     /// Both round to the same number of [`Self::places`] decimals, half to even, and do not differ by more than
-    /// one part in ten thousand (so that a tiny decimal is not equal to every other).
+    /// one part in ten thousand (so that a tiny decimal is not equal to every other); with fewer than six places
+    /// by ten times as much for each.
     fn round_alike(&self, a: &BigRational, b: &BigRational) -> bool {
         let scale = BigRational::from_integer(num_traits::pow(10.into(), self.places.min(100) as usize));
         let round = |x: &BigRational| half_even(&(x * &scale));
-        let gap = (a - b).abs() * BigRational::from_integer(10_000.into());
+        let parts = num_traits::pow(10.into(), self.places.saturating_sub(2).min(4) as usize);
+        let gap = (a - b).abs() * BigRational::from_integer(parts);
         // Nothing is rounded *to* an integer: 2.9999999 is not 3.
         let whole = a.is_integer() || b.is_integer();
         if whole { a == b } else { round(a) == round(b) && gap <= a.abs().max(b.abs()) }

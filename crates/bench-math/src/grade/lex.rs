@@ -213,8 +213,8 @@ impl Lexer<'_> {
     fn number(&mut self) {
         let mut digits = String::new();
         self.digits(&mut digits);
-        while let Some(group) = ["{,}", ",\\!", "\\,", "{\\,}"].iter().find_map(|s| self.rest.strip_prefix(s))
-        {
+        let separators = ["{,}", ",\\!", "\\,", "{\\,}", "{, }", " {,}", " {, }"];
+        while let Some(group) = separators.iter().find_map(|s| self.rest.strip_prefix(s)) {
             let group = group.trim_start_matches("\\!").trim_start();
             let n = group.bytes().take_while(u8::is_ascii_digit).count();
             if n != 3 {
@@ -311,14 +311,18 @@ impl Lexer<'_> {
                 self.spaced = true;
             }
             _ => {
-                // `\lvertx`, `\lgroupx`: a delimiter run into the letter after it.
-                const RUN_IN: [&str; 11] = [
+                // `\lvertx`, `\quadx`, `\pir`: a command run into the letter after it.
+                const RUN_IN: [&str; 14] = [
                     "lgroup", "rgroup", "lbrace", "rbrace", "lbrack", "rbrack", "lvert", "rvert", "vert",
-                    "lVert", "rVert",
+                    "lVert", "rVert", "qquad", "quad", "pi",
                 ];
                 match RUN_IN.iter().find(|d| name.starts_with(**d) && name.len() > d.len()) {
                     Some(d) => {
-                        self.push(Kind::Command((*d).into()));
+                        if d.ends_with("quad") {
+                            self.spaced = true;
+                        } else {
+                            self.push(Kind::Command((*d).into()));
+                        }
                         name[d.len()..].chars().for_each(|c| self.push(Kind::Letter(c)));
                     }
                     None => self.push(Kind::Command(name.into())),

@@ -51,11 +51,32 @@ pub struct Extraction {
     pub truncated: bool,
 }
 
-/// How to grade. `Default` is what [`grade`] uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an answer may be written as; the names are Math-Verify's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchType {
+    /// LaTeX: boxes, environments, bare text with commands.
+    Latex,
+    /// Plain numbers and calculations.
+    Expr,
+    /// The letter of an option.
+    String,
+}
+
+/// How to grade. `Default` is what [`grade`] uses. Reads from JSON; Math-Verify's names are understood too
+/// (`precision` and `float_rounding` for `float_places`).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Decimal places to which a decimal is compared; default 6.
+    /// Decimal places to which a decimal is compared, at most 100; default 6.
+    #[serde(alias = "precision", alias = "float_rounding")]
     pub float_places: u32,
+    /// How answers may be written; default all.
+    pub match_types: Vec<MatchType>,
+    /// Whether the names of variables and the order of a tuple count; default true.
+    pub strict: bool,
+    /// Whether a relation may answer a reference that is a set (the reverse always may); default false.
+    pub allow_set_relation_comp: bool,
     /// Whether everything up to the last `</think>` is ignored (if there is one); default false: a box in the
     /// thoughts counts if nothing follows it.
     pub after_think_only: bool,
@@ -63,7 +84,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { float_places: 6, after_think_only: false }
+        Options {
+            float_places: 6,
+            match_types: vec![MatchType::Latex, MatchType::Expr, MatchType::String],
+            strict: true,
+            allow_set_relation_comp: false,
+            after_think_only: false,
+        }
     }
 }
 
@@ -84,7 +111,8 @@ pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
     let gold = read(gold, options);
     let mut pred = read(pred_text, options);
     // Multiple choice: "the answer is (C)".
-    if let Some(Expr::Sym(_) | Expr::Const(_)) = gold.answer.as_ref().map(|a| &a.expr)
+    if options.match_types.contains(&MatchType::String)
+        && let Some(Expr::Sym(_) | Expr::Const(_)) = gold.answer.as_ref().map(|a| &a.expr)
         && gold.text.as_deref().is_some_and(extract::is_choice)
         && !pred.text.as_deref().is_some_and(extract::is_choice)
         && let Some(letter) = extract::choice(tail(pred_text, options))
@@ -155,10 +183,15 @@ struct Reading {
 
 fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcome {
     let mut scalars = Scalars::new(options.float_places);
+    scalars.relation_for_set = options.allow_set_relation_comp;
     let mut last = Outcome::Unequal("no answer found");
     for g in gold.answer.iter().chain(&gold.second) {
         for p in pred.answer.iter().chain(&pred.second) {
             last = answers(g, p, &mut scalars);
+            if !last.is_equal() && !options.strict {
+                let expr = |a: &Answer| Answer { expr: compare::loose(&a.expr), unit: a.unit.clone() };
+                last = answers(&expr(g), &expr(p), &mut scalars);
+            }
             if last.is_equal() {
                 return last;
             }
@@ -210,7 +243,11 @@ fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
 /// Reads a text: as a bare answer if it is one, else from its best readable candidate.
 fn read(text: &str, options: &Options) -> Reading {
     let text = tail(text, options);
-    if let Some(reading) = bare(text) {
+    let may = |kind: MatchType| options.match_types.contains(&kind);
+    if (may(MatchType::Latex) || !text.contains('\\'))
+        && (may(MatchType::Expr) || text.contains('\\') || may(MatchType::String) && extract::is_choice(text))
+        && let Some(reading) = bare(text)
+    {
         return reading;
     }
     let mut first_text = None;
@@ -222,6 +259,10 @@ fn read(text: &str, options: &Options) -> Reading {
             return read(inner, options);
         }
         for candidate in extract::candidates(text, priority) {
+            if !may(if matches!(candidate.body, Body::Latex(_)) { MatchType::Latex } else { MatchType::Expr })
+            {
+                continue;
+            }
             if first_text.is_none() {
                 first_text = Some(candidate.body.text().to_string());
             }

@@ -151,8 +151,28 @@ fn complement(parts: Vec<Piece>) -> Vec<Piece> {
     merged(out)
 }
 
+/// The outermost values of unknown functions.
+fn applications<'a>(e: &'a Expr, out: &mut Vec<&'a Expr>) {
+    match e {
+        Expr::Apply(..) => out.push(e),
+        _ => e.children().into_iter().for_each(|c| applications(c, out)),
+    }
+}
+
 /// The real numbers that satisfy a chain of relations in one variable.
 fn solution(relation: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
+    // `0 < f(x) < 1` is about the values of f.
+    let mut values = Vec::new();
+    applications(relation, &mut values);
+    let renamed;
+    let relation = match values.as_slice() {
+        [] => relation,
+        [first, rest @ ..] if rest.iter().all(|v| v == first) => {
+            renamed = relation.map(&|e| (e == *first).then(|| Expr::Sym("\u{5}value".into())));
+            &renamed
+        }
+        _ => return None,
+    };
     let Expr::Rel(first, rest) = relation else { return None };
     let mut names = BTreeSet::new();
     relation.symbols(&mut names);

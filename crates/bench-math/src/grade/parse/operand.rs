@@ -373,10 +373,16 @@ impl Parser {
         if self.is_mark('_') || self.is_mark('\'') {
             return self.subscripted(Expr::Sym(name));
         }
-        if matches!(c, 'f' | 'g' | 'h' | 'F' | 'G' | 'H') && self.is_mark('(') {
-            self.at += 1;
+        // `f(x)`, and as SymPy prints it: `f{\left(x \right)}`.
+        let braced =
+            self.is_mark('{') && self.tokens.get(self.at + 1).is_some_and(|t| t.kind == Kind::Mark('('));
+        if matches!(c, 'f' | 'g' | 'h' | 'F' | 'G' | 'H') && (braced || self.is_mark('(')) {
+            self.at += 1 + usize::from(braced);
             let groups = self.list()?;
             self.expect_mark(')')?;
+            if braced {
+                self.expect_mark('}')?;
+            }
             return Ok(Expr::Apply(name, groups.into_iter().flatten().collect()));
         }
         Ok(match c {

@@ -1,0 +1,76 @@
+//! Where a MODEL lies: a folder, or a hub id whose files are fetched into the cache; and suites on the hub.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use hub::{DataFile, Hub, Id, Progress, Settings};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::common::{Common, Failure, Result};
+
+/// The folder of a checkpoint. A folder of that name wins over the hub.
+pub(crate) fn folder(common: &Common, model: &str) -> Result<PathBuf> {
+    let dir = PathBuf::from(model);
+    let Ok(id) = model.parse::<Id>() else { return Ok(dir) };
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let neither = |e: hub::Error| Failure::input(format!("{e} (nor is there a folder {model})"));
+    let mut bar = Bar::new(common);
+    open(common)?.checkpoint(&id, &mut |p| bar.show(p)).map_err(neither)
+}
+
+/// The path of a suite: of what `hf://datasets/…` names the fetched file, else as it is.
+pub(crate) fn suite(common: &Common, suite: &str) -> Result<String> {
+    if !suite.starts_with("hf://") {
+        return Ok(suite.into());
+    }
+    let file: DataFile = suite.parse().map_err(|e| Failure::input(format!("--suite: {e}")))?;
+    let mut bar = Bar::new(common);
+    let path = open(common)?.data_file(&file, &mut |p| bar.show(p))?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|p| Failure::input(format!("{}: not UTF-8", Path::new(&p).display())))
+}
+
+fn open(common: &Common) -> Result<Hub> {
+    let mut settings = Settings::from_env();
+    settings.offline |= common.offline;
+    Ok(Hub::new(settings)?)
+}
+
+/// A bar for each file, only on a terminal.
+struct Bar {
+    bar: ProgressBar,
+    file: String,
+}
+
+impl Bar {
+    fn new(common: &Common) -> Self {
+        let shown = !common.quiet && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+        {
+            bar.set_style(style);
+        }
+        Self { bar, file: String::new() }
+    }
+
+    fn show(&mut self, p: Progress) {
+        if self.file != p.file {
+            self.file = p.file.into();
+            self.bar.reset();
+            self.bar.set_message(self.file.clone());
+        }
+        self.bar.set_length(p.total);
+        self.bar.set_position(p.done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
