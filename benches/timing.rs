@@ -1,0 +1,161 @@
+//! One task on one checkpoint, timed inside the process: one JSON line with the fields of the peers' scripts.
+//!
+//! `peers.sh` runs it in turn with them. CPU seconds are those of all threads, from `/proc/self/stat`.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ablation::{EdgeFill, EdgePatch, EdgePlan};
+use attribution::{Endpoint, Method, Options, score_pair};
+use benches::{pair, tokens};
+use burn::tensor::{Device, Tensor};
+use circuits::{Circuit, Rank, Selection};
+use clap::Parser;
+use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Probe, Rows, Stream};
+use model_qwen::{Checkpoint, Dtype, Qwen, Request, Sampling, generate};
+use serde_json::json;
+
+#[derive(Parser)]
+struct Args {
+    /// forward, grads, decode, load, eap-ig, passes, circuit, select, exact or exact-loop.
+    task: String,
+    /// A checkpoint folder.
+    model: PathBuf,
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    #[arg(long, default_value_t = 64)]
+    seq: usize,
+    #[arg(long, default_value_t = 64)]
+    new: usize,
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    #[arg(long, default_value_t = 400)]
+    edges: usize,
+    #[arg(long, default_value_t = 3)]
+    reps: usize,
+}
+
+/// CPU seconds of the process so far.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = fields[11..13].iter().filter_map(|f| f.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// Peak memory in megabytes.
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One forward pass and the gradients at its embeddings and queries: what one integration point costs.
+fn one_point(model: &Qwen, rows: &[Vec<u32>]) -> Result<(), Box<dyn Error>> {
+    let layers = model.config.n_layers;
+    let sites = (0..layers).map(|l| Heads::Query(l).into()).chain([Stream::Embed.into()]);
+    let mut probe = Probe::new(sites);
+    let logits = model.run(&Batch::new(rows)?.rows(Rows::Last), &mut probe);
+    let mut grads = logits.sum().backward();
+    let _ = probe.stream(Stream::Embed, &mut grads);
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let device = Device::flex();
+    let load = || Checkpoint::open(&args.model)?.load(args.dtype, &device);
+    let start = Instant::now();
+    let model = load()?;
+    let load_s = start.elapsed().as_secs_f64();
+    let wiring = model.wiring();
+    let rows: Vec<Vec<u32>> = (0..args.batch).map(|i| tokens(args.seq, i as u32)).collect();
+    let pair = pair(args.seq);
+    let method = Method::EapIgInputs { steps: args.steps, endpoint: Endpoint::Left };
+    let score = |method| score_pair(&model, &pair, Metric::LogitDiff, method, Options::default());
+    let noise = EdgeMap::from_values(
+        wiring,
+        (0..wiring.n_edges()).map(|i| ((i * 2_654_435_761) % 1_000_003) as f32 - 5e5).collect(),
+    );
+    let chosen = Circuit::select(&noise, Selection::Greedy(args.edges), Rank::Absolute)?.pruned();
+    let (clean, corrupt) = (Batch::new(&[pair.clean.clone()])?, Batch::new(&[pair.corrupt.clone()])?);
+    // The metric of one circuit: a corrupt run, and the clean run with the rest of the edges corrupt.
+    let evaluate = |circuit: &Circuit| -> Result<Tensor<3>, Box<dyn Error>> {
+        let plan = EdgePlan::new(&[circuit.selection()])?;
+        let corrupt = corrupt.clone().rows(Rows::Last);
+        let fill = EdgeFill::new(&model, &ablation::Baseline::Corrupt, &corrupt, &[&plan])?;
+        Ok(model.run(&clean.clone().rows(Rows::Last), &mut EdgePatch::new(&plan, &fill)))
+    };
+    let mut per = 1.0;
+    let mut task: Box<dyn FnMut() -> Result<(), Box<dyn Error>>> = match args.task.as_str() {
+        "forward" => Box::new(|| {
+            let _ = model.run(&Batch::new(&rows)?, &mut ());
+            Ok(())
+        }),
+        "grads" => Box::new(|| one_point(&model, &rows)),
+        "decode" => Box::new(|| {
+            let how = Sampling { max_tokens: args.new, ..Sampling::default() };
+            let requests: Vec<Request> = rows
+                .iter()
+                .enumerate()
+                .map(|(i, prompt)| Request { prompt: prompt.clone(), stream: i as u64 })
+                .collect();
+            generate(&model, &requests, &how, &mut (), |_, _| true)?;
+            Ok(())
+        }),
+        "load" => Box::new(|| {
+            let _ = load()?.run(&Batch::new(&rows)?.rows(Rows::Last), &mut ());
+            Ok(())
+        }),
+        "eap-ig" => Box::new(|| Ok(score(method).map(|_| ())?)),
+        // The passes that eap-ig cannot do without: a clean and a corrupt run, and one run a point.
+        "passes" => Box::new(|| {
+            let _ = model
+                .run(&Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(Rows::Last), &mut ());
+            (0..args.steps).try_for_each(|_| one_point(&model, std::slice::from_ref(&pair.clean)))
+        }),
+        "circuit" => Box::new(|| evaluate(&chosen).map(|_| ())),
+        "select" => Box::new(|| {
+            let _ = Circuit::select(&noise, Selection::Greedy(args.edges), Rank::Absolute)?.pruned();
+            Ok(())
+        }),
+        "exact" => Box::new(|| Ok(score(Method::Exact).map(|_| ())?)),
+        // One evaluation an edge, as a loop would do it; timed on 20 edges spread over the graph.
+        "exact-loop" => {
+            per = wiring.n_edges() as f64 / 20.0;
+            Box::new(|| {
+                for i in 0..20 {
+                    let mut kept = EdgeMap::filled(wiring, true);
+                    kept.values_mut()[i * (wiring.n_edges() - 1) / 19] = false;
+                    evaluate(&Circuit::new(kept))?;
+                }
+                Ok(())
+            })
+        }
+        other => return Err(format!("task {other}: see --help").into()),
+    };
+    task()?;
+    let (mut wall, mut busy) = (Vec::new(), Vec::new());
+    for _ in 0..args.reps {
+        let (start, before) = (Instant::now(), cpu());
+        task()?;
+        wall.push(start.elapsed().as_secs_f64() * per);
+        busy.push((cpu() - before) * per);
+    }
+    let line = json!({
+        "task": args.task, "dtype": format!("{:?}", args.dtype), "batch": args.batch, "seq": args.seq,
+        "median_s": median(wall), "cpu_median_s": median(busy), "load_s": load_s, "peak_rss_mb": peak(),
+        "edges_kept": chosen.n_edges(),
+    });
+    println!("{line}");
+    Ok(())
+}
