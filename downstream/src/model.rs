@@ -69,7 +69,8 @@ impl Gpt2 {
         let later = Tensor::<4, Bool>::from_data(TensorData::new(later, [1, 1, s, s]), &q.device());
         let scores = q.matmul(k.swap_dims(2, 3)) / (d as f64).sqrt();
         let pattern = softmax(scores.mask_fill(later.expand([b, h, s, s]), -1e9), 3);
-        let z = heads(hook, Heads::Z(l), heads(hook, Heads::Pattern(l), pattern).matmul(v));
+        let pattern = heads(hook, Heads::Pattern(l), pattern);
+        let z = heads(hook, Heads::Z(l), pattern.matmul(v));
         let write = heads(hook, Heads::Write(l), z.matmul(block.o.clone()));
         stream(hook, Stream::AttnOut(l), write.sum_dim(1).squeeze_dim(1))
     }
@@ -109,7 +110,8 @@ impl HookedModel for Gpt2 {
             resid = Tensor::cat(batch.end().iter().enumerate().map(last).collect(), 0);
         }
         let unembed = self.tokens.clone().transpose().unsqueeze();
-        stream(hook, Stream::Logits, stream(hook, Stream::FinalNorm, norm(resid)).matmul(unembed))
+        let x = stream(hook, Stream::FinalNorm, norm(resid));
+        stream(hook, Stream::Logits, x.matmul(unembed))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod attribution;
 mod discovery_rate;
+mod downstream;
 mod families;
 mod fixtures;
 mod generation;

@@ -102,7 +102,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         };
         let random = |k: u64| along(&random_scores(file.wiring, common.seed + k), Rank::Absolute);
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
-        let random = (0..args.nulls).map(|k| random(k)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let random = (0..args.nulls).map(random).collect::<std::result::Result<Vec<_>, _>>()?;
         if args.json {
             print_json(&json!({
                 "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,

@@ -124,18 +124,19 @@ impl Batch {
     /// How many positions of each row to compute logits of, and where each row's begin; `None` for all.
     ///
     /// # Panics
-    /// If a row has fewer real tokens than are asked for.
+    /// If a row has fewer positions than are asked for.
     pub fn wanted_tail(&self) -> Option<(usize, Vec<usize>)> {
         let n = match self.rows {
             Rows::All => return None,
             Rows::Last => 1,
             Rows::Tail(n) => n,
         };
-        let start = |(&first, &end): (&usize, &usize)| {
-            assert!(n >= 1 && end - first >= n, "a row of {} tokens has no last {n}", end - first);
+        // In a step of a generation `first` lies in the cache, so only the end says what the batch holds.
+        let start = |&end: &usize| {
+            assert!(n >= 1 && end >= n, "a row of {end} positions has no last {n}");
             end - n
         };
-        Some((n, self.first.iter().zip(&self.end).map(start).collect()))
+        Some((n, self.end.iter().map(start).collect()))
     }
 
     /// Token ids, row after row.
