@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::slice::from_ref;
 use std::time::Instant;
 
 use ablation::{EdgeFill, EdgePatch, EdgePlan};
@@ -87,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (0..wiring.n_edges()).map(|i| ((i * 2_654_435_761) % 1_000_003) as f32 - 5e5).collect(),
     );
     let chosen = Circuit::select(&noise, Selection::Greedy(args.edges), Rank::Absolute)?.pruned();
-    let (clean, corrupt) = (Batch::new(&[pair.clean.clone()])?, Batch::new(&[pair.corrupt.clone()])?);
+    let (clean, corrupt) = (Batch::new(from_ref(&pair.clean))?, Batch::new(from_ref(&pair.corrupt))?);
     // The metric of one circuit: a corrupt run, and the clean run with the rest of the edges corrupt.
     let evaluate = |circuit: &Circuit| -> Result<Tensor<3>, Box<dyn Error>> {
         let plan = EdgePlan::new(&[circuit.selection()])?;
@@ -121,7 +122,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "passes" => Box::new(|| {
             let _ = model
                 .run(&Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(Rows::Last), &mut ());
-            (0..args.steps).try_for_each(|_| one_point(&model, std::slice::from_ref(&pair.clean)))
+            (0..args.steps).try_for_each(|_| one_point(&model, from_ref(&pair.clean)))
         }),
         "circuit" => Box::new(|| evaluate(&chosen).map(|_| ())),
         "select" => Box::new(|| {

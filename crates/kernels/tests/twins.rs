@@ -54,7 +54,7 @@ proptest! {
         let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
         let (x, w) = (tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1).cast(dtype));
         let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {
-            with_gradients(&[x.clone()], |x: &[Tensor<2>]| f(x[0].clone(), &w))
+            with_gradients(std::slice::from_ref(&x), |x: &[Tensor<2>]| f(x[0].clone(), &w))
         };
         let ((a, da), (b, db)) = (run(kernels::linear), run(portable::linear));
         prop_assert!(apart(a, b) < TOLERANCE);
