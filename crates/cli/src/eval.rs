@@ -17,7 +17,7 @@ use crate::output::{print_json, progress};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id `org/name[@revision]`.
     model: String,
     /// The problems: a name, a file, or hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].
     #[arg(long, value_name = "aime24|aime25|amc23|amc83|math500|gsm8k|gpqa|arithmetic|FILE.jsonl")]

@@ -17,8 +17,8 @@ pub struct Pair {
     pub corrupt: Vec<u32>,
     /// Right and wrong next tokens.
     pub target: Target,
-    /// The targets of the positions just before the last, where a metric is read there too; see
-    /// [`at`](Self::at).
+    /// The targets of the positions just before the last, where a metric is read there too: see
+    /// [`Pairs::parse_at`].
     pub earlier: Vec<Target>,
 }
 
@@ -39,10 +39,6 @@ impl Pair {
     }
 
     /// The same pair read at `positions`; `answer` and `distractor` are whole continuations of the prompts.
-    ///
-    /// For [`Positions::Answer`] both prompts go on with the answer but for its last token, and position by
-    /// position the targets are its tokens, against the distractor's. For [`Positions::All`] the target of
-    /// a position is the next token of the clean prompt against that of the corrupt one.
     ///
     /// # Errors
     /// An empty answer, or a distractor of another length.
@@ -159,6 +155,10 @@ impl Pairs {
     }
 
     /// Reads the text of a pairs file, as [`read_at`](Self::read_at) does.
+    ///
+    /// For [`Positions::Answer`] both prompts go on with the answer but for its last token, and position by
+    /// position the targets are its tokens, against the distractor's. For [`Positions::All`] the target of
+    /// a position is the next token of the clean prompt against that of the corrupt one.
     ///
     /// # Errors
     /// A bad line; the message names the line and the field.
