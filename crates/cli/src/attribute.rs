@@ -203,7 +203,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A name for a checkpoint: the hash of its configuration and of its weight files' names, sizes and headers.
-fn model_hash(checkpoint: &model_qwen::Checkpoint) -> Result<String> {
+pub(crate) fn model_hash(checkpoint: &model_qwen::Checkpoint) -> Result<String> {
     use std::io::Read as _;
     let mut hash = Sha256::new();
     let entries = std::fs::read_dir(checkpoint.dir()).map_err(Failure::input)?;

@@ -98,6 +98,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {
         (Some(n), ..) => Selection::Top(n),
         (_, Some(n), ..) => Selection::Greedy(n),
+        (_, _, Some(t), _) if !t.is_finite() => {
+            return Err(Failure::input(format!("--threshold {t}: expected a number")));
+        }
         (_, _, Some(t), _) => Selection::Threshold(t),
         (_, _, _, Some(n)) => Selection::PerLayer(n),
         _ => return Err(Failure::input("one of --top, --greedy, --threshold, --per-layer is needed")),

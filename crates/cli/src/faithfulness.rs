@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ablation::{Baseline, WriterMeans};
-use circuits::{Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of, random_scores};
+use circuits::{
+    Circuit, Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of, random_scores,
+};
 use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions};
 use model_qwen::Qwen;
 use serde_json::json;
@@ -79,6 +81,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs_at(&args.pairs, &checkpoint, positions)?;
+    if let Some(of) = file.meta.get("model").and_then(|m| m.as_str())
+        && of != crate::attribute::model_hash(&checkpoint)?
+    {
+        common.note(format!(
+            "{}: was made on another checkpoint than {}",
+            args.circuit.display(),
+            args.model
+        ));
+    }
     let model = common.load(&checkpoint)?;
     let file =
         file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;
@@ -104,7 +115,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
         let random = (0..args.nulls).map(random).collect::<std::result::Result<Vec<_>, _>>()?;
         if args.json {
+            let full = Circuit::full(file.wiring);
+            let ends = faithfulness(&model, &full, &pairs, metric, &fill, args.batch)?;
             print_json(&json!({
+                "clean": ends.clean, "corrupt": ends.corrupt,
+                "metric": metric.to_string(), "positions": positions, "fill": args.fill,
                 "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
                 "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
             }));
@@ -153,6 +168,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out["edges"] = circuit.n_edges().into();
         out["pruned"] = removed.into();
         out["metric"] = metric.to_string().into();
+        out["positions"] = json!(positions);
         out["fill"] = args.fill.into();
         out["null_faithfulness"] = nulls.into();
         print_json(&out);
