@@ -72,6 +72,20 @@ proptest! {
         prop_assert!(da.into_iter().zip(db).all(|(a, b)| apart(a, b) < TOLERANCE));
     }
 
+    /// 16-bit weights are widened a million values at a time: here in two blocks, and backward adds them up.
+    #[test]
+    fn linear_in_several_blocks(half: bool, seed: u64) {
+        let dtype = if half { DType::F16 } else { DType::BF16 };
+        let (x, w) = (tensor([14, 200], seed), tensor([6000, 200], seed ^ 1).cast(dtype));
+        let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {
+            with_gradients(std::slice::from_ref(&x), |x: &[Tensor<2>]| f(x[0].clone(), &w))
+        };
+        let ((a, da), (b, db)) = (run(kernels::linear), run(portable::linear));
+        prop_assert!(apart(a, b) < TOLERANCE);
+        // Sums of 6,000 terms: 6000 * 6e-8 at worst, and the square root of that in practice.
+        prop_assert!(apart(da[0].clone(), db[0].clone()) < 10.0 * TOLERANCE);
+    }
+
     /// The result for a token does not depend on how many other tokens are decoded beside it.
     #[test]
     fn a_few_tokens_do_not_depend_on_each_other(tokens in 1usize..12, d_in in 1usize..200, seed: u64) {
