@@ -7,6 +7,7 @@
 set -euo pipefail
 peers=$1 models=$2 rounds=${3:-5} timing=${TIMING:-target/debug/timing} only=${ONLY:-.}
 here=$(cd "$(dirname "$0")" && pwd)
+export MIMALLOC_PURGE_DELAY=-1 MIMALLOC_ALLOW_LARGE_OS_PAGES=1  # as `sparks` sets for itself
 export OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
 compare() { # NAME | OUR ARGUMENTS | PEER COMMAND
     [[ "$1" =~ $only ]] || return 0

@@ -18,6 +18,10 @@ use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Probe, Rows, Stream};
 use model_qwen::{Checkpoint, Dtype, Qwen, Request, Sampling, generate};
 use serde_json::json;
 
+/// The allocator of `sparks`; run with its setting, MIMALLOC_PURGE_DELAY=-1.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Args {
     /// forward, grads, decode, load, eap-ig, passes, circuit, select, exact or exact-loop.
@@ -71,7 +75,13 @@ fn one_point(model: &Qwen, rows: &[Vec<u32>]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), String> {
+    if std::env::var_os("OUTSIDE").is_some() { return run().map_err(|e| e.to_string()); }
+    // Inside the pool, as in `sparks`: a thread that is not of it would sleep and wake at every product.
+    rayon::scope(|_| run().map_err(|e| e.to_string()))
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = Device::flex();
     let load = || Checkpoint::open(&args.model)?.load(args.dtype, &device);

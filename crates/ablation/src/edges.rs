@@ -4,7 +4,7 @@
 //! (`current − fill`) as one row of a matrix, and gives each block of readers its inputs by one product of
 //! the selection's weights with that matrix. Nothing of size `n_writers × n_readers × d_model` exists.
 
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use hooks::{Batch, Heads, Hook, KeyValue, Site, Stream, Writer};
 
 use crate::plan::{Form, Readers};
@@ -54,8 +54,19 @@ impl<'a> EdgePatch<'a> {
         self.changes = Some(changes.slice_assign([0..groups, slot..slot + 1, 0..columns], change));
     }
 
-    /// What `readers` read beyond their base: `[batch, readers, seq, d_model]`.
-    fn read(&self, readers: &Readers, [seq, d]: [usize; 2]) -> Option<Tensor<4>> {
+    /// What reader `i` reads beyond its base, edge by edge: `[batch, seq, d_model]`.
+    fn sum(&self, readers: &Readers, i: usize, [seq, d]: [usize; 2]) -> Option<Tensor<3>> {
+        let changes = self.changes.as_ref()?;
+        let columns = changes.dims()[2];
+        let edges = readers.edges(i).map(|(slot, weight)| {
+            let change = changes.clone().slice([0..1, slot..slot + 1, 0..columns]);
+            if weight == 1.0 { change } else { change * weight }
+        });
+        edges.reduce(|sum, change| sum + change).map(|sum| sum.reshape([self.batch, seq, d]))
+    }
+
+    /// What all of `readers` read beyond their base, by one product: `[batch, readers, seq, d_model]`.
+    fn product(&self, readers: &Readers, [seq, d]: [usize; 2]) -> Option<Tensor<4>> {
         let changes = self.changes.as_ref().filter(|_| readers.n_readers > 0)?;
         let [groups, _, columns] = changes.dims();
         let (n, slots) = (readers.n_readers, readers.n_slots);
@@ -73,8 +84,12 @@ impl<'a> EdgePatch<'a> {
     fn replaced(&self, readers: Option<&Readers>, base: usize, x: Tensor<3>) -> Tensor<3> {
         let ([batch, seq, d], dtype) = (x.dims(), x.dtype());
         let x = if self.kept() { self.fill.base(base, [batch, seq, d], dtype) } else { x };
-        match readers.and_then(|r| self.read(r, [seq, d])) {
-            Some(more) => x + more.reshape([batch, seq, d]).cast(dtype),
+        let more = readers.filter(|r| r.n_readers > 0).and_then(|readers| match readers.few_edges {
+            true => self.sum(readers, 0, [seq, d]),
+            false => self.product(readers, [seq, d]).map(|more| more.reshape([batch, seq, d])),
+        });
+        match more {
+            Some(more) => x + more.cast(dtype),
             None => x,
         }
     }
@@ -156,22 +171,34 @@ impl Hook for EdgePatch<'_> {
         }
         let Some((l, port)) = self.port(site) else { return x };
         let Some(readers) = self.plan.attention[l].as_ref() else { return x };
-        let more = match self.pending.take() {
-            Some((layer, more)) if layer == l => more,
-            _ => match self.read(readers, [seq, d]) {
-                Some(more) => more,
-                None => return x,
-            },
-        };
-        self.pending = Some((l, more.clone()));
         let start: usize = readers.ports[..port].iter().map(Vec::len).sum();
         let chosen = &readers.ports[port];
-        let more = more.slice([0..batch, start..start + chosen.len(), 0..seq, 0..d]).cast(x.dtype());
-        if chosen.len() == heads {
-            return x + more;
+        let row = |x: &Tensor<4>, i: usize| x.clone().slice([0..batch, i..i + 1, 0..seq, 0..d]);
+        let all = if readers.few_edges {
+            None
+        } else {
+            let more = match self.pending.take() {
+                Some((layer, more)) if layer == l => Some(more),
+                _ => self.product(readers, [seq, d]),
+            };
+            self.pending = more.clone().map(|more| (l, more));
+            let Some(more) = more else { return x };
+            let more = more.slice([0..batch, start..start + chosen.len(), 0..seq, 0..d]).cast(x.dtype());
+            if chosen.len() == heads {
+                return x + more;
+            }
+            Some(more)
+        };
+        let mut y = x.clone();
+        for (i, &head) in chosen.iter().enumerate() {
+            let more = match &all {
+                Some(all) => Some(row(all, i)),
+                None => self.sum(readers, start + i, [seq, d]).map(|more| more.cast(x.dtype()).unsqueeze_dim(1)),
+            };
+            if let Some(more) = more {
+                y = y.slice_assign([0..batch, head..head + 1, 0..seq, 0..d], row(&x, head) + more);
+            }
         }
-        let index: Vec<i64> = chosen.iter().map(|&h| h as i64).collect();
-        let index = Tensor::<1, Int>::from_data(TensorData::from(&index[..]), &x.device().without_autodiff());
-        x.select_assign(1, index, more, IndexingUpdateOp::Add)
+        y
     }
 }

@@ -32,6 +32,20 @@ pub(crate) struct Readers {
     pub(crate) weights: Vec<f32>,
     /// How many readers there are.
     pub(crate) n_readers: usize,
+    /// One circuit for the batch, so few of whose edges end here that adding them up one by one is less work
+    /// than a product with the whole matrix.
+    pub(crate) few_edges: bool,
+}
+
+/// Entries of the matrix that cost as much in a product as one edge does alone.
+const ENTRIES_PER_EDGE: usize = 8;
+
+impl Readers {
+    /// The edges into reader `i` under the only circuit: slots and weights.
+    pub(crate) fn edges(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let row = &self.weights[i * self.n_slots..(i + 1) * self.n_slots];
+        row.iter().copied().enumerate().filter(|&(_, weight)| weight != 0.0)
+    }
 }
 
 /// What a run under one selection, or one for each row of a batch, has to touch.
@@ -99,6 +113,8 @@ impl EdgePlan {
                     block.weights.extend(slots[..n_slots].iter().map(of));
                 }
             }
+            let n_edges = block.weights.iter().filter(|&&w| w != 0.0).count();
+            block.few_edges = selections.len() == 1 && n_edges * ENTRIES_PER_EDGE < block.weights.len();
             for reader in fed {
                 if let Reader::Head(head, port) = reader {
                     block.ports[port as usize].push(head.head);

@@ -76,18 +76,26 @@ pub(crate) struct Common {
     pub(crate) quiet: bool,
 }
 
+const MAX_THREADS: usize = 1024;
+/// A pool thread's stack, in bytes: the whole command runs on one, so it is what a main thread has.
+const STACK: usize = 8 << 20;
+
 impl Common {
     /// Applies what has to be applied once.
     pub(crate) fn start(&self) -> Result {
         self.device()?;
         self.dtype()?;
-        if self.threads > 0 {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(self.threads)
-                .build_global()
-                .map_err(|e| Failure::other(format!("--threads: {e}")))?;
+        if self.threads > MAX_THREADS {
+            return Err(Failure::input(format!(
+                "--threads: {}, expected at most {MAX_THREADS} (0 for as many as the machine has)",
+                self.threads
+            )));
         }
-        Ok(())
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .stack_size(STACK)
+            .build_global()
+            .map_err(|e| Failure::other(format!("--threads: {e}")))
     }
 
     pub(crate) fn device(&self) -> Result<Device> {

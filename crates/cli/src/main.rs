@@ -115,7 +115,8 @@ fn main() -> ExitCode {
         }
     };
     let common = cli.common;
-    let done = common.start().and_then(|()| match cli.command {
+    // Inside the pool: a thread that is not of it would sleep and wake at every product.
+    let done = common.start().and_then(|()| rayon::scope(|_| match cli.command {
         Command::Info(args) => info::run(&common, args),
         Command::Forward(args) => forward::run(&common, args),
         Command::Generate(args) => generate::run(&common, args),
@@ -135,7 +136,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&common, args),
         Command::Grade(args) => grade::run(&common, args),
         Command::Demo(args) => demo::run(&common, args),
-    });
+    }));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,6 +1,5 @@
 //! The fused operations on flex tensors: shapes and slices here, loops in [`crate::cpu`].
 
-use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
@@ -55,9 +54,6 @@ impl FusedOps for Flex {
     }
 
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        if weight.dtype() == DType::F32 {
-            return Self::float_matmul(grad, weight);
-        }
         let ((grad, _), (weight, d_in)) = (contiguous(grad), contiguous(weight));
         let tokens = grad.shape()[0];
         let mut out = vec![0.0; tokens * d_in];

@@ -79,9 +79,7 @@ const FEW: usize = 12;
 /// # Shapes
 /// `x` `[tokens, in]` f32, `weight` `[out, in]`; returns `[tokens, out]` f32.
 pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    let narrow = matches!(weight.dtype(), DType::BF16 | DType::F16);
-    let stored = narrow || weight.dtype() == DType::F32;
-    if fused(&x) && stored && (narrow || x.dims()[0] <= FEW) {
+    if fused(&x) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
         Tensor::from_dispatch(Dispatch::project(x.into_dispatch(), weight.clone().into_dispatch()))
     } else {
         portable::linear(x, weight)

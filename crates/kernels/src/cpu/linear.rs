@@ -69,7 +69,11 @@ fn tile<L: Lanes, W: Stored, const T: usize, const S: usize>(
     let whole = n / 8 * 8;
     for k in (0..whole).step_by(8) {
         // SAFETY: each slice has n values, and k + 8 <= n.
-        let tokens: [L; T] = std::array::from_fn(|t| unsafe { L::load(x[t].as_ptr().add(k)) });
+        let mut tokens = [L::zero(); T];
+        for t in 0..T {
+            // SAFETY: each slice has n values, and k + 8 <= n.
+            tokens[t] = unsafe { L::load(x[t].as_ptr().add(k)) };
+        }
         for s in 0..S {
             // SAFETY: as above.
             let weight: L = unsafe { W::load(w[s].as_ptr().add(k)) };
@@ -78,12 +82,16 @@ fn tile<L: Lanes, W: Stored, const T: usize, const S: usize>(
             }
         }
     }
-    std::array::from_fn(|t| {
-        std::array::from_fn(|s| {
-            let rest = x[t][whole..].iter().zip(&w[s][whole..]);
-            rest.fold(sums[t][s].sum(), |sum, (&x, &w)| sum + x * w.wide())
-        })
-    })
+    let mut out = [[0.0; S]; T];
+    for t in 0..T {
+        for s in 0..S {
+            out[t][s] = sums[t][s].sum();
+            for k in whole..n {
+                out[t][s] += x[t][k] * w[s][k].wide();
+            }
+        }
+    }
+    out
 }
 
 /// A pointer through which pieces of work write disjoint columns.
@@ -230,7 +238,7 @@ impl Weights<'_> {
         }
     }
 
-    /// Values from `start` on, in f32.
+    /// 16-bit values from `start` on, in f32.
     fn widen(self, start: usize, to: &mut [f32]) {
         use half::slice::HalfFloatSliceExt as _;
         const SHARE: usize = 1 << 14;
@@ -244,9 +252,12 @@ impl Weights<'_> {
         });
     }
 
-    /// Calls `f(first_row, rows, values)` on blocks of rows in f32.
+    /// Calls `f(first_row, rows, values)` on blocks of rows in f32; weights stored so are one block.
     fn blocks(self, d_in: usize, mut f: impl FnMut(usize, usize, &[f32])) {
         let d_out = self.len() / d_in;
+        if let Weights::F32(values) = self {
+            return f(0, d_out, values);
+        }
         let rows = (BLOCK / d_in).clamp(1, d_out);
         let mut block = vec![0f32; rows * d_in];
         for first in (0..d_out).step_by(rows) {
