@@ -76,7 +76,9 @@ fn one_point(model: &Qwen, rows: &[Vec<u32>]) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), String> {
-    if std::env::var_os("OUTSIDE").is_some() { return run().map_err(|e| e.to_string()); }
+    if std::env::var_os("OUTSIDE").is_some() {
+        return run().map_err(|e| e.to_string());
+    }
     // Inside the pool, as in `sparks`: a thread that is not of it would sleep and wake at every product.
     rayon::scope(|_| run().map_err(|e| e.to_string()))
 }

@@ -2,7 +2,7 @@
 //!
 //! The equations are in `plan.rs`. The hook keeps, for each writer that matters, its change
 //! (`current − fill`) as one row of a matrix, and gives each block of readers its inputs by one product of
-//! the selection's weights with that matrix. Nothing of size `n_writers × n_readers × d_model` exists.
+//! the selection's weights with that matrix, or row by row where edges are few. Nothing of size `n_writers × n_readers × d_model` exists.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use hooks::{Batch, Heads, Hook, KeyValue, Site, Stream, Writer};
@@ -22,7 +22,7 @@ pub struct EdgePatch<'a> {
     batch: usize,
     /// `[groups, slots, batch / groups * seq * d_model]`, f32.
     changes: Option<Tensor<3>>,
-    /// What the present attention layer's ports read beyond their base, `[batch, readers, seq, d_model]`.
+    /// What the present block's readers read beyond its base, `[batch, readers, seq, d_model]`.
     pending: Option<(usize, Tensor<4>)>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> EdgePatch<'a> {
 
     /// What all of `readers` read beyond their base, by one product: `[batch, readers, seq, d_model]`.
     fn product(&self, readers: &Readers, [seq, d]: [usize; 2]) -> Option<Tensor<4>> {
-        let changes = self.changes.as_ref().filter(|_| readers.n_readers > 0)?;
+        let changes = self.changes.as_ref()?;
         let [groups, _, columns] = changes.dims();
         let (n, slots) = (readers.n_readers, readers.n_slots);
         let weights = TensorData::new(readers.weights.clone(), [groups, n, slots]);
@@ -80,15 +80,25 @@ impl<'a> EdgePatch<'a> {
         })
     }
 
+    /// What reader `i` of the block at `base` reads beyond its base: `[batch, seq, d_model]`.
+    fn more(&mut self, readers: &Readers, base: usize, i: usize, shape: [usize; 2]) -> Option<Tensor<3>> {
+        if readers.few_edges {
+            return self.sum(readers, i, shape);
+        }
+        if self.pending.as_ref().is_none_or(|(block, _)| *block != base) {
+            self.pending = self.product(readers, shape).map(|all| (base, all));
+        }
+        let (_, all) = self.pending.as_ref()?;
+        let [batch, _, seq, d] = all.dims();
+        Some(all.clone().slice([0..batch, i..i + 1, 0..seq, 0..d]).squeeze_dim(1))
+    }
+
     /// The input of the MLP (or of the logits): base, or the run's own stream, and what the edges bring.
-    fn replaced(&self, readers: Option<&Readers>, base: usize, x: Tensor<3>) -> Tensor<3> {
+    fn replaced(&mut self, readers: Option<&Readers>, base: usize, x: Tensor<3>) -> Tensor<3> {
         let ([batch, seq, d], dtype) = (x.dims(), x.dtype());
         let x = if self.kept() { self.fill.base(base, [batch, seq, d], dtype) } else { x };
-        let more = readers.filter(|r| r.n_readers > 0).and_then(|readers| match readers.few_edges {
-            true => self.sum(readers, 0, [seq, d]),
-            false => self.product(readers, [seq, d]).map(|more| more.reshape([batch, seq, d])),
-        });
-        match more {
+        let readers = readers.filter(|r| r.n_readers > 0);
+        match readers.and_then(|readers| self.more(readers, base, 0, [seq, d])) {
             Some(more) => x + more.cast(dtype),
             None => x,
         }
@@ -161,7 +171,7 @@ impl Hook for EdgePatch<'_> {
     }
 
     fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
-        let [batch, heads, seq, d] = x.dims();
+        let [batch, _, seq, d] = x.dims();
         if let Heads::Write(l) = site {
             for (head, slot) in self.plan.head_slots(l) {
                 let current = x.clone().slice([0..batch, head.head..head.head + 1, 0..seq, 0..d]);
@@ -172,31 +182,12 @@ impl Hook for EdgePatch<'_> {
         let Some((l, port)) = self.port(site) else { return x };
         let Some(readers) = self.plan.attention[l].as_ref() else { return x };
         let start: usize = readers.ports[..port].iter().map(Vec::len).sum();
-        let chosen = &readers.ports[port];
-        let row = |x: &Tensor<4>, i: usize| x.clone().slice([0..batch, i..i + 1, 0..seq, 0..d]);
-        let all = if readers.few_edges {
-            None
-        } else {
-            let more = match self.pending.take() {
-                Some((layer, more)) if layer == l => Some(more),
-                _ => self.product(readers, [seq, d]),
-            };
-            self.pending = more.clone().map(|more| (l, more));
-            let Some(more) = more else { return x };
-            let more = more.slice([0..batch, start..start + chosen.len(), 0..seq, 0..d]).cast(x.dtype());
-            if chosen.len() == heads {
-                return x + more;
-            }
-            Some(more)
-        };
         let mut y = x.clone();
-        for (i, &head) in chosen.iter().enumerate() {
-            let more = match &all {
-                Some(all) => Some(row(all, i)),
-                None => self.sum(readers, start + i, [seq, d]).map(|more| more.cast(x.dtype()).unsqueeze_dim(1)),
-            };
-            if let Some(more) = more {
-                y = y.slice_assign([0..batch, head..head + 1, 0..seq, 0..d], row(&x, head) + more);
+        for (i, &head) in readers.ports[port].iter().enumerate() {
+            let row = [0..batch, head..head + 1, 0..seq, 0..d];
+            if let Some(more) = self.more(readers, 2 * l, start + i, [seq, d]) {
+                let read = x.clone().slice(row.clone()) + more.cast(x.dtype()).unsqueeze_dim(1);
+                y = y.slice_assign(row, read);
             }
         }
         y

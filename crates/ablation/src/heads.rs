@@ -117,6 +117,11 @@ impl Ablation {
         Ok(Self { heads: chosen, change, positions: Positions::default() })
     }
 
+    /// The first layer that is changed; 0 where none is.
+    pub(crate) fn first_layer(&self) -> usize {
+        self.heads.keys().next().copied().unwrap_or(0)
+    }
+
     /// What takes the place of `z` `[batch, 1, seq, d_head]` of `head`.
     fn changed(&self, head: Head, z: Tensor<4>) -> Tensor<4> {
         let [batch, _, seq, d] = z.dims();

@@ -4,8 +4,8 @@
 //! the answer. *Noising* runs the clean prompt and puts in what the corrupt run had: it finds what the
 //! answer needs (Heimersheim & Nanda 2024). Denoising is what `transformer_lens.patching` does.
 //!
-//! One pair at a time; the patches of a pair share runs, one patch a row, so that the batch changes nothing
-//! but rounding.
+//! One pair at a time; the patches of a layer share runs, one patch a row, so that the batch changes nothing
+//! but rounding, and what comes before the layer is not run again.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Pairs, Recorder, Rows, Site, Stream, Wiring};
@@ -92,7 +92,7 @@ impl PatchGrid {
 
 /// Patches every cell of `grid` on each pair and measures `metric`, with at most `rows` patches in a run.
 ///
-/// Costs two runs a pair and one row of a run for each cell.
+/// Costs two runs a pair and one row of a run for each cell, from the cell's layer on.
 ///
 /// # Errors
 /// `rows` of 0, or a pair without what the metric needs.
@@ -120,7 +120,8 @@ fn patch_pair(
 ) -> Result<PatchGrid, Error> {
     metric.check(&pair.id, &pair.target)?;
     let wiring = model.wiring();
-    let sites: Vec<Site> = (0..wiring.n_layers).map(|l| grid.site(l)).collect();
+    let layers = 0..wiring.n_layers;
+    let sites: Vec<Site> = layers.flat_map(|l| [grid.site(l), Stream::ResidPre(l).into()]).collect();
     let batch =
         |ids: &Vec<u32>, n: usize| Ok::<_, Error>(Batch::new(&vec![ids.clone(); n])?.rows(Rows::Last));
     let run = |ids: &Vec<u32>| {
@@ -134,9 +135,9 @@ fn patch_pair(
         let values = metric.values(logits, &vec![&pair.target; n], Some(&clean.clone().repeat_dim(0, n)));
         values.try_to_vec_as::<f32>().map_err(|e| Error::new(format!("reading the metric: {e}")))
     };
-    let (into, source) = match direction {
-        Direction::Denoise => (&pair.corrupt, &from_clean),
-        Direction::Noise => (&pair.clean, &from_corrupt),
+    let (into, before, source) = match direction {
+        Direction::Denoise => (&pair.corrupt, &from_corrupt, &from_clean),
+        Direction::Noise => (&pair.clean, &from_clean, &from_corrupt),
     };
     let [heads, positions] = grid.sizes(wiring, pair.clean.len());
     let cells: Vec<Cell> = (0..wiring.n_layers)
@@ -144,9 +145,14 @@ fn patch_pair(
         .flat_map(|(layer, head)| (0..positions).map(move |position| Cell { layer, head, position }))
         .collect();
     let mut values = Vec::with_capacity(cells.len());
-    for cells in cells.chunks(rows) {
-        let mut patch = Patch { grid, cells, source };
-        values.extend(measure(model.run(&batch(into, cells.len())?, &mut patch).inner())?);
+    for layer in cells.chunk_by(|a, b| a.layer == b.layer) {
+        let first = layer[0].layer;
+        let resid = before.stream(Stream::ResidPre(first)).inner();
+        for cells in layer.chunks(rows) {
+            let mut patch = Patch { grid, cells, source };
+            let logits = model.run_from(&batch(into, cells.len())?, first, &resid, &mut patch);
+            values.extend(measure(logits.inner())?);
+        }
     }
     let by_head = values.chunks(positions).map(<[f32]>::to_vec).collect::<Vec<_>>();
     Ok(PatchGrid {

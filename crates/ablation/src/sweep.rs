@@ -1,7 +1,7 @@
 //! What heads are worth: the metric with each head, or each set of heads, changed in turn, against the metric
 //! of the clean run.
 
-use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs, Wiring};
+use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs, Recorder, Stream, Wiring};
 
 use crate::{Ablation, Error, Fill};
 
@@ -22,7 +22,7 @@ impl HeadEffect {
 }
 
 /// Replaces every head in turn by `fill` and measures `metric` on the clean prompts of `pairs`: one run for
-/// the model and one for each head, in batches of `batch_size` pairs.
+/// the model and one for each head, from its layer on, in batches of `batch_size` pairs.
 ///
 /// # Errors
 /// A batch size of 0, or a pair without what the metric needs.
@@ -79,12 +79,15 @@ pub fn sweep(
         let chunk: Vec<&Pair> = chunk.into_iter().map(|i| &pairs.as_slice()[i]).collect();
         let prompts: Vec<_> = chunk.iter().map(|pair| pair.clean.clone()).collect();
         let batch = Batch::new(&prompts)?.rows(chunk[0].rows());
-        let plain = model.run(&batch, &mut ()).inner();
+        let mut before = Recorder::new((0..model.wiring().n_layers).map(|l| Stream::ResidPre(l).into()));
+        let plain = model.run(&batch, &mut before).inner();
         let total =
             |logits| f64::from(metric.of_pairs(logits, &chunk, Some(&plain)).sum().into_scalar::<f32>());
         clean += total(plain.clone());
         for (sum, hook) in ablated.iter_mut().zip(hooks) {
-            *sum += total(model.run(&batch, &mut hook.clone()).inner());
+            let first = hook.first_layer();
+            let resid = before.stream(Stream::ResidPre(first)).inner();
+            *sum += total(model.run_from(&batch, first, &resid, &mut hook.clone()).inner());
         }
     }
     let n = pairs.len() as f64;

@@ -4,7 +4,7 @@
 //! end is the clean run and is not computed again.
 
 use burn::tensor::Tensor;
-use hooks::{Heads, Hook, Part, Port, Reader, Recorder, Site, Stream, Wiring};
+use hooks::{Heads, Hook, Port, Reader, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
 use crate::baseline::Baseline;
@@ -75,7 +75,7 @@ impl Hook for PatchRows<'_> {
     }
 
     fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
-        let [batch, heads, seq, d] = x.dims();
+        let [_, _, seq, d] = x.dims();
         let patches = self.at(|reader| match (reader, port_of(site)) {
             (Reader::Head(head, port), Some((l, p))) if l == head.layer && p == port => Some(head.head),
             _ => None,
@@ -83,8 +83,6 @@ impl Hook for PatchRows<'_> {
         if patches.is_empty() {
             return x;
         }
-        // The site may be an expanded view of one stream: write into a copy of its own.
-        let x = x.clone() + Tensor::zeros([batch, heads, seq, d], &x.device());
         patches.into_iter().fold(x, |x, (row, head, add)| {
             let span = [row..row + 1, head..head + 1, 0..seq, 0..d];
             let patched = x.clone().slice(span.clone()) + add.unsqueeze_dim(1);
@@ -141,9 +139,5 @@ fn patched(
     let (model, wiring) = (baseline.model, baseline.wiring);
     let batch = baseline.clean_batch(rows.len())?;
     let mut hook = PatchRows { wiring, baseline, rows };
-    let [_, seq, d_model] = clean.dims();
-    let resid = clean.clone().expand([rows.len(), seq, d_model]);
-    let part = model.run_part(&batch, Part::Blocks(first..wiring.n_layers), resid, &mut hook);
-    let logits = part.and_then(|resid| model.run_part(&batch, Part::ReadOut, resid, &mut ()));
-    Ok(logits.unwrap_or_else(|| model.run(&batch, &mut hook)).inner())
+    Ok(model.run_from(&batch, first, clean, &mut hook).inner())
 }

@@ -116,27 +116,29 @@ fn main() -> ExitCode {
     };
     let common = cli.common;
     // Inside the pool: a thread that is not of it would sleep and wake at every product.
-    let done = common.start().and_then(|()| rayon::scope(|_| match cli.command {
-        Command::Info(args) => info::run(&common, args),
-        Command::Forward(args) => forward::run(&common, args),
-        Command::Generate(args) => generate::run(&common, args),
-        Command::Attribute(args) => attribute::run(&common, args),
-        Command::Merge(args) => merge::run(&common, args),
-        Command::MergeAdapter(args) => merge_adapter::run(&common, args),
-        Command::Circuit(args) => circuit::run(&common, args),
-        Command::Faithfulness(args) => faithfulness::run(&common, args),
-        Command::Compare(args) => compare::run(&common, args),
-        Command::Pairs(args) => pairs::run(&common, args),
-        Command::Lens(args) => lens::run(&common, args),
-        Command::Patch(args) => patch::run(&common, args),
-        Command::Sweep(args) => sweep::run(&common, args),
-        Command::Heads(args) => complexity::run(&common, args),
-        Command::Sft(args) => train::sft(&common, args),
-        Command::Grpo(args) => train::grpo(&common, args),
-        Command::Eval(args) => eval::run(&common, args),
-        Command::Grade(args) => grade::run(&common, args),
-        Command::Demo(args) => demo::run(&common, args),
-    }));
+    let done = common.start().and_then(|()| {
+        rayon::scope(|_| match cli.command {
+            Command::Info(args) => info::run(&common, args),
+            Command::Forward(args) => forward::run(&common, args),
+            Command::Generate(args) => generate::run(&common, args),
+            Command::Attribute(args) => attribute::run(&common, args),
+            Command::Merge(args) => merge::run(&common, args),
+            Command::MergeAdapter(args) => merge_adapter::run(&common, args),
+            Command::Circuit(args) => circuit::run(&common, args),
+            Command::Faithfulness(args) => faithfulness::run(&common, args),
+            Command::Compare(args) => compare::run(&common, args),
+            Command::Pairs(args) => pairs::run(&common, args),
+            Command::Lens(args) => lens::run(&common, args),
+            Command::Patch(args) => patch::run(&common, args),
+            Command::Sweep(args) => sweep::run(&common, args),
+            Command::Heads(args) => complexity::run(&common, args),
+            Command::Sft(args) => train::sft(&common, args),
+            Command::Grpo(args) => train::grpo(&common, args),
+            Command::Eval(args) => eval::run(&common, args),
+            Command::Grade(args) => grade::run(&common, args),
+            Command::Demo(args) => demo::run(&common, args),
+        })
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

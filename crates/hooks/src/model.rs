@@ -69,6 +69,22 @@ pub trait HookedModel {
         None
     }
 
+    /// Runs the model on `batch` under a hook that changes nothing before block `first`, given the residual
+    /// stream there: the blocks before it are not run again. The hook is shown the sites of the blocks that
+    /// are run, and none after the last block.
+    ///
+    /// # Shapes
+    /// `resid` `[batch or 1, seq, d_model]`, one row serving all; returns the logits as
+    /// [`run`](HookedModel::run) does. A model that cannot be run in parts is run whole.
+    fn run_from(&self, batch: &Batch, first: usize, resid: &Tensor<3>, hook: &mut dyn Hook) -> Tensor<3> {
+        let [_, seq, d_model] = resid.dims();
+        let resid = resid.clone().expand([batch.batch(), seq, d_model]);
+        let part = Part::Blocks(first..self.wiring().n_layers);
+        let end = self.run_part(batch, part, resid, hook);
+        let logits = end.and_then(|resid| self.run_part(batch, Part::ReadOut, resid, &mut ()));
+        logits.unwrap_or_else(|| self.run(batch, hook))
+    }
+
     /// Width of a head; asked for only together with [`pull_back`](HookedModel::pull_back).
     fn d_head(&self) -> Option<usize> {
         None
