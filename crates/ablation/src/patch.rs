@@ -8,7 +8,7 @@
 //! but rounding, and what comes before the layer is not run again.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Pairs, Recorder, Rows, Site, Stream, Wiring};
+use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Pairs, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
 
@@ -95,7 +95,7 @@ impl PatchGrid {
 /// Costs two runs a pair and one row of a run for each cell, from the cell's layer on.
 ///
 /// # Errors
-/// `rows` of 0, or a pair without what the metric needs.
+/// `rows` of 0, a pair without what the metric needs, or a metric that is not a number.
 pub fn patch_grid(
     model: &dyn HookedModel,
     pairs: &Pairs,
@@ -118,12 +118,12 @@ fn patch_pair(
     direction: Direction,
     rows: usize,
 ) -> Result<PatchGrid, Error> {
-    metric.check(&pair.id, &pair.target)?;
+    metric.check_pair(pair)?;
     let wiring = model.wiring();
     let layers = 0..wiring.n_layers;
     let sites: Vec<Site> = layers.flat_map(|l| [grid.site(l), Stream::ResidPre(l).into()]).collect();
     let batch =
-        |ids: &Vec<u32>, n: usize| Ok::<_, Error>(Batch::new(&vec![ids.clone(); n])?.rows(Rows::Last));
+        |ids: &Vec<u32>, n: usize| Ok::<_, Error>(Batch::new(&vec![ids.clone(); n])?.rows(pair.rows()));
     let run = |ids: &Vec<u32>| {
         let mut seen = Recorder::new(sites.iter().copied());
         let logits = model.run(&batch(ids, 1)?, &mut seen).inner();
@@ -132,8 +132,7 @@ fn patch_pair(
     let ((clean, from_clean), (corrupt, from_corrupt)) = (run(&pair.clean)?, run(&pair.corrupt)?);
     let measure = |logits: Tensor<3>| {
         let n = logits.dims()[0];
-        let values = metric.values(logits, &vec![&pair.target; n], Some(&clean.clone().repeat_dim(0, n)));
-        values.try_to_vec_as::<f32>().map_err(|e| Error::new(format!("reading the metric: {e}")))
+        metric.read(logits, &vec![pair; n], Some(&clean.clone().repeat_dim(0, n)))
     };
     let (into, before, source) = match direction {
         Direction::Denoise => (&pair.corrupt, &from_corrupt, &from_clean),
@@ -151,7 +150,7 @@ fn patch_pair(
         for cells in layer.chunks(rows) {
             let mut patch = Patch { grid, cells, source };
             let logits = model.run_from(&batch(into, cells.len())?, first, &resid, &mut patch);
-            values.extend(measure(logits.inner())?);
+            values.extend(measure(logits)?);
         }
     }
     let by_head = values.chunks(positions).map(<[f32]>::to_vec).collect::<Vec<_>>();

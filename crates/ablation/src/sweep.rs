@@ -25,7 +25,7 @@ impl HeadEffect {
 /// the model and one for each head, from its layer on, in batches of `batch_size` pairs.
 ///
 /// # Errors
-/// A batch size of 0, or a pair without what the metric needs.
+/// A batch size of 0, a pair without what the metric needs, or a metric that is not a number.
 pub fn sweep_heads(
     model: &dyn HookedModel,
     pairs: &Pairs,
@@ -62,7 +62,7 @@ pub fn scaled(wiring: Wiring, sets: &[Vec<Head>], factor: f64) -> Result<Vec<Abl
 /// `batch_size` pairs.
 ///
 /// # Errors
-/// A batch size of 0, or a pair without what the metric needs.
+/// A batch size of 0, a pair without what the metric needs, or a metric that is not a number.
 pub fn sweep(
     model: &dyn HookedModel,
     pairs: &Pairs,
@@ -81,13 +81,14 @@ pub fn sweep(
         let batch = Batch::new(&prompts)?.rows(chunk[0].rows());
         let mut before = Recorder::new((0..model.wiring().n_layers).map(|l| Stream::ResidPre(l).into()));
         let plain = model.run(&batch, &mut before).inner();
-        let total =
-            |logits| f64::from(metric.of_pairs(logits, &chunk, Some(&plain)).sum().into_scalar::<f32>());
-        clean += total(plain.clone());
+        let total = |logits| -> Result<f64, Error> {
+            Ok(metric.read(logits, &chunk, Some(&plain))?.into_iter().map(f64::from).sum())
+        };
+        clean += total(plain.clone())?;
         for (sum, hook) in ablated.iter_mut().zip(hooks) {
             let first = hook.first_layer();
             let resid = before.stream(Stream::ResidPre(first)).inner();
-            *sum += total(model.run_from(&batch, first, &resid, &mut hook.clone()).inner());
+            *sum += total(model.run_from(&batch, first, &resid, &mut hook.clone()))?;
         }
     }
     let n = pairs.len() as f64;

@@ -197,7 +197,7 @@ fn read_streams<E: From<Error>>(
 /// logit difference reads the tokens of the pair alone.
 ///
 /// # Errors
-/// A model without read-out, or a pair without what the metric needs.
+/// A model without read-out, a pair without what the metric needs, or a metric that is not a number.
 pub fn lens_metric(
     model: &dyn HookedModel,
     pairs: &Pairs,
@@ -217,6 +217,12 @@ pub fn lens_metric(
                 Some(_) => difference(logits, pair.target.answers.len())?[0][0],
                 None => metric.values(logits, &[&pair.target], clean.as_ref()).into_scalar::<f32>(),
             };
+            if !value.is_finite() {
+                return Err(Error::new(format!(
+                    "pair {}: under the lens the metric {metric} is {value}, expected a number; are the weights numbers?",
+                    pair.id
+                )));
+            }
             if place == sums.len() {
                 sums.push((stream, 0.0));
             }

@@ -38,7 +38,7 @@ pub struct Faithfulness {
     pub corrupt: f32,
     /// The circuit.
     pub circuit: f32,
-    /// `(circuit − corrupt) / (clean − corrupt)`; NaN where clean and corrupt do not differ.
+    /// `(circuit − corrupt) / (clean − corrupt)`; not finite where clean and corrupt do not differ.
     pub faithfulness: f32,
     /// Each pair, in the order of the pairs.
     pub per_pair: Vec<PairFaithfulness>,
@@ -50,8 +50,8 @@ pub struct Faithfulness {
 /// plain runs and one patched run of each pair.
 ///
 /// # Errors
-/// A batch size of 0, a circuit of another model, a pair without what the metric needs, or what
-/// [`EdgeFill::new`] refuses.
+/// A batch size of 0, a circuit of another model, a pair without what the metric needs, a metric that is not
+/// a number, or what [`EdgeFill::new`] refuses.
 pub fn faithfulness(
     model: &dyn HookedModel,
     circuit: &Circuit,
@@ -98,10 +98,7 @@ pub fn faithfulness_of(
         };
         let (clean, corrupt) = (side(|p| &p.clean)?, side(|p| &p.corrupt)?);
         let clean_logits = model.run(&clean, &mut ()).inner();
-        let measure = |logits: Tensor<3>| -> Result<Vec<f32>, Error> {
-            let values = metric.of_pairs(logits.inner(), &members, Some(&clean_logits));
-            values.try_to_vec_as::<f32>().map_err(|e| Error::new(format!("reading the metric: {e}")))
-        };
+        let measure = |logits: Tensor<3>| metric.read(logits, &members, Some(&clean_logits));
         let fills = EdgeFill::new(model, fill, &corrupt, &plans.iter().collect::<Vec<_>>())?;
         let whole = measure(clean_logits.clone())?;
         let none = match fills.corrupt_logits() {

@@ -125,7 +125,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     ScoreFile::check_path(&args.out)?;
     let checkpoint = common.open(&args.model)?;
-    let all = input::pairs_at(&args.pairs, &checkpoint, positions)?;
+    let all = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     let mine: Vec<(usize, &Pair)> =
         all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|(k, n)| i % n == k)).collect();
     if mine.is_empty() {

@@ -8,7 +8,7 @@ use circuits::{
 use serde_json::json;
 
 use crate::common::{Common, Failure, Result};
-use crate::output::{print_json, write_whole};
+use crate::output::{not_an_input, print_json, write_whole};
 
 #[derive(clap::Args, Debug)]
 #[command(group = clap::ArgGroup::new("how").required(true).args(["top", "greedy", "threshold", "per_layer", "mib"]))]
@@ -94,6 +94,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         };
     };
     ScoreFile::check_path(out_path)?;
+    for path in [args.out.as_deref(), args.dot.as_deref(), args.svg.as_deref()].into_iter().flatten() {
+        not_an_input(path, &[&args.scores])?;
+    }
     let file = ScoreFile::read(&args.scores)?;
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {
         (Some(n), ..) => Selection::Top(n),

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let file = args.circuit.as_ref().map(|path| ScoreFile::read(path)).transpose()?;
     let checkpoint = common.open(&args.model)?;
-    let pairs = args.pairs.as_ref().map(|path| input::pairs(path, &checkpoint)).transpose()?;
+    let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint)).transpose()?;
     let model = common.load(&checkpoint)?;
     let wiring = model.wiring();
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::common::{Common, Failure, Result};
 use crate::heads;
 use crate::input::tokenizer;
+use crate::memory::bounded;
 use crate::output::{print_json, progress};
 
 #[derive(clap::Args, Debug)]
@@ -54,6 +55,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    for (name, n) in [("samples", args.samples), ("batch", args.batch), ("max-tokens", args.max_tokens)] {
+        if n == 0 {
+            return Err(Failure::input(format!("--{name}: 0, expected at least 1")));
+        }
+    }
     let template: Template = args.template.parse().map_err(|e| Failure::input(format!("--template: {e}")))?;
     let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed)?;
     let checkpoint = common.open(&args.model)?;
@@ -80,7 +86,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let mut hook = args.heads.hook(&model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
         let bar = progress(common, pending.len(), "samples");
-        for requests in pending.chunks(args.batch.max(1)) {
+        for requests in pending.chunks(args.batch) {
             let how = Sampling {
                 max_tokens: args.max_tokens,
                 temperature: args.temperature,
@@ -159,7 +165,7 @@ pub(crate) fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplat
                 content: m.content.clone(),
             };
             let messages: Vec<Message> = messages.iter().map(turn).collect();
-            Ok(text.encode_raw(&chat.render(&messages, true, None)?)?)
+            Ok(text.encode_raw(&bounded(|| chat.render(&messages, true, None))?)?)
         }
     }
 }

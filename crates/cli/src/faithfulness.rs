@@ -80,7 +80,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         None => file.positions().unwrap_or_default(),
     };
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs_at(&args.pairs, &checkpoint, positions)?;
+    let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     if let Some(of) = file.meta.get("model").and_then(|m| m.as_str())
         && of != crate::attribute::model_hash(&checkpoint)?
     {

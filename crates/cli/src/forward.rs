@@ -12,7 +12,7 @@ use safetensors::tensor::TensorView;
 use crate::common::{Common, Failure, Result};
 use crate::heads;
 use crate::input::Input;
-use crate::output::write_whole;
+use crate::output::{not_an_input, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -100,6 +100,7 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    not_an_input(&args.out, &[&args.input])?;
     let checkpoint = common.open(&args.model)?;
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
     let batch = Input::read(&args.input, &checkpoint)?.batch()?;

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::common::{Common, Failure, Result, text};
 use crate::heads;
 use crate::input::{Input, tokenizer};
+use crate::memory::bounded;
 use crate::output::print_json;
 
 #[derive(clap::Args, Debug)]
@@ -57,6 +58,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if args.samples == 0 {
+        return Err(Failure::input("--samples: 0, expected at least 1"));
+    }
     let checkpoint = common.open(&args.model)?;
     let prompts = match (&args.prompt, &args.input) {
         (Some(prompt), _) => vec![prompt_ids(&args, prompt, &checkpoint)?],
@@ -144,5 +148,6 @@ fn prompt_ids(args: &Args, prompt: &str, checkpoint: &model_qwen::Checkpoint) ->
     let mut messages: Vec<Message> = args.system.iter().map(|s| turn("system", s)).collect();
     messages.push(turn("user", prompt));
     // The template writes its own special tokens: no second BOS.
-    Ok(text.encode_raw(&checkpoint.chat_template()?.render(&messages, true, thinking)?)?)
+    let template = checkpoint.chat_template()?;
+    Ok(text.encode_raw(&bounded(|| template.render(&messages, true, thinking))?)?)
 }

@@ -16,6 +16,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    common.without_adapter("info")?;
     let checkpoint = common.open(&args.model)?;
     let c = &checkpoint.config;
     let wiring = |key_value| Wiring {

@@ -1,20 +1,21 @@
 //! Token ids from the files that `forward` and `generate` take, and pairs from theirs.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use hooks::{Batch, Pairs, Positions};
+use hooks::{Batch, Pair, Pairs, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::common::{Failure, Result, read, text};
+use crate::common::{Common, Failure, Result, read, text};
 
 /// Rows of token ids with an optional attention mask.
 #[derive(Deserialize)]
 pub(crate) struct Input {
     pub(crate) input_ids: Vec<Vec<u32>>,
     #[serde(default)]
-    attention_mask: Option<Vec<Vec<u8>>>,
+    attention_mask: Option<Vec<Vec<i64>>>,
 }
 
 impl Input {
@@ -66,19 +67,22 @@ impl Input {
             .into_iter()
             .map(|row| row.into_iter().map(id).collect())
             .collect::<std::result::Result<_, _>>()?;
-        let attention_mask = if file.names().contains(&"attention_mask") {
-            let rows = rows("attention_mask")?;
-            Some(rows.into_iter().map(|r| r.into_iter().map(|m| u8::from(m != 0)).collect()).collect())
-        } else {
-            None
-        };
+        let attention_mask =
+            if file.names().contains(&"attention_mask") { Some(rows("attention_mask")?) } else { None };
         Ok(Self { input_ids, attention_mask })
     }
 
     /// The rows as a batch, padded on the right where they are ragged.
     pub(crate) fn batch(&self) -> Result<Batch> {
         Ok(match &self.attention_mask {
-            Some(mask) => Batch::masked(&self.input_ids, mask)?,
+            Some(mask) => {
+                let bit = |&m: &i64| match m {
+                    0 | 1 => Ok(m as u8),
+                    _ => Err(Failure::input(format!("attention_mask: {m}, expected 0 or 1"))),
+                };
+                let rows = mask.iter().map(|row| row.iter().map(bit).collect::<Result<Vec<u8>>>());
+                Batch::masked(&self.input_ids, &rows.collect::<Result<Vec<_>>>()?)?
+            }
             None => Batch::new(&self.input_ids)?,
         })
     }
@@ -110,12 +114,17 @@ pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Text> {
 }
 
 /// Reads a pairs file and checks it against the model's vocabulary.
-pub(crate) fn pairs(path: &Path, checkpoint: &Checkpoint) -> Result<Pairs> {
-    pairs_at(path, checkpoint, Positions::Last)
+pub(crate) fn pairs(common: &Common, path: &Path, checkpoint: &Checkpoint) -> Result<Pairs> {
+    pairs_at(common, path, checkpoint, Positions::Last)
 }
 
 /// The same for a metric that is read at `positions`.
-pub(crate) fn pairs_at(path: &Path, checkpoint: &Checkpoint, positions: Positions) -> Result<Pairs> {
+pub(crate) fn pairs_at(
+    common: &Common,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    positions: Positions,
+) -> Result<Pairs> {
     let text = text(checkpoint)?;
     let encode = |s: &str, starts: bool| match &text {
         Some(text) => if starts { text.encode(s) } else { text.encode_raw(s) }
@@ -126,5 +135,13 @@ pub(crate) fn pairs_at(path: &Path, checkpoint: &Checkpoint, positions: Position
     pairs
         .check_vocab(checkpoint.config.vocab)
         .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    let mut ids = HashSet::new();
+    let warn = |of: Option<&Pair>, what: &str| {
+        if let Some(pair) = of {
+            common.note(format!("warning: {}: pair {}: {what}", path.display(), pair.id));
+        }
+    };
+    warn(pairs.iter().find(|pair| !ids.insert(&pair.id)), "not the first of this id");
+    warn(pairs.iter().find(|pair| pair.clean == pair.corrupt), "clean and corrupt are the same prompt");
     Ok(pairs)
 }

@@ -124,7 +124,7 @@ fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
 fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Result<Value> {
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(path, &checkpoint)?;
+    let pairs = input::pairs(common, path, &checkpoint)?;
     let model = common.load(&checkpoint)?;
     let streams = lens_metric(&model, &pairs, metric, args.mid)?;
     let streams: Vec<Value> = streams

@@ -20,6 +20,7 @@ mod heads;
 mod info;
 mod input;
 mod lens;
+mod memory;
 mod merge;
 mod merge_adapter;
 mod model;

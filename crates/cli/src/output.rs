@@ -32,6 +32,19 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result {
     Ok(())
 }
 
+/// Refuses to write over what the command reads.
+pub(crate) fn not_an_input(out: &Path, inputs: &[&Path]) -> Result {
+    let Ok(place) = out.canonicalize() else { return Ok(()) };
+    let same = |input: &&Path| out.is_file() && input.canonicalize().is_ok_and(|input| input == place);
+    if inputs.iter().any(same) {
+        return Err(Failure::input(format!(
+            "{}: is an input of this command, expected another file",
+            out.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Prints one JSON object on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
     let mut out = std::io::stdout();

@@ -103,7 +103,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(&args.pairs, &checkpoint)?;
+    let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
     let model = common.load(&checkpoint)?;
     let bar = progress(common, pairs.len(), "pairs");
     let mut found: Vec<PatchGrid> = Vec::new();

@@ -54,7 +54,7 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(&args.pairs, &checkpoint)?;
+    let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
     let model = common.load(&checkpoint)?;
     let wiring = model.wiring();
     let chosen: Vec<Head> =

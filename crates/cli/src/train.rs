@@ -126,7 +126,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(open: &Open) -> Result<Option<Self>> {
+    fn new(common: &Common, open: &Open) -> Result<Option<Self>> {
         let Some(watch) = &open.config.watch else { return Ok(None) };
         let steps = watch.steps;
         let method = match watch.method.as_str() {
@@ -140,7 +140,7 @@ impl Watch {
                 )));
             }
         };
-        let pairs = input::pairs(&watch.pairs, &open.start)?;
+        let pairs = input::pairs(common, &watch.pairs, &open.start)?;
         Ok(Some(Self { pairs, every: watch.every.max(1), method, top: watch.top }))
     }
 
@@ -177,7 +177,7 @@ pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
             data.truncated, data.empty
         ));
     }
-    let watch = Watch::new(&open)?;
+    let watch = Watch::new(common, &open)?;
     let model = open.load(common)?;
     let mut sft = match &open.resumed {
         Some(resumed) => Sft::resume(model, &open.config, data.len(), resumed)?,
@@ -248,7 +248,7 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
             path.display()
         )));
     }
-    let watch = Watch::new(&open)?;
+    let watch = Watch::new(common, &open)?;
     let policy = open.load(common)?;
     let stop_ids = open.start.stop_ids.clone();
     let mut grpo = match &open.resumed {

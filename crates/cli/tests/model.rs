@@ -117,7 +117,8 @@ fn odd_checkpoints_are_warned_of_and_run() {
         std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
     let weights = folder.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&weights).unwrap();
+    let whole = std::fs::read(&weights).unwrap();
+    let mut bytes = whole.clone();
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&weights, bytes).unwrap();
@@ -127,10 +128,23 @@ fn odd_checkpoints_are_warned_of_and_run() {
         "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "t0"}});
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let model = text(folder.path());
+    let input = folder.path().join("in.json");
+    std::fs::write(&input, r#"{"input_ids": [[1, 2]]}"#).unwrap();
+    let out = folder.path().join("out.safetensors");
+    let said = ok(&["forward", model, "--input", text(&input), "--out", text(&out)]);
+    assert!(said.contains("NaN or infinity in `model.norm.weight`"), "{said}");
+    let message = refused(&["generate", model, "--prompt", "t1 t2", "--quiet"]);
+    assert!(message.contains("after 0 new tokens the logits are not numbers"), "{message}");
+    std::fs::write(&weights, whole).unwrap();
     let said = ok(&["generate", model, "--prompt", "t1 t2", "--max-tokens", "2"]);
-    assert!(said.contains("NaN or infinity in `model."), "{said}");
     assert!(said.contains("ids up to 69, the model has 61 rows"), "{said}");
     assert!(ok(&["generate", model, "--prompt", "t1 t2", "--max-tokens", "2", "--quiet"]).is_empty());
+    let template = "{% set s = namespace(x='x') %}{% for i in range(60) %}{% set s.x = s.x ~ s.x %}{% endfor %}";
+    let config = json!({ "chat_template": template });
+    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    let message = refused(&["generate", model, "--prompt", "t1", "--chat", "--quiet"]);
+    assert!(message.contains("the chat template took more than"), "{message}");
+
     let message = sparks(&["generate", model, "--prompt", "t1 t65", "--quiet"]);
     let message = String::from_utf8_lossy(&message.stderr).into_owned();
     assert!(message.contains("token 65, expected ids below the vocabulary size 61"), "{message}");

@@ -76,6 +76,27 @@ impl Metric {
         if self == Metric::Nll || n == 1 { sum } else { sum / n as f64 }
     }
 
+    /// [`of_pairs`](Self::of_pairs) as numbers.
+    ///
+    /// # Errors
+    /// A value that is not finite, which a model with broken weights gives; the message names the pair.
+    pub fn read(
+        self,
+        logits: Tensor<3>,
+        pairs: &[&Pair],
+        clean: Option<&Tensor<3>>,
+    ) -> Result<Vec<f32>, Error> {
+        let values = self.of_pairs(logits.inner(), pairs, clean).try_to_vec_as::<f32>();
+        let values = values.map_err(|e| Error::new(format!("reading the metric: {e}")))?;
+        match values.iter().zip(pairs).find(|(value, _)| !value.is_finite()) {
+            None => Ok(values),
+            Some((value, pair)) => Err(Error::new(format!(
+                "pair {}: the metric {self} is {value}, expected a number; are the weights numbers?",
+                pair.id
+            ))),
+        }
+    }
+
     /// The metric of each example at one position.
     ///
     /// # Shapes

@@ -91,6 +91,12 @@ pub fn generate(
         let (mut kept, mut go_on) = (Vec::new(), true);
         for (row, (choice, &at)) in chosen.iter().zip(&live).enumerate() {
             let completion = &mut done[at];
+            if !choice.model.is_finite() {
+                return Err(Error::new(format!(
+                    "row {at}: after {} new tokens the logits are not numbers; are the weights?",
+                    completion.ids.len()
+                )));
+            }
             completion.ids.push(choice.token);
             completion.logprobs.push(choice.model);
             completion.sampling_logprobs.push(choice.sampling);
