@@ -32,6 +32,8 @@ pub struct NodeScores {
     pub mean: NodeMap<f32>,
     /// Each pair's clean and corrupt metric.
     pub pairs: Vec<PairSummary>,
+    /// Each pair's scores.
+    pub per_pair: Vec<NodeMap<f32>>,
 }
 
 /// Where a writer's output is seen alone or in the sum with its layer's heads.
@@ -103,17 +105,18 @@ impl NodeScores {
     /// The first error among them, and no pairs.
     pub fn collect(scored: impl Iterator<Item = Result<PairNodeScores, Error>>) -> Result<Self, Error> {
         let mut sum: Option<NodeMap<f64>> = None;
-        let mut pairs = Vec::new();
+        let (mut pairs, mut per_pair) = (Vec::new(), Vec::new());
         for one in scored {
             let PairNodeScores { summary, scores } = one?;
             let wiring = scores.wiring();
             let sum = sum.get_or_insert_with(|| NodeMap::filled(wiring, 0.0));
             sum.values_mut().iter_mut().zip(scores.values()).for_each(|(sum, &v)| *sum += f64::from(v));
             pairs.push(summary);
+            per_pair.push(scores);
         }
         let n = pairs.len() as f64;
         let sum = sum.ok_or_else(|| Error::new("pairs: none given, expected at least one"))?;
-        Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs })
+        Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs, per_pair })
     }
 }
 

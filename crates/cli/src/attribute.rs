@@ -117,8 +117,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let shard = shard(args.shard.as_deref())?;
     let of_nodes = match args.level.as_str() {
         "edges" => false,
-        "nodes" if shard.is_some() || args.per_pair || args.source_only => {
-            return Err(Failure::input("--level nodes: without --shard, --per-pair and --source-only"));
+        "nodes" if args.source_only => {
+            return Err(Failure::input("--level nodes: without --source-only, which is about edges"));
         }
         "nodes" => true,
         other => return Err(Failure::input(format!("--level {other}: expected nodes or edges"))),
@@ -140,21 +140,24 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         recompute: args.recompute,
     };
     let bar = progress(common, mine.len(), "scoring pairs");
-    let (nodes, scores) = if of_nodes {
+    let (nodes, scores, per_pair) = if of_nodes {
         let scored = mine.iter().map(|(_, pair)| {
             bar.inc(1);
             score_nodes(&model, pair, metric, method)
         });
-        let found = NodeScores::collect(scored)?;
-        let mean = EdgeMap::filled(found.mean.wiring().with(key_value), 0.0);
-        (Some(found.mean), Scores { mean, pairs: found.pairs, per_pair: None })
+        let NodeScores { mean, pairs, per_pair } = NodeScores::collect(scored)?;
+        let edges = EdgeMap::filled(mean.wiring().with(key_value), 0.0);
+        let rows = options.per_pair.then(|| per_pair.iter().flat_map(|row| row.values().to_vec()).collect());
+        (Some(mean), Scores { mean: edges, pairs, per_pair: None }, rows)
     } else {
         let scored = mine.iter().map(|(_, pair)| -> std::result::Result<PairScores, attribution::Error> {
             let scores = score_pair(&model, pair, metric, method, options);
             bar.inc(1);
             scores
         });
-        (None, Scores::collect(scored, options)?)
+        let mut scores = Scores::collect(scored, options)?;
+        let rows = scores.per_pair.take();
+        (None, scores, rows.map(|rows| rows.iter().flat_map(|row| row.values().to_vec()).collect()))
     };
     bar.finish_and_clear();
 
@@ -181,9 +184,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
     let mut file = ScoreFile::new(scores.mean, meta);
     file.nodes = nodes;
-    file.per_pair = scores
-        .per_pair
-        .map(|rows| PerPair { ids, values: rows.iter().flat_map(|r| r.values().to_vec()).collect() });
+    file.per_pair = per_pair.map(|values| PerPair { ids, values });
     write_whole(&args.out, &file.to_bytes(&args.out)?)?;
     if args.json {
         print_json(&summary);

@@ -52,11 +52,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let names = |heads: &std::collections::BTreeSet<hooks::Head>| -> Vec<String> {
             heads.iter().map(ToString::to_string).collect()
         };
+        // Effects and tests are about scores of edges; circuits of nodes have none.
+        let of_edges = base.nodes.is_none() && other.nodes.is_none();
+        if !of_edges {
+            common.note(format!("{}: scores of nodes: no effects and no tests", path.display()));
+        }
         let mut item = json!({
             "base": args.base, "other": path,
             "heads": { "kept": names(&found.heads_kept), "gained": names(&found.heads_gained), "lost": names(&found.heads_lost) },
             "n_edges": { "kept": found.edges_kept.len(), "gained": found.edges_gained.len(), "lost": found.edges_lost.len() },
-            "effects": found.effects.iter().map(|e| json!({
+            "effects": found.effects.iter().filter(|_| of_edges).map(|e| json!({
                 "head": e.head.to_string(), "base": e.base, "other": e.other, "effect": e.effect,
             })).collect::<Vec<_>>(),
         });
@@ -66,7 +71,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 "kept": edges(&found.edges_kept), "gained": edges(&found.edges_gained), "lost": edges(&found.edges_lost),
             });
         }
-        if let (Some(before), Some(after)) = (&base.per_pair, &other.per_pair) {
+        if let (true, Some(before), Some(after)) = (of_edges, &base.per_pair, &other.per_pair) {
             // Circuits of resampled pairs are selected by the number of edges that the base's circuit has.
             let mut how = Emergence::new(Selection::Top(base_circuit.n_edges()));
             how.draws = args.draws;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use circuits::{PerPair, ScoreFile};
-use hooks::EdgeMap;
+use hooks::{EdgeMap, NodeMap};
 use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result};
@@ -37,9 +37,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             return Err(at("`sparks.pair_order` and the per-pair scores differ in length"));
         }
         if let Some(first) = &first {
-            for field in
-                ["method", "settings", "metric", "model", "pairs_file", "positions", "source_only", "dtype"]
-            {
+            for field in [
+                "level",
+                "method",
+                "settings",
+                "metric",
+                "model",
+                "pairs_file",
+                "positions",
+                "source_only",
+                "dtype",
+            ] {
                 if first.meta[field] != file.meta[field] {
                     return Err(at(&format!("`{field}` differs from that of {}", args.shards[0].display())));
                 }
@@ -48,10 +56,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 return Err(at("its graph differs from that of the first file"));
             }
         }
-        let n_edges = file.wiring.n_edges();
+        let width = file.n_scores();
         for (k, (place, id)) in order.iter().zip(&per_pair.ids).enumerate() {
             let place = place.as_u64().ok_or_else(|| at("`sparks.pair_order` holds no whole numbers"))?;
-            let scores = per_pair.values[k * n_edges..(k + 1) * n_edges].to_vec();
+            let scores = per_pair.values[k * width..(k + 1) * width].to_vec();
             rows.push((place, id.clone(), file.meta["pairs"][k].clone(), scores));
         }
         if first.is_none() {
@@ -70,12 +78,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
 
     // The same sum in the same order as one run makes it.
-    let mut sum = vec![0f64; first.wiring.n_edges()];
+    let mut sum = vec![0f64; first.n_scores()];
     for (_, _, _, scores) in &rows {
         sum.iter_mut().zip(scores).for_each(|(sum, &s)| *sum += f64::from(s));
     }
     let n = rows.len() as f64;
-    let mean = EdgeMap::from_values(first.wiring, sum.iter().map(|s| (s / n) as f32).collect());
+    let mean: Vec<f32> = sum.iter().map(|s| (s / n) as f32).collect();
     let mut meta = first.meta.clone();
     let keep = meta["keep_per_pair"].as_bool().unwrap_or(false);
     if let Some(object) = meta.as_object_mut() {
@@ -90,7 +98,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     meta["n_pairs"] = rows.len().into();
     meta["pairs"] = rows.iter().map(|r| r.2.clone()).collect();
     meta["pair_order"] = rows.iter().map(|r| r.0).collect();
-    let mut out = ScoreFile::new(mean, meta);
+    let mut out = match &first.nodes {
+        Some(_) => ScoreFile::of_nodes(NodeMap::from_values(first.wiring, mean), meta),
+        None => ScoreFile::new(EdgeMap::from_values(first.wiring, mean), meta),
+    };
     if keep {
         out.per_pair = Some(PerPair {
             ids: rows.iter().map(|r| r.1.clone()).collect(),

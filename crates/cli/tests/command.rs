@@ -169,14 +169,20 @@ fn shards_join_to_the_bits_of_one_run() {
     };
     let (one, two, three, all, whole) =
         (at("1.json"), at("2.json"), at("3.json"), at("all.json"), at("whole.json"));
-    run(&["--shard", "1/3"], &one);
-    run(&["--shard", "2/3"], &two);
-    run(&["--shard", "3/3"], &three);
-    run(&[], &whole);
-    ok(&["merge", text(&two), text(&three), text(&one), "--out", text(&all)]);
-    assert_eq!(std::fs::read(&all).expect("read"), std::fs::read(&whole).expect("read"));
+    for more in [&[][..], &["--per-pair"], &["--level", "nodes"], &["--level", "nodes", "--per-pair"]] {
+        run(&[&["--shard", "1/3"], more].concat(), &one);
+        run(&[&["--shard", "2/3"], more].concat(), &two);
+        run(&[&["--shard", "3/3"], more].concat(), &three);
+        run(more, &whole);
+        ok(&["merge", text(&two), text(&three), text(&one), "--out", text(&all)]);
+        assert_eq!(std::fs::read(&all).expect("read"), std::fs::read(&whole).expect("read"), "{more:?}");
+    }
     assert!(
         refused(&["merge", text(&one), text(&two), "--out", text(&all)]).contains("expected all 3 shards")
+    );
+    assert!(
+        refused(&["merge", text(&one), text(&two), text(&three), "--out", text(&three)])
+            .contains("is an input of this command")
     );
     assert!(
         refused(&["merge", text(&one), text(&one), text(&two), "--out", text(&all)])

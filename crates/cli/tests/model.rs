@@ -139,7 +139,8 @@ fn odd_checkpoints_are_warned_of_and_run() {
     let said = ok(&["generate", model, "--prompt", "t1 t2", "--max-tokens", "2"]);
     assert!(said.contains("ids up to 69, the model has 61 rows"), "{said}");
     assert!(ok(&["generate", model, "--prompt", "t1 t2", "--max-tokens", "2", "--quiet"]).is_empty());
-    let template = "{% set s = namespace(x='x') %}{% for i in range(60) %}{% set s.x = s.x ~ s.x %}{% endfor %}";
+    let template =
+        "{% set s = namespace(x='x') %}{% for i in range(60) %}{% set s.x = s.x ~ s.x %}{% endfor %}";
     let config = json!({ "chat_template": template });
     std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
     let message = refused(&["generate", model, "--prompt", "t1", "--chat", "--quiet"]);

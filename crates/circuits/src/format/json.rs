@@ -103,7 +103,7 @@ impl ScoreFile {
             if (wiring.n_layers, wiring.n_heads) != (n_layers, n_heads) {
                 return Err(Error::new("`cfg` and `sparks.wiring` have different sizes"));
             }
-            per_pair = sparks.remove("per_pair").map(|value| pairs_of(value, wiring)).transpose()?;
+            per_pair = sparks.remove("per_pair").map(pairs_of).transpose()?;
             meta = Value::Object(sparks);
         }
         let mut node_scores: Vec<Option<f32>> = vec![None; wiring.n_writers()];
@@ -144,7 +144,9 @@ impl ScoreFile {
                 wiring.n_edges()
             )));
         }
-        Ok(Self { wiring, scores, in_graph, nodes, per_pair, meta })
+        let file = Self { wiring, scores, in_graph, nodes, per_pair, meta };
+        file.per_pair.iter().try_for_each(|per_pair| per_pair.check(file.n_scores()))?;
+        Ok(file)
     }
 
     /// Writes EAP-IG's JSON, with the object `sparks` at the end.
@@ -178,7 +180,7 @@ impl ScoreFile {
         let mut sparks = self.sparks();
         if let Some(per_pair) = &self.per_pair {
             let rows: Vec<Value> =
-                per_pair.values.chunks(w.n_edges()).map(|row| row.to_vec().into()).collect();
+                per_pair.values.chunks(self.n_scores()).map(|row| row.to_vec().into()).collect();
             sparks.insert("per_pair".into(), serde_json::json!({ "ids": per_pair.ids, "scores": rows }));
         }
         let sparks = serde_json::to_string(&sparks).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
@@ -220,7 +222,7 @@ pub(super) fn package_order(w: Wiring) -> Vec<Edge> {
     edges
 }
 
-fn pairs_of(value: Value, wiring: Wiring) -> Result<PerPair, Error> {
+fn pairs_of(value: Value) -> Result<PerPair, Error> {
     #[derive(Deserialize)]
     struct Rows {
         ids: Vec<String>,
@@ -228,9 +230,7 @@ fn pairs_of(value: Value, wiring: Wiring) -> Result<PerPair, Error> {
     }
     let rows: Rows =
         serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.per_pair`: {e}")))?;
-    let per_pair = PerPair { ids: rows.ids, values: rows.scores.concat() };
-    per_pair.check(wiring)?;
-    Ok(per_pair)
+    Ok(PerPair { ids: rows.ids, values: rows.scores.concat() })
 }
 
 /// Python writes NaN and Infinity where JSON has none. Among the nodes NaN means "not scored" and becomes

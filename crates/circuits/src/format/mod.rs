@@ -23,7 +23,8 @@ pub use draw::{dot, svg};
 pub struct PerPair {
     /// The pairs' names.
     pub ids: Vec<String>,
-    /// Scores, pair after pair, each in the order of [`Wiring::edges`].
+    /// Scores, pair after pair, each in the order of [`Wiring::edges`], or of [`Wiring::writers`] in a file of
+    /// node scores.
     pub values: Vec<f32>,
 }
 
@@ -39,15 +40,17 @@ impl PerPair {
                 self.ids.len()
             )));
         }
-        self.check(wiring)?;
+        self.check(wiring.n_edges())?;
         Ok(self.values.chunks(wiring.n_edges()).collect())
     }
 
-    fn check(&self, wiring: Wiring) -> Result<(), Error> {
-        let (found, expected) = (self.values.len(), self.ids.len() * wiring.n_edges());
+    /// Whether there are `width` scores for each pair.
+    fn check(&self, width: usize) -> Result<(), Error> {
+        let (found, expected) = (self.values.len(), self.ids.len() * width);
         if found != expected {
             return Err(Error::new(format!(
-                "per-pair scores: {found} numbers, expected {expected} (pairs × edges)"
+                "per-pair scores: {found} numbers, expected {expected} ({} pairs × {width})",
+                self.ids.len()
             )));
         }
         Ok(())
@@ -98,6 +101,11 @@ impl ScoreFile {
     /// The selected edges.
     pub fn circuit(&self) -> Circuit {
         Circuit::new(self.in_graph.clone())
+    }
+
+    /// How many scores there are: one for each edge, or in a file of node scores for each writer.
+    pub fn n_scores(&self) -> usize {
+        self.nodes.as_ref().map_or(self.wiring.n_edges(), |nodes| nodes.values().len())
     }
 
     /// The metric that the scores are of, where the file says so.
@@ -173,7 +181,7 @@ impl ScoreFile {
             return Err(Error::new(format!("node {node}: score is {score}, expected a finite number")));
         }
         if let Some(per_pair) = &self.per_pair {
-            per_pair.check(self.wiring)?;
+            per_pair.check(self.n_scores())?;
         }
         match extension(path) {
             "json" => self.to_json(),

@@ -45,19 +45,20 @@ impl ScoreFile {
             return Err(Error::new(format!("edge {edge}: score is {score}, expected a finite number")));
         }
         let kept = tensor("in_graph", Dtype::U8, &[n])?.into_iter().map(|b| b != 0).collect();
-        let per_pair = match file.names().contains(&"per_pair") {
-            true => {
-                let ids: Vec<String> =
-                    serde_json::from_str(text("ids")?).map_err(|e| Error::new(format!("`ids`: {e}")))?;
-                let values = floats(&tensor("per_pair", Dtype::F32, &[ids.len(), n])?);
-                Some(PerPair { ids, values })
-            }
-            false => None,
-        };
         let nodes = match file.names().contains(&"node_scores") {
             true => {
                 let values = floats(&tensor("node_scores", Dtype::F32, &[wiring.n_writers()])?);
                 Some(NodeMap::from_values(wiring, values))
+            }
+            false => None,
+        };
+        let width = nodes.as_ref().map_or(n, |nodes: &NodeMap<f32>| nodes.values().len());
+        let per_pair = match file.names().contains(&"per_pair") {
+            true => {
+                let ids: Vec<String> =
+                    serde_json::from_str(text("ids")?).map_err(|e| Error::new(format!("`ids`: {e}")))?;
+                let values = floats(&tensor("per_pair", Dtype::F32, &[ids.len(), width])?);
+                Some(PerPair { ids, values })
             }
             false => None,
         };
@@ -97,7 +98,7 @@ impl ScoreFile {
         if let Some(per_pair) = &self.per_pair {
             metadata.insert("ids".into(), serde_json::to_string(&per_pair.ids).map_err(json)?);
             rows = bytes(&per_pair.values);
-            let shape = vec![per_pair.ids.len(), n];
+            let shape = vec![per_pair.ids.len(), self.n_scores()];
             tensors.push(("per_pair", TensorView::new(Dtype::F32, shape, &rows).map_err(bad)?));
         }
         safetensors::serialize(tensors, Some(metadata)).map_err(bad)
