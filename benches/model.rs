@@ -27,8 +27,9 @@ fn decode(c: &mut Criterion) {
     let model = demo();
     let how = Sampling { max_tokens: 32, ..Sampling::default() };
     for rows in [1, 8] {
-        let requests: Vec<Request> =
-            (0..rows).map(|i| Request { prompt: tokens(32, i as u32), stream: i as u64 }).collect();
+        let requests: Vec<Request> = (0..rows)
+            .map(|i| Request { prompt: tokens(32, i as u32), stream: i as u64, origin: i })
+            .collect();
         c.bench_function(&format!("generate 32 tokens, batch {rows}"), |b| {
             b.iter(|| black_box(generate(&model, &requests, &how, &mut (), |_, _| true)));
         });

@@ -120,7 +120,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             let requests: Vec<Request> = rows
                 .iter()
                 .enumerate()
-                .map(|(i, prompt)| Request { prompt: prompt.clone(), stream: i as u64 })
+                .map(|(i, prompt)| Request { prompt: prompt.clone(), stream: i as u64, origin: i })
                 .collect();
             generate(&model, &requests, &how, &mut (), |_, _| true)?;
             Ok(())

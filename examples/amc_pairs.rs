@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let user = Message { role: "user".into(), content: problem.problem };
         let prompt = text.encode_raw(&chat.render(&[user], true, None)?)?;
         let sides = [&clean, &corrupt].map(|opening| [&prompt[..], opening].concat());
-        let requests = sides.clone().map(|prompt| Request { prompt, stream: 0 });
+        let requests = sides.clone().map(|prompt| Request { prompt, stream: 0, origin: 0 });
         let how = Sampling { max_tokens: 1, ..Sampling::default() };
         let next = generate(&model, &requests, &how, &mut (), |_, _| true)?;
         if kept < n && next[0].ids != next[1].ids {

@@ -6,7 +6,11 @@ use model_qwen::{Finish, Pass, Request, Sampling, generate};
 use crate::fixtures::{fixture, load};
 
 fn requests(prompts: &[Vec<u32>]) -> Vec<Request> {
-    prompts.iter().enumerate().map(|(i, p)| Request { prompt: p.clone(), stream: i as u64 }).collect()
+    prompts
+        .iter()
+        .enumerate()
+        .map(|(i, p)| Request { prompt: p.clone(), stream: i as u64, origin: i })
+        .collect()
 }
 
 fn greedy(n: usize) -> Sampling {

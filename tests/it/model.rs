@@ -37,7 +37,8 @@ fn every_recorded_site_is_that_of_transformers() {
     let dir = fixture("qwen2-tied");
     let (model, oracle) = (load(&dir), Oracle::open(&dir.join("oracle.safetensors")));
     let batch = Batch::new(&oracle.ids("input_ids")).unwrap();
-    let mut sites: Vec<Site> = vec![Stream::Embed.into(), Stream::FinalNorm.into()];
+    let mut sites: Vec<Site> =
+        vec![Stream::Embed.into(), Stream::Normalized.into(), Stream::FinalNorm.into()];
     for l in 0..3 {
         let streams = [
             Stream::ResidPre(l),
@@ -58,6 +59,8 @@ fn every_recorded_site_is_that_of_transformers() {
     };
     check("hidden.0".into(), values(seen.stream(Stream::Embed)));
     check("hidden.3".into(), values(seen.stream(Stream::FinalNorm)));
+    let weight = model.norm.clone();
+    check("hidden.3".into(), values(seen.stream(Stream::Normalized) * weight.unsqueeze()));
     for l in 0..3 {
         check(format!("resid_pre.{l}"), values(seen.stream(Stream::ResidPre(l))));
         check(format!("resid_mid.{l}"), values(seen.stream(Stream::ResidMid(l))));

@@ -27,7 +27,8 @@ fn ids(value: &Value) -> Vec<u32> {
 fn continues(model: &Qwen, prompt: &Value, golden: &Value) {
     let (prompt, golden) = (ids(prompt), ids(golden));
     let how = Sampling { max_tokens: golden.len(), ..Sampling::default() };
-    let found = generate(model, &[Request { prompt, stream: 0 }], &how, &mut (), |_, _| true).unwrap();
+    let found =
+        generate(model, &[Request { prompt, stream: 0, origin: 0 }], &how, &mut (), |_, _| true).unwrap();
     assert_eq!(found[0].ids, golden);
 }
 

@@ -18,7 +18,8 @@ fn tiny(family: &str) -> Qwen {
 
 /// The sites of a run with key/value heads as they are, and of one with a copy for each query head.
 fn sites(ungrouped: bool) -> Vec<Site> {
-    let mut all: Vec<Site> = [Stream::Embed, Stream::FinalNorm, Stream::Logits].map(Site::from).to_vec();
+    let ends = [Stream::Embed, Stream::Normalized, Stream::FinalNorm, Stream::Logits];
+    let mut all: Vec<Site> = ends.map(Site::from).to_vec();
     for l in 0..2 {
         all.extend(
             [

@@ -348,6 +348,39 @@ fn mutated_tokenizers() {
 }
 
 #[test]
+fn templates_that_are_deep_or_large_are_errors() {
+    let many = |n: usize, text: &str| text.repeat(n);
+    for source in [
+        format!("{{{{ {}1 }}}}", many(60_000, "-")),
+        format!("{{{{ 1{} }}}}", many(40_000, "+1")),
+        format!("{{% if a %}}{}{{% endif %}}", many(8_000, "{% elif a %}")),
+        many(200_000, "x"),
+    ] {
+        if let Err(e) = ChatTemplate::new(source, "", "").and_then(|t| t.render(&said(), true, None)) {
+            assert!(e.to_string().starts_with("chat template: "), "{e}");
+        }
+    }
+}
+
+#[test]
+fn templates_have_what_transformers_gives_them() {
+    let render = |source: &str| {
+        let template = ChatTemplate::new(source.to_owned(), "<s>", "</s>").unwrap();
+        template.render(&[], false, None).unwrap()
+    };
+    // Rendered by Jinja in transformers' environment: absent tools are none, not undefined.
+    assert_eq!(render("{{ tools is none }} {{ documents is defined }} [{{ pad_token }}]"), "True True []");
+    assert_eq!(render("a\n{% generation %}\nb{% endgeneration %}c"), "a\nbc");
+    assert_eq!(render("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"), "012");
+    assert_eq!(
+        render("{{ {'b': [1], 'a': {'d': 1, 'c': 2}} | tojson(sort_keys=true) }}"),
+        r#"{"a": {"c": 2, "d": 1}, "b": [1]}"#
+    );
+    let year = render("{{ strftime_now('%Y') }}");
+    assert!(year.len() == 4 && year.parse::<u32>().unwrap() > 2024, "{year}");
+}
+
+#[test]
 fn templates_that_do_not_end_are_stopped() {
     let nested = "{% for i in range(100000) %}".repeat(4) + "{{ i }}" + &"{% endfor %}".repeat(4);
     let long = format!("{{% for i in range(100000) %}}{}{{% endfor %}}", "x".repeat(100_000));

@@ -27,8 +27,8 @@ pub enum Fill {
 
 /// What every head mixed in one run, to be put into another.
 ///
-/// Row `i` of a later run takes row `i mod n` of the recorded ones; positions past the recorded text take
-/// its last one.
+/// The row that comes from place `i` of a later run's list ([`Batch::origins`]) takes row `i mod n` of the
+/// recorded ones; positions past the recorded text take its last one.
 #[derive(Debug, Clone)]
 pub struct Resampled {
     layers: Vec<Tensor<4>>,
@@ -55,7 +55,7 @@ impl Resampled {
         let index: Vec<i64> = (0..batch)
             .flat_map(|b| (0..seq).map(move |s| (b, s)))
             .map(|(b, s)| {
-                let row = b % rows;
+                let row = positions.origin(b) % rows;
                 let column = (self.first[row] + positions.of(b, s)).min(self.end[row] - 1);
                 (row * columns + column) as i64
             })

@@ -8,6 +8,7 @@ use hooks::Batch;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Positions {
     first: Vec<usize>,
+    origins: Vec<usize>,
     offset: usize,
 }
 
@@ -17,7 +18,13 @@ impl Positions {
         if offset == 0 || self.first.len() != batch.batch() {
             self.first = batch.first().to_vec();
         }
+        self.origins = batch.origins().to_vec();
         self.offset = offset;
+    }
+
+    /// Which row of the caller's list row `row` is.
+    pub(crate) fn origin(&self, row: usize) -> usize {
+        self.origins.get(row).copied().unwrap_or(row)
     }
 
     /// The position of column `column` in row `row`; padding before the text counts as position 0.

@@ -75,10 +75,10 @@ pub fn sweep(
     }
     pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
     let (mut clean, mut ablated) = (0.0f64, vec![0.0f64; hooks.len()]);
-    for chunk in pairs.batches(batch_size) {
-        let chunk: Vec<&Pair> = chunk.into_iter().map(|i| &pairs.as_slice()[i]).collect();
+    for places in pairs.batches(batch_size) {
+        let chunk: Vec<&Pair> = places.iter().map(|&i| &pairs.as_slice()[i]).collect();
         let prompts: Vec<_> = chunk.iter().map(|pair| pair.clean.clone()).collect();
-        let batch = Batch::new(&prompts)?.rows(chunk[0].rows());
+        let batch = Batch::new(&prompts)?.rows(chunk[0].rows()).with_origins(places);
         let mut before = Recorder::new((0..model.wiring().n_layers).map(|l| Stream::ResidPre(l).into()));
         let plain = model.run(&batch, &mut before).inner();
         let total = |logits| -> Result<f64, Error> {

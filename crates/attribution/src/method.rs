@@ -58,12 +58,17 @@ pub enum Method {
     Exact,
 }
 
+/// Far above what any integral needs.
+const MAX_STEPS: usize = 100_000;
+
 impl Method {
     /// Whether the numbers make sense.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
-            Method::EapIgInputs { steps: 0, .. } | Method::EapIgActivations { steps: 0, .. } => {
-                Err(Error::new("steps is 0, expected at least 1"))
+            Method::EapIgInputs { steps, .. } | Method::EapIgActivations { steps, .. }
+                if !(1..=MAX_STEPS).contains(&steps) =>
+            {
+                Err(Error::new(format!("steps is {steps}, expected 1 to {MAX_STEPS}")))
             }
             _ => Ok(()),
         }

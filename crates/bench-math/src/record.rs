@@ -38,6 +38,8 @@ pub struct Protocol {
 pub struct Request {
     /// The problem's id.
     pub id: String,
+    /// The problem's place in the run's list.
+    pub problem: usize,
     /// Which sample of this problem, from 0.
     pub sample: usize,
     /// The seed to sample with: depends on the run's seed, the problem's id and the sample's number alone.
@@ -155,16 +157,16 @@ impl Run {
     pub fn pending(&self) -> Vec<Request> {
         let mut out = Vec::new();
         for sample in 0..self.protocol.samples {
-            for problem in &self.problems {
+            for (at, problem) in self.problems.iter().enumerate() {
                 if !self.finished.contains_key(&(problem.id.clone(), sample)) {
-                    out.push(self.request(problem, sample));
+                    out.push(self.request(at, problem, sample));
                 }
             }
         }
         out
     }
 
-    fn request(&self, problem: &Problem, sample: usize) -> Request {
+    fn request(&self, at: usize, problem: &Problem, sample: usize) -> Request {
         use sha2::{Digest, Sha256};
         let digest = Sha256::new()
             .chain_update(self.protocol.seed.to_le_bytes())
@@ -174,6 +176,7 @@ impl Run {
         let seed = u64::from_le_bytes(digest[..8].try_into().unwrap_or_default());
         Request {
             id: problem.id.clone(),
+            problem: at,
             sample,
             seed,
             prompt: self.protocol.template.render(&problem.problem),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{Common, Failure, Result};
 use crate::input;
-use crate::output::{print_json, progress, write_whole};
+use crate::output::{print_json, progress, ready, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -115,6 +115,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         other => return Err(Failure::input(format!("--kv {other}: expected grouped or ungrouped"))),
     };
     let shard = shard(args.shard.as_deref())?;
+    if let (Some((k, n)), None) = (shard, &args.shard) {
+        common.note(format!("share {k} of {n} of the pairs, as the Slurm array says (--shard {k}/{n})"));
+    }
     let of_nodes = match args.level.as_str() {
         "edges" => false,
         "nodes" if args.source_only => {
@@ -124,6 +127,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         other => return Err(Failure::input(format!("--level {other}: expected nodes or edges"))),
     };
     ScoreFile::check_path(&args.out)?;
+    ready(&args.out, &[&args.pairs])?;
+    if args.out.extension().is_some_and(|e| e == "pt") && (args.per_pair || shard.is_some()) {
+        return Err(Failure::input(format!(
+            "{}: .pt has no room for pairs, which --per-pair and --shard keep; expected .json or .safetensors",
+            args.out.display()
+        )));
+    }
     let checkpoint = common.open(&args.model)?;
     let all = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     let mine: Vec<(usize, &Pair)> =

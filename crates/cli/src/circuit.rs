@@ -8,7 +8,7 @@ use circuits::{
 use serde_json::json;
 
 use crate::common::{Common, Failure, Result};
-use crate::output::{not_an_input, print_json, write_whole};
+use crate::output::{print_json, ready, write_whole};
 
 #[derive(clap::Args, Debug)]
 #[command(group = clap::ArgGroup::new("how").required(true).args(["top", "greedy", "threshold", "per_layer", "mib"]))]
@@ -56,6 +56,16 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// Says how signs are read where a file does not: EAP-IG's package drops the object `sparks`.
+pub(crate) fn say_convention(common: &Common, path: &Path, file: &ScoreFile) {
+    if file.metric().is_none() {
+        common.note(format!(
+            "{}: no `sparks.metric`: signs are taken to be those of EAP-IG's loss (positive: corrupting hurts)",
+            path.display()
+        ));
+    }
+}
+
 /// Writes a submission folder, which must not be there or be empty: MIB counts the files in it.
 fn submit(common: &Common, args: &Args, folder: &Path) -> Result {
     check_mib_name(folder.file_name().and_then(|n| n.to_str()).unwrap_or_default())?;
@@ -95,7 +105,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     ScoreFile::check_path(out_path)?;
     for path in [args.out.as_deref(), args.dot.as_deref(), args.svg.as_deref()].into_iter().flatten() {
-        not_an_input(path, &[&args.scores])?;
+        ready(path, &[&args.scores])?;
     }
     let file = ScoreFile::read(&args.scores)?;
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {
@@ -109,6 +119,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         _ => return Err(Failure::input("one of --top, --greedy, --threshold, --per-layer is needed")),
     };
     let rank = if args.signed { Rank::Signed } else { Rank::Absolute };
+    if args.signed {
+        say_convention(common, &args.scores, &file);
+    }
     let selected = if let Some(nodes) = &file.nodes {
         let Selection::Top(n) = how else {
             return Err(Failure::input("scores of nodes: only --top selects among them"));

@@ -56,9 +56,9 @@ pub(crate) struct Common {
     /// Where to compute; the best that this build has where not given.
     #[arg(long, global = true, value_name = "cpu|cuda[:N]|wgpu[:N]")]
     device: Option<String>,
-    /// How weights are held in memory; activations are f32.
-    #[arg(long, global = true, default_value = "f32", value_name = "f32|bf16|f16")]
-    dtype: String,
+    /// How weights are held in memory, f32 where not given; activations are f32.
+    #[arg(long, global = true, value_name = "f32|bf16|f16")]
+    dtype: Option<String>,
     /// A LoRA adapter in PEFT's format, applied beside the weights of MODEL.
     #[arg(long, global = true, value_name = "DIR")]
     adapter: Option<PathBuf>,
@@ -106,13 +106,29 @@ impl Common {
     }
 
     pub(crate) fn dtype(&self) -> Result<Dtype> {
-        self.dtype.parse::<Dtype>().map_err(|e| Failure::input(format!("--{e}")))
+        Ok(self.given_dtype()?.unwrap_or(Dtype::F32))
+    }
+
+    /// `--dtype`, where it was given.
+    pub(crate) fn given_dtype(&self) -> Result<Option<Dtype>> {
+        self.dtype.as_ref().map(|name| name.parse().map_err(|e| Failure::input(format!("--{e}")))).transpose()
     }
 
     /// A note on stderr.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             eprintln!("{text}");
+        }
+    }
+
+    /// Says what a checkpoint asks of generation and does not get.
+    pub(crate) fn note_not_applied(&self, checkpoint: &Checkpoint) {
+        if !checkpoint.not_applied.is_empty() {
+            self.note(format!(
+                "warning: {}: generation_config.json: not applied: {}",
+                checkpoint.dir().display(),
+                checkpoint.not_applied.join(", ")
+            ));
         }
     }
 
@@ -138,6 +154,12 @@ impl Common {
     /// Loads the weights alone, and says what is odd about them.
     pub(crate) fn load_base(&self, checkpoint: &Checkpoint, dtype: Dtype) -> Result<Qwen> {
         let (model, warning) = checkpoint.load_as_is(dtype, &self.device()?)?;
+        if checkpoint.config.tied && !model.config.tied {
+            self.note(format!(
+                "warning: {}: `tie_word_embeddings` is true, and `lm_head.weight` is not the embedding: it is used as it is",
+                checkpoint.dir().display()
+            ));
+        }
         if let Some(warning) = warning {
             self.note(format!("warning: {}: {warning}", checkpoint.dir().display()));
         }

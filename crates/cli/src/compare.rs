@@ -6,7 +6,7 @@ use circuits::{Emergence, Fate, ScoreFile, Selection, compare};
 use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result};
-use crate::output::print_json;
+use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -38,9 +38,15 @@ fn read(path: &std::path::Path) -> Result<ScoreFile> {
     Ok(file)
 }
 
+/// More draws than any interval needs.
+const MAX_DRAWS: usize = 1_000_000;
+
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.by != "heads" && args.by != "edges" {
         return Err(Failure::input(format!("--by {}: expected heads or edges", args.by)));
+    }
+    if !(1..=MAX_DRAWS).contains(&args.draws) {
+        return Err(Failure::input(format!("--draws: {}, expected 1 to {MAX_DRAWS}", args.draws)));
     }
     let base = read(&args.base)?;
     let base_circuit = base.circuit();
@@ -102,9 +108,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let list = |v: &Value| {
             v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
         };
-        println!("{} -> {}", args.base.display(), item["other"].as_str().unwrap_or_default());
+        say!("{} -> {}", args.base.display(), item["other"].as_str().unwrap_or_default());
         for kind in ["kept", "gained", "lost"] {
-            println!(
+            say!(
                 "  {kind:<7}{:>4} heads, {:>6} edges: {}",
                 item["heads"][kind].as_array().map_or(0, Vec::len),
                 item["n_edges"][kind],
@@ -112,10 +118,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             );
         }
         if let Some(floor) = item.get("noise_floor") {
-            println!("  noise floor of halves of the base's pairs: {floor}");
+            say!("  noise floor of halves of the base's pairs: {floor}");
         }
         for effect in item["effects"].as_array().into_iter().flatten().take(10) {
-            println!(
+            say!(
                 "  {:<7} E = {:+.3}",
                 effect["head"].as_str().unwrap_or_default(),
                 effect["effect"].as_f64().unwrap_or(0.0)
@@ -123,7 +129,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
         if args.by == "edges" {
             for kind in ["gained", "lost"] {
-                println!("  edges {kind}: {}", list(&item["edges"][kind]));
+                say!("  edges {kind}: {}", list(&item["edges"][kind]));
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::common::{Common, Failure, Result};
 use crate::input;
-use crate::output::{print_json, write_whole};
+use crate::output::{print_json, say, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -101,7 +101,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         ("entropy", "attention_entropy", true),
     ];
     let shown: Vec<_> = COLUMNS.iter().filter(|(_, field, _)| rows[0].1.get(field).is_some()).collect();
-    println!("{:<8}{}", "head", shown.iter().map(|(title, ..)| format!("{title:>11}")).collect::<String>());
+    say!("{:<8}{}", "head", shown.iter().map(|(title, ..)| format!("{title:>11}")).collect::<String>());
     for (head, row) in &rows {
         // Heads outside the circuit are not shown in its table.
         if places.as_ref().is_some_and(|p| p.heads.get(*head).paths == 0.0) {
@@ -115,7 +115,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             (Some(x), false) => format!("{x:>11.0}"),
             (None, _) => format!("{:>11}", "-"),
         };
-        println!("{:<8}{}", head.to_string(), shown.iter().map(cell).collect::<String>());
+        say!("{:<8}{}", head.to_string(), shown.iter().map(cell).collect::<String>());
     }
     Ok(())
 }

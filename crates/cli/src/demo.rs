@@ -7,7 +7,7 @@ use std::time::Instant;
 use study::demo::{Demo, Progress, run as run_demo};
 
 use crate::common::{Common, Result};
-use crate::output::print_json;
+use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -50,12 +50,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&serde_json::to_value(&results).map_err(crate::common::Failure::other)?);
         return Ok(());
     }
-    println!("accuracy on {} unseen sums (95 % interval):", demo.problems);
+    say!("accuracy on {} unseen sums (95 % interval):", demo.problems);
     let checkpoints =
         std::iter::once(&results.base).chain(results.trainings.iter().filter_map(|t| t.checkpoints.last()));
     for checkpoint in checkpoints {
         for a in &checkpoint.accuracy {
-            println!(
+            say!(
                 "  {:<10} {:5.1} %  [{:.1}, {:.1}]",
                 checkpoint.label,
                 100.0 * a.interval.estimate,
@@ -67,7 +67,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     for training in &results.trainings {
         if let Some(change) = training.changes.last() {
             let names: Vec<String> = change.gained.iter().map(ToString::to_string).collect();
-            println!(
+            say!(
                 "{}: {} heads kept, {} lost, {} gained {}",
                 training.name,
                 change.kept.len(),
@@ -78,8 +78,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
     }
     for warning in &results.warnings {
-        println!("note: {}: {}", warning.claim, warning.finding);
+        say!("note: {}: {}", warning.claim, warning.finding);
     }
-    println!("{} after {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
+    say!("{} after {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::common::{Common, Failure, Result};
 use crate::heads;
 use crate::input::tokenizer;
 use crate::memory::bounded;
-use crate::output::{print_json, progress};
+use crate::output::{print_json, progress, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -36,10 +36,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1024, value_name = "N")]
     max_tokens: usize,
     /// 0 is greedy.
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
     temperature: f64,
     /// Keep the fewest tokens whose probabilities reach P.
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
     /// Samples generated together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -82,6 +82,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::other)?;
     if !pending.is_empty() {
+        common.note_not_applied(&checkpoint);
         let model = common.load(&checkpoint)?;
         let mut hook = args.heads.hook(&model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
@@ -96,7 +97,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 ..Sampling::default()
             };
             let prompts = requests.iter().map(|r| {
-                Ok(Request { prompt: prompt_ids(&r.prompt, &text, chat.as_ref())?, stream: r.seed })
+                let prompt = prompt_ids(&r.prompt, &text, chat.as_ref())?;
+                Ok(Request { prompt, stream: r.seed, origin: r.problem })
             });
             let prompts: Vec<Request> = prompts.collect::<Result<_>>()?;
             let completions =
@@ -137,7 +139,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&out);
     } else {
         let p = &measures.pass_at_1;
-        println!(
+        say!(
             "pass@1 {:.3} [{:.3}, {:.3}] on {} problems, {} samples; {:.0} tokens; {:.0} % truncated; differences below {:.3} would not be seen",
             p.estimate,
             p.low,

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::common::{Common, Failure, Result};
 use crate::input;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -69,7 +69,13 @@ fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Bas
     })
 }
 
+/// Random circuits are held together.
+const MAX_NULLS: u64 = 1000;
+
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if args.nulls > MAX_NULLS {
+        return Err(Failure::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
+    }
     let file = ScoreFile::read(&args.circuit)?;
     let metric: Metric = match &args.metric {
         Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
@@ -102,6 +108,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 args.circuit.display()
             )));
         }
+        crate::circuit::say_convention(common, &args.circuit, &file);
         // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
         let prune = PruneRule::Before2025July { greedy: false };
         let along = |scores: &EdgeMap<f32>, rank| {
@@ -124,13 +131,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
             }));
         } else {
-            println!("share of edges  faithfulness (absolute)  (signed)");
+            say!("share of edges  faithfulness (absolute)  (signed)");
             for (a, s) in absolute.points.iter().zip(&signed.points) {
-                println!("{:14.3}  {:23.4}  {:8.4}", a.share, a.faithfulness, s.faithfulness);
+                say!("{:14.3}  {:23.4}  {:8.4}", a.share, a.faithfulness, s.faithfulness);
             }
-            println!("CMD {:.4}  CPR {:.4}", absolute.cmd, signed.cpr);
+            say!("CMD {:.4}  CPR {:.4}", absolute.cmd, signed.cpr);
             for curve in random {
-                println!("  random scores: CMD {:.4}  CPR {:.4}", curve.cmd, curve.cpr);
+                say!("  random scores: CMD {:.4}  CPR {:.4}", curve.cmd, curve.cpr);
             }
         }
         return Ok(());
@@ -173,18 +180,20 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out["null_faithfulness"] = nulls.into();
         print_json(&out);
     } else {
-        println!(
+        say!(
             "{metric}: clean {:.4}, corrupt {:.4}, circuit {:.4}",
-            found.clean, found.corrupt, found.circuit
+            found.clean,
+            found.corrupt,
+            found.circuit
         );
-        println!(
+        say!(
             "faithfulness {:.4} with {} of {} edges",
             found.faithfulness,
             circuit.n_edges(),
             file.wiring.n_edges()
         );
         for (name, values) in nulls {
-            println!("  {name} circuits of that size: {values}");
+            say!("  {name} circuits of that size: {values}");
         }
     }
     Ok(())

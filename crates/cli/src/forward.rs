@@ -12,7 +12,7 @@ use safetensors::tensor::TensorView;
 use crate::common::{Common, Failure, Result};
 use crate::heads;
 use crate::input::Input;
-use crate::output::{not_an_input, write_whole};
+use crate::output::{ready, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -100,8 +100,11 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    not_an_input(&args.out, &[&args.input])?;
     let checkpoint = common.open(&args.model)?;
+    let weights =
+        std::fs::read_dir(checkpoint.dir()).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+    let weights: Vec<PathBuf> = weights.chain([args.input.clone()]).collect();
+    ready(&args.out, &weights.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
     let batch = Input::read(&args.input, &checkpoint)?.batch()?;
     let model = common.load(&checkpoint)?;

@@ -1,33 +1,40 @@
 //! `sparks generate`: completions of a prompt or of rows of token ids.
 
-use std::io::Write as _;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use model_qwen::{Message, Request, Sampling, generate};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::common::{Common, Failure, Result, text};
 use crate::heads;
 use crate::input::{Input, tokenizer};
 use crate::memory::bounded;
-use crate::output::print_json;
+use crate::output::{print_json, put, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Checkpoint folder.
     model: String,
     /// The prompt.
-    #[arg(long, required_unless_present = "input", conflicts_with = "input", value_name = "TEXT")]
+    #[arg(
+        long,
+        required_unless_present = "input",
+        conflicts_with = "input",
+        allow_hyphen_values = true,
+        value_name = "TEXT"
+    )]
     prompt: Option<String>,
     /// Token ids or texts instead of a prompt.
     #[arg(long, value_name = "IN")]
     input: Option<PathBuf>,
-    /// Put the prompt through the model's chat template, as the user's turn.
-    #[arg(long, requires = "prompt")]
+    /// Put each text through the model's chat template, as the user's turn.
+    #[arg(long)]
     chat: bool,
     /// The system's turn before it.
-    #[arg(long, requires = "chat", value_name = "TEXT")]
+    #[arg(long, requires = "chat", allow_hyphen_values = true, value_name = "TEXT")]
     system: Option<String>,
     /// Reasoning on or off, where the template has the switch.
     #[arg(long, requires = "chat", value_name = "on|off")]
@@ -36,16 +43,16 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 256, value_name = "N")]
     max_tokens: usize,
     /// 0 is greedy.
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
     temperature: f64,
     /// Keep the fewest tokens whose probabilities reach P.
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
     /// Keep the K most likely tokens; 0 keeps all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
     /// Keep tokens at least P times as likely as the most likely.
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    #[arg(long, default_value_t = 0.0, value_name = "P", allow_negative_numbers = true)]
     min_p: f64,
     /// Completions of each prompt.
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -57,16 +64,27 @@ pub(crate) struct Args {
     heads: heads::Heads,
 }
 
+/// All samples are one batch.
+const MAX_SAMPLES: usize = 65_536;
+
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    if args.samples == 0 {
-        return Err(Failure::input("--samples: 0, expected at least 1"));
+    if !(1..=MAX_SAMPLES).contains(&args.samples) {
+        return Err(Failure::input(format!("--samples: {}, expected 1 to {MAX_SAMPLES}", args.samples)));
     }
     let checkpoint = common.open(&args.model)?;
     let prompts = match (&args.prompt, &args.input) {
         (Some(prompt), _) => vec![prompt_ids(&args, prompt, &checkpoint)?],
-        (None, Some(path)) => Input::read(path, &checkpoint)?.prompts()?,
+        (None, Some(path)) if args.chat => {
+            let input = Input::read_with(path, |text| prompt_ids(&args, text, &checkpoint))?;
+            if !input.of_texts {
+                return Err(Failure::input(format!("{}: token ids; --chat needs texts", path.display())));
+            }
+            input.prompts(checkpoint.config.vocab)?
+        }
+        (None, Some(path)) => Input::read(path, &checkpoint)?.prompts(checkpoint.config.vocab)?,
         (None, None) => return Err(Failure::input("missing --prompt or --input")),
     };
+    common.note_not_applied(&checkpoint);
     let model = common.load(&checkpoint)?;
     let text = text(&checkpoint)?;
     let how = Sampling {
@@ -79,11 +97,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         stop_ids: checkpoint.stop_ids.clone(),
     };
     let mut hook = args.heads.hook(&model, &checkpoint)?;
-    let requests: Vec<Request> = prompts
-        .iter()
-        .flat_map(|prompt| std::iter::repeat_n(prompt, args.samples))
-        .enumerate()
-        .map(|(stream, prompt)| Request { prompt: prompt.clone(), stream: stream as u64 })
+    // Draws depend on the prompt and on which of its samples this is, not on its place among others.
+    let mut seen: HashMap<&[u32], u64> = HashMap::new();
+    let requests =
+        prompts.iter().enumerate().flat_map(|(at, prompt)| std::iter::repeat_n((at, prompt), args.samples));
+    let requests: Vec<Request> = requests
+        .map(|(origin, prompt)| {
+            let nth = seen.entry(prompt).or_default();
+            *nth += 1;
+            Request { prompt: prompt.clone(), stream: stream_of(prompt).wrapping_add(*nth), origin }
+        })
         .collect();
     let streaming = !args.json && requests.len() == 1 && text.is_some();
     let mut shown = (Vec::new(), 0);
@@ -95,9 +118,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             if let Ok(all) = text.decode(&shown.0)
                 && !all.ends_with('\u{fffd}')
             {
-                print!("{}", all.get(shown.1..).unwrap_or_default());
-                let _ = std::io::stdout().flush();
+                let more = all.get(shown.1..).unwrap_or_default();
                 shown.1 = all.len();
+                return put(format_args!("{more}"));
             }
         }
         true
@@ -121,16 +144,22 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
         print_json(&json!({ "completions": items, "tokens_per_second": n_tokens as f64 / seconds }));
     } else if streaming {
-        println!();
+        say!("");
     } else {
         for c in &completions {
             match decode(&c.ids)? {
-                Some(text) => println!("{text}"),
-                None => println!("{:?}", c.ids),
-            }
+                Some(text) => say!("{text}"),
+                None => say!("{:?}", c.ids),
+            };
         }
     }
     Ok(())
+}
+
+/// A random stream of a prompt's own.
+fn stream_of(prompt: &[u32]) -> u64 {
+    let bytes: Vec<u8> = prompt.iter().flat_map(|id| id.to_le_bytes()).collect();
+    u64::from_le_bytes(Sha256::digest(&bytes)[..8].try_into().unwrap_or_default())
 }
 
 fn prompt_ids(args: &Args, prompt: &str, checkpoint: &model_qwen::Checkpoint) -> Result<Vec<u32>> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result, read};
-use crate::output::{not_an_input, print_json, write_whole};
+use crate::output::{print_json, ready, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -58,7 +58,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let (Some(input), Some(out)) = (args.input, args.out) else {
         return Err(Failure::input("missing --in and --out, or --gold and --pred"));
     };
-    not_an_input(&out, &[&input])?;
+    ready(&out, &[&input])?;
     let (mut lines, mut right, mut n) = (String::new(), 0, 0);
     for (number, line) in read(&input)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let case: Case = serde_json::from_str(line)

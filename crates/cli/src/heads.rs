@@ -18,13 +18,18 @@ pub(crate) struct Heads {
     #[arg(long, value_delimiter = ',', value_name = "HEADS")]
     ablate: Vec<String>,
     /// What an ablated head's values become.
-    #[arg(long, default_value = "zero", value_name = "zero|mean|mean-positional|resample")]
+    #[arg(
+        long,
+        default_value = "zero",
+        requires = "ablate",
+        value_name = "zero|mean|mean-positional|resample"
+    )]
     fill: String,
     /// Token ids or texts that means and resampled values are taken from.
-    #[arg(long, value_name = "IN")]
+    #[arg(long, requires = "ablate", value_name = "IN")]
     fill_from: Option<PathBuf>,
     /// Factor for the heads of --heads.
-    #[arg(long, requires = "heads", value_name = "FACTOR")]
+    #[arg(long, requires = "heads", value_name = "FACTOR", allow_negative_numbers = true)]
     scale: Option<f64>,
     /// Heads to scale, such as L5H1,L7H3.
     #[arg(long, value_delimiter = ',', requires = "scale", value_name = "HEADS")]

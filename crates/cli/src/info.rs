@@ -4,7 +4,7 @@ use hooks::{KeyValue, Wiring};
 use serde_json::json;
 
 use crate::common::{Common, Result};
-use crate::output::print_json;
+use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -58,7 +58,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         ("to attribute", format!("{} a token beside the weights; to train {}", mb(attribute), mb(train))),
     ];
     for (name, value) in rows {
-        println!("{name:<14}{value}");
+        say!("{name:<14}{value}");
     }
     Ok(())
 }

@@ -1,104 +1,150 @@
 //! Token ids from the files that `forward` and `generate` take, and pairs from theirs.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hooks::{Batch, Pair, Pairs, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::common::{Common, Failure, Result, read, text};
 
 /// Rows of token ids with an optional attention mask.
-#[derive(Deserialize)]
 pub(crate) struct Input {
-    pub(crate) input_ids: Vec<Vec<u32>>,
-    #[serde(default)]
-    attention_mask: Option<Vec<Vec<i64>>>,
+    input_ids: Vec<Vec<u32>>,
+    attention_mask: Option<Vec<Vec<u8>>>,
+    /// Whether the rows were texts.
+    pub(crate) of_texts: bool,
+    path: PathBuf,
 }
 
 impl Input {
     /// JSON `{"input_ids": …, "attention_mask"?: …}`, safetensors with those tensors, or JSONL of `{"text"}`.
     pub(crate) fn read(path: &Path, checkpoint: &Checkpoint) -> Result<Self> {
-        let at = |what: String| Failure::input(format!("{}: {what}", path.display()));
-        if path.extension().is_some_and(|e| e == "safetensors") {
-            let bytes = std::fs::read(path).map_err(|e| at(e.to_string()))?;
-            return Self::from_safetensors(&bytes).map_err(at);
-        }
-        let content = read(path)?;
-        let lines = content.lines().filter(|l| !l.trim().is_empty());
-        if path.extension().is_some_and(|e| e == "jsonl") || content.trim_start().starts_with("{\"text\"") {
-            #[derive(Deserialize)]
-            struct Line {
-                text: String,
-            }
-            let tokenizer = tokenizer(checkpoint)?;
-            let ids = lines.enumerate().map(|(n, line)| {
-                let line: Line =
-                    serde_json::from_str(line).map_err(|e| at(format!("line {}: {e}", n + 1)))?;
-                Ok(tokenizer.encode(&line.text)?)
-            });
-            return Ok(Self { input_ids: ids.collect::<Result<_>>()?, attention_mask: None });
-        }
-        serde_json::from_str(&content).map_err(|e| at(format!("{e}; expected {{\"input_ids\": [[…]]}}")))
+        Self::read_with(path, |text| Ok(tokenizer(checkpoint)?.encode(text)?))
     }
 
-    fn from_safetensors(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let rows = |name: &str| -> std::result::Result<Vec<Vec<i64>>, String> {
-            let view = file.tensor(name).map_err(|e| e.to_string())?;
-            let &[_, seq] = view.shape() else {
-                return Err(format!("`{name}` has shape {:?}, expected [batch, seq]", view.shape()));
-            };
-            let values: Vec<i64> = match view.dtype() {
-                Dtype::I64 => view.data().chunks_exact(8).map(|b| i64::from_le_bytes(array(b))).collect(),
-                Dtype::I32 => {
-                    view.data().chunks_exact(4).map(|b| i64::from(i32::from_le_bytes(array(b)))).collect()
+    /// The same, with texts made into token ids by `encode`.
+    pub(crate) fn read_with(path: &Path, encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<Self> {
+        let at = |what: String| Failure::input(format!("{}: {what}", path.display()));
+        let (mut of_texts, mut mask) = (false, None);
+        let ids: Vec<Vec<i64>>;
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let bytes = std::fs::read(path).map_err(|e| at(e.to_string()))?;
+            (ids, mask) = tensors(&bytes).map_err(at)?;
+        } else {
+            let content = read(path)?;
+            of_texts = path.extension().is_some_and(|e| e == "jsonl")
+                || content.trim_start().starts_with("{\"text\"");
+            if of_texts {
+                let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+                let rows = lines.map(|(n, line)| {
+                    let bad = |what: &dyn std::fmt::Display| at(format!("line {}: {what}", n + 1));
+                    let line: Value = serde_json::from_str(line).map_err(|e| bad(&e))?;
+                    let text = line["text"].as_str().ok_or_else(|| bad(&"expected {\"text\": …}"))?;
+                    Ok(encode(text)?.into_iter().map(i64::from).collect())
+                });
+                ids = rows.collect::<Result<_>>()?;
+            } else {
+                let value: Value = serde_json::from_str(&content).map_err(|e| at(e.to_string()))?;
+                ids = numbers(&value, "input_ids").map_err(at)?;
+                if !value["attention_mask"].is_null() {
+                    mask = Some(numbers(&value, "attention_mask").map_err(at)?);
                 }
-                Dtype::U8 | Dtype::BOOL => view.data().iter().map(|&b| i64::from(b)).collect(),
-                other => return Err(format!("`{name}` is {other:?}, expected I64 or I32")),
-            };
-            Ok(values.chunks(seq.max(1)).map(<[i64]>::to_vec).collect())
+            }
+        }
+        let id = |x: &i64| u32::try_from(*x).map_err(|_| at(format!("input_ids: {x}, expected ids from 0")));
+        let bit = |x: &i64| match x {
+            0 | 1 => Ok(*x as u8),
+            _ => Err(at(format!("attention_mask: {x}, expected 0 or 1"))),
         };
-        let ids = rows("input_ids")?;
-        let id = |x: i64| u32::try_from(x).map_err(|_| format!("`input_ids` has {x}, expected ids from 0"));
-        let input_ids = ids
-            .into_iter()
-            .map(|row| row.into_iter().map(id).collect())
-            .collect::<std::result::Result<_, _>>()?;
-        let attention_mask =
-            if file.names().contains(&"attention_mask") { Some(rows("attention_mask")?) } else { None };
-        Ok(Self { input_ids, attention_mask })
+        let ids = ids.iter().map(|row| row.iter().map(id).collect::<Result<Vec<u32>>>());
+        let mask = mask.map(|mask| mask.iter().map(|row| row.iter().map(bit).collect()).collect());
+        let mut input = Self {
+            input_ids: ids.collect::<Result<_>>()?,
+            attention_mask: mask.transpose()?,
+            of_texts,
+            path: path.to_owned(),
+        };
+        input.pad();
+        Ok(input)
+    }
+
+    /// Brings ragged rows with a mask as ragged, which is how tokenizers give them, to one length.
+    fn pad(&mut self) {
+        let Some(mask) = &mut self.attention_mask else { return };
+        let seq = self.input_ids.iter().map(Vec::len).max().unwrap_or(0);
+        if self.input_ids.iter().map(Vec::len).eq(mask.iter().map(Vec::len)) {
+            for (ids, mask) in self.input_ids.iter_mut().zip(mask) {
+                ids.resize(seq, ids.last().copied().unwrap_or(0));
+                mask.resize(seq, 0);
+            }
+        }
     }
 
     /// The rows as a batch, padded on the right where they are ragged.
     pub(crate) fn batch(&self) -> Result<Batch> {
-        Ok(match &self.attention_mask {
-            Some(mask) => {
-                let bit = |&m: &i64| match m {
-                    0 | 1 => Ok(m as u8),
-                    _ => Err(Failure::input(format!("attention_mask: {m}, expected 0 or 1"))),
-                };
-                let rows = mask.iter().map(|row| row.iter().map(bit).collect::<Result<Vec<u8>>>());
-                Batch::masked(&self.input_ids, &rows.collect::<Result<Vec<_>>>()?)?
-            }
-            None => Batch::new(&self.input_ids)?,
-        })
+        let batch = match &self.attention_mask {
+            Some(mask) => Batch::masked(&self.input_ids, mask),
+            None => Batch::new(&self.input_ids),
+        };
+        batch.map_err(|e| Failure::input(format!("{}: {e}", self.path.display())))
     }
 
-    /// The real tokens of each row.
-    pub(crate) fn prompts(&self) -> Result<Vec<Vec<u32>>> {
+    /// The real tokens of each row, all below `vocab`.
+    pub(crate) fn prompts(&self, vocab: usize) -> Result<Vec<Vec<u32>>> {
         let batch = self.batch()?;
         let rows = batch.ids().chunks(batch.seq()).zip(batch.first().iter().zip(batch.end()));
-        Ok(rows.map(|(row, (&first, &end))| row[first..end].to_vec()).collect())
+        let rows: Vec<Vec<u32>> = rows.map(|(row, (&first, &end))| row[first..end].to_vec()).collect();
+        for (row, ids) in rows.iter().enumerate() {
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+                return Err(Failure::input(format!(
+                    "{}: input_ids: row {row} has token {id}, expected ids below the vocabulary size {vocab}",
+                    self.path.display()
+                )));
+            }
+        }
+        Ok(rows)
     }
+}
+
+/// `[[…], …]` of whole numbers, or of truth values, in a field of a JSON object.
+fn numbers(value: &Value, field: &str) -> std::result::Result<Vec<Vec<i64>>, String> {
+    let expected = || format!("expected {{\"{field}\": [[…], …]}}, rows of whole numbers");
+    let number = |x: &Value| x.as_i64().or(x.as_bool().map(i64::from)).ok_or_else(expected);
+    let row = |row: &Value| row.as_array().ok_or_else(expected)?.iter().map(number).collect();
+    value[field].as_array().ok_or_else(expected)?.iter().map(row).collect()
+}
+
+/// `input_ids` and `attention_mask` of a safetensors file.
+#[allow(clippy::type_complexity)]
+fn tensors(bytes: &[u8]) -> std::result::Result<(Vec<Vec<i64>>, Option<Vec<Vec<i64>>>), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    let rows = |name: &str| -> std::result::Result<Vec<Vec<i64>>, String> {
+        let view = file.tensor(name).map_err(|e| e.to_string())?;
+        let &[_, seq] = view.shape() else {
+            return Err(format!("`{name}` has shape {:?}, expected [batch, seq]", view.shape()));
+        };
+        let data = view.data();
+        let values: Vec<i64> = match view.dtype() {
+            Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(array(b))).collect(),
+            Dtype::I32 => data.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes(array(b)))).collect(),
+            Dtype::U32 => data.chunks_exact(4).map(|b| i64::from(u32::from_le_bytes(array(b)))).collect(),
+            Dtype::I16 => data.chunks_exact(2).map(|b| i64::from(i16::from_le_bytes(array(b)))).collect(),
+            Dtype::U8 | Dtype::BOOL => data.iter().map(|&b| i64::from(b)).collect(),
+            other => return Err(format!("`{name}` is {other:?}, expected I64, I32, U32 or I16")),
+        };
+        Ok(values.chunks(seq.max(1)).map(<[i64]>::to_vec).collect())
+    };
+    let mask = file.names().contains(&"attention_mask").then(|| rows("attention_mask")).transpose()?;
+    Ok((rows("input_ids")?, mask))
 }
 
 /// The rows of a file as a batch that `model` can run.
 pub(crate) fn checked_batch(path: &Path, checkpoint: &Checkpoint, model: &Qwen) -> Result<Batch> {
     let batch = Input::read(path, checkpoint)?.batch()?;
-    model.check(&batch)?;
+    model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
     Ok(batch)
 }
 
@@ -142,6 +188,8 @@ pub(crate) fn pairs_at(
         }
     };
     warn(pairs.iter().find(|pair| !ids.insert(&pair.id)), "not the first of this id");
+    let alone = |pair: &&Pair| pair.target.distractors.is_empty() && !pair.target.answers.is_empty();
+    warn(pairs.iter().find(alone), "no distractor: differences are of the answer alone");
     warn(pairs.iter().find(|pair| pair.clean == pair.corrupt), "clean and corrupt are the same prompt");
     Ok(pairs)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result, text};
 use crate::input::{self, Input};
-use crate::output::{print_json, write_whole};
+use crate::output::{print_json, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -43,6 +43,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if let Some(out) = &args.out {
+        let inputs: Vec<_> = [&args.pairs, &args.input].into_iter().flatten().map(PathBuf::as_path).collect();
+        ready(out, &inputs)?;
+    }
     let at = match args.positions.as_str() {
         "last" => At::Last,
         "all" => At::Every,
@@ -69,7 +73,7 @@ fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
     let input = Input::read(path, &checkpoint)?;
     let text = text(&checkpoint)?;
     let model = common.load(&checkpoint)?;
-    let prompts = input.prompts()?;
+    let prompts = input.prompts(checkpoint.config.vocab)?;
     let mut rows = Vec::new();
     for prompt in &prompts {
         let batch = hooks::Batch::new(std::slice::from_ref(prompt))?;
@@ -157,7 +161,7 @@ fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Res
 fn print(found: &Value, top: usize) {
     let number = |v: &Value| v.as_f64().unwrap_or(f64::NAN);
     for row in found["rows"].as_array().into_iter().flatten() {
-        println!("{} tokens", row["input_ids"].as_array().map_or(0, Vec::len));
+        say!("{} tokens", row["input_ids"].as_array().map_or(0, Vec::len));
         for stream in row["lens"].as_array().into_iter().flatten() {
             let name = stream["stream"].as_str().unwrap_or_default();
             for (position, tokens) in stream["top"].as_array().into_iter().flatten().enumerate() {
@@ -170,21 +174,21 @@ fn print(found: &Value, top: usize) {
                 } else {
                     String::new()
                 };
-                println!("{name:<28}{position}  {}", tokens.collect::<Vec<_>>().join("  "));
+                say!("{name:<28}{position}  {}", tokens.collect::<Vec<_>>().join("  "));
             }
         }
     }
     let Some(streams) = found["lens"].as_array() else { return };
-    println!("{} of each residual stream under the logit lens", found["metric"].as_str().unwrap_or_default());
+    say!("{} of each residual stream under the logit lens", found["metric"].as_str().unwrap_or_default());
     for stream in streams {
         let name: Stream = match stream["stream"].as_str().unwrap_or_default().parse() {
             Ok(Site::Stream(name)) => name,
             _ => continue,
         };
-        println!("  {:<26}{:>10.4}", Site::from(name).to_string(), number(&stream["value"]));
+        say!("  {:<26}{:>10.4}", Site::from(name).to_string(), number(&stream["value"]));
     }
     let direct = &found["direct"];
-    println!(
+    say!(
         "direct logit attribution: what adds most to the logit difference of {:.4}",
         number(&direct["logit_diff"])
     );
@@ -192,6 +196,6 @@ fn print(found: &Value, top: usize) {
         direct["writers"].as_object().into_iter().flatten().map(|(w, x)| (w, number(x))).collect();
     writers.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     for (writer, value) in writers.into_iter().take(top.max(1) * 4) {
-        println!("  {writer:<26}{value:>+10.4}");
+        say!("  {writer:<26}{value:>+10.4}");
     }
 }

@@ -7,7 +7,7 @@ use hooks::{EdgeMap, NodeMap};
 use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result};
-use crate::output::{not_an_input, write_whole};
+use crate::output::{ready, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     ScoreFile::check_path(&args.out)?;
-    not_an_input(&args.out, &args.shards.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    ready(&args.out, &args.shards.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     // (place in the pairs file, id, pair's numbers, scores)
     let mut rows: Vec<(u64, String, Value, Vec<f32>)> = Vec::new();
     let mut first: Option<ScoreFile> = None;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model_qwen::{Adapter, save};
+use model_qwen::{Adapter, Dtype, save};
 
 use crate::common::{Common, Failure, Result};
 
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     // Not `adapter`: clap would take it for the global option of that name.
     #[arg(value_name = "ADAPTER")]
     folder: PathBuf,
-    /// Where the merged checkpoint goes.
+    /// Where the merged checkpoint goes, a new or empty folder; its dtype is the base's unless --dtype says.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Take the adapter out of a checkpoint that has it, up to rounding.
@@ -29,9 +29,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if same(&args.out, checkpoint.dir()) || same(&args.out, &args.folder) {
         return Err(Failure::input(format!("--out {}: would replace its own input", args.out.display())));
     }
-    let model = common.load_base(&checkpoint, common.dtype()?)?;
+    let stored = match checkpoint.config.dtype_name() {
+        Some("bfloat16") => Dtype::Bf16,
+        Some("float16") => Dtype::F16,
+        _ => Dtype::F32,
+    };
+    let dtype = common.given_dtype()?.unwrap_or(stored);
+    let model = common.load_base(&checkpoint, dtype)?;
     let adapter = Adapter::open(&args.folder, &model)?;
     let merged = if args.undo { adapter.unmerge(&model)? } else { adapter.merge(&model)? };
-    save(&merged, &args.out, common.dtype()?, Some(checkpoint.dir()))?;
+    save(&merged, &args.out, dtype, Some(checkpoint.dir()))?;
     Ok(())
 }

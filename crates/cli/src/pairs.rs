@@ -94,7 +94,7 @@ enum Kind {
         #[arg(long, default_value_t = 100, value_name = "N")]
         n: usize,
         /// 0 is greedy.
-        #[arg(long, default_value_t = 0.0, value_name = "T")]
+        #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
         temperature: f64,
         /// Problems answered together.
         #[arg(long, default_value_t = 8, value_name = "N")]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Common, Failure, Result};
 use crate::input;
-use crate::output::{print_json, progress, write_whole};
+use crate::output::{print_json, progress, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -99,6 +99,9 @@ fn squeezed<T: serde::Serialize>(grid: Grid, cells: &[Vec<Vec<T>>]) -> Value {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if let Some(out) = &args.out {
+        ready(out, &[&args.pairs])?;
+    }
     let grid = grid(&args.site, args.by.as_deref())?;
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
@@ -144,7 +147,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.json {
         print_json(&out);
     } else if args.out.is_none() {
-        println!(
+        say!(
             "{metric}: clean {:.4}, corrupt {:.4}; {} moves the metric most where {} is patched",
             side(|g| g.clean),
             side(|g| g.corrupt),
@@ -165,7 +168,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 Grid::Heads(_) => format!("L{l}H{h}"),
                 Grid::HeadPositions(_) => format!("L{l}H{h} position {p}"),
             };
-            println!("  {place:<24}{share:>+9.3} of the way");
+            say!("  {place:<24}{share:>+9.3} of the way");
         }
     }
     Ok(())

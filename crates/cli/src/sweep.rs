@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::common::{Common, Failure, Result};
 use crate::heads::{fill, parse};
 use crate::input;
-use crate::output::{print_json, write_whole};
+use crate::output::{print_json, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IN")]
     fill_from: Option<PathBuf>,
     /// Multiply by a factor instead.
-    #[arg(long, conflicts_with = "fill", value_name = "FACTOR")]
+    #[arg(long, conflicts_with = "fill", value_name = "FACTOR", allow_negative_numbers = true)]
     scale: Option<f64>,
     /// What is measured.
     #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
@@ -52,6 +52,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if let Some(out) = &args.out {
+        ready(out, &[&args.pairs])?;
+    }
     let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
@@ -121,11 +124,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.json {
         print_json(&out);
     } else if args.out.is_none() {
-        println!("{metric} {clean:.4} on {} pairs; with each {} at {change}:", pairs.len(), args.by);
+        say!("{metric} {clean:.4} on {} pairs; with each {} at {change}:", pairs.len(), args.by);
         let mut order: Vec<usize> = (0..found.len()).collect();
         order.sort_by(|&a, &b| found[b].change().abs().total_cmp(&found[a].change().abs()));
         for i in order.into_iter().take(args.top) {
-            println!("  {:<8}{:>10.4}{:>+10.4}", names[i], found[i].ablated, found[i].change());
+            say!("  {:<8}{:>10.4}{:>+10.4}", names[i], found[i].ablated, found[i].change());
         }
     }
     Ok(())

@@ -268,7 +268,11 @@ fn bad_input_is_one_clear_line_and_status_2() {
     let suite =
         refused(&["eval", text(&model), "--suite", "math500", "--data", "no/such", "--out", "no/run"]);
     assert!(suite.contains("math500.jsonl: no such file") && suite.contains("prm800k"), "{suite}");
-    assert!(refused(&["generate", text(&model), "--input", text(&ids), "--ablate", "L9H0"]).contains("L9H0"));
+    assert!(refused(&["generate", text(&model), "--input", text(&ids)]).contains("ids.json: input_ids: row 0"));
+    let fine = at("fine.json", r#"{"input_ids":[[1,9]]}"#);
+    assert!(
+        refused(&["generate", text(&model), "--input", text(&fine), "--ablate", "L9H0"]).contains("L9H0")
+    );
     assert!(
         refused(&[
             "attribute",

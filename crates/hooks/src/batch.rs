@@ -25,6 +25,7 @@ pub struct Batch {
     first: Vec<usize>,
     end: Vec<usize>,
     rows: Rows,
+    origins: Vec<usize>,
 }
 
 impl Batch {
@@ -59,7 +60,7 @@ impl Batch {
             first.push(before);
             end.push(before + row.len());
         }
-        Ok(Self { ids, seq, first, end, rows: Rows::All })
+        Ok(Self::of(ids, seq, first, end))
     }
 
     /// Rows that are already padded, with an attention mask of ones (real) and zeros (padding).
@@ -91,7 +92,7 @@ impl Batch {
             first.push(start);
             end.push(start + len);
         }
-        Ok(Self { ids: ids.concat(), seq, first, end, rows: Rows::All })
+        Ok(Self::of(ids.concat(), seq, first, end))
     }
 
     /// One new token for each row of a generation, whose first real tokens are at `first` in the cache.
@@ -100,13 +101,30 @@ impl Batch {
     /// If the two do not have one entry for each row.
     pub fn step(tokens: &[u32], first: &[usize]) -> Self {
         assert_eq!(tokens.len(), first.len(), "one token for each row");
-        Self {
-            ids: tokens.to_vec(),
-            seq: 1,
-            first: first.to_vec(),
-            end: vec![1; tokens.len()],
-            rows: Rows::All,
-        }
+        Self::of(tokens.to_vec(), 1, first.to_vec(), vec![1; tokens.len()])
+    }
+
+    fn of(ids: Vec<u32>, seq: usize, first: Vec<usize>, end: Vec<usize>) -> Self {
+        let origins = (0..first.len()).collect();
+        Self { ids, seq, first, end, rows: Rows::All, origins }
+    }
+
+    /// The same rows, said to come from these places of a longer list: a hook that treats rows differently
+    /// counts by them, so that neither batches nor rows that have finished change what a row gets.
+    ///
+    /// # Panics
+    /// If there is not one place for each row.
+    #[must_use]
+    pub fn with_origins(mut self, origins: Vec<usize>) -> Self {
+        assert_eq!(origins.len(), self.batch(), "one place for each row");
+        self.origins = origins;
+        self
+    }
+
+    /// Where each row comes from: its place in the batch, unless [`with_origins`](Self::with_origins) said
+    /// otherwise.
+    pub fn origins(&self) -> &[usize] {
+        &self.origins
     }
 
     /// The same tokens, asking for logits of `rows` only.

@@ -28,7 +28,10 @@ pub enum Stream {
     Neurons(usize),
     /// What the MLP adds to the residual stream, `[batch, seq, d_model]`.
     MlpOut(usize),
-    /// After the final norm, `[batch, seq, d_model]`.
+    /// The last residual stream over its root mean square, before the final norm's weight,
+    /// `[batch, rows, d_model]` for the rows that the batch asks for.
+    Normalized,
+    /// After the final norm, its weight included, `[batch, rows, d_model]`.
     FinalNorm,
     /// Logits, `[batch, rows, vocab]` for the rows that the batch asks for.
     Logits,
@@ -130,7 +133,7 @@ impl Site {
     pub fn layer(self) -> Option<usize> {
         match self {
             Site::Stream(s) => match s {
-                Stream::Embed | Stream::FinalNorm | Stream::Logits => None,
+                Stream::Embed | Stream::Normalized | Stream::FinalNorm | Stream::Logits => None,
                 Stream::ResidPre(l)
                 | Stream::ResidMid(l)
                 | Stream::ResidPost(l)
@@ -167,7 +170,8 @@ impl fmt::Display for Site {
         let Some(layer) = self.layer() else {
             return f.write_str(match self {
                 Site::Stream(Stream::Embed) => "hook_embed",
-                Site::Stream(Stream::FinalNorm) => "ln_final.hook_normalized",
+                Site::Stream(Stream::Normalized) => "ln_final.hook_normalized",
+                Site::Stream(Stream::FinalNorm) => "ln_final.hook_out",
                 _ => "hook_logits",
             });
         };
@@ -188,7 +192,8 @@ impl FromStr for Site {
         };
         match text {
             "hook_embed" => return Ok(Stream::Embed.into()),
-            "ln_final.hook_normalized" => return Ok(Stream::FinalNorm.into()),
+            "ln_final.hook_normalized" => return Ok(Stream::Normalized.into()),
+            "ln_final.hook_out" => return Ok(Stream::FinalNorm.into()),
             "hook_logits" => return Ok(Stream::Logits.into()),
             _ => {}
         }
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn every_site_reads_back_what_it_prints() {
         let mut sites: Vec<Site> = NAMES.iter().map(|(_, site)| site(7)).collect();
-        sites.extend([Stream::Embed, Stream::FinalNorm, Stream::Logits].map(Site::from));
+        sites.extend([Stream::Embed, Stream::Normalized, Stream::FinalNorm, Stream::Logits].map(Site::from));
         for site in sites {
             assert_eq!(site.to_string().parse::<Site>().unwrap(), site);
         }

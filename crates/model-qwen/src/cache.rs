@@ -2,7 +2,11 @@
 
 use burn::tensor::Tensor;
 
-/// Keys after rotary and values of each layer, in buffers that are allocated once.
+/// Positions that a new buffer has room for beyond the prompt.
+const FIRST: usize = 256;
+
+/// Keys after rotary and values of each layer, in buffers that double when they are full: a budget of tokens
+/// that is not used costs nothing.
 #[derive(Debug)]
 pub struct KvCache {
     layers: Vec<Option<(Tensor<4>, Tensor<4>)>>,
@@ -31,8 +35,19 @@ impl KvCache {
         let [batch, heads, seq, d_head] = k.dims();
         let end = self.len + seq;
         assert!(end <= self.capacity, "the cache holds {} positions, {end} were asked for", self.capacity);
-        let empty = || Tensor::zeros([batch, heads, self.capacity, d_head], &k.device());
-        let (keys, values) = self.layers[layer].take().unwrap_or_else(|| (empty(), empty()));
+        let room = |n: usize| Tensor::zeros([batch, heads, n, d_head], &k.device());
+        let (keys, values) = match self.layers[layer].take() {
+            None => {
+                let first = end.saturating_add(FIRST).min(self.capacity);
+                (room(first), room(first))
+            }
+            Some((keys, values)) if keys.dims()[2] < end => {
+                let held = keys.dims()[2];
+                let more = room(end.max(2 * held).min(self.capacity) - held);
+                (Tensor::cat(vec![keys, more.clone()], 2), Tensor::cat(vec![values, more], 2))
+            }
+            Some(buffers) => buffers,
+        };
         let new = [0..batch, 0..heads, self.len..end, 0..d_head];
         // The buffers are owned here alone: flex writes in place.
         let (keys, values) = (keys.slice_assign(new.clone(), k), values.slice_assign(new, v));

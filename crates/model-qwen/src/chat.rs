@@ -24,7 +24,14 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,
     eos: String,
+    pad: String,
 }
+
+/// Bounds a template's source, in bytes; published ones have at most some twenty thousand.
+const MAX_SOURCE: usize = 1 << 17;
+
+/// The stack that parses a template, in bytes: minijinja goes down one frame for each sign of `-----x`.
+const PARSER_STACK: usize = 1 << 28;
 
 /// Bounds a template that does not end, in steps of the template's machine.
 const FUEL: u64 = 2_000_000;
@@ -60,14 +67,29 @@ impl ChatTemplate {
                 Error::at(dir, "has no chat template: neither chat_template.jinja nor tokenizer_config.json")
             })?
         };
-        Self::new(source, token("bos_token")?, token("eos_token")?).map_err(|e| Error::at(dir, e))
+        let template = Self::new(source, token("bos_token")?, token("eos_token")?);
+        Ok(Self { pad: token("pad_token")?.to_owned(), ..template.map_err(|e| Error::at(dir, e))? })
     }
 
     /// A template from its source.
     ///
     /// # Errors
-    /// A source that does not parse.
+    /// A source that does not parse, or is larger than any real one.
     pub fn new(source: String, bos: &str, eos: &str) -> Result<Self, Error> {
+        if source.len() > MAX_SOURCE {
+            return Err(Error::new(format!(
+                "chat template: {} bytes, expected at most {MAX_SOURCE}",
+                source.len()
+            )));
+        }
+        // Marks for training (a span that is generated): here the span is all that counts.
+        let tag = |source: String, name: &str, stands_for: &str| {
+            let forms = [("{%", "%}"), ("{%-", "%}"), ("{%", "-%}"), ("{%-", "-%}")];
+            forms.iter().fold(source, |source, (open, close)| {
+                source.replace(&format!("{open} {name} {close}"), &format!("{open} {stands_for} {close}"))
+            })
+        };
+        let source = tag(tag(source, "generation", "if true"), "endgeneration", "endif");
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -76,11 +98,20 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", python_json);
-        environment
-            .add_template_owned("chat", source)
-            .map_err(|e| Error::new(format!("chat template: {e}")))?;
-        Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
+        let parse = || environment.add_template_owned("chat", source);
+        let parsed = std::thread::scope(|scope| {
+            let parser = std::thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, parse);
+            parser.map(std::thread::ScopedJoinHandle::join)
+        });
+        match parsed {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(e))) => return Err(Error::new(format!("chat template: {e}"))),
+            Ok(Err(_)) => return Err(Error::new("chat template: the parser failed")),
+            Err(e) => return Err(Error::new(format!("chat template: {e}"))),
+        }
+        Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned(), pad: String::new() })
     }
 
     /// Renders a conversation, ready for the model's answer where `generate` is set. `thinking` switches
@@ -100,13 +131,18 @@ impl ChatTemplate {
         )
     }
 
-    /// Renders with any variables; `bos_token` and `eos_token` are added.
+    /// Renders with any variables; `bos_token`, `eos_token` and `pad_token` are added, and `tools` and
+    /// `documents` are none unless they are given.
     ///
     /// # Errors
     /// What the template refuses or gets wrong.
     pub fn render_with(&self, variables: &impl Serialize) -> Result<String, Error> {
         let variables = Value::from_serialize(variables);
-        let variables = context! { bos_token => self.bos, eos_token => self.eos, ..variables };
+        let none = Value::from(());
+        let variables = context! { ..variables, ..context! { tools => none, documents => none } };
+        let variables = context! {
+            bos_token => self.bos, eos_token => self.eos, pad_token => self.pad, ..variables
+        };
         let template = self.environment.get_template("chat").map_err(|e| Error::new(e.to_string()))?;
         let mut out = Bounded::default();
         template.render_captured_to(variables, &mut out).map_err(|e| {
@@ -151,10 +187,39 @@ impl std::io::Write for Bounded {
     }
 }
 
+/// The local time as `strftime` of Python formats it, which some templates ask for.
+fn strftime_now(format: &str) -> Result<String, minijinja::Error> {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    write!(out, "{}", chrono::Local::now().format(format)).map_err(|_| {
+        minijinja::Error::new(ErrorKind::InvalidOperation, format!("strftime_now: bad format {format:?}"))
+    })?;
+    Ok(out)
+}
+
+/// The same JSON with the keys of every object in order.
+fn sorted(value: Json) -> Json {
+    match value {
+        Json::Object(map) => {
+            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Json::Object(entries.into_iter().collect())
+        }
+        Json::Array(all) => all.into_iter().map(sorted).collect(),
+        other => other,
+    }
+}
+
 /// `json.dumps` as Python writes it: a blank after `,` and `:`, non-ASCII kept.
 fn python_json(value: &Value, options: minijinja::value::Kwargs) -> Result<Value, minijinja::Error> {
     let bad = |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string());
     let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|n| n > 64) {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: an indent of at most 64"));
+    }
+    let sort = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    let sorted = if sort { Some(sorted(serde_json::to_value(value).map_err(bad)?)) } else { None };
+    let value = sorted.map_or_else(|| value.clone(), Value::from_serialize);
     options.get::<Option<bool>>("ensure_ascii")?;
     options.assert_all_used()?;
     if let Some(indent) = indent {

@@ -54,7 +54,18 @@ pub struct Checkpoint {
     pub stop_ids: Vec<u32>,
     /// What a user should know: stop ids or a tokenizer's ids beyond the vocabulary.
     pub warnings: Vec<String>,
+    /// What `generation_config.json` asks of sampling and is not done here, in words: penalties and the like.
+    pub not_applied: Vec<String>,
 }
+
+/// Settings of `generation_config.json` that `transformers` applies and this crate does not, with the value
+/// that changes nothing.
+const NOT_APPLIED: [(&str, f64); 4] = [
+    ("repetition_penalty", 1.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("typical_p", 1.0),
+];
 
 /// Above any real JSON or template beside a checkpoint; a tokenizer has some ten megabytes.
 const MAX_TEXT: u64 = 1 << 28;
@@ -86,13 +97,20 @@ impl Checkpoint {
         let config = Config::parse(&read(&path)?).map_err(|e| Error::at(&path, e))?;
         let mut warnings = Vec::new();
         let generation = dir.join("generation_config.json");
-        let listed =
-            if generation.exists() { read_json(&generation)?["eos_token_id"].clone() } else { Value::Null };
-        let listed = if listed.is_null() { config.raw["eos_token_id"].clone() } else { listed };
-        let ids: Vec<u64> = match &listed {
+        let generation = if generation.exists() { read_json(&generation)? } else { Value::Null };
+        let listed = match &generation["eos_token_id"] {
+            Value::Null => &config.raw["eos_token_id"],
+            listed => listed,
+        };
+        let ids: Vec<u64> = match listed {
             Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
             other => other.as_u64().into_iter().collect(),
         };
+        let not_applied = NOT_APPLIED.iter().filter_map(|(name, neutral)| {
+            let asked = &generation[*name];
+            (!asked.is_null() && asked.as_f64() != Some(*neutral)).then(|| format!("{name} {asked}"))
+        });
+        let not_applied = not_applied.collect();
         let (known, unknown): (Vec<u64>, Vec<u64>) =
             ids.into_iter().partition(|&id| id < config.vocab as u64);
         if !unknown.is_empty() {
@@ -111,7 +129,7 @@ impl Checkpoint {
             ));
         }
         let stop_ids = known.into_iter().map(|id| id as u32).collect();
-        Ok(Self { dir: dir.to_owned(), config, stop_ids, warnings })
+        Ok(Self { dir: dir.to_owned(), config, stop_ids, warnings, not_applied })
     }
 
     /// The folder.
@@ -154,7 +172,14 @@ impl Checkpoint {
     pub fn load_as_is(&self, dtype: Dtype, device: &Device) -> Result<(Qwen, Option<String>), Error> {
         let files = WeightFiles::open(&self.dir)?;
         let mut source = Loader::new(&files, dtype, device);
-        let model = Qwen::build(self.config.clone(), &mut source)?;
+        let mut config = self.config.clone();
+        // A file may say that the output projection is the embedding and have another: `transformers` takes
+        // what it has.
+        if config.tied && files.differ("lm_head.weight", "model.embed_tokens.weight")? {
+            config.tied = false;
+            config.raw["tie_word_embeddings"] = false.into();
+        }
+        let model = Qwen::build(config, &mut source)?;
         Ok((model, source.warning()))
     }
 }

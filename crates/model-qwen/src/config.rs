@@ -196,6 +196,11 @@ impl Config {
         })
     }
 
+    /// The dtype that the file says its weights have, as `bfloat16`.
+    pub fn dtype_name(&self) -> Option<&str> {
+        self.raw["dtype"].as_str().or(self.raw["torch_dtype"].as_str())
+    }
+
     /// Parameters, from the sizes.
     pub fn n_params(&self) -> u64 {
         let (d, q, kv) = (self.d_model, self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
@@ -225,11 +230,17 @@ fn family(raw: &Value) -> Result<Family, Error> {
     }
 }
 
-/// `rope_theta` and `rope_scaling` at top level, or both inside `rope_parameters`.
+/// `rope_theta` and `rope_scaling` at top level, or both inside `rope_parameters`. Where a file has both
+/// scalings the older one holds, as in `transformers`.
 fn rope(raw: &Value) -> Result<(f64, RopeScaling), Error> {
     let inner = &raw["rope_parameters"];
     let theta = Fields(inner).number("rope_theta")?.or(Fields(raw).number("rope_theta")?).unwrap_or(10_000.0);
-    let scaling = if inner.is_object() { inner } else { &raw["rope_scaling"] };
+    let scaling = if raw["rope_scaling"].is_null() { inner } else { &raw["rope_scaling"] };
+    if !scaling.is_null() && !scaling.is_object() {
+        return Err(Error::new(format!(
+            "`rope_scaling` (or `rope_parameters`) is {scaling}, expected an object"
+        )));
+    }
     if scaling.is_null() {
         return Ok((theta, RopeScaling::None));
     }

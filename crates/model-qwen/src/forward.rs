@@ -208,7 +208,14 @@ impl Qwen {
     /// The final norm of the positions that the batch asks for.
     fn final_norm(&self, batch: &Batch, x: Tensor<3>, hook: &mut dyn Hook) -> Tensor<3> {
         let x = tail(x, batch);
-        stream(hook, Stream::FinalNorm, kernels::rms_norm(x, self.norm.clone(), self.config.norm_eps))
+        let (weight, eps) = (self.norm.clone(), self.config.norm_eps);
+        let normed = if hook.wants(Stream::Normalized.into()) {
+            let one = weight.ones_like();
+            hook.on_stream(Stream::Normalized, kernels::rms_norm(x, one, eps)) * weight.unsqueeze()
+        } else {
+            kernels::rms_norm(x, weight, eps)
+        };
+        stream(hook, Stream::FinalNorm, normed)
     }
 
     /// Whether every token of `batch` is in the vocabulary.

@@ -18,6 +18,9 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// Which of the seed's streams to use: the same stream gives the same draws in any batch.
     pub stream: u64,
+    /// Which of the caller's prompts this is, for hooks that treat prompts differently
+    /// ([`Batch::origins`]).
+    pub origin: usize,
 }
 
 /// Why a completion ended.
@@ -58,7 +61,9 @@ pub fn generate(
 ) -> Result<Vec<Completion>, Error> {
     how.check()?;
     let prompts: Vec<Vec<u32>> = requests.iter().map(|r| r.prompt.clone()).collect();
-    let batch = Batch::left_padded(&prompts)?.rows(Rows::Last);
+    let origins = |rows: &[usize]| rows.iter().map(|&row| requests[row].origin).collect::<Vec<_>>();
+    let mut live: Vec<usize> = (0..requests.len()).collect();
+    let batch = Batch::left_padded(&prompts)?.rows(Rows::Last).with_origins(origins(&live));
     model.check(&batch)?;
     let mut rngs: Vec<ChaCha8Rng> = requests
         .iter()
@@ -75,9 +80,8 @@ pub fn generate(
         finish: Finish::Length,
     };
     let mut done = vec![empty; requests.len()];
-    let mut live: Vec<usize> = (0..requests.len()).collect();
     let mut first: Vec<usize> = batch.first().to_vec();
-    let mut cache = KvCache::new(model.config.n_layers, batch.seq() + how.max_tokens.max(1));
+    let mut cache = KvCache::new(model.config.n_layers, batch.seq().saturating_add(how.max_tokens.max(1)));
     if how.max_tokens == 0 {
         return Ok(done);
     }
@@ -116,7 +120,7 @@ pub fn generate(
             live = kept.iter().map(|&row| live[row]).collect();
             first = kept.iter().map(|&row| first[row]).collect();
         }
-        let step = Batch::step(&tokens, &first).rows(Rows::Last);
+        let step = Batch::step(&tokens, &first).rows(Rows::Last).with_origins(origins(&live));
         logits = model.forward(&step, Pass::new(hook).cached(&mut cache));
     }
 }

@@ -75,7 +75,7 @@
 //! assert!(change.abs().max().into_scalar::<f32>() > 1e-3);
 //!
 //! // The same hook acts on the prompt and on each new token of a generation.
-//! let requests = [Request { prompt: vec![1, 2, 3], stream: 0 }];
+//! let requests = [Request { prompt: vec![1, 2, 3], stream: 0, origin: 0 }];
 //! let how = Sampling { max_tokens: 5, ..Sampling::default() };
 //! let done = generate(&model, &requests, &how, &mut silence, |_row, _token| true)?;
 //! assert_eq!(done[0].ids.len(), 5);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
@@ -102,24 +103,68 @@ pub(crate) fn pretty(value: &serde_json::Value) -> Result<String, Error> {
     serde_json::to_string_pretty(value).map_err(|e| Error::new(e.to_string()))
 }
 
-/// Fills a folder beside `dir`, then puts it in its place.
+/// Fills a folder beside `dir`, then puts it in its place. What was there must be nothing, an empty folder, or
+/// files of the kind that is written: other files are never removed.
 pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
-    let temporary = dir.with_extension("tmp");
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let io = |path: &Path| {
         let path = path.to_owned();
         move |e: std::io::Error| Error::at(&path, e)
     };
-    if temporary.exists() {
-        std::fs::remove_dir_all(&temporary).map_err(io(&temporary))?;
-    }
-    std::fs::create_dir_all(&temporary).map_err(io(&temporary))?;
-    fill(&temporary)?;
+    // `.` and `..` have no name of their own.
+    let dir = if dir.exists() { &*dir.canonicalize().map_err(io(dir))? } else { dir };
+    let (parent, name) = match (dir.parent(), dir.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => (Path::new("."), name),
+        (Some(parent), Some(name)) => (parent, name),
+        _ => return Err(Error::at(dir, "expected the name of a new folder")),
+    };
     if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(io(dir))?;
+        only_a_checkpoint(dir)?;
     }
-    std::fs::rename(&temporary, dir).map_err(io(dir))?;
-    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        File::open(parent).and_then(|d| d.sync_all()).map_err(io(parent))?;
+    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    let beside = |what: &str| {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        parent.join(format!(".{}.{}.{count}.{what}", name.to_string_lossy(), std::process::id()))
+    };
+    let (new, old) = (beside("new"), beside("old"));
+    std::fs::create_dir(&new).map_err(io(&new))?;
+    let put = || {
+        fill(&new)?;
+        if dir.exists() {
+            std::fs::rename(dir, &old).map_err(io(dir))?;
+        }
+        std::fs::rename(&new, dir).map_err(io(dir))?;
+        File::open(parent).and_then(|d| d.sync_all()).map_err(io(parent))
+    };
+    let done = put();
+    for folder in [&new, &old].into_iter().filter(|folder| folder.exists()) {
+        // A folder that was moved away and could not be replaced goes back.
+        if folder == &old && !dir.exists() {
+            std::fs::rename(&old, dir).map_err(io(dir))?;
+        } else {
+            std::fs::remove_dir_all(folder).map_err(io(folder))?;
+        }
+    }
+    done
+}
+
+/// Whether `dir` is a folder that holds nothing but what is written here.
+fn only_a_checkpoint(dir: &Path) -> Result<(), Error> {
+    if !dir.is_dir() {
+        return Err(Error::at(dir, "is a file, expected a new or empty folder"));
+    }
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::at(dir, e))? {
+        let entry = entry.map_err(|e| Error::at(dir, e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = ["config.json", "adapter_config.json", "model.safetensors.index.json"].contains(&&*name)
+            || name.ends_with(".safetensors")
+            || COPIED.contains(&&*name);
+        if !ours || !entry.path().is_file() {
+            return Err(Error::at(
+                dir,
+                format!("holds {name}, which would be lost; expected a new or empty folder"),
+            ));
+        }
     }
     Ok(())
 }

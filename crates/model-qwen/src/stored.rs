@@ -142,6 +142,35 @@ impl WeightFiles {
         names
     }
 
+    /// Whether both tensors are there and are not the same bytes.
+    pub(crate) fn differ(&self, a: &str, b: &str) -> Result<bool, Error> {
+        let has = |name: &str| match &self.index {
+            Some(index) => index.contains_key(name),
+            None => self.files.iter().any(|file| file.header.info(name).is_some()),
+        };
+        if !has(a) || !has(b) {
+            return Ok(false);
+        }
+        let (a, b) = (self.tensor(a)?, self.tensor(b)?);
+        if (a.kind, a.shape, a.len) != (b.kind, b.shape, b.len) {
+            return Ok(true);
+        }
+        let (mut left, mut right) = (vec![0u8; PIECE.min(a.len)], vec![0u8; PIECE.min(a.len)]);
+        for at in (0..a.len).step_by(PIECE) {
+            let n = PIECE.min(a.len - at);
+            let read = |stored: &Stored<'_>, piece: &mut [u8]| {
+                let read = stored.file.map.read_at(stored.offset + at, piece);
+                read.map_err(|e| Error::at(&stored.file.path, e))
+            };
+            read(&a, &mut left[..n])?;
+            read(&b, &mut right[..n])?;
+            if left[..n] != right[..n] {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where a tensor's data are: the file, and their kind, shape and place in it.
     fn tensor(&self, name: &str) -> Result<Stored<'_>, Error> {
         let at = match &self.index {

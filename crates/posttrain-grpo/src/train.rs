@@ -137,6 +137,7 @@ impl Grpo {
             .map(|at| Request {
                 prompt: prompts[at / group].clone(),
                 stream: self.progress.position * group as u64 + at as u64,
+                origin: at / group,
             })
             .collect();
         let how = Sampling {

@@ -126,6 +126,10 @@ impl RunFolder {
         let checkpoints = self.dir.join("checkpoints");
         let place = self.checkpoint_dir(progress.step);
         let aside = checkpoints.join(format!("step-{}.part", progress.step));
+        if aside.exists() {
+            // What a killed run had begun.
+            std::fs::remove_dir_all(&aside).map_err(|e| Error::at(&aside, e))?;
+        }
         model_qwen::save(model, &aside, Dtype::F32, Some(&self.tokenizer))?;
         write_synced(&aside.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
         let state = serde_json::to_vec_pretty(&progress).map_err(|e| Error::new(e.to_string()))?;
@@ -181,7 +185,7 @@ fn sweep(checkpoints: &Path) -> Result<(), Error> {
     {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if name.starts_with("step-") && (name.ends_with(".part") || name.ends_with(".tmp")) {
+        if name.starts_with("step-") && name.ends_with(".part") || name.starts_with(".step-") {
             std::fs::remove_dir_all(&path).map_err(|e| Error::at(&path, e))?;
         }
     }

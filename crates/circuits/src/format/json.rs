@@ -144,8 +144,18 @@ impl ScoreFile {
                 wiring.n_edges()
             )));
         }
-        let file = Self { wiring, scores, in_graph, nodes, per_pair, meta };
-        file.per_pair.iter().try_for_each(|per_pair| per_pair.check(file.n_scores()))?;
+        let mut file = Self { wiring, scores, in_graph, nodes, per_pair: None, meta };
+        if let Some((mut per_pair, in_file_order)) = per_pair {
+            per_pair.check(file.n_scores())?;
+            if in_file_order {
+                let order = file.pair_order();
+                for row in per_pair.values.chunks_mut(order.len()) {
+                    let given = row.to_vec();
+                    order.iter().zip(given).for_each(|(&i, score)| row[i] = score);
+                }
+            }
+            file.per_pair = Some(per_pair);
+        }
         Ok(file)
     }
 
@@ -179,13 +189,28 @@ impl ScoreFile {
         out.push('}');
         let mut sparks = self.sparks();
         if let Some(per_pair) = &self.per_pair {
-            let rows: Vec<Value> =
-                per_pair.values.chunks(self.n_scores()).map(|row| row.to_vec().into()).collect();
-            sparks.insert("per_pair".into(), serde_json::json!({ "ids": per_pair.ids, "scores": rows }));
+            // In the order of `edges` above, so that the two can be read side by side.
+            let order = self.pair_order();
+            let row = |row: &[f32]| order.iter().map(|&i| row[i]).collect::<Vec<f32>>().into();
+            let rows: Vec<Value> = per_pair.values.chunks(self.n_scores()).map(row).collect();
+            let of = if self.nodes.is_some() { "nodes" } else { "edges" };
+            let per_pair = serde_json::json!({ "ids": per_pair.ids, "order": of, "scores": rows });
+            sparks.insert("per_pair".into(), per_pair);
         }
         let sparks = serde_json::to_string(&sparks).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
         let _ = write!(out, ", \"sparks\": {sparks}}}");
         Ok(out.into_bytes())
+    }
+
+    /// Where each score of a pair in the file stands in its row here.
+    fn pair_order(&self) -> Vec<usize> {
+        match &self.nodes {
+            Some(nodes) => (0..nodes.values().len()).collect(),
+            None => {
+                let edges = package_order(self.wiring).into_iter();
+                edges.filter_map(|edge| self.wiring.edge_index(edge)).collect()
+            }
+        }
     }
 }
 
@@ -222,15 +247,18 @@ pub(super) fn package_order(w: Wiring) -> Vec<Edge> {
     edges
 }
 
-fn pairs_of(value: Value) -> Result<PerPair, Error> {
+/// Scores of pairs, and whether they are in the order of the file; files before 0.1 have them in that of
+/// [`Wiring::edges`].
+fn pairs_of(value: Value) -> Result<(PerPair, bool), Error> {
     #[derive(Deserialize)]
     struct Rows {
         ids: Vec<String>,
+        order: Option<String>,
         scores: Vec<Vec<f32>>,
     }
     let rows: Rows =
         serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.per_pair`: {e}")))?;
-    Ok(PerPair { ids: rows.ids, values: rows.scores.concat() })
+    Ok((PerPair { ids: rows.ids, values: rows.scores.concat() }, rows.order.is_some()))
 }
 
 /// Python writes NaN and Infinity where JSON has none. Among the nodes NaN means "not scored" and becomes

@@ -27,7 +27,10 @@ pub(super) fn solve(model: &Qwen, problems: &[Problem], hook: &mut dyn Hook) -> 
     let how = Sampling { max_tokens: MAX_TOKENS, stop_ids: vec![toy::EOS], ..Sampling::default() };
     let mut solved = Solved { completions: Vec::new(), right: Vec::new(), worked: 0 };
     for chunk in problems.chunks(BATCH) {
-        let requests = chunk.iter().map(|p| Ok(Request { prompt: toy::encode(&p.prompt)?, stream: 0 }));
+        let requests = chunk
+            .iter()
+            .zip(solved.right.len()..)
+            .map(|(p, origin)| Ok(Request { prompt: toy::encode(&p.prompt)?, stream: 0, origin }));
         let requests: Vec<Request> = requests.collect::<Result<_, Error>>()?;
         let completions = generate(model, &requests, &how, hook, |_, _| true)?;
         for (problem, completion) in chunk.iter().zip(completions) {

@@ -39,6 +39,7 @@ impl Opening {
             let request = |(i, (_, prompt)): (usize, &(String, Vec<u32>))| Request {
                 prompt: prompt.clone(),
                 stream: (openings.len() + i) as u64,
+                origin: openings.len() + i,
             };
             let requests: Vec<Request> = chunk.iter().enumerate().map(request).collect();
             let completions = generate(model, &requests, how, &mut (), |_, _| true)?;
