@@ -1,6 +1,9 @@
 //! Generation against `transformers`' greedy ids, and its own invariances.
 
-use hooks::{Heads, Hook, Site};
+use std::sync::Arc;
+
+use ablation::{Ablation, Fill, Resampled, sweep};
+use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Target};
 use model_qwen::{Finish, Pass, Request, Sampling, generate};
 
 use crate::fixtures::{fixture, load};
@@ -154,6 +157,43 @@ fn log_probabilities_are_those_of_the_model_and_of_what_was_sampled_from() {
         // Logits of some tens, with and without a cache: 1e-4 is ten times what was seen.
         assert!((f64::from(done[0].logprobs[at]) - log_prob(1.0, row.len())).abs() < 1e-4);
         assert!((f64::from(done[0].sampling_logprobs[at]) - log_prob(1.0 / 0.7, 5)).abs() < 1e-4);
+    }
+}
+
+/// A head's values from another run: each prompt keeps its source row, whatever finishes around it.
+#[test]
+fn resampled_values_are_those_of_the_prompt() {
+    let model = load(&fixture("qwen2-tied"));
+    let source = Batch::new(&[vec![7, 8, 9], vec![20, 21], vec![33, 34, 35, 36]]).unwrap();
+    let fill = Fill::Resample(Arc::new(Resampled::record(&model, &source)));
+    let wiring = model.wiring();
+    let mut hook = Ablation::heads(wiring, wiring.heads().take(4), fill).unwrap();
+    let prompts: Vec<Vec<u32>> = (0..9).map(|i| vec![i + 1, 2 * i + 3, i + 5]).collect();
+    let all = requests(&prompts);
+    let first = generate(&model, &all, &greedy(10), &mut hook, |_, _| true).unwrap();
+    // The commonest first token ends some rows early.
+    let stop_ids = vec![first[2].ids[0], first[5].ids[1]];
+    let how = Sampling { stop_ids, ..greedy(10) };
+    let together = generate(&model, &all, &how, &mut hook, |_, _| true).unwrap();
+    assert!(together.iter().any(|c| c.ids.len() < 3) && together.iter().any(|c| c.ids.len() == 10));
+    for (request, expected) in all.iter().zip(&together) {
+        let alone = generate(&model, std::slice::from_ref(request), &how, &mut hook, |_, _| true).unwrap();
+        assert_eq!(alone[0].ids, expected.ids);
+    }
+
+    let pairs: Vec<Pair> = prompts.iter().enumerate().map(|(i, p)| pair(i, p)).collect();
+    let pairs = Pairs::new(pairs).unwrap();
+    let effect = |batch| sweep(&model, &pairs, Metric::LogitDiff, &[hook.clone()], batch).unwrap()[0].ablated;
+    assert!((effect(1) - effect(4)).abs() < 1e-5 && (effect(1) - effect(9)).abs() < 1e-5);
+}
+
+fn pair(i: usize, prompt: &[u32]) -> Pair {
+    Pair {
+        id: i.to_string(),
+        clean: prompt.to_vec(),
+        corrupt: prompt.to_vec(),
+        target: Target { answers: vec![1], distractors: vec![2] },
+        earlier: Vec::new(),
     }
 }
 

@@ -371,7 +371,10 @@ fn templates_have_what_transformers_gives_them() {
     // Rendered by Jinja in transformers' environment: absent tools are none, not undefined.
     assert_eq!(render("{{ tools is none }} {{ documents is defined }} [{{ pad_token }}]"), "True True []");
     assert_eq!(render("a\n{% generation %}\nb{% endgeneration %}c"), "a\nbc");
-    assert_eq!(render("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"), "012");
+    assert_eq!(
+        render("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"),
+        "012"
+    );
     assert_eq!(
         render("{{ {'b': [1], 'a': {'d': 1, 'c': 2}} | tojson(sort_keys=true) }}"),
         r#"{"a": {"c": 2, "d": 1}, "b": [1]}"#

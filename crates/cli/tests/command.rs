@@ -264,12 +264,37 @@ fn bad_input_is_one_clear_line_and_status_2() {
     assert!(
         refused(&["forward", text(&model), "--input", text(&ids), "--out", text(&out)]).contains("token 99")
     );
+    let fine = at("fine.json", r#"{"input_ids":[[1,9]]}"#);
     assert!(refused(&["info", "no/such/model"]).contains("no such folder"));
+    for (args, says) in [
+        (&["attribute", "--steps", "99999999999"][..], "expected 1 to 100000"),
+        (&["attribute", "--per-pair", "--out", "x.pt"], "x.pt: .pt has no room for pairs"),
+        (&["attribute", "--steps", "100000", "--out", "no/such/o.json"], "no folder no/such"),
+        (&["generate", "--samples", "99999999"], "--samples: 99999999, expected 1 to"),
+        (&["generate", "--samples", "0"], "--samples: 0, expected 1 to"),
+        (&["generate", "--chat"], "token ids; --chat needs texts"),
+        (&["generate", "--threads", "100000"], "--threads: 100000, expected at most"),
+        (&["generate", "--scale", "-1", "--heads", "L0H9"], "L0H9"),
+    ] {
+        let pairs = fixture("eap/pairs.jsonl");
+        let mut all = vec![args[0], text(&model)];
+        all.extend_from_slice(&args[1..]);
+        match args[0] {
+            "attribute" => all.extend(["--pairs", text(&pairs)]),
+            _ => all.extend(["--input", text(&fine)]),
+        }
+        if args[0] == "attribute" && !args.contains(&"--out") {
+            all.extend(["--out", text(&out)]);
+        }
+        let message = refused(&all);
+        assert!(message.contains(says), "{all:?}: {message}");
+    }
     let suite =
         refused(&["eval", text(&model), "--suite", "math500", "--data", "no/such", "--out", "no/run"]);
     assert!(suite.contains("math500.jsonl: no such file") && suite.contains("prm800k"), "{suite}");
-    assert!(refused(&["generate", text(&model), "--input", text(&ids)]).contains("ids.json: input_ids: row 0"));
-    let fine = at("fine.json", r#"{"input_ids":[[1,9]]}"#);
+    assert!(
+        refused(&["generate", text(&model), "--input", text(&ids)]).contains("ids.json: input_ids: row 0")
+    );
     assert!(
         refused(&["generate", text(&model), "--input", text(&fine), "--ablate", "L9H0"]).contains("L9H0")
     );

@@ -76,6 +76,23 @@ fn adapters_run_beside_a_model_and_merge_into_it() {
     assert!(message.contains("use_dora"), "{message}");
     let message = refused(&["merge-adapter", text(&model), text(&adapter), "--out", text(&adapter)]);
     assert!(message.contains("would replace its own input"), "{message}");
+
+    // Nothing else is ever replaced: not a folder around the base, not one with other files.
+    let around = at("around");
+    std::fs::create_dir(&around).unwrap();
+    std::fs::rename(&merged, around.join("base")).unwrap();
+    let base = around.join("base");
+    let message = refused(&["merge-adapter", text(&base), text(&adapter), "--out", text(&around)]);
+    assert!(message.contains("holds base, which would be lost"), "{message}");
+    std::fs::write(undone.join("thesis.tex"), "years").unwrap();
+    let message = refused(&["merge-adapter", text(&base), text(&adapter), "--out", text(&undone)]);
+    assert!(message.contains("holds thesis.tex"), "{message}");
+    assert!(base.join("model.safetensors").exists() && undone.join("thesis.tex").exists());
+    std::fs::remove_file(undone.join("thesis.tex")).unwrap();
+    ok(&["merge-adapter", text(&base), text(&adapter), "--undo", "--out", text(&undone)]);
+    assert!(apart(&forward(&undone, &[]), &without) < 1e-5);
+    let left = std::fs::read_dir(folder.path()).unwrap().filter_map(Result::ok);
+    assert!(left.map(|e| e.file_name()).all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
 #[test]
