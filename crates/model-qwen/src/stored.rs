@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
@@ -258,15 +259,17 @@ impl<'a> Loader<'a> {
         if stored.shape != shape {
             return Err(at(wrong_shape(name, stored.shape, &shape)));
         }
-        let mut finite = true;
+        let finite = AtomicBool::new(true);
         let data = convert(name, stored.kind, dtype, stored.len, shape, |offset, piece| {
             let file = &stored.file.map;
             file.read_at(stored.offset + offset, piece).map_err(|e| Error::new(e.to_string()))?;
-            finite &= all_finite(stored.kind, piece);
+            if !all_finite(stored.kind, piece) {
+                finite.store(false, Ordering::Relaxed);
+            }
             Ok(())
         });
         let data = data.map_err(at)?;
-        if !finite {
+        if !finite.into_inner() {
             self.not_finite.push(format!("`{name}`"));
         }
         Ok(on_device(data, dtype, self.device))
@@ -295,12 +298,19 @@ impl Source for Loader<'_> {
     }
 }
 
-/// Whether no element has all exponent bits set.
+/// Whether no element has all exponent bits set: adding one to the exponent then carries into the sign.
 fn all_finite(kind: FileDtype, bytes: &[u8]) -> bool {
+    let half = |exponent: u16, one: u16| {
+        let carry = |b: &[u8]| (u16::from_le_bytes([b[0], b[1]]) & exponent) + one;
+        bytes.chunks_exact(2).fold(0, |all, b| all | carry(b)) & 0x8000 == 0
+    };
     match kind {
-        FileDtype::F32 => bytes.chunks_exact(4).all(|x| x[3] & 0x7f != 0x7f || x[2] & 0x80 == 0),
-        FileDtype::BF16 => bytes.chunks_exact(2).all(|x| x[1] & 0x7f != 0x7f || x[0] & 0x80 == 0),
-        FileDtype::F16 => bytes.chunks_exact(2).all(|x| x[1] & 0x7c != 0x7c),
+        FileDtype::F32 => {
+            let carry = |b: &[u8]| (u32::from_le_bytes([b[0], b[1], b[2], b[3]]) & 0x7f80_0000) + 0x0080_0000;
+            bytes.chunks_exact(4).fold(0, |all, b| all | carry(b)) & 0x8000_0000 == 0
+        }
+        FileDtype::BF16 => half(0x7f80, 0x0080),
+        FileDtype::F16 => half(0x7c00, 0x0400),
         _ => true,
     }
 }
@@ -309,38 +319,52 @@ fn wrong_shape(name: &str, found: &[usize], expected: &[usize]) -> Error {
     Error::new(format!("`{name}` has shape {found:?}, expected {expected:?}"))
 }
 
-/// Bytes of a file that are converted together.
-const PIECE: usize = 1 << 22;
+/// Files have the low byte first.
+const LITTLE: bool = cfg!(target_endian = "little");
 
-/// A tensor's values in `dtype`, piece by piece: `read(offset, piece)` fills a piece with the file's bytes.
+/// Bytes of a file that one thread reads at a time: they stay in its cache until they are converted.
+const PIECE: usize = 1 << 19;
+
+/// A tensor's values in `dtype`, piece by piece and on all threads: `read(offset, piece)` fills a piece with the
+/// file's bytes.
 fn convert<const D: usize>(
     name: &str,
     kind: FileDtype,
     dtype: Dtype,
     len: usize,
     shape: [usize; D],
-    read: impl FnMut(usize, &mut [u8]) -> Result<(), Error>,
+    read: impl Fn(usize, &mut [u8]) -> Result<(), Error> + Sync,
 ) -> Result<TensorData, Error> {
     fn pieces<T: Copy + Default + Send + Sync, const N: usize>(
         len: usize,
-        mut read: impl FnMut(usize, &mut [u8]) -> Result<(), Error>,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), Error> + Sync,
         f: impl Fn([u8; N]) -> T + Sync,
     ) -> Result<Vec<T>, Error> {
         let mut out = vec![T::default(); len / N];
-        let mut buffer = vec![0u8; PIECE.min(len)];
-        for (at, out) in out.chunks_mut(PIECE / N).enumerate() {
-            let bytes = &mut buffer[..out.len() * N];
-            read(at * PIECE, bytes)?;
-            out.par_chunks_mut(1 << 16).zip(bytes.par_chunks(N << 16)).for_each(|(out, bytes)| {
-                for (o, b) in out.iter_mut().zip(bytes.chunks_exact(N)) {
-                    *o = f(b.try_into().unwrap_or([0; N]));
-                }
-            });
-        }
+        let all = out.par_chunks_mut(PIECE / N).enumerate();
+        all.try_for_each_init(Vec::new, |buffer, (at, out)| {
+            buffer.resize(out.len() * N, 0u8);
+            read(at * PIECE, buffer)?;
+            for (o, b) in out.iter_mut().zip(buffer.chunks_exact(N)) {
+                *o = f(b.try_into().unwrap_or([0; N]));
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(out)
+    }
+    /// The file's bytes are the tensor's.
+    fn same<T: bytemuck::Pod + Send>(
+        len: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
+        let mut out = vec![T::zeroed(); len / size_of::<T>()];
+        let all = out.par_chunks_mut(PIECE / size_of::<T>()).enumerate();
+        all.try_for_each(|(at, out)| read(at * PIECE, bytemuck::cast_slice_mut(out)))?;
         Ok(out)
     }
     let f = f32::from_le_bytes;
     Ok(match (kind, dtype) {
+        (FileDtype::F32, Dtype::F32) if LITTLE => TensorData::new(same::<f32>(len, read)?, shape),
         (FileDtype::F32, Dtype::F32) => TensorData::new(pieces(len, read, f)?, shape),
         (FileDtype::BF16, Dtype::F32) => {
             TensorData::new(pieces(len, read, |b| bf16::from_le_bytes(b).to_f32())?, shape)
@@ -349,6 +373,7 @@ fn convert<const D: usize>(
             TensorData::new(pieces(len, read, |b| f16::from_le_bytes(b).to_f32())?, shape)
         }
         (FileDtype::F32, Dtype::Bf16) => TensorData::new(pieces(len, read, |b| bf16::from_f32(f(b)))?, shape),
+        (FileDtype::BF16, Dtype::Bf16) if LITTLE => TensorData::new(same::<bf16>(len, read)?, shape),
         (FileDtype::BF16, Dtype::Bf16) => TensorData::new(pieces(len, read, bf16::from_le_bytes)?, shape),
         (FileDtype::F16, Dtype::Bf16) => {
             TensorData::new(pieces(len, read, |b| bf16::from_f32(f16::from_le_bytes(b).to_f32()))?, shape)
@@ -357,6 +382,7 @@ fn convert<const D: usize>(
         (FileDtype::BF16, Dtype::F16) => {
             TensorData::new(pieces(len, read, |b| f16::from_f32(bf16::from_le_bytes(b).to_f32()))?, shape)
         }
+        (FileDtype::F16, Dtype::F16) if LITTLE => TensorData::new(same::<f16>(len, read)?, shape),
         (FileDtype::F16, Dtype::F16) => TensorData::new(pieces(len, read, f16::from_le_bytes)?, shape),
         _ => return Err(Error::new(format!("`{name}` is {kind:?}, expected F32, BF16 or F16"))),
     })
