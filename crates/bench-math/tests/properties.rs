@@ -104,3 +104,11 @@ proptest! {
         prop_assert!(!x.reason.is_empty() && !y.reason.is_empty());
     }
 }
+
+/// Beyond the range of evaluation, and itself all the same.
+#[test]
+fn an_expression_whose_value_is_out_of_reach_is_itself() {
+    let boxed = r"\boxed{\sin(e^{\left(9\right)^3})}";
+    assert!(grade(boxed, boxed).correct);
+    assert!(!grade(boxed, r"\boxed{\sin(e^{9^3}) + 1}").correct);
+}

@@ -72,11 +72,13 @@ proptest! {
         prop_assert!(da.into_iter().zip(db).all(|(a, b)| apart(a, b) < TOLERANCE));
     }
 
-    /// 16-bit weights are widened a million values at a time: here in two blocks, and backward adds them up.
+    /// Products of several blocks of inputs, of weights (which backward adds up) and of tokens.
     #[test]
-    fn linear_in_several_blocks(half: bool, seed: u64) {
-        let dtype = if half { DType::F16 } else { DType::BF16 };
-        let (x, w) = (tensor([14, 200], seed), tensor([6000, 200], seed ^ 1).cast(dtype));
+    fn linear_in_several_blocks(dtype in 0usize..3, long: bool, seed: u64) {
+        let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
+        // More inputs than one depth and weights than one block, or more tokens than are multiplied at a time.
+        let [tokens, d_in, d_out] = if long { [1030, 20, 50] } else { [14, 700, 1600] };
+        let (x, w) = (tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1).cast(dtype));
         let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {
             with_gradients(std::slice::from_ref(&x), |x: &[Tensor<2>]| f(x[0].clone(), &w))
         };

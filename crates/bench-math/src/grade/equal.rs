@@ -137,6 +137,10 @@ impl Scalars {
         }
         let outcome = if decimal { self.rounded(gold, pred) } else { None };
         let outcome = outcome.unwrap_or_else(|| numerically(gold, pred, &mut self.work));
+        // `sin(e^(9^3))` has a value that cannot be computed here, but it is itself.
+        if gold == pred && !outcome.is_equal() {
+            return Outcome::Equal("same expression");
+        }
         if self.work.units == 0 && !outcome.is_equal() {
             return Outcome::Unequal("step budget spent");
         }

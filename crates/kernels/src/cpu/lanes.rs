@@ -10,6 +10,13 @@ use half::{bf16, f16};
 pub(crate) trait Lanes: Copy {
     /// Eight zeros.
     fn zero() -> Self;
+    /// One value eight times.
+    fn splat(x: f32) -> Self;
+    /// Writes the eight from `to` on.
+    ///
+    /// # Safety
+    /// Eight values can be written there.
+    unsafe fn store(self, to: *mut f32);
     /// Eight values from `from` on.
     ///
     /// # Safety
@@ -34,6 +41,15 @@ impl Lanes for Plain {
     #[inline(always)]
     fn zero() -> Self {
         Self([0.0; 8])
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe { *to.cast::<[f32; 8]>() = self.0 }
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -84,6 +100,14 @@ mod avx2 {
         #[inline(always)]
         fn zero() -> Self {
             Self(unsafe { _mm256_setzero_ps() })
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Self(unsafe { _mm256_set1_ps(x) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self.0) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {

@@ -2,8 +2,9 @@
 //!
 //! Few tokens (decoding) are bound by reading the weights: dot products straight from the stored dtype, and
 //! the order of a sum depends on `in` alone, so a token's result does not depend on how many others there
-//! are. Many tokens are bound by arithmetic: 16-bit weights are widened a block at a time and handed to
-//! the `gemm` crate, so that no whole f32 copy of a matrix ever exists.
+//! are. Many tokens are bound by arithmetic: sums of sixteen tokens by six rows of weights stay in registers,
+//! and 16-bit weights are widened a small block at a time, so that no whole f32 copy of a matrix ever exists.
+//! The gradient is the `gemm` crate's product, which there reads the weights in the order that they have.
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -221,6 +222,155 @@ pub(crate) fn few(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) 
     }
 }
 
+/// Tokens of a panel: two registers.
+const PANEL: usize = 16;
+/// Inputs that are multiplied at a time: a panel of them stays in the first cache.
+const DEPTH: usize = 512;
+/// Tokens that are multiplied at a time: the sums of a piece of work stay in the second cache.
+const TOKENS: usize = 1024;
+
+/// `x` in panels of tokens, `[panels][in][PANEL]`, zeros behind the last token.
+fn panels(x: &[f32], d_in: usize) -> Vec<f32> {
+    let tokens = x.len() / d_in;
+    let mut out = vec![0.0; tokens.div_ceil(PANEL) * PANEL * d_in];
+    out.par_chunks_mut(PANEL * d_in).zip(x.par_chunks(PANEL * d_in)).for_each(|(panel, rows)| {
+        for (t, row) in rows.chunks_exact(d_in).enumerate() {
+            for (k, &value) in row.iter().enumerate() {
+                panel[k * PANEL + t] = value;
+            }
+        }
+    });
+    out
+}
+
+/// Adds to `sums`, `S` rows of `stride` of which one panel's tokens are met, the products of `S` rows of
+/// weights with the panel's inputs.
+#[inline(always)]
+#[allow(unsafe_code, clippy::needless_range_loop)]
+fn panel_tile<L: Lanes, const S: usize>(panel: &[f32], w: [&[f32]; S], sums: &mut [f32], stride: usize) {
+    let depth = panel.len() / PANEL;
+    assert!(w.iter().all(|w| w.len() == depth) && sums.len() >= (S - 1) * stride + PANEL);
+    let mut acc = [[L::zero(); 2]; S];
+    for s in 0..S {
+        for half in 0..2 {
+            // SAFETY: s * stride + 16 is within `sums`, as asserted.
+            acc[s][half] = unsafe { L::load(sums.as_ptr().add(s * stride + 8 * half)) };
+        }
+    }
+    for k in 0..depth {
+        // SAFETY: the panel has 16 values for each k below `depth`, and each row of weights one.
+        let x: [L; 2] = unsafe {
+            let at = panel.as_ptr().add(k * PANEL);
+            [L::load(at), L::load(at.add(8))]
+        };
+        for s in 0..S {
+            // SAFETY: as above.
+            let weight = L::splat(unsafe { *w[s].get_unchecked(k) });
+            acc[s][0] = acc[s][0].add_product(x[0], weight);
+            acc[s][1] = acc[s][1].add_product(x[1], weight);
+        }
+    }
+    for s in 0..S {
+        for half in 0..2 {
+            // SAFETY: as where they were loaded.
+            unsafe { acc[s][half].store(sums.as_mut_ptr().add(s * stride + 8 * half)) };
+        }
+    }
+}
+
+/// Columns `rows` of the result, for all tokens, from `x` in [`panels`].
+#[inline(always)]
+fn panel_columns<L: Lanes, W: Stored>(
+    x: &[f32],
+    weight: &[W],
+    [tokens, d_in, d_out]: [usize; 3],
+    rows: std::ops::Range<usize>,
+    out: Columns,
+) {
+    let (n, stride) = (rows.len(), tokens.div_ceil(PANEL) * PANEL);
+    let mut sums = vec![0.0; n * stride];
+    let mut block = vec![0.0; n * DEPTH.min(d_in)];
+    for k in (0..d_in).step_by(DEPTH) {
+        let depth = DEPTH.min(d_in - k);
+        for (r, wide) in block.chunks_exact_mut(depth).take(n).enumerate() {
+            let from = (rows.start + r) * d_in + k;
+            for (wide, &w) in wide.iter_mut().zip(&weight[from..from + depth]) {
+                *wide = w.wide();
+            }
+        }
+        let row = |r: usize| &block[r * depth..(r + 1) * depth];
+        for (p, panel) in x.chunks_exact(PANEL * d_in).enumerate() {
+            let panel = &panel[k * PANEL..(k + depth) * PANEL];
+            let whole = n / 6 * 6;
+            for r in (0..whole).step_by(6) {
+                let w = [row(r), row(r + 1), row(r + 2), row(r + 3), row(r + 4), row(r + 5)];
+                panel_tile::<L, 6>(panel, w, &mut sums[r * stride + p * PANEL..], stride);
+            }
+            for r in whole..n {
+                panel_tile::<L, 1>(panel, [row(r)], &mut sums[r * stride + p * PANEL..], stride);
+            }
+        }
+    }
+    for t in 0..tokens {
+        for r in 0..n {
+            out.put(t * d_out + rows.start + r, sums[r * stride + t]);
+        }
+    }
+}
+
+fn panel_piece<W: Stored>(
+    x: &[f32],
+    weight: &[W],
+    sizes: [usize; 3],
+    rows: std::ops::Range<usize>,
+    out: Columns,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c")
+    {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2<W: Stored>(
+            x: &[f32],
+            weight: &[W],
+            sizes: [usize; 3],
+            rows: std::ops::Range<usize>,
+            out: Columns,
+        ) {
+            panel_columns::<Avx2, W>(x, weight, sizes, rows, out);
+        }
+        // SAFETY: the processor has the features.
+        #[allow(unsafe_code)]
+        return unsafe { avx2(x, weight, sizes, rows, out) };
+    }
+    panel_columns::<Plain, W>(x, weight, sizes, rows, out);
+}
+
+fn many_of<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
+    let d_out = weight.len() / d_in;
+    for (x, out) in x.chunks(TOKENS * d_in).zip(out.chunks_mut(TOKENS * d_out)) {
+        let sizes = [x.len() / d_in, d_in, d_out];
+        let shared = Columns { out: out.as_mut_ptr(), len: out.len() };
+        let x = panels(x, d_in);
+        (0..d_out.div_ceil(PIECE)).into_par_iter().for_each(|i| {
+            panel_piece(&x, weight, sizes, i * PIECE..((i + 1) * PIECE).min(d_out), shared);
+        });
+    }
+}
+
+/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`. The tokens are brought into another
+/// order, and the weights are used as they lie: a prompt has fewer of the former.
+pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
+    let (tokens, d_out) = (x.len() / d_in, weight.len() / d_in);
+    assert!(x.len() == tokens * d_in && out.len() == tokens * d_out, "x [tokens, in], out [tokens, out]");
+    match weight {
+        Weights::F32(w) => many_of(x, w, d_in, out),
+        Weights::Bf16(w) => many_of(x, w, d_in, out),
+        Weights::F16(w) => many_of(x, w, d_in, out),
+    }
+}
+
 #[inline(always)]
 fn widen_bf16_body(from: &[bf16], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -271,27 +421,6 @@ impl Weights<'_> {
 
 fn parallelism() -> gemm::Parallelism {
     if rayon::current_num_threads() == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) }
-}
-
-/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`.
-pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
-    let (tokens, d_out) = (x.len() / d_in, weight.len() / d_in);
-    assert!(x.len() == tokens * d_in && out.len() == tokens * d_out, "x [tokens, in], out [tokens, out]");
-    let ([k, width], out) = ([d_in as isize, d_out as isize], out.as_mut_ptr());
-    weight.blocks(d_in, |first, rows, w| {
-        // SAFETY: out[tokens, first..first + rows] = x[tokens, in] w[rows, in]^T, within the lengths asserted.
-        #[allow(unsafe_code)]
-        unsafe {
-            #[rustfmt::skip]
-            gemm::gemm(
-                tokens, rows, d_in,
-                out.add(first), 1, width, false,
-                x.as_ptr(), 1, k,
-                w.as_ptr(), k, 1,
-                0.0, 1.0, false, false, false, parallelism(),
-            );
-        }
-    });
 }
 
 /// `grad W`, the gradient of [`many`] and [`few`] with respect to `x`: `grad` `[tokens, out]`, `out` `[tokens, in]`.
