@@ -1,9 +1,10 @@
 //! One task on one checkpoint, timed inside the process: one JSON line with the fields of the peers' scripts.
 //!
-//! `peers.sh` runs it in turn with them. CPU seconds are those of all threads, from `/proc/self/stat`.
+//! `peers.sh` runs it in turn with them. CPU seconds are those of all threads.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::error::Error;
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::slice::from_ref;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use circuits::{Circuit, Rank, Selection};
 use clap::Parser;
 use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Probe, Rows, Stream};
 use model_qwen::{Checkpoint, Dtype, Qwen, Request, Sampling, generate};
+use rayon::prelude::*;
 use serde_json::json;
 
 /// The allocator of `sparks`; run with its setting, MIMALLOC_PURGE_DELAY=-1.
@@ -24,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
-    /// forward, grads, decode, load, eap-ig, passes, circuit, select, exact or exact-loop.
+    /// forward, grads, decode, load, read, eap-ig, passes, circuit, select, exact or exact-loop.
     task: String,
     /// A checkpoint folder.
     model: PathBuf,
@@ -44,12 +46,14 @@ struct Args {
     reps: usize,
 }
 
-/// CPU seconds of the process so far.
+/// CPU seconds of the process' threads so far, to the nanosecond: `/proc/self/stat` counts hundredths of a second.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().filter_map(|f| f.parse::<f64>().ok()).sum();
-    ticks / 100.0
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().filter_map(Result::ok);
+    let nanoseconds = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Peak memory in megabytes.
@@ -76,9 +80,6 @@ fn one_point(model: &Qwen, rows: &[Vec<u32>]) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), String> {
-    if std::env::var_os("OUTSIDE").is_some() {
-        return run().map_err(|e| e.to_string());
-    }
     // Inside the pool, as in `sparks`: a thread that is not of it would sleep and wake at every product.
     rayon::scope(|_| run().map_err(|e| e.to_string()))
 }
@@ -125,6 +126,19 @@ fn run() -> Result<(), Box<dyn Error>> {
             generate(&model, &requests, &how, &mut (), |_, _| true)?;
             Ok(())
         }),
+        // A gibibyte read by all threads, into buffers that stay in their caches: what decoding, which reads
+        // every weight once a token, is bound by.
+        "read" => {
+            const CHUNK: usize = 1 << 15;
+            let memory = vec![1u8; 1 << 30];
+            Box::new(move || {
+                memory.par_chunks(CHUNK).for_each_init(
+                    || vec![0u8; CHUNK],
+                    |buffer, chunk| black_box(buffer).copy_from_slice(chunk),
+                );
+                Ok(())
+            })
+        }
         "load" => Box::new(|| {
             let _ = load()?.run(&Batch::new(&rows)?.rows(Rows::Last), &mut ());
             Ok(())
