@@ -160,6 +160,30 @@ fn log_probabilities_are_those_of_the_model_and_of_what_was_sampled_from() {
     }
 }
 
+/// The cache's buffers grow; what it returns is what a run without one says.
+#[test]
+fn long_answers_outgrow_the_first_buffers() {
+    let model = load(&fixture("qwen3"));
+    let prompts = requests(&[vec![1, 2, 3, 4], vec![9]]);
+    let found = generate(&model, &prompts, &greedy(600), &mut (), |_, _| true).unwrap();
+    for (request, found) in prompts.iter().zip(&found) {
+        assert_eq!(found.ids.len(), 600);
+        let whole = [&request.prompt[..], &found.ids].concat();
+        let logits = model.forward(&Batch::new(&[whole.clone()]).unwrap(), Pass::new(&mut ()));
+        let seq = logits.dims()[1];
+        let ids: Vec<i64> = whole[1..].iter().map(|&id| i64::from(id)).chain([0]).collect();
+        let ids = burn::tensor::TensorData::new(ids, [1, seq, 1]);
+        let log_probs = burn::tensor::activation::log_softmax(logits, 2);
+        let log_probs = log_probs.gather(2, burn::tensor::Tensor::from_data(ids, &model.device()));
+        let log_probs: Vec<f32> = log_probs.into_data().try_to_vec().unwrap();
+        let start = request.prompt.len() - 1;
+        // Logits of some tens, with and without a cache, as below.
+        for (at, (found, expected)) in found.logprobs.iter().zip(&log_probs[start..]).enumerate() {
+            assert!((found - expected).abs() < 1e-4, "token {at}: {found} and {expected}");
+        }
+    }
+}
+
 /// A head's values from another run: each prompt keeps its source row, whatever finishes around it.
 #[test]
 fn resampled_values_are_those_of_the_prompt() {

@@ -2,7 +2,8 @@
 //!
 //! The equations are in `plan.rs`. The hook keeps, for each writer that matters, its change
 //! (`current − fill`) as one row of a matrix, and gives each block of readers its inputs by one product of
-//! the selection's weights with that matrix, or row by row where edges are few. Nothing of size `n_writers × n_readers × d_model` exists.
+//! the selection's weights with that matrix, or row by row where edges are few. Nothing of size
+//! `n_writers × n_readers × d_model` exists.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use hooks::{Batch, Heads, Hook, KeyValue, Site, Stream, Writer};

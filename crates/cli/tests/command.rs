@@ -177,6 +177,22 @@ fn shards_join_to_the_bits_of_one_run() {
         ok(&["merge", text(&two), text(&three), text(&one), "--out", text(&all)]);
         assert_eq!(std::fs::read(&all).expect("read"), std::fs::read(&whole).expect("read"), "{more:?}");
     }
+    // A pair's scores stand in the order of the file's own edges, and files are as any program makes them.
+    run(&["--per-pair"], &whole);
+    let file: Value = serde_json::from_slice(&std::fs::read(&whole).expect("read")).expect("JSON");
+    let rows = file["sparks"]["per_pair"]["scores"].as_array().expect("rows");
+    for (i, (name, edge)) in file["edges"].as_object().expect("edges").iter().enumerate() {
+        let mean = rows.iter().map(|row| row[i].as_f64().expect("number")).sum::<f64>() / rows.len() as f64;
+        assert!((mean - edge["score"].as_f64().expect("score")).abs() < 1e-6, "{name}");
+    }
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions();
+    std::fs::remove_file(&two).expect("removed");
+    run(&[], &two);
+    std::fs::remove_file(&one).expect("removed");
+    std::fs::write(&one, "").expect("written");
+    assert_eq!(mode(&one), mode(&two));
+    run(&["--shard", "1/3"], &one);
+    run(&["--shard", "2/3"], &two);
     assert!(
         refused(&["merge", text(&one), text(&two), "--out", text(&all)]).contains("expected all 3 shards")
     );

@@ -168,6 +168,28 @@ fn odd_checkpoints_are_warned_of_and_run() {
     assert!(message.contains("token 65, expected ids below the vocabulary size 61"), "{message}");
 }
 
+/// transformers 5.23 takes an output projection that is there over a flag that says there is none.
+#[test]
+fn a_tied_flag_beside_another_output_projection_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let untied = fixture("llama-untied");
+    for entry in std::fs::read_dir(&untied).unwrap().map(|e| e.unwrap().path()).filter(|path| path.is_file())
+    {
+        std::fs::copy(&entry, at(entry.file_name().unwrap().to_str().unwrap())).unwrap();
+    }
+    let config = std::fs::read_to_string(at("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["tie_word_embeddings"] = true.into();
+    std::fs::write(at("config.json"), config.to_string()).unwrap();
+    let (input, out, expected) = (at("in.json"), at("out.safetensors"), at("expected.safetensors"));
+    std::fs::write(&input, r#"{"input_ids": [[1, 2, 3]]}"#).unwrap();
+    let said = ok(&["forward", text(folder.path()), "--input", text(&input), "--out", text(&out)]);
+    assert!(said.contains("`lm_head.weight` is not the embedding"), "{said}");
+    ok(&["forward", text(&untied), "--input", text(&input), "--out", text(&expected)]);
+    assert_eq!(tensor(&out, "logits"), tensor(&expected, "logits"));
+}
+
 #[test]
 fn devices_that_are_not_here_are_named() {
     let model = fixture("qwen2-tied");

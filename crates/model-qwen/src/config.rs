@@ -348,6 +348,11 @@ mod tests {
         let old = with(&[("rope_theta", json!(5e5)), ("rope_scaling", llama3)]).unwrap();
         assert_eq!((new.rope_theta, new.rope_scaling), (old.rope_theta, old.rope_scaling));
         assert!(matches!(new.rope_scaling, RopeScaling::Llama3 { factor: 8.0, .. }));
+        // Both: transformers takes the older field.
+        let linear = json!({"rope_type": "linear", "factor": 2.0});
+        let both = with(&[("rope_parameters", json!({"rope_type": "default"})), ("rope_scaling", linear)]);
+        assert!(matches!(both.unwrap().rope_scaling, RopeScaling::Linear { factor: 2.0 }));
+        assert!(with(&[("rope_parameters", json!([]))]).is_err());
     }
 
     #[test]

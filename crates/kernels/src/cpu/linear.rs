@@ -6,6 +6,8 @@
 //! and 16-bit weights are widened a small block at a time, so that no whole f32 copy of a matrix ever exists.
 //! The gradient is the `gemm` crate's product, which there reads the weights in the order that they have.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -153,7 +155,7 @@ fn columns<L: Lanes, W: Stored>(
     weight: &[W],
     d_in: usize,
     d_out: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     out: Columns,
 ) {
     let alone = x.len() == d_in;
@@ -171,36 +173,28 @@ fn columns<L: Lanes, W: Stored>(
     }
 }
 
-fn piece<W: Stored>(
-    x: &[f32],
-    weight: &[W],
-    d_in: usize,
-    d_out: usize,
-    range: std::ops::Range<usize>,
-    out: Columns,
-) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
-        && std::arch::is_x86_feature_detected!("f16c")
-    {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2<W: Stored>(
-            x: &[f32],
-            weight: &[W],
-            d_in: usize,
-            d_out: usize,
-            range: std::ops::Range<usize>,
-            out: Columns,
-        ) {
-            columns::<Avx2, W>(x, weight, d_in, d_out, range, out);
+/// A function over lanes, compiled for AVX2 with fused multiply-add and plainly, and chosen as the program runs.
+macro_rules! over_lanes {
+    (fn $name:ident<$w:ident>($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        fn $name<$w: Stored>($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c")
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn avx2<$w: Stored>($($arg: $ty),*) {
+                    $body::<Avx2, $w>($($arg),*);
+                }
+                // SAFETY: the processor has the features.
+                #[allow(unsafe_code)]
+                return unsafe { avx2($($arg),*) };
+            }
+            $body::<Plain, $w>($($arg),*);
         }
-        // SAFETY: the processor has the features.
-        #[allow(unsafe_code)]
-        return unsafe { avx2(x, weight, d_in, d_out, range, out) };
-    }
-    columns::<Plain, W>(x, weight, d_in, d_out, range, out);
+    };
 }
+over_lanes!(fn piece<W>(x: &[f32], weight: &[W], d_in: usize, d_out: usize, range: Range<usize>, out: Columns) = columns);
 
 fn few_of<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
     let d_out = weight.len() / d_in;
@@ -284,7 +278,7 @@ fn panel_columns<L: Lanes, W: Stored>(
     x: &[f32],
     weight: &[W],
     [tokens, d_in, d_out]: [usize; 3],
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     out: Columns,
 ) {
     let (n, stride) = (rows.len(), tokens.div_ceil(PANEL) * PANEL);
@@ -318,34 +312,7 @@ fn panel_columns<L: Lanes, W: Stored>(
     }
 }
 
-fn panel_piece<W: Stored>(
-    x: &[f32],
-    weight: &[W],
-    sizes: [usize; 3],
-    rows: std::ops::Range<usize>,
-    out: Columns,
-) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
-        && std::arch::is_x86_feature_detected!("f16c")
-    {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2<W: Stored>(
-            x: &[f32],
-            weight: &[W],
-            sizes: [usize; 3],
-            rows: std::ops::Range<usize>,
-            out: Columns,
-        ) {
-            panel_columns::<Avx2, W>(x, weight, sizes, rows, out);
-        }
-        // SAFETY: the processor has the features.
-        #[allow(unsafe_code)]
-        return unsafe { avx2(x, weight, sizes, rows, out) };
-    }
-    panel_columns::<Plain, W>(x, weight, sizes, rows, out);
-}
+over_lanes!(fn panel_piece<W>(x: &[f32], weight: &[W], sizes: [usize; 3], rows: Range<usize>, out: Columns) = panel_columns);
 
 fn many_of<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
     let d_out = weight.len() / d_in;
