@@ -169,7 +169,7 @@ fn long_answers_outgrow_the_first_buffers() {
     for (request, found) in prompts.iter().zip(&found) {
         assert_eq!(found.ids.len(), 600);
         let whole = [&request.prompt[..], &found.ids].concat();
-        let logits = model.forward(&Batch::new(&[whole.clone()]).unwrap(), Pass::new(&mut ()));
+        let logits = model.forward(&Batch::new(std::slice::from_ref(&whole)).unwrap(), Pass::new(&mut ()));
         let seq = logits.dims()[1];
         let ids: Vec<i64> = whole[1..].iter().map(|&id| i64::from(id)).chain([0]).collect();
         let ids = burn::tensor::TensorData::new(ids, [1, seq, 1]);
