@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use model_qwen::{Dtype, Text, random, save};
 use posttrain_sft::{Encoder, Example, Sft};
-use study::toy;
+use toy;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);

@@ -5,7 +5,7 @@ use attribution::{Method, Options, attribute};
 use burn::tensor::Device;
 use circuits::{Emergence, Fate, PerPair, Selection};
 use hooks::{HookedModel, Metric, Pair, Pairs, Target, Wiring, Writer};
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 /// A fixed stream of numbers below `n`.
 struct Draws(u64);

@@ -8,7 +8,7 @@ use hooks::{
     Batch, Edge, Heads, Hook, HookedModel, Metric, Pair, Pairs, Port, Probe, Reader, Recorder, Rows, Site,
     Stream, Target, Writer,
 };
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 use crate::fixtures::{apart, fixture, load, values};
 

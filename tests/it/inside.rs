@@ -8,7 +8,7 @@ use circuits::{Circuit, attention_entropy, head_spectra, paths};
 use hooks::{Batch, Edge, EdgeMap, Head, HookedModel, Metric, Pair, Pairs, Rows, Stream, Target, Writer};
 use model_qwen::Qwen;
 use serde_json::Value;
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 use crate::fixtures::{apart, fixture, load, values};
 
@@ -284,7 +284,7 @@ fn paths_are_those_that_a_list_has() {
 
 #[test]
 fn builders_know_what_qwens_tokenizer_splits() {
-    use study::pairs::{Arithmetic, Corruption, Operation, YearDigits, arithmetic, greater_than, ioi};
+    use tasks::{Arithmetic, Corruption, Operation, YearDigits, arithmetic, greater_than, ioi};
     let Some(path) = crate::fixtures::shared("tokenizers/qwen2.5/tokenizer.json") else { return };
     let text = model_qwen::Text::open(&path).unwrap();
     let encode = |s: &str| Ok(text.encode(s)?);
@@ -321,7 +321,7 @@ fn builders_know_what_qwens_tokenizer_splits() {
 #[test]
 fn openings_are_what_each_model_says() {
     use model_qwen::Sampling;
-    use study::pairs::{Opening, openings};
+    use tasks::{Opening, openings};
     let (post, base) = (load(&fixture("qwen2-tied")), model());
     let problems: Vec<(String, Vec<u32>)> = (0..6)
         .map(|i| (format!("q{i}"), (0..3 + i % 3).map(|j| (7 * i + 11 * j) as u32 % 61).collect()))

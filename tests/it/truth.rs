@@ -11,7 +11,7 @@ use hooks::{
     Writer,
 };
 use serde_json::Value;
-use toy_model::{Affine, Weights, Written, WrittenBlock, WrittenHead};
+use test_models::{Affine, Weights, Written, WrittenBlock, WrittenHead};
 
 use crate::fixtures::{Oracle, shared, values};
 

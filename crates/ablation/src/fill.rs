@@ -61,12 +61,12 @@ impl EdgeFill {
         plans: &[&EdgePlan],
     ) -> Result<Self, Error> {
         if corrupt.is_left_padded() {
-            return Err(Error::new("pairs: padded on the left, expected padding on the right"));
+            return Err(Error::input("pairs: padded on the left, expected padding on the right"));
         }
         let wiring = model.wiring();
         let same = |w: Wiring| w.with(wiring.key_value) == wiring;
         if !plans.iter().all(|p| same(p.wiring)) {
-            return Err(Error::new("circuit: its sizes are not this model's"));
+            return Err(Error::input("circuit: its sizes are not this model's"));
         }
         let seq = corrupt.seq();
         match baseline {
@@ -78,10 +78,10 @@ impl EdgeFill {
             Baseline::Mean(means) | Baseline::MeanPositional(means) => {
                 let positional = matches!(baseline, Baseline::MeanPositional(_));
                 if !same(means.wiring()) {
-                    return Err(Error::new("means: measured on a model of other sizes"));
+                    return Err(Error::input("means: measured on a model of other sizes"));
                 }
                 if positional && seq > means.n_positions() {
-                    return Err(Error::new(format!(
+                    return Err(Error::input(format!(
                         "means: measured over {} positions, and a prompt has {seq}",
                         means.n_positions()
                     )));

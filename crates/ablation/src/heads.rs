@@ -94,7 +94,7 @@ impl Ablation {
     /// A head outside `wiring`, or a factor that is not a finite number.
     pub fn scale(wiring: Wiring, heads: impl IntoIterator<Item = Head>, factor: f64) -> Result<Self, Error> {
         if !factor.is_finite() {
-            return Err(Error::new(format!("scale: {factor}, expected a finite number")));
+            return Err(Error::input(format!("scale: {factor}, expected a finite number")));
         }
         Self::new(wiring, heads, Change::Scale(factor))
     }
@@ -103,7 +103,7 @@ impl Ablation {
         let mut chosen: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for head in heads {
             if head.layer >= wiring.n_layers || head.head >= wiring.n_heads {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "head {head}: outside the model, expected L0H0 to L{}H{}",
                     wiring.n_layers - 1,
                     wiring.n_heads - 1

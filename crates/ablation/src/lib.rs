@@ -14,7 +14,7 @@
 //! use ablation::{Ablation, Baseline, EdgeFill, EdgePatch, EdgePlan, Fill};
 //! use hooks::{Batch, EdgeMap, HookedModel};
 //!
-//! let model = toy_model::Toy::random(0, toy_model::ToyConfig::default(), &burn::tensor::Device::default());
+//! let model = test_models::Toy::random(0, test_models::ToyConfig::default(), &burn::tensor::Device::default());
 //! let (clean, corrupt) = (Batch::new(&[vec![1, 2, 3]])?, Batch::new(&[vec![1, 5, 3]])?);
 //!
 //! let mut without = Ablation::heads(model.wiring(), ["L1H2".parse()?], Fill::Zero)?;
@@ -30,7 +30,6 @@
 //! ```
 
 mod edges;
-mod error;
 mod fill;
 mod heads;
 mod means;
@@ -39,8 +38,8 @@ mod plan;
 mod positions;
 mod sweep;
 
+pub use common::Error;
 pub use edges::EdgePatch;
-pub use error::Error;
 pub use fill::{Baseline, EdgeFill};
 pub use heads::{Ablation, Fill, Resampled};
 pub use means::{HeadMeans, WriterMeans};

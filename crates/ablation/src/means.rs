@@ -62,7 +62,7 @@ impl Sums {
         let inverse: Vec<f32> = self.counts.iter().map(|&c| (1.0 / c.max(1.0)) as f32).collect();
         let (mut overall, mut positional) = (Vec::new(), Vec::new());
         for sum in self.sums {
-            let sum = sum.ok_or_else(|| Error::new("means: no batches given, expected at least one"))?;
+            let sum = sum.ok_or_else(|| Error::input("means: no batches given, expected at least one"))?;
             let [heads, _, width] = sum.dims();
             let sum = lengthen(sum, n).slice([0..heads, 0..n, 0..width]);
             let inverse = Tensor::<3>::from_data(TensorData::new(inverse.clone(), [1, n, 1]), &sum.device());

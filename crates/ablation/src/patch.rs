@@ -105,7 +105,7 @@ pub fn patch_grid(
     rows: usize,
 ) -> Result<Vec<PatchGrid>, Error> {
     if rows == 0 {
-        return Err(Error::new("rows of a run: 0, expected at least 1"));
+        return Err(Error::input("rows of a run: 0, expected at least 1"));
     }
     pairs.iter().map(|pair| patch_pair(model, pair, metric, grid, direction, rows)).collect()
 }

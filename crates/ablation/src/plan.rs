@@ -77,10 +77,10 @@ impl EdgePlan {
     /// No selections, or selections over different graphs.
     pub fn weighted(selections: &[&EdgeMap<f32>]) -> Result<Self, Error> {
         let first =
-            selections.first().ok_or_else(|| Error::new("circuits: none given, expected at least one"))?;
+            selections.first().ok_or_else(|| Error::input("circuits: none given, expected at least one"))?;
         let wiring = first.wiring();
         if selections.iter().any(|s| s.wiring() != wiring) {
-            return Err(Error::new("circuits: they are over different graphs, expected one"));
+            return Err(Error::input("circuits: they are over different graphs, expected one"));
         }
         let count = |f: fn(f32) -> bool| -> usize {
             selections.iter().map(|s| s.values().iter().filter(|&&w| f(w)).count()).sum()

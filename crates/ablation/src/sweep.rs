@@ -71,7 +71,7 @@ pub fn sweep(
     batch_size: usize,
 ) -> Result<Vec<HeadEffect>, Error> {
     if batch_size == 0 {
-        return Err(Error::new("batch size: 0, expected at least 1"));
+        return Err(Error::input("batch size: 0, expected at least 1"));
     }
     pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
     let (mut clean, mut ablated) = (0.0f64, vec![0.0f64; hooks.len()]);

@@ -45,7 +45,7 @@ impl<'a> Baseline<'a> {
         let value = |i: usize| scalar(metric.of_pairs(row(i), &[pair], Some(&clean_logits)));
         let (clean_metric, corrupt_metric) = (value(0), value(1));
         if !clean_metric.is_finite() || !corrupt_metric.is_finite() {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "pair {}: the metric {metric} is {clean_metric} on clean and {corrupt_metric} on corrupt, expected numbers",
                 pair.id
             )));
@@ -59,7 +59,7 @@ impl<'a> Baseline<'a> {
             let writes = seen.take_heads(Heads::Write(layer)).map(Tensor::inner);
             let mlp = seen.take_stream(Stream::MlpOut(layer)).map(Tensor::inner);
             let (Some(writes), Some(mlp)) = (writes, mlp) else {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "the model shows no per-head writes or MLP output in layer {layer}"
                 )));
             };

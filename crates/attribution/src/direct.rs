@@ -74,7 +74,7 @@ fn direct_pair(model: &dyn HookedModel, pair: &Pair, at: At) -> Result<DirectPai
 }
 
 fn no_read_out() -> Error {
-    Error::new("read-out: this model has none, expected HookedModel::read_out")
+    Error::input("read-out: this model has none, expected HookedModel::read_out")
 }
 
 /// Mean logit of the first `n_answers` tokens less that of the others, for each row and position of
@@ -88,7 +88,7 @@ fn difference(logits: Tensor<3>, n_answers: usize) -> Result<Vec<Vec<f32>>, Erro
         right - logits.narrow(2, n_answers, tokens - n_answers).mean_dim(2)
     };
     let values: Vec<f32> =
-        all.into_data().try_to_vec().map_err(|e| Error::new(format!("reading logits: {e:?}")))?;
+        all.into_data().try_to_vec().map_err(|e| Error::input(format!("reading logits: {e:?}")))?;
     Ok(values.chunks(positions).map(<[f32]>::to_vec).collect())
 }
 
@@ -218,7 +218,7 @@ pub fn lens_metric(
                 None => metric.values(logits, &[&pair.target], clean.as_ref()).into_scalar::<f32>(),
             };
             if !value.is_finite() {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "pair {}: under the lens the metric {metric} is {value}, expected a number; are the weights numbers?",
                     pair.id
                 )));

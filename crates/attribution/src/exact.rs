@@ -121,7 +121,7 @@ pub(crate) fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
                 .metric_of(logits)
                 .into_data()
                 .try_to_vec()
-                .map_err(|e| Error::new(format!("metric: {e:?}")))?;
+                .map_err(|e| Error::input(format!("metric: {e:?}")))?;
             effects.extend(values.into_iter().map(|v| (f64::from(v) - baseline.clean_metric) as f32));
         }
     }

@@ -89,12 +89,12 @@ impl ReaderGradients {
         let _ = model.run(&batch, &mut hook);
         let (change, mut seen) = hook;
         let part = |part: Part, resid: Tensor<3>, hook: &mut dyn Hook| {
-            let parts = Error::new("this model cannot be run block by block, which recomputation needs");
+            let parts = Error::input("this model cannot be run block by block, which recomputation needs");
             model.run_part(&batch, part, resid, hook).ok_or(parts)
         };
         let mut take = |site: Stream| -> Result<Tensor<3>, Error> {
             let value = seen.take_stream(site).map(Tensor::inner);
-            value.ok_or_else(|| Error::new(format!("the model does not show {}", Site::from(site))))
+            value.ok_or_else(|| Error::input(format!("the model does not show {}", Site::from(site))))
         };
 
         let leaf = take(last)?.autodiff().require_grad();
@@ -151,7 +151,7 @@ impl ReaderGradients {
         let mut product = |readers: Tensor<2>, n_before: usize| -> Result<(), Error> {
             let writers = baseline.differences.clone().slice([0..n_before, 0..width]);
             let values = (readers * factor).matmul(writers.transpose()).into_data().try_to_vec::<f32>();
-            scores.extend(values.map_err(|e| Error::new(format!("scores: {e:?}")))?);
+            scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
             Ok(())
         };
         let zeros = |n: usize| Tensor::zeros([n, width], &baseline.differences.device());

@@ -33,7 +33,6 @@
 
 mod baseline;
 mod direct;
-mod error;
 mod exact;
 mod gradients;
 mod method;
@@ -41,8 +40,8 @@ mod nodes;
 mod points;
 mod scores;
 
+pub use common::Error;
 pub use direct::{At, DirectPair, direct, direct_mean, lens, lens_metric};
-pub use error::Error;
 pub use method::{Endpoint, Method};
 pub use nodes::{NodeScores, PairNodeScores, attribute_nodes, score_nodes};
 pub use scores::{Options, PairScores, PairSummary, Scores, attribute, score_pair};

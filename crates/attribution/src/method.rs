@@ -68,7 +68,7 @@ impl Method {
             Method::EapIgInputs { steps, .. } | Method::EapIgActivations { steps, .. }
                 if !(1..=MAX_STEPS).contains(&steps) =>
             {
-                Err(Error::new(format!("steps is {steps}, expected 1 to {MAX_STEPS}")))
+                Err(Error::input(format!("steps is {steps}, expected 1 to {MAX_STEPS}")))
             }
             _ => Ok(()),
         }

@@ -71,7 +71,7 @@ pub fn score_nodes(
     let wiring = baseline.wiring;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let node = wiring.writer(at);
-        return Err(Error::new(format!(
+        return Err(Error::input(format!(
             "pair {}: the score of {node} is {}, expected a number",
             pair.id, values[at]
         )));
@@ -115,7 +115,7 @@ impl NodeScores {
             per_pair.push(scores);
         }
         let n = pairs.len() as f64;
-        let sum = sum.ok_or_else(|| Error::new("pairs: none given, expected at least one"))?;
+        let sum = sum.ok_or_else(|| Error::input("pairs: none given, expected at least one"))?;
         Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs, per_pair })
     }
 }
@@ -161,7 +161,7 @@ fn along(baseline: &Baseline<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<
         };
         let rows = differences.clone().slice([first..first + n, 0..width]);
         let values = rows.matmul(sum * factor).into_data().try_to_vec::<f32>();
-        scores.extend(values.map_err(|e| Error::new(format!("scores: {e:?}")))?);
+        scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
     }
     Ok(scores)
 }
@@ -175,7 +175,7 @@ fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
         let (first, n) = (effects.len(), per_run.min(n_writers - effects.len()));
         let mut corrupt = CorruptWriters { baseline, first, n };
         let values = metrics(baseline, n, &mut corrupt)?.inner().into_data().try_to_vec::<f32>();
-        let values = values.map_err(|e| Error::new(format!("metric: {e:?}")))?;
+        let values = values.map_err(|e| Error::input(format!("metric: {e:?}")))?;
         effects.extend(values.iter().map(|&v| (f64::from(v) - baseline.clean_metric) as f32));
     }
     Ok(effects)

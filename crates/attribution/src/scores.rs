@@ -96,7 +96,7 @@ pub fn score_pair(
     }?;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let edge = baseline.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();
-        return Err(Error::new(format!(
+        return Err(Error::input(format!(
             "pair {}: the score of {edge} is {}, expected a number",
             pair.id, values[at]
         )));
@@ -185,7 +185,7 @@ impl Scores {
             }
         }
         let n = summaries.len() as f64;
-        let sum = sum.ok_or_else(|| Error::new("pairs: none given, expected at least one"))?;
+        let sum = sum.ok_or_else(|| Error::input("pairs: none given, expected at least one"))?;
         Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs: summaries, per_pair })
     }
 }

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for problem in bench_math::read_problems(path)? {
         for miss in near_misses(&problem.answer) {
             *counts.entry(miss.mistake).or_insert(0) += 1;
-            let verdict = bench_math::grade(&problem.answer, &format!("\\boxed{{{}}}", miss.text));
+            let verdict = math_grade::grade(&problem.answer, &format!("\\boxed{{{}}}", miss.text));
             if verdict.correct {
                 accepted += 1;
                 println!("{:?}: {} | {}", miss.mistake, problem.answer, miss.text);

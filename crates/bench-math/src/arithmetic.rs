@@ -233,9 +233,9 @@ mod tests {
                 assert_eq!(item.steps.len(), 4);
                 assert!(item.steps[3].ends_with(&format!(" = {}", item.answer)), "{item:?}");
                 let expression = item.problem.trim_end_matches(" = ?");
-                let verdict = crate::grade::grade(&item.answer, expression);
+                let verdict = math_grade::grade(&item.answer, expression);
                 assert!(verdict.correct, "{item:?} {verdict:?}");
-                assert!(crate::grade::grade(&item.answer, &item.solution()).correct);
+                assert!(math_grade::grade(&item.answer, &item.solution()).correct);
                 assert!(negative || !item.steps.iter().any(|s| s.contains("= -")));
             }
         }

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grade::grade;
 use crate::record::{Finish, Record};
+use math_grade::grade;
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ pub fn arithmetic_slip(text: &str) -> Option<(String, String)> {
 
 /// The value of a sum of products of numbers and brackets.
 fn value(text: &str) -> Option<f64> {
-    crate::grade::plain_value(text)
+    math_grade::plain_value(text)
 }
 
 /// Whether the right answer was boxed, or ended an equation, before another was given.

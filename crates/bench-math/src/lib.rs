@@ -9,26 +9,23 @@
 //! - [`near_miss`]: wrong answers to test graders with.
 //!
 //! ```
-//! let verdict = bench_math::grade(r"\frac{1}{2}", r"So the result is $\boxed{0.5}$.");
+//! let verdict = math_grade(r"\frac{1}{2}", r"So the result is $\boxed{0.5}$.");
 //! assert!(verdict.correct, "{}", verdict.reason);
 //! ```
 
 pub mod arithmetic;
-mod error;
 pub mod failure;
-pub mod grade;
 pub mod measure;
 pub mod near_miss;
 pub mod problem;
 pub mod prompt;
 pub mod record;
-pub mod stats;
 pub mod suite;
 
 pub use arithmetic::{Arithmetic, Operations, Style};
-pub use error::{Error, Result};
+pub use common::{Error, Result};
 pub use failure::{Failure, failures};
-pub use grade::{Extraction, Verdict, extract, grade};
+pub use math_grade::{Extraction, Verdict, extract, grade};
 pub use measure::{Comparison, Measures, measure};
 pub use problem::{Problem, read_problems};
 pub use prompt::{Prompt, Template};

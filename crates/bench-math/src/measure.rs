@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::failure::is_looping;
-use crate::grade::equivalence_classes;
 use crate::record::{Finish, Record};
-use crate::stats::{
+use common::{Error, Result};
+use math_grade::equivalence_classes;
+use stats::{
     Interval, Mcnemar, PairedBootstrap, bootstrap_mean, clustered, majority, mcnemar,
     minimum_detectable_effect_unpaired, paired_bootstrap, pass_at_k, success_at_k,
 };
@@ -80,7 +80,7 @@ pub fn measure(records: &[&Record], level: f64) -> Result<Measures> {
         .iter()
         .map(|(_, g)| g.len())
         .min()
-        .ok_or_else(|| Error::invalid("expected at least one record"))?;
+        .ok_or_else(|| Error::input("expected at least one record"))?;
     let share = |test: &dyn Fn(&Record) -> bool| -> Vec<f64> {
         groups.iter().map(|(_, g)| g.iter().filter(|r| test(r)).count() as f64 / g.len() as f64).collect()
     };
@@ -187,7 +187,7 @@ pub fn compare(before: &[&Record], after: &[&Record], level: f64) -> Result<Comp
         || before.len() != others.len()
         || !before.iter().all(|(id, _)| others.contains_key(id))
     {
-        return Err(Error::invalid("expected two runs of the same problems"));
+        return Err(Error::input("expected two runs of the same problems"));
     }
     let ids: Vec<String> = before.iter().map(|(id, _)| id.clone()).collect();
     let (before, after): (Vec<f64>, Vec<f64>) = before.iter().map(|(id, rate)| (*rate, others[id])).unzip();

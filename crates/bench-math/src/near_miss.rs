@@ -206,7 +206,7 @@ fn missing(answer: &str) -> Option<String> {
 
 /// A constant with a root, `π` or a fraction as a two-place decimal, unless it is exactly that.
 fn rounded(answer: &str) -> Option<String> {
-    let value = crate::grade::plain_value(answer)?;
+    let value = math_grade::plain_value(answer)?;
     let short = (value * 100.0).round() / 100.0;
     let integer = answer.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit() || b == b',');
     (!integer && (short - value).abs() > 1e-6 && value.abs() < 1e6).then(|| format!("{short:.2}"))

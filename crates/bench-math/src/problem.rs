@@ -1,12 +1,12 @@
 //! A problem and the file it is kept in: JSON lines of `{id, problem, answer, source?, subject?, level?}`.
-//! How a suite is found by its name is in [`crate::suite`]; how an answer is judged, in [`crate::grade`](mod@crate::grade).
+//! How a suite is found by its name is in [`crate::suite`]; how an answer is judged, in [`math_grade`](mod@math_grade).
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::error::{Error, Result};
+use common::{Error, Result};
 
 /// One problem with its reference answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub fn read_problems(path: impl AsRef<Path>) -> Result<Vec<Problem>> {
         problems.push(problem);
     }
     if problems.is_empty() {
-        return Err(Error::invalid(format!("{}: expected at least one problem, found none", path.display())));
+        return Err(Error::input(format!("{}: expected at least one problem, found none", path.display())));
     }
     Ok(problems)
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use common::{Error, Result};
 
 /// The templates in use, by the names that the command line knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl std::str::FromStr for Template {
     fn from_str(name: &str) -> Result<Self> {
         NAMES.iter().find(|(n, _)| *n == name).map(|(_, t)| *t).ok_or_else(|| {
             let names: Vec<&str> = NAMES.iter().map(|(n, _)| *n).collect();
-            Error::invalid(format!("template {name:?}: expected one of {}", names.join(", ")))
+            Error::input(format!("template {name:?}: expected one of {}", names.join(", ")))
         })
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn worked_examples_are_right() {
         for ((_, solution), gold) in EXAMPLES.iter().zip(["39", "6", "\\frac{3}{4}", "5"]) {
-            assert!(crate::grade(gold, solution).correct, "{solution}");
+            assert!(math_grade::grade(gold, solution).correct, "{solution}");
         }
     }
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::grade::{Verdict, extract, grade};
 use crate::problem::Problem;
 use crate::prompt::{Prompt, Template};
+use common::{Error, Result};
+use math_grade::{Verdict, extract, grade};
 
 /// How a suite is put to a model. Two runs with equal protocols may be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl Run {
     pub fn open(dir: impl AsRef<Path>, problems: Vec<Problem>, protocol: Protocol) -> Result<Run> {
         let dir = dir.as_ref();
         if protocol.samples == 0 {
-            return Err(Error::invalid("samples: expected at least 1"));
+            return Err(Error::input("samples: expected at least 1"));
         }
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join("samples.jsonl");
@@ -123,10 +123,7 @@ impl Run {
             OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         // Until this run is dropped or its process dies. A file system without locks is taken as it is.
         if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            return Err(Error::invalid(format!(
-                "{}: another process is at work on this run",
-                path.display()
-            )));
+            return Err(Error::input(format!("{}: another process is at work on this run", path.display())));
         }
         let begun = std::fs::metadata(&path).is_ok_and(|m| m.len() > 0);
         check_protocol(&dir.join("protocol.json"), &protocol, begun)?;
@@ -189,12 +186,11 @@ impl Run {
     /// The request is of no problem of this run, or already finished; the file cannot be written.
     pub fn append(&mut self, request: &Request, sample: Sample) -> Result<&Record> {
         let problem = self.problems.iter().find(|p| p.id == request.id);
-        let problem = problem.ok_or_else(|| {
-            Error::invalid(format!("request {:?} is of no problem of this run", request.id))
-        })?;
+        let problem = problem
+            .ok_or_else(|| Error::input(format!("request {:?} is of no problem of this run", request.id)))?;
         let key = (request.id.clone(), request.sample);
         if self.finished.contains_key(&key) {
-            return Err(Error::invalid(format!(
+            return Err(Error::input(format!(
                 "sample {} of {:?} is already finished",
                 request.sample, request.id
             )));
@@ -212,7 +208,7 @@ impl Run {
             ids: sample.ids,
             finish: sample.finish,
         };
-        let mut line = serde_json::to_string(&record).map_err(|e| Error::invalid(e.to_string()))?;
+        let mut line = serde_json::to_string(&record).map_err(|e| Error::input(e.to_string()))?;
         line.push('\n');
         // One write, so that a line is whole or the file's last.
         self.file
@@ -261,7 +257,7 @@ impl Run {
 /// Reads the stored protocol and compares; where no sample was made yet, stores it.
 fn check_protocol(path: &Path, protocol: &Protocol, begun: bool) -> Result<()> {
     if !begun || !path.exists() {
-        let text = serde_json::to_string_pretty(protocol).map_err(|e| Error::invalid(e.to_string()))?;
+        let text = serde_json::to_string_pretty(protocol).map_err(|e| Error::input(e.to_string()))?;
         let temporary = path.with_extension("json.tmp");
         std::fs::write(&temporary, text).map_err(|e| Error::io(&temporary, e))?;
         return std::fs::rename(&temporary, path).map_err(|e| Error::io(path, e));
@@ -273,7 +269,7 @@ fn check_protocol(path: &Path, protocol: &Protocol, begun: bool) -> Result<()> {
     if comparable == *protocol {
         return Ok(());
     }
-    let value = |p: &Protocol| serde_json::to_value(p).map_err(|e| Error::invalid(e.to_string()));
+    let value = |p: &Protocol| serde_json::to_value(p).map_err(|e| Error::input(e.to_string()));
     let (wanted, found) = (value(protocol)?, value(&comparable)?);
     let fields = ["template", "temperature", "top_p", "max_tokens", "seed", "subject"];
     let differ: Vec<String> = fields
@@ -281,7 +277,7 @@ fn check_protocol(path: &Path, protocol: &Protocol, begun: bool) -> Result<()> {
         .filter(|f| wanted.get(**f) != found.get(**f))
         .map(|f| format!("{f} {} (now {})", found[*f], wanted[*f]))
         .collect();
-    Err(Error::invalid(format!(
+    Err(Error::input(format!(
         "{}: this run was begun with another protocol: {}; name another folder",
         path.display(),
         differ.join(", ")

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::arithmetic::Arithmetic;
-use crate::error::{Error, Result};
 use crate::problem::{Problem, read_problems};
+use common::{Error, Result};
 
 /// A suite that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,14 +148,14 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
             return read_problems(path);
         }
         let names: Vec<&str> = SUITES.iter().map(|s| s.name).collect();
-        return Err(Error::invalid(format!(
+        return Err(Error::input(format!(
             "suite {name_or_path:?}: expected arithmetic, {} or a .jsonl file",
             names.join(", ")
         )));
     };
     let path = folder.join(suite.file);
     if !path.exists() {
-        return Err(Error::invalid(format!(
+        return Err(Error::input(format!(
             "{}: no such file; suite {} is {} problems, from {}; write them as JSONL of {{\"id\", \"problem\", \
              \"answer\"}} and give the file as --suite, or the folder that has {} as --data",
             path.display(),
@@ -169,7 +169,7 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
     if !suite.sha256.is_empty() {
         let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
         if found != suite.sha256 {
-            return Err(Error::invalid(format!(
+            return Err(Error::input(format!(
                 "{}: expected sha256 {}, found {found}",
                 path.display(),
                 suite.sha256

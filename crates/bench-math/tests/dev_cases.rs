@@ -2,13 +2,14 @@
 //! accepted.
 #![allow(clippy::expect_used)]
 
+#[path = "../../math-grade/tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
 
-use bench_math::grade::grade_with;
 use bench_math::near_miss::{Mistake, near_misses};
 use bench_math::{grade, read_problems};
+use math_grade::grade_with;
 
 /// Rows whose convention is not Math-Verify's and is not followed, with the reason.
 const NOT_FOLLOWED: [(&str, &str); 5] = [

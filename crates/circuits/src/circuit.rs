@@ -36,7 +36,7 @@ impl Circuit {
         let mut circuit = Self::empty(wiring);
         for edge in edges {
             let place = circuit.edges.get_mut(edge);
-            *place.ok_or_else(|| Error::new(format!("edge {edge}: the graph has no such edge")))? = true;
+            *place.ok_or_else(|| Error::input(format!("edge {edge}: the graph has no such edge")))? = true;
         }
         Ok(circuit)
     }
@@ -98,7 +98,7 @@ pub(crate) fn fit(found: Wiring, model: Wiring) -> Result<Wiring, Error> {
     if (found.n_layers, found.n_heads) == (want.n_layers, want.n_heads) && same_groups {
         return Ok(want);
     }
-    Err(Error::new(format!(
+    Err(Error::input(format!(
         "circuit: over {} layers of {} heads ({} key/value), expected the model's {} of {} ({})",
         found.n_layers, found.n_heads, found.n_kv_heads, want.n_layers, want.n_heads, want.n_kv_heads
     )))

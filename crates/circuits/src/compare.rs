@@ -79,11 +79,11 @@ pub fn compare(
     for scores in [base_scores, other_scores] {
         crate::circuit::fit(scores.wiring(), base.wiring())?;
         if scores.wiring().key_value != base.wiring().key_value {
-            return Err(Error::new("circuits: key/value inputs are counted in two ways, expected one"));
+            return Err(Error::input("circuits: key/value inputs are counted in two ways, expected one"));
         }
     }
     if other.wiring().key_value != base.wiring().key_value {
-        return Err(Error::new("circuits: key/value inputs are counted in two ways, expected one"));
+        return Err(Error::input("circuits: key/value inputs are counted in two ways, expected one"));
     }
     let (before, after) = (base.heads(), other.heads());
     let (mut kept, mut gained, mut lost) = (Vec::new(), Vec::new(), Vec::new());

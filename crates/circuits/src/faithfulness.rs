@@ -61,7 +61,7 @@ pub fn faithfulness(
     batch_size: usize,
 ) -> Result<Faithfulness, Error> {
     let all = faithfulness_of(model, &[circuit], pairs, metric, fill, batch_size)?;
-    all.into_iter().next().ok_or_else(|| Error::new("circuits: none given"))
+    all.into_iter().next().ok_or_else(|| Error::input("circuits: none given"))
 }
 
 /// Evaluates several circuits on the same pairs: the clean and the corrupt run are shared.
@@ -77,7 +77,7 @@ pub fn faithfulness_of(
     batch_size: usize,
 ) -> Result<Vec<Faithfulness>, Error> {
     if batch_size == 0 {
-        return Err(Error::new("batch size: 0, expected at least 1"));
+        return Err(Error::input("batch size: 0, expected at least 1"));
     }
     pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
     let wiring = model.wiring();

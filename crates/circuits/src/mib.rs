@@ -32,7 +32,7 @@ pub fn check_mib_name(name: &str) -> Result<(), Error> {
     if known {
         return Ok(());
     }
-    Err(Error::new(format!(
+    Err(Error::input(format!(
         "{name}: not a submission's folder, expected TASK_MODEL with a task of {} and a model of {}",
         TASKS.join(", "),
         MODELS.join(", ")
@@ -76,7 +76,7 @@ pub fn mib_circuits(scores: &ScoreFile, rank: Rank) -> Result<Vec<(PathBuf, Vec<
 /// A folder of another name, files that are neither one of importances nor nine of circuits, an unreadable
 /// file, or a circuit beyond its size; the message names the file.
 pub fn read_mib(folder: &Path) -> Result<Submission, Error> {
-    let place = |what: &dyn std::fmt::Display| Error::new(format!("{}: {what}", folder.display()));
+    let place = |what: &dyn std::fmt::Display| Error::input(format!("{}: {what}", folder.display()));
     check_mib_name(folder.file_name().and_then(|n| n.to_str()).unwrap_or_default())?;
     let entries = std::fs::read_dir(folder).map_err(|e| place(&e))?;
     let mut paths: Vec<PathBuf> = entries
@@ -94,7 +94,7 @@ pub fn read_mib(folder: &Path) -> Result<Submission, Error> {
                 let (found, most) =
                     (file.circuit().n_edges(), percent / 100.0 * file.wiring.n_edges() as f64);
                 if found as f64 > most {
-                    return Err(Error::new(format!(
+                    return Err(Error::input(format!(
                         "{}: {found} edges, expected at most {percent} % of {}",
                         path.display(),
                         file.wiring.n_edges()

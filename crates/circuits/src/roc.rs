@@ -15,7 +15,7 @@ use crate::{Circuit, Error, PruneRule, Rank, Selection};
 pub fn auroc(scores: &EdgeMap<f32>, truth: &Circuit) -> Result<f64, Error> {
     let truth = truth.on(scores.wiring())?;
     if let Some((edge, score)) = scores.iter().find(|(_, s)| s.is_nan()) {
-        return Err(Error::new(format!("edge {edge}: score is {score}, expected a number")));
+        return Err(Error::input(format!("edge {edge}: score is {score}, expected a number")));
     }
     let mut ranked: Vec<(f32, bool)> =
         scores.values().iter().map(|s| s.abs()).zip(truth.selection().values().iter().copied()).collect();
@@ -23,7 +23,10 @@ pub fn auroc(scores: &EdgeMap<f32>, truth: &Circuit) -> Result<f64, Error> {
     let inside = truth.n_edges();
     let outside = ranked.len() - inside;
     if inside == 0 || outside == 0 {
-        return Err(Error::new(format!("truth: {inside} of {} edges, expected some, not all", ranked.len())));
+        return Err(Error::input(format!(
+            "truth: {inside} of {} edges, expected some, not all",
+            ranked.len()
+        )));
     }
     // For each tied score: its edges inside beat every edge outside below it, and half of those beside it.
     let (mut below, mut wins) = (0usize, 0.0);
@@ -69,7 +72,7 @@ pub fn mib_roc(scores: &EdgeMap<f32>, truth: &Circuit) -> Result<RocCurve, Error
     let truth = truth.on(scores.wiring())?;
     let (n_edges, inside) = (scores.wiring().n_edges(), truth.n_edges());
     if inside == 0 || inside == n_edges {
-        return Err(Error::new(format!("truth: {inside} of {n_edges} edges, expected some, not all")));
+        return Err(Error::input(format!("truth: {inside} of {n_edges} edges, expected some, not all")));
     }
     let point = |share: f64| -> Result<RocPoint, Error> {
         let n = (share * n_edges as f64).ceil() as usize;

@@ -60,14 +60,14 @@ impl Circuit {
     pub fn select(scores: &EdgeMap<f32>, how: Selection, rank: Rank) -> Result<Self, Error> {
         let wiring = scores.wiring();
         if let Some((edge, score)) = scores.iter().find(|(_, s)| s.is_nan()) {
-            return Err(Error::new(format!("edge {edge}: score is {score}, expected a number")));
+            return Err(Error::input(format!("edge {edge}: score is {score}, expected a number")));
         }
         let (n_edges, mut kept) = (wiring.n_edges(), vec![false; wiring.n_edges()]);
         let keys: Vec<f32> = scores.values().iter().map(|&s| rank.of(s)).collect();
         if let Selection::Top(n) | Selection::Greedy(n) = how
             && n > n_edges
         {
-            return Err(Error::new(format!("top {n}: the graph has {n_edges} edges")));
+            return Err(Error::input(format!("top {n}: the graph has {n_edges} edges")));
         }
         match how {
             Selection::Top(n) => best(&keys, 0..n_edges, n).for_each(|i| kept[i] = true),
@@ -108,10 +108,10 @@ impl Circuit {
     pub fn top_nodes(scores: &NodeMap<f32>, n: usize, rank: Rank) -> Result<Self, Error> {
         let (wiring, n_nodes) = (scores.wiring(), scores.values().len());
         if let Some((node, score)) = scores.iter().find(|(_, s)| s.is_nan()) {
-            return Err(Error::new(format!("node {node}: score is {score}, expected a number")));
+            return Err(Error::input(format!("node {node}: score is {score}, expected a number")));
         }
         if n > n_nodes {
-            return Err(Error::new(format!("top {n}: the graph has {n_nodes} nodes")));
+            return Err(Error::input(format!("top {n}: the graph has {n_nodes} nodes")));
         }
         let keys: Vec<f32> = scores.values().iter().map(|&s| rank.of(s)).collect();
         let mut inside = vec![false; n_nodes];

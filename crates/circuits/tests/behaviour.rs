@@ -12,7 +12,7 @@ use circuits::{
 };
 use hooks::{Batch, EdgeMap, Head, HookedModel, KeyValue, Metric, Pair, Pairs, Rows, Target, Wiring};
 use rand::{Rng, SeedableRng};
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 fn toy() -> Toy {
     Toy::random(11, ToyConfig::default(), &Device::default())

@@ -5,7 +5,7 @@
 use burn::tensor::{Device, Tensor};
 use circuits::{Circuit, Spectrum, attention_entropy, head_spectra, paths};
 use hooks::{EdgeMap, HeadWeights, HookedModel, KeyValue, Pair, Pairs, Target, Wiring};
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 fn tensor<const R: usize, const C: usize>(f: impl Fn(usize, usize) -> f32) -> Tensor<2> {
     let rows: [[f32; C]; R] = std::array::from_fn(|i| std::array::from_fn(|j| f(i, j)));

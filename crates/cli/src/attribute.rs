@@ -8,8 +8,8 @@ use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::common::{Common, Failure, Result};
 use crate::input;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, progress, ready, write_whole};
 
 #[derive(clap::Args, Debug)]

@@ -7,7 +7,7 @@ use circuits::{
 };
 use serde_json::json;
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, ready, write_whole};
 
 #[derive(clap::Args, Debug)]

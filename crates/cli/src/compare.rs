@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use circuits::{Emergence, Fate, ScoreFile, Selection, compare};
 use serde_json::{Value, json};
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use study::demo::{Demo, Progress, run as run_demo};
 
-use crate::common::{Common, Result};
+use crate::options::{Common, Result};
 use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         eprintln!();
     }
     if args.json {
-        print_json(&serde_json::to_value(&results).map_err(crate::common::Failure::other)?);
+        print_json(&serde_json::to_value(&results).map_err(crate::options::Failure::other)?);
         return Ok(());
     }
     say!("accuracy on {} unseen sums (95 % interval):", demo.problems);

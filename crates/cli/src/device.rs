@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::common::{Failure, Result};
+use crate::options::{Failure, Result};
 
 /// The best device of this build.
 pub(crate) fn best() -> Device {

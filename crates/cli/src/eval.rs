@@ -10,10 +10,10 @@ use bench_math::{Protocol, Run, Sample, Template, measure, suite};
 use model_qwen::{ChatTemplate, Message, Request, Sampling, Text, generate};
 use serde_json::json;
 
-use crate::common::{Common, Failure, Result};
-use crate::heads;
 use crate::input::tokenizer;
+use crate::interventions;
 use crate::memory::bounded;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, progress, say};
 
 #[derive(clap::Args, Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    heads: heads::Heads,
+    heads: interventions::Heads,
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {

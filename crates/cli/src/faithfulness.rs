@@ -11,8 +11,8 @@ use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions};
 use model_qwen::Qwen;
 use serde_json::json;
 
-use crate::common::{Common, Failure, Result};
 use crate::input;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]

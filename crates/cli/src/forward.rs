@@ -9,9 +9,9 @@ use model_qwen::Pass;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::common::{Common, Failure, Result};
-use crate::heads;
 use crate::input::Input;
+use crate::interventions;
+use crate::options::{Common, Failure, Result};
 use crate::output::{ready, write_whole};
 
 #[derive(clap::Args, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     )]
     sites: Vec<String>,
     #[command(flatten)]
-    heads: heads::Heads,
+    heads: interventions::Heads,
 }
 
 const SITES: [&str; 12] = [

@@ -8,10 +8,10 @@ use model_qwen::{Message, Request, Sampling, generate};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::common::{Common, Failure, Result, text};
-use crate::heads;
 use crate::input::{Input, tokenizer};
+use crate::interventions;
 use crate::memory::bounded;
+use crate::options::{Common, Failure, Result, text};
 use crate::output::{print_json, put, say};
 
 #[derive(clap::Args, Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    heads: heads::Heads,
+    heads: interventions::Heads,
 }
 
 /// All samples are one batch.

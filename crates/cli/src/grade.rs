@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bench_math::grade::{Options, grade_with};
+use math_grade::{Options, grade_with};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::common::{Common, Failure, Result, read};
+use crate::options::{Common, Failure, Result, read};
 use crate::output::{print_json, ready, write_whole};
 
 #[derive(clap::Args, Debug)]

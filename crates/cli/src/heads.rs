@@ -1,105 +1,121 @@
-//! The flags that ablate or scale heads, wherever a model runs.
+//! `sparks heads`: one row a head: place in a circuit, ranks of its weights, entropy of its attention.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use ablation::{Ablation, Fill, HeadMeans, Resampled};
-use clap::Args;
-use hooks::{Head, Hook, HookedModel as _};
-use model_qwen::{Checkpoint, Qwen};
+use circuits::{ScoreFile, attention_entropy, head_spectra, paths};
+use hooks::{Head, HookedModel as _};
+use serde_json::{Map, Value, json};
 
-use crate::common::{Failure, Result};
-use crate::input::checked_batch;
+use crate::input;
+use crate::options::{Common, Failure, Result};
+use crate::output::{print_json, say, write_whole};
 
-/// Interventions on heads: on the mixed values before the output projection, at every position.
-#[derive(Args, Debug)]
-pub(crate) struct Heads {
-    /// Heads to ablate, such as L5H1,L7H3.
-    #[arg(long, value_delimiter = ',', value_name = "HEADS")]
-    ablate: Vec<String>,
-    /// What an ablated head's values become.
-    #[arg(
-        long,
-        default_value = "zero",
-        requires = "ablate",
-        value_name = "zero|mean|mean-positional|resample"
-    )]
-    fill: String,
-    /// Token ids or texts that means and resampled values are taken from.
-    #[arg(long, requires = "ablate", value_name = "IN")]
-    fill_from: Option<PathBuf>,
-    /// Factor for the heads of --heads.
-    #[arg(long, requires = "heads", value_name = "FACTOR", allow_negative_numbers = true)]
-    scale: Option<f64>,
-    /// Heads to scale, such as L5H1,L7H3.
-    #[arg(long, value_delimiter = ',', requires = "scale", value_name = "HEADS")]
-    heads: Vec<String>,
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Checkpoint folder.
+    model: String,
+    /// A circuit with scores: degrees, and paths from the input through each head to the logits.
+    #[arg(long, value_name = "C.json")]
+    circuit: Option<PathBuf>,
+    /// Pairs of prompts: attention entropy on the clean ones.
+    #[arg(long, value_name = "P.jsonl")]
+    pairs: Option<PathBuf>,
+    /// The JSON object as a file.
+    #[arg(long, value_name = "OUT.json")]
+    out: Option<PathBuf>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
 }
 
-/// Heads by their names.
-pub(crate) fn parse(names: &[String]) -> Result<Vec<Head>> {
-    names.iter().map(|n| Ok(n.parse::<Head>()?)).collect()
-}
+pub(crate) fn run(common: &Common, args: Args) -> Result {
+    let file = args.circuit.as_ref().map(|path| ScoreFile::read(path)).transpose()?;
+    let checkpoint = common.open(&args.model)?;
+    let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint)).transpose()?;
+    let model = common.load(&checkpoint)?;
+    let wiring = model.wiring();
 
-impl Heads {
-    /// What the flags ask for, in words; empty where they ask for nothing.
-    pub(crate) fn described(&self) -> String {
-        let mut out = String::new();
-        if !self.ablate.is_empty() {
-            let from = self.fill_from.as_ref().map(|p| format!(" from {}", p.display())).unwrap_or_default();
-            out += &format!(", {} ablated by {}{from}", self.ablate.join(","), self.fill);
+    let spectra = head_spectra(&model)?;
+    let entropies = pairs.as_ref().map(|pairs| attention_entropy(&model, pairs)).transpose()?;
+    let places = match (file, &args.circuit) {
+        (Some(file), Some(path)) => {
+            let at = |e: circuits::Error| Failure::input(format!("{}: {e}", path.display()));
+            let file = file.on(wiring).map_err(at)?;
+            if file.circuit().n_edges() == 0 {
+                return Err(Failure::input(format!(
+                    "{}: no edge is selected; make a circuit with `sparks circuit`",
+                    path.display()
+                )));
+            }
+            Some(paths(&file.circuit(), &file.scores).map_err(at)?)
         }
-        if let Some(factor) = self.scale {
-            out += &format!(", {} scaled by {factor}", self.heads.join(","));
-        }
-        out
-    }
+        _ => None,
+    };
 
-    /// The hook that these flags ask for; the empty one where they ask for nothing.
-    pub(crate) fn hook(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Box<dyn Hook>> {
-        let wiring = model.wiring();
-        let ablate = parse(&self.ablate)?;
-        let scaled = match self.scale {
-            Some(factor) => Some(Ablation::scale(wiring, parse(&self.heads)?, factor)?),
-            None => None,
+    let mut rows: Vec<(Head, Value)> = Vec::new();
+    for head in wiring.heads() {
+        let mut row = Map::from_iter([("head".to_owned(), json!(head.to_string()))]);
+        let mut add = |value: serde_json::Result<Value>| -> Result {
+            if let Value::Object(fields) = value.map_err(Failure::other)? {
+                row.extend(fields);
+            }
+            Ok(())
         };
-        let ablated = if ablate.is_empty() {
-            None
-        } else {
-            Some(Ablation::heads(wiring, ablate, self.fill(model, checkpoint)?)?)
-        };
-        Ok(match (ablated, scaled) {
-            (Some(a), Some(s)) => Box::new((a, s)),
-            (Some(a), None) => Box::new(a),
-            (None, Some(s)) => Box::new(s),
-            (None, None) => Box::new(()),
-        })
-    }
-
-    fn fill(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
-        fill(&self.fill, model, || {
-            let path = self.fill_from.as_ref().ok_or_else(|| {
-                Failure::input(format!(
-                    "--fill {}: missing --fill-from, a file of token ids or texts",
-                    self.fill
-                ))
-            })?;
-            checked_batch(path, checkpoint, model)
-        })
-    }
-}
-
-/// What `--fill` names, measured on `source` where it needs one.
-pub(crate) fn fill(name: &str, model: &Qwen, source: impl FnOnce() -> Result<hooks::Batch>) -> Result<Fill> {
-    Ok(match name {
-        "zero" => Fill::Zero,
-        "mean" => Fill::Mean(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-        "mean-positional" => Fill::MeanPositional(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-        "resample" => Fill::Resample(Arc::new(Resampled::record(model, &source()?))),
-        other => {
-            return Err(Failure::input(format!(
-                "--fill {other}: expected zero, mean, mean-positional or resample"
-            )));
+        if let Some(places) = &places {
+            add(serde_json::to_value(places.heads.get(head)))?;
+            let share = places.heads.get(head).weight / places.weight;
+            add(Ok(json!({ "weight_share": share })))?;
         }
-    })
+        add(serde_json::to_value(spectra.get(head)))?;
+        if let Some(entropies) = &entropies {
+            let e = entropies.get(head);
+            add(Ok(json!({ "attention_entropy": e.entropy, "attention_entropy_normalised": e.normalised })))?;
+        }
+        rows.push((head, row.into()));
+    }
+    let mut out = json!({ "heads": rows.iter().map(|(_, row)| row).collect::<Vec<_>>() });
+    if let Some(places) = &places {
+        out["circuit"] = json!({ "paths": places.paths, "weight": places.weight });
+    }
+    if let Some(path) = &args.out {
+        write_whole(path, format!("{out:#}\n").as_bytes())?;
+    }
+    if args.json {
+        print_json(&out);
+        return Ok(());
+    }
+    if args.out.is_some() {
+        return Ok(());
+    }
+    const COLUMNS: [(&str, &str, bool); 11] = [
+        ("in q", "into_query", false),
+        ("in k", "into_key", false),
+        ("in v", "into_value", false),
+        ("out", "out", false),
+        ("paths", "paths", true),
+        ("weight %", "weight_share", true),
+        ("OV rank", "ov_effective_rank", true),
+        ("OV stable", "ov_stable_rank", true),
+        ("QK rank", "qk_effective_rank", true),
+        ("QK stable", "qk_stable_rank", true),
+        ("entropy", "attention_entropy", true),
+    ];
+    let shown: Vec<_> = COLUMNS.iter().filter(|(_, field, _)| rows[0].1.get(field).is_some()).collect();
+    say!("{:<8}{}", "head", shown.iter().map(|(title, ..)| format!("{title:>11}")).collect::<String>());
+    for (head, row) in &rows {
+        // Heads outside the circuit are not shown in its table.
+        if places.as_ref().is_some_and(|p| p.heads.get(*head).paths == 0.0) {
+            continue;
+        }
+        let cell = |(_, field, fraction): &&(&str, &str, bool)| match (row[*field].as_f64(), fraction) {
+            (Some(x), _) if *field == "weight_share" => format!("{:>11.2}", 100.0 * x),
+            (Some(x), true) if x.abs() >= 1e6 => format!("{x:>11.3e}"),
+            (Some(x), true) if *field == "paths" => format!("{x:>11.0}"),
+            (Some(x), true) => format!("{x:>11.3}"),
+            (Some(x), false) => format!("{x:>11.0}"),
+            (None, _) => format!("{:>11}", "-"),
+        };
+        say!("{:<8}{}", head.to_string(), shown.iter().map(cell).collect::<String>());
+    }
+    Ok(())
 }

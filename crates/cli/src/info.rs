@@ -3,7 +3,7 @@
 use hooks::{KeyValue, Wiring};
 use serde_json::json;
 
-use crate::common::{Common, Result};
+use crate::options::{Common, Result};
 use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,7 @@ use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::common::{Common, Failure, Result, read, text};
+use crate::options::{Common, Failure, Result, read, text};
 
 /// Rows of token ids with an optional attention mask.
 pub(crate) struct Input {
@@ -174,8 +174,8 @@ pub(crate) fn pairs_at(
     let text = text(checkpoint)?;
     let encode = |s: &str, starts: bool| match &text {
         Some(text) => if starts { text.encode(s) } else { text.encode_raw(s) }
-            .map_err(|e| hooks::Error::new(e.to_string())),
-        None => Err(hooks::Error::new("text in a pairs file needs tokenizer.json beside the model")),
+            .map_err(|e| hooks::Error::input(e.to_string())),
+        None => Err(hooks::Error::input("text in a pairs file needs tokenizer.json beside the model")),
     };
     let pairs = Pairs::read_at(path, positions, encode)?;
     pairs

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use hooks::{HookedModel as _, Metric, Rows, Site, Stream};
 use serde_json::{Value, json};
 
-use crate::common::{Common, Failure, Result, text};
 use crate::input::{self, Input};
+use crate::options::{Common, Failure, Result, text};
 use crate::output::{print_json, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]

@@ -6,9 +6,7 @@
 
 mod attribute;
 mod circuit;
-mod common;
 mod compare;
-mod complexity;
 mod demo;
 mod device;
 mod eval;
@@ -19,11 +17,13 @@ mod grade;
 mod heads;
 mod info;
 mod input;
+mod interventions;
 mod lens;
 mod memory;
 mod merge;
 mod merge_adapter;
 mod model;
+mod options;
 mod output;
 mod pairs;
 mod patch;
@@ -42,7 +42,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "sparks", version, propagate_version = true)]
 struct Cli {
     #[command(flatten)]
-    common: common::Common,
+    common: options::Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,7 +76,7 @@ enum Command {
     /// What each head or layer is worth: one ablated at a time.
     Sweep(sweep::Args),
     /// Each head's place in a circuit, ranks of its weights, entropy of its attention.
-    Heads(complexity::Args),
+    Heads(heads::Args),
     /// Supervised fine-tuning.
     Sft(train::SftArgs),
     /// Group-relative policy optimisation with checked answers.
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
             Command::Lens(args) => lens::run(&common, args),
             Command::Patch(args) => patch::run(&common, args),
             Command::Sweep(args) => sweep::run(&common, args),
-            Command::Heads(args) => complexity::run(&common, args),
+            Command::Heads(args) => heads::run(&common, args),
             Command::Sft(args) => train::sft(&common, args),
             Command::Grpo(args) => train::grpo(&common, args),
             Command::Eval(args) => eval::run(&common, args),

@@ -6,7 +6,7 @@ use circuits::{PerPair, ScoreFile};
 use hooks::{EdgeMap, NodeMap};
 use serde_json::{Value, json};
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 use crate::output::{ready, write_whole};
 
 #[derive(clap::Args, Debug)]

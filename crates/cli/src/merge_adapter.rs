@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model_qwen::{Adapter, Dtype, save};
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hub::{DataFile, Hub, Id, Progress, Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 
 /// The folder of a checkpoint. A folder of that name wins over the hub.
 pub(crate) fn folder(common: &Common, model: &str) -> Result<PathBuf> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::common::{Common, Failure, Result};
+use crate::options::{Common, Failure, Result};
 
 /// `println!` that does not panic: a reader that closes early (`| head`) is no failure, a full disk is one.
 macro_rules! say {

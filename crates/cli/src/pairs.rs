@@ -6,14 +6,14 @@ use bench_math::{Template, suite};
 use clap::{Subcommand, ValueEnum};
 use model_qwen::{Sampling, Text};
 use serde_json::json;
-use study::pairs::{
+use tasks::{
     Arithmetic, Built, Corruption, Opening, Operation, YearDigits, arithmetic, greater_than, ioi, openings,
     to_jsonl,
 };
 
-use crate::common::{Common, Failure, Result};
 use crate::eval::prompt_ids;
 use crate::input::tokenizer;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, write_whole};
 
 #[derive(clap::Args, Debug)]
@@ -192,7 +192,7 @@ fn from_template(
     common: &Common,
     name: &'static str,
     of: &Of,
-    build: impl FnOnce(study::pairs::Encode<'_>) -> std::result::Result<Built, study::Error>,
+    build: impl FnOnce(tasks::Encode<'_>) -> std::result::Result<Built, study::Error>,
 ) -> Result<(&'static str, Built, Text)> {
     let text = text_of(common, &of.model)?;
     let built =

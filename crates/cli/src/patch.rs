@@ -6,8 +6,8 @@ use ablation::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
 use hooks::Metric;
 use serde_json::{Value, json};
 
-use crate::common::{Common, Failure, Result};
 use crate::input;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, progress, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]

@@ -6,9 +6,9 @@ use ablation::{replaced, scaled, sweep};
 use hooks::{Head, HookedModel as _, Metric};
 use serde_json::json;
 
-use crate::common::{Common, Failure, Result};
-use crate::heads::{fill, parse};
 use crate::input;
+use crate::interventions::{fill, parse};
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, ready, say, write_whole};
 
 #[derive(clap::Args, Debug)]

@@ -14,8 +14,8 @@ use posttrain_sft::{Dataset, Encoder, Sft};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::common::{Common, Failure, Result};
 use crate::input;
+use crate::options::{Common, Failure, Result};
 use crate::output::{print_json, progress, write_whole};
 
 #[derive(clap::Args, Debug)]
@@ -234,7 +234,7 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
     let path = open.config.data.train.clone();
     let mut tasks = Vec::new();
     for (number, line) in
-        crate::common::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty())
+        crate::options::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty())
     {
         let at = |e: &dyn std::fmt::Display| {
             Failure::input(format!("{}: line {}: {e}", path.display(), number + 1))
@@ -272,7 +272,7 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
         let rollouts = grpo.sample(&prompts)?;
         let scored = rollouts.score(|rollout| {
             let completion = text.decode(&rollout.ids).unwrap_or_default();
-            f32::from(u8::from(bench_math::grade(&tasks[at[rollout.prompt]].1, &completion).correct))
+            f32::from(u8::from(math_grade::grade(&tasks[at[rollout.prompt]].1, &completion).correct))
         })?;
         let stats = grpo.step(scored)?;
         let (done, last) = (stats.step + 1, grpo.is_done());

@@ -189,7 +189,7 @@ fn heads_are_one_table() {
 fn pairs_are_built_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    std::fs::write(at("tokenizer.json"), study::toy::TOKENIZER_JSON).unwrap();
+    std::fs::write(at("tokenizer.json"), toy::TOKENIZER_JSON).unwrap();
     let (model, out) = (text(folder.path()), at("pairs.jsonl"));
     let made = ok(&["pairs", "arithmetic", model, "--n", "12", "--out", text(&out), "--json"]);
     assert_eq!(made["pairs"], 12);

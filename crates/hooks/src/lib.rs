@@ -97,26 +97,11 @@
 //! ```
 //! Transformers are in `model-qwen`, and a tiny one in plain burn operations in `toy-model`.
 
-mod batch;
-mod edge_map;
-mod error;
-mod hook;
-mod metric;
-mod model;
-mod pairs;
-mod probe;
-mod record;
-mod site;
-mod wiring;
+mod data;
+mod graph;
+mod run;
 
-pub use batch::{Batch, Rows};
-pub use edge_map::{EdgeMap, HeadMap, NodeMap};
-pub use error::Error;
-pub use hook::Hook;
-pub use metric::{Metric, Positions, Target};
-pub use model::{HeadWeights, HookedModel, Part};
-pub use pairs::{Pair, Pairs};
-pub use probe::Probe;
-pub use record::Recorder;
-pub use site::{Heads, Site, Stream};
-pub use wiring::{Edge, Head, KeyValue, Port, Reader, Wiring, Writer};
+pub use common::Error;
+pub use data::{Metric, Pair, Pairs, Positions, Target};
+pub use graph::{Edge, EdgeMap, Head, HeadMap, KeyValue, NodeMap, Port, Reader, Wiring, Writer};
+pub use run::{Batch, HeadWeights, Heads, Hook, HookedModel, Part, Probe, Recorder, Rows, Site, Stream};

@@ -8,9 +8,10 @@ use hf_hub::api::sync::ApiRepo;
 use hf_hub::{Repo, RepoType};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result, status};
+use crate::error::status;
 use crate::id::{DataFile, Id};
 use crate::snapshot::{BESIDE, INDEX, WEIGHTS, is_commit, repository, shards};
+use crate::{Error, Result};
 use crate::{Hub, Progress};
 
 /// Passes the client's progress on, and remembers the size that the hub gave.
@@ -51,7 +52,7 @@ impl Hub {
         let at = self.at(RepoType::Model, id)?;
         let has = |name: &str| at.files.iter().any(|f| f == name);
         if !has(BESIDE[0]) {
-            return Err(Error::new(format!("{id}: has no config.json, expected a checkpoint of a model")));
+            return Err(Error::input(format!("{id}: has no config.json, expected a checkpoint of a model")));
         }
         for name in BESIDE {
             if has(name) {
@@ -67,7 +68,7 @@ impl Hub {
                 at.get(&shard, progress)?;
             }
         } else {
-            return Err(Error::new(format!("{id}: has neither {WEIGHTS} nor {INDEX}")));
+            return Err(Error::input(format!("{id}: has neither {WEIGHTS} nor {INDEX}")));
         }
         at.finish(id)
     }
@@ -79,7 +80,7 @@ impl Hub {
     ) -> Result<PathBuf> {
         let at = self.at(RepoType::Dataset, &file.id)?;
         if !at.files.contains(&file.path) {
-            return Err(Error::new(format!("{file}: the data set has no such file")));
+            return Err(Error::input(format!("{file}: the data set has no such file")));
         }
         at.get(&file.path, progress)?;
         Ok(at.finish(&file.id)?.join(&file.path))
@@ -89,11 +90,11 @@ impl Hub {
     fn at(&self, kind: RepoType, id: &Id) -> Result<At<'_>> {
         let settings = &self.settings;
         let asked = self.api.repo(Repo::with_revision(id.repo.clone(), kind, id.revision.clone()));
-        let info = asked
-            .info()
-            .map_err(|e| Error::client(&id.to_string(), &settings.endpoint, settings.token.is_some(), &e))?;
+        let info = asked.info().map_err(|e| {
+            crate::error::client(&id.to_string(), &settings.endpoint, settings.token.is_some(), &e)
+        })?;
         if !is_commit(&info.sha) {
-            return Err(Error::new(format!("{id}: the hub gave no commit but {:?}", info.sha)));
+            return Err(Error::input(format!("{id}: the hub gave no commit but {:?}", info.sha)));
         }
         Ok(At {
             hub: self,
@@ -130,13 +131,13 @@ impl At<'_> {
             done = download();
         }
         let path =
-            done.map_err(|e| Error::client(&what, &settings.endpoint, settings.token.is_some(), &e))?;
+            done.map_err(|e| crate::error::client(&what, &settings.endpoint, settings.token.is_some(), &e))?;
         self.check(&path, size).map_err(|why| {
             // What came is of no use: neither the link nor what it points to.
             let blob = std::fs::canonicalize(&path);
             let _ = std::fs::remove_file(&path);
             let _ = blob.map(std::fs::remove_file);
-            Error::new(format!("{what}: {why}; it was removed, try again"))
+            Error::input(format!("{what}: {why}; it was removed, try again"))
         })?;
         Ok(path)
     }

@@ -1,41 +1,22 @@
 //! The crate's one error type, and how the client's own errors become a message that says what to do.
 
+use common::Error;
 use hf_hub::api::sync::ApiError;
 
-/// Why a file of the hub could not be had. Its `Display` is one line, fit to show to a user.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
-    message: String,
-}
-
-/// `std::result::Result` with this crate's [`struct@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
-
-impl Error {
-    pub(crate) fn new(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string() }
-    }
-
-    pub(crate) fn io(path: &std::path::Path, error: std::io::Error) -> Self {
-        Self::new(format!("{}: {error}", path.display()))
-    }
-
-    /// What `error`, met while asking `endpoint` for `what`, means to the user.
-    pub(crate) fn client(what: &str, endpoint: &str, token: bool, error: &ApiError) -> Self {
-        let hint = match status(error) {
-            Some(401) if token => "the token that was sent is not accepted, or the repository does not exist",
-            Some(401) => "the repository is private or gated, or does not exist; HF_TOKEN is not set",
-            Some(403) => "the repository is gated: ask for access on its page, with the token's account",
-            Some(404) => "no such repository, revision or file",
-            Some(429) => "too many requests; try again later",
-            Some(_) => "the hub could not answer; try again later",
-            None => "",
-        };
-        match hint {
-            "" => Self::new(format!("{what}: {endpoint}: {error}")),
-            hint => Self::new(format!("{what}: {endpoint}: {error}: {hint}")),
-        }
+/// What `error`, met while asking `endpoint` for `what`, means to the user.
+pub(crate) fn client(what: &str, endpoint: &str, token: bool, error: &ApiError) -> Error {
+    let hint = match status(error) {
+        Some(401) if token => "the token that was sent is not accepted, or the repository does not exist",
+        Some(401) => "the repository is private or gated, or does not exist; HF_TOKEN is not set",
+        Some(403) => "the repository is gated: ask for access on its page, with the token's account",
+        Some(404) => "no such repository, revision or file",
+        Some(429) => "too many requests; try again later",
+        Some(_) => "the hub could not answer; try again later",
+        None => "",
+    };
+    match hint {
+        "" => Error::input(format!("{what}: {endpoint}: {error}")),
+        hint => Error::input(format!("{what}: {endpoint}: {error}: {hint}")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Error;
+use crate::Error;
 
 /// A repository at a revision (a branch, a tag or a commit; `main` where none is given).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl FromStr for Id {
         let (repo, revision) = text.split_once('@').unwrap_or((text, "main"));
         let named = repo.split_once('/').is_some_and(|(org, name)| is_name(org) && is_name(name));
         if !named || !is_path(revision) {
-            return Err(Error::new(format!("{text:?}: expected org/name or org/name@revision")));
+            return Err(Error::input(format!("{text:?}: expected org/name or org/name@revision")));
         }
         Ok(Self { repo: repo.into(), revision: revision.into() })
     }
@@ -66,7 +66,7 @@ impl FromStr for DataFile {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
-            Error::new(format!(
+            Error::input(format!(
                 "{text:?}: expected hf://datasets/org/name@revision/path, then #sha256= and 64 hex digits if wanted"
             ))
         };

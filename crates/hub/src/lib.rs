@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, RepoType};
 
-pub use error::{Error, Result};
+pub use common::{Error, Result};
 pub use id::{DataFile, Id};
 pub use settings::Settings;
 
@@ -54,7 +54,7 @@ impl Hub {
             .with_progress(false)
             .with_user_agent("thinking-sparks", env!("CARGO_PKG_VERSION"))
             .build()
-            .map_err(|e| Error::new(format!("the hub's client: {e}")))?;
+            .map_err(|e| Error::input(format!("the hub's client: {e}")))?;
         Ok(Self { settings, api })
     }
 
@@ -90,7 +90,7 @@ impl Hub {
         if let Some(expected) = &file.sha256 {
             let found = download::sha256(&path)?;
             if found != *expected {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "{file}: expected sha256 {expected}, found {found} in {}",
                     path.display()
                 )));
@@ -100,7 +100,7 @@ impl Hub {
     }
 
     fn absent(&self, what: &str, missing: &str) -> Error {
-        Error::new(format!(
+        Error::input(format!(
             "{what}: offline, and {missing} is not in the cache {}; fetch it once without --offline and \
              HF_HUB_OFFLINE, or give a folder",
             self.settings.cache.display()

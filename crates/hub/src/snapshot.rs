@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::{Repo, RepoType};
 
-use crate::error::{Error, Result};
 use crate::id::Id;
+use crate::{Error, Result};
 
 /// Files of a checkpoint beside its weights; the first is there in every one.
 pub(crate) const BESIDE: [&str; 6] = [
@@ -66,7 +66,7 @@ pub(crate) fn checkpoint(cache: &Path, id: &Id) -> std::result::Result<PathBuf, 
 /// The files that an index names, each once.
 pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(index).map_err(|e| Error::io(index, e))?;
-    let bad = |why: &str| Error::new(format!("{}: {why}", index.display()));
+    let bad = |why: &str| Error::input(format!("{}: {why}", index.display()));
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(&e.to_string()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| bad("field `weight_map`: expected an object"))?;
     let mut names = std::collections::BTreeSet::new();

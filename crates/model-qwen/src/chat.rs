@@ -77,7 +77,7 @@ impl ChatTemplate {
     /// A source that does not parse, or is larger than any real one.
     pub fn new(source: String, bos: &str, eos: &str) -> Result<Self, Error> {
         if source.len() > MAX_SOURCE {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "chat template: {} bytes, expected at most {MAX_SOURCE}",
                 source.len()
             )));
@@ -107,9 +107,9 @@ impl ChatTemplate {
         });
         match parsed {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(e))) => return Err(Error::new(format!("chat template: {e}"))),
-            Ok(Err(_)) => return Err(Error::new("chat template: the parser failed")),
-            Err(e) => return Err(Error::new(format!("chat template: {e}"))),
+            Ok(Ok(Err(e))) => return Err(Error::input(format!("chat template: {e}"))),
+            Ok(Err(_)) => return Err(Error::input("chat template: the parser failed")),
+            Err(e) => return Err(Error::input(format!("chat template: {e}"))),
         }
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned(), pad: String::new() })
     }
@@ -143,15 +143,15 @@ impl ChatTemplate {
         let variables = context! {
             bos_token => self.bos, eos_token => self.eos, pad_token => self.pad, ..variables
         };
-        let template = self.environment.get_template("chat").map_err(|e| Error::new(e.to_string()))?;
+        let template = self.environment.get_template("chat").map_err(|e| Error::input(e.to_string()))?;
         let mut out = Bounded::default();
         template.render_captured_to(variables, &mut out).map_err(|e| {
             match std::error::Error::source(&e) {
-                Some(source) => Error::new(format!("chat template: {e}: {source}")),
-                None => Error::new(format!("chat template: {e}")),
+                Some(source) => Error::input(format!("chat template: {e}: {source}")),
+                None => Error::input(format!("chat template: {e}")),
             }
         })?;
-        String::from_utf8(out.0).map_err(|e| Error::new(format!("chat template: {e}")))
+        String::from_utf8(out.0).map_err(|e| Error::input(format!("chat template: {e}")))
     }
 }
 
@@ -165,8 +165,8 @@ fn named_template(field: &Json) -> Result<Option<String>, Error> {
             .find(|entry| entry["name"] == "default")
             .and_then(|entry| entry["template"].as_str())
             .map(|source| Some(source.to_owned()))
-            .ok_or_else(|| Error::new("`chat_template` is a list without a template named default")),
-        other => Err(Error::new(format!("`chat_template` is {}, expected a text", other))),
+            .ok_or_else(|| Error::input("`chat_template` is a list without a template named default")),
+        other => Err(Error::input(format!("`chat_template` is {}, expected a text", other))),
     }
 }
 

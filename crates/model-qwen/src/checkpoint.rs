@@ -39,7 +39,7 @@ impl std::str::FromStr for Dtype {
             "f32" => Ok(Dtype::F32),
             "bf16" => Ok(Dtype::Bf16),
             "f16" => Ok(Dtype::F16),
-            other => Err(Error::new(format!("dtype `{other}`: expected f32, bf16 or f16"))),
+            other => Err(Error::input(format!("dtype `{other}`: expected f32, bf16 or f16"))),
         }
     }
 }

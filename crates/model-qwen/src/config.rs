@@ -94,15 +94,15 @@ impl Fields<'_> {
             Value::Null => Ok(None),
             value => match value.as_u64() {
                 Some(n) if (1..=MAX_SIZE).contains(&n) => Ok(Some(n as usize)),
-                _ => {
-                    Err(Error::new(format!("`{name}` is {value}, expected an integer from 1 to {MAX_SIZE}")))
-                }
+                _ => Err(Error::input(format!(
+                    "`{name}` is {value}, expected an integer from 1 to {MAX_SIZE}"
+                ))),
             },
         }
     }
 
     fn required(&self, name: &str) -> Result<usize, Error> {
-        self.size(name)?.ok_or_else(|| Error::new(format!("missing `{name}`")))
+        self.size(name)?.ok_or_else(|| Error::input(format!("missing `{name}`")))
     }
 
     fn number(&self, name: &str) -> Result<Option<f64>, Error> {
@@ -110,7 +110,7 @@ impl Fields<'_> {
             Value::Null => Ok(None),
             value => match value.as_f64().filter(|x| x.is_finite() && *x > 0.0) {
                 Some(x) => Ok(Some(x)),
-                None => Err(Error::new(format!("`{name}` is {value}, expected a positive number"))),
+                None => Err(Error::input(format!("`{name}` is {value}, expected a positive number"))),
             },
         }
     }
@@ -119,7 +119,7 @@ impl Fields<'_> {
         match &self.0[name] {
             Value::Null => Ok(default),
             Value::Bool(b) => Ok(*b),
-            value => Err(Error::new(format!("`{name}` is {value}, expected true or false"))),
+            value => Err(Error::input(format!("`{name}` is {value}, expected true or false"))),
         }
     }
 }
@@ -131,21 +131,21 @@ impl Config {
     /// Text that is not a JSON object, a missing or absurd field, an architecture or an option that is not
     /// implemented; the message names the field.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let raw: Value = serde_json::from_str(text).map_err(|e| Error::new(e.to_string()))?;
+        let raw: Value = serde_json::from_str(text).map_err(|e| Error::input(e.to_string()))?;
         if !raw.is_object() {
-            return Err(Error::new("expected a JSON object"));
+            return Err(Error::input("expected a JSON object"));
         }
         let f = Fields(&raw);
         let family = family(&raw)?;
         let n_layers = f.required("num_hidden_layers")?;
         if n_layers > 1024 {
-            return Err(Error::new(format!("`num_hidden_layers` is {n_layers}, expected at most 1024")));
+            return Err(Error::input(format!("`num_hidden_layers` is {n_layers}, expected at most 1024")));
         }
         let d_model = f.required("hidden_size")?;
         let n_heads = f.required("num_attention_heads")?;
         let n_kv_heads = f.size("num_key_value_heads")?.unwrap_or(n_heads);
         if n_heads % n_kv_heads != 0 {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "`num_key_value_heads` is {n_kv_heads}, expected a divisor of num_attention_heads {n_heads}"
             )));
         }
@@ -155,24 +155,24 @@ impl Config {
             (None, _) => d_model / n_heads,
         };
         if n_heads * d_head > MAX_WIDTH || d_model > MAX_WIDTH {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "`hidden_size` is {d_model} and all heads are {} wide, expected at most {MAX_WIDTH}",
                 n_heads * d_head
             )));
         }
         if d_head == 0 || d_head % 2 != 0 {
-            return Err(Error::new(format!("`head_dim` is {d_head}, expected an even number above 0")));
+            return Err(Error::input(format!("`head_dim` is {d_head}, expected an even number above 0")));
         }
         match raw["hidden_act"].as_str() {
             None | Some("silu") => {}
-            Some(other) => return Err(Error::new(format!("`hidden_act` is {other}, expected silu"))),
+            Some(other) => return Err(Error::input(format!("`hidden_act` is {other}, expected silu"))),
         }
         if f.flag("mlp_bias", false)? {
-            return Err(Error::new("`mlp_bias` is true, which is not implemented"));
+            return Err(Error::input("`mlp_bias` is true, which is not implemented"));
         }
         let attention_bias = f.flag("attention_bias", family == Family::Qwen2)?;
         if attention_bias && family != Family::Qwen2 {
-            return Err(Error::new("`attention_bias` is true, which is implemented for qwen2 only"));
+            return Err(Error::input("`attention_bias` is true, which is implemented for qwen2 only"));
         }
         let (rope_theta, rope_scaling) = rope(&raw)?;
         Ok(Self {
@@ -223,10 +223,10 @@ fn family(raw: &Value) -> Result<Family, Error> {
         Some("Qwen2ForCausalLM" | "qwen2") => Ok(Family::Qwen2),
         Some("Qwen3ForCausalLM" | "qwen3") => Ok(Family::Qwen3),
         Some("LlamaForCausalLM" | "llama") => Ok(Family::Llama),
-        Some(other) => Err(Error::new(format!(
+        Some(other) => Err(Error::input(format!(
             "`architectures` is {other}, expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM"
         ))),
-        None => Err(Error::new("missing `architectures`")),
+        None => Err(Error::input("missing `architectures`")),
     }
 }
 
@@ -237,7 +237,7 @@ fn rope(raw: &Value) -> Result<(f64, RopeScaling), Error> {
     let theta = Fields(inner).number("rope_theta")?.or(Fields(raw).number("rope_theta")?).unwrap_or(10_000.0);
     let scaling = if raw["rope_scaling"].is_null() { inner } else { &raw["rope_scaling"] };
     if !scaling.is_null() && !scaling.is_object() {
-        return Err(Error::new(format!(
+        return Err(Error::input(format!(
             "`rope_scaling` (or `rope_parameters`) is {scaling}, expected an object"
         )));
     }
@@ -246,7 +246,7 @@ fn rope(raw: &Value) -> Result<(f64, RopeScaling), Error> {
     }
     let kind = scaling["rope_type"].as_str().or(scaling["type"].as_str()).unwrap_or("default");
     let field = |name: &str| {
-        Fields(scaling).number(name)?.ok_or_else(|| Error::new(format!("`rope_scaling` lacks `{name}`")))
+        Fields(scaling).number(name)?.ok_or_else(|| Error::input(format!("`rope_scaling` lacks `{name}`")))
     };
     let scaling = match kind {
         "default" => RopeScaling::None,
@@ -258,7 +258,7 @@ fn rope(raw: &Value) -> Result<(f64, RopeScaling), Error> {
             original: field("original_max_position_embeddings")?,
         },
         other => {
-            return Err(Error::new(format!("`rope_type` is {other}, expected default, linear or llama3")));
+            return Err(Error::input(format!("`rope_type` is {other}, expected default, linear or llama3")));
         }
     };
     Ok((theta, scaling))
@@ -273,7 +273,7 @@ fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
     let window = f.required("sliding_window")?;
     if let Some(types) = raw["layer_types"].as_array() {
         if types.len() != n_layers {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "`layer_types` has {} entries, expected {n_layers}",
                 types.len()
             )));
@@ -281,7 +281,7 @@ fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
         let one = |t: &Value| match t.as_str() {
             Some("full_attention") => Ok(None),
             Some("sliding_attention") => Ok(Some(window)),
-            _ => Err(Error::new(format!(
+            _ => Err(Error::input(format!(
                 "`layer_types` has {t}, expected full_attention or sliding_attention"
             ))),
         };
@@ -291,7 +291,7 @@ fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
         Value::Null => n_layers,
         value => value
             .as_u64()
-            .ok_or_else(|| Error::new(format!("`max_window_layers` is {value}, expected an integer")))?
+            .ok_or_else(|| Error::input(format!("`max_window_layers` is {value}, expected an integer")))?
             as usize,
     };
     Ok((0..n_layers).map(|layer| (layer >= full).then_some(window)).collect())

@@ -226,7 +226,7 @@ impl Qwen {
         let vocab = self.config.vocab;
         match batch.ids().iter().position(|&id| id as usize >= vocab) {
             None => Ok(()),
-            Some(at) => Err(crate::Error::new(format!(
+            Some(at) => Err(crate::Error::input(format!(
                 "input_ids: row {} has token {}, expected ids below the vocabulary size {vocab}",
                 at / batch.seq(),
                 batch.ids()[at]

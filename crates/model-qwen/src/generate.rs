@@ -96,7 +96,7 @@ pub fn generate(
         for (row, (choice, &at)) in chosen.iter().zip(&live).enumerate() {
             let completion = &mut done[at];
             if !choice.model.is_finite() {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "row {at}: after {} new tokens the logits are not numbers; are the weights?",
                     completion.ids.len()
                 )));

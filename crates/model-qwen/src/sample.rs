@@ -43,7 +43,7 @@ impl Sampling {
     /// # Errors
     /// The first that does not, with what was expected.
     pub fn check(&self) -> Result<(), crate::Error> {
-        let bad = |what: String| Err(crate::Error::new(what));
+        let bad = |what: String| Err(crate::Error::input(what));
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return bad(format!("temperature {}: expected a number from 0", self.temperature));
         }

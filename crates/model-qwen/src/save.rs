@@ -100,7 +100,7 @@ pub fn save_sharded(
 }
 
 pub(crate) fn pretty(value: &serde_json::Value) -> Result<String, Error> {
-    serde_json::to_string_pretty(value).map_err(|e| Error::new(e.to_string()))
+    serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string()))
 }
 
 /// Fills a folder beside `dir`, then puts it in its place. What was there must be nothing, an empty folder, or
@@ -245,5 +245,5 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype:
 
 fn values<const D: usize>(w: &Tensor<D>) -> Result<Vec<f32>, Error> {
     let data = w.clone().inner().cast(DType::F32).into_data();
-    data.try_to_vec().map_err(|e| Error::new(format!("{e:?}")))
+    data.try_to_vec().map_err(|e| Error::input(format!("{e:?}")))
 }

@@ -27,7 +27,7 @@ impl Qwen {
     /// As [`crate::Checkpoint::load`].
     pub fn from_bytes(config: &str, weights: &[u8], device: &Device) -> Result<Self, Error> {
         let config = Config::parse(config)?;
-        let tensors = SafeTensors::deserialize(weights).map_err(|e| Error::new(readable(&e)))?;
+        let tensors = SafeTensors::deserialize(weights).map_err(|e| Error::input(readable(&e)))?;
         let mut source = Memory { tensors, device };
         Qwen::build(config, &mut source)
     }
@@ -40,7 +40,7 @@ struct Memory<'a> {
 
 impl Memory<'_> {
     fn get<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, Error> {
-        let view = self.tensors.tensor(name).map_err(|e| Error::new(e.to_string()))?;
+        let view = self.tensors.tensor(name).map_err(|e| Error::input(e.to_string()))?;
         if view.shape() != shape {
             return Err(wrong_shape(name, view.shape(), &shape));
         }
@@ -178,7 +178,7 @@ impl WeightFiles {
             None => 0,
             Some(index) => *index
                 .get(name)
-                .ok_or_else(|| Error::new(format!("model.safetensors.index.json: no tensor `{name}`")))?,
+                .ok_or_else(|| Error::input(format!("model.safetensors.index.json: no tensor `{name}`")))?,
         };
         let file = &self.files[at];
         let missing = || Error::at(&file.path, format!("no tensor `{name}`"));
@@ -262,7 +262,7 @@ impl<'a> Loader<'a> {
         let finite = AtomicBool::new(true);
         let data = convert(name, stored.kind, dtype, stored.len, shape, |offset, piece| {
             let file = &stored.file.map;
-            file.read_at(stored.offset + offset, piece).map_err(|e| Error::new(e.to_string()))?;
+            file.read_at(stored.offset + offset, piece).map_err(|e| Error::input(e.to_string()))?;
             if !all_finite(stored.kind, piece) {
                 finite.store(false, Ordering::Relaxed);
             }
@@ -316,7 +316,7 @@ fn all_finite(kind: FileDtype, bytes: &[u8]) -> bool {
 }
 
 fn wrong_shape(name: &str, found: &[usize], expected: &[usize]) -> Error {
-    Error::new(format!("`{name}` has shape {found:?}, expected {expected:?}"))
+    Error::input(format!("`{name}` has shape {found:?}, expected {expected:?}"))
 }
 
 /// Files have the low byte first.
@@ -384,7 +384,7 @@ fn convert<const D: usize>(
         }
         (FileDtype::F16, Dtype::F16) if LITTLE => TensorData::new(same::<f16>(len, read)?, shape),
         (FileDtype::F16, Dtype::F16) => TensorData::new(pieces(len, read, f16::from_le_bytes)?, shape),
-        _ => return Err(Error::new(format!("`{name}` is {kind:?}, expected F32, BF16 or F16"))),
+        _ => return Err(Error::input(format!("`{name}` is {kind:?}, expected F32, BF16 or F16"))),
     })
 }
 

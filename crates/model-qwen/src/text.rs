@@ -31,12 +31,12 @@ impl Text {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         // The library panics on what is nested deeper than its JSON parser goes.
         if depth(bytes) > DEEPEST {
-            return Err(Error::new(format!("nested deeper than {DEEPEST} levels, expected a tokenizer")));
+            return Err(Error::input(format!("nested deeper than {DEEPEST} levels, expected a tokenizer")));
         }
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::new(e.to_string()))?;
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::input(e.to_string()))?;
         // Padding and truncation are the caller's; a file may ask for either.
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|e| Error::new(e.to_string()))?;
+        tokenizer.with_truncation(None).map_err(|e| Error::input(e.to_string()))?;
         Ok(Self { tokenizer })
     }
 
@@ -57,7 +57,7 @@ impl Text {
     }
 
     fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self.tokenizer.encode_fast(text, special).map_err(|e| Error::new(e.to_string()))?;
+        let encoding = self.tokenizer.encode_fast(text, special).map_err(|e| Error::input(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -66,7 +66,7 @@ impl Text {
     /// # Errors
     /// Ids that the tokenizer cannot decode.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        self.tokenizer.decode(ids, true).map_err(|e| Error::new(e.to_string()))
+        self.tokenizer.decode(ids, true).map_err(|e| Error::input(e.to_string()))
     }
 
     /// The id of a token as the tokenizer spells it.

@@ -27,13 +27,12 @@
 //! run against.
 
 mod advantage;
-mod error;
 mod loss;
 mod rollout;
 mod train;
 
 pub use advantage::advantages;
-pub use error::Error;
+pub use common::Error;
 pub use loss::{LossConfig, LossStats, Whole, loss};
 pub use posttrain::config::{Advantage, GrpoConfig, LossKind, Ratio};
 pub use rollout::{Rollout, Rollouts, Scored};

@@ -52,7 +52,7 @@ impl Rollouts {
     pub fn score(self, mut reward: impl FnMut(&Rollout) -> f32) -> Result<Scored, Error> {
         let rewards: Vec<f32> = self.all.iter().map(&mut reward).collect();
         if let Some(at) = rewards.iter().position(|r| r.is_infinite()) {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "the reward of completion {} of prompt {} is {}, expected a finite number, or NaN for what cannot be judged",
                 at % self.group,
                 self.all[at].prompt,

@@ -150,7 +150,7 @@ impl Grpo {
             stop_ids: self.stop_ids.clone(),
         };
         if requests.is_empty() {
-            return Err(Error::new("no prompts to sample from"));
+            return Err(Error::input("no prompts to sample from"));
         }
         let mut all = Vec::with_capacity(requests.len());
         for part in requests.chunks(self.config.rollout_batch) {
@@ -178,7 +178,7 @@ impl Grpo {
     /// A loss or a gradient that is not finite, naming the step.
     pub fn step(&mut self, scored: Scored) -> Result<StepStats, Error> {
         let step = self.progress.step;
-        let fail = |e: String| Error::new(format!("step {step}: {e}"));
+        let fail = |e: String| Error::input(format!("step {step}: {e}"));
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
         let tokens: usize = scored.all.iter().filter(|r| counts(r)).map(|r| r.ids.len()).sum();
         let whole = Whole { sequences: scored.all.len() as f64, tokens: tokens as f64 };

@@ -81,7 +81,7 @@ impl Dataset {
         let all = examples.len();
         examples.retain(|e| e.tokens() > 0);
         if examples.is_empty() {
-            return Err(Error::new("no example with a trained token"));
+            return Err(Error::input("no example with a trained token"));
         }
         let empty = all - examples.len();
         Ok(Self { examples, seed, truncated, empty })

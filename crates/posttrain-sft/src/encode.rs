@@ -55,7 +55,7 @@ impl Encoder {
     /// # Errors
     /// A line of none of the forms, labels that do not fit, no tokenizer for a text.
     pub fn line(&self, line: &str, id: &str) -> Result<Example, Error> {
-        let line: Line = serde_json::from_str(line).map_err(|e| Error::new(e.to_string()))?;
+        let line: Line = serde_json::from_str(line).map_err(|e| Error::input(e.to_string()))?;
         let id = line
             .id
             .as_ref()
@@ -71,7 +71,7 @@ impl Encoder {
                 ids.extend(self.end);
                 Ok(Example::new(id, ids, 0))
             }
-            _ => Err(Error::new(
+            _ => Err(Error::input(
                 "expected {\"prompt\",\"completion\"}, {\"text\"}, {\"messages\"} or {\"input_ids\",\"labels\"}",
             )),
         }
@@ -94,13 +94,15 @@ impl Encoder {
     /// A conversation: assistant turns are trained. A turn's tokens are what the template adds to the
     /// conversation so far with its generation prompt; a template that rewrites earlier turns is refused.
     fn messages(&self, id: String, messages: &[Message]) -> Result<Example, Error> {
-        let template =
-            self.template.as_ref().ok_or_else(|| Error::new("`messages`: the model has no chat template"))?;
+        let template = self
+            .template
+            .as_ref()
+            .ok_or_else(|| Error::input("`messages`: the model has no chat template"))?;
         let text = self.tokenizer()?;
         let (mut ids, mut trained, mut so_far) = (Vec::new(), Vec::new(), String::new());
         let mut add = |rendered: &str, train: bool, so_far: &mut String| -> Result<(), Error> {
             let new = rendered.strip_prefix(so_far.as_str()).ok_or_else(|| {
-                Error::new(
+                Error::input(
                     "`messages`: the chat template rewrites earlier turns; give one assistant turn a line",
                 )
             })?;
@@ -125,7 +127,7 @@ impl Encoder {
     fn tokenizer(&self) -> Result<&Text, Error> {
         self.text
             .as_ref()
-            .ok_or_else(|| Error::new("text without a tokenizer: the model folder has no tokenizer.json"))
+            .ok_or_else(|| Error::input("text without a tokenizer: the model folder has no tokenizer.json"))
     }
 }
 
@@ -133,13 +135,13 @@ fn tokenised(id: String, ids: Vec<u32>, labels: Option<Vec<i64>>) -> Result<Exam
     let Some(labels) = labels else { return Ok(Example::new(id, ids, 0)) };
     if labels.len() != ids.len() {
         let message = format!("`labels` has {} entries, expected {} as input_ids", labels.len(), ids.len());
-        return Err(Error::new(message));
+        return Err(Error::input(message));
     }
     let one = |(at, (&label, &token)): (usize, (&i64, &u32))| match label {
         IGNORED => Ok(false),
         label if label == i64::from(token) => Ok(at > 0),
         label => {
-            Err(Error::new(format!("`labels`[{at}] is {label}, expected {token} as input_ids, or -100")))
+            Err(Error::input(format!("`labels`[{at}] is {label}, expected {token} as input_ids, or -100")))
         }
     };
     let trained: Result<Vec<bool>, Error> = labels.iter().zip(&ids).enumerate().map(one).collect();

@@ -23,10 +23,9 @@
 
 mod data;
 mod encode;
-mod error;
 mod train;
 
+pub use common::Error;
 pub use data::{Dataset, Example};
 pub use encode::Encoder;
-pub use error::Error;
 pub use train::{Sft, StepStats};

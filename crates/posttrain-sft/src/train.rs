@@ -72,7 +72,7 @@ impl Sft {
         let step = self.progress.step;
         let n_tokens: usize = examples.iter().map(Example::tokens).sum();
         if n_tokens == 0 {
-            return Err(Error::new(format!("step {step}: no trained token in {}", names(examples))));
+            return Err(Error::input(format!("step {step}: no trained token in {}", names(examples))));
         }
         let (mut sum, mut gradients) = (0.0, Gradients::default());
         for rows in examples.chunks(self.rows) {
@@ -84,19 +84,19 @@ impl Sft {
                 let (batch, positions, targets) = batch(rows)?;
                 let weights = vec![-1.0 / n_tokens as f32; targets.len()];
                 let scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
-                    .map_err(|e| Error::new(format!("step {step}, {}: {e}", names(rows))))?;
+                    .map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
                 scored.backward(&mut tracked, &weights)
             };
             let part_sum: f64 = log_probs.iter().map(|&x| -f64::from(x)).sum();
             if !part_sum.is_finite() {
-                return Err(Error::new(format!("step {step}: the loss is {part_sum} on {}", names(rows))));
+                return Err(Error::input(format!("step {step}: the loss is {part_sum} on {}", names(rows))));
             }
             sum += part_sum;
             gradients.add(part);
         }
         let lr = self.schedule.rate(step);
         let update = self.optimizer.step(&mut self.model, gradients, lr);
-        let update = update.map_err(|e| Error::new(format!("step {step}, {}: {e}", names(examples))))?;
+        let update = update.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(examples))))?;
         self.progress.step += 1;
         self.progress.position += examples.len() as u64;
         let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
@@ -116,7 +116,7 @@ impl Sft {
             sum -= values.iter().map(|&x| f64::from(x)).sum::<f64>();
             n += values.len();
         }
-        if n == 0 { Err(Error::new("evaluation: no trained token")) } else { Ok(sum / n as f64) }
+        if n == 0 { Err(Error::input("evaluation: no trained token")) } else { Ok(sum / n as f64) }
     }
 
     /// Examples of a step.

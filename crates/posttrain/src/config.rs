@@ -66,14 +66,14 @@ impl Config {
     /// Text that is not TOML, an unknown key, a missing field, a value that makes no sense.
     pub fn parse(text: &str, set: &[String]) -> Result<Self, Error> {
         let mut table: Table =
-            text.parse().map_err(|e: toml::de::Error| Error::new(e.message().to_owned()))?;
+            text.parse().map_err(|e: toml::de::Error| Error::input(e.message().to_owned()))?;
         for change in set {
             apply(&mut table, change)?;
         }
         keys::check(&table)?;
         let config: Self = Value::Table(table)
             .try_into()
-            .map_err(|e: toml::de::Error| Error::new(e.to_string().trim().replace('\n', ": ")))?;
+            .map_err(|e: toml::de::Error| Error::input(e.to_string().trim().replace('\n', ": ")))?;
         config.check()?;
         Ok(config)
     }
@@ -83,7 +83,7 @@ impl Config {
     /// # Errors
     /// What the format cannot write.
     pub fn to_toml(&self) -> Result<String, Error> {
-        toml::to_string_pretty(self).map_err(|e| Error::new(format!("config: {e}")))
+        toml::to_string_pretty(self).map_err(|e| Error::input(format!("config: {e}")))
     }
 
     /// Optimiser steps of the run, given the number of examples an epoch has.
@@ -114,16 +114,18 @@ impl Config {
         let required =
             [("model.path", &self.model.path), ("data.train", &self.data.train), ("run.dir", &self.run.dir)];
         if let Some((name, _)) = required.into_iter().find(|(_, path)| **path == PathBuf::new()) {
-            return Err(Error::new(format!("missing `{name}`")));
+            return Err(Error::input(format!("missing `{name}`")));
         }
         if self.lora.is_some() {
-            return Err(Error::new("[lora] is not implemented yet: leave the section out for full training"));
+            return Err(Error::input(
+                "[lora] is not implemented yet: leave the section out for full training",
+            ));
         }
         if self.data.packing != Packing::None {
-            return Err(Error::new("data.packing = \"bfd\" is not implemented yet, expected \"none\""));
+            return Err(Error::input("data.packing = \"bfd\" is not implemented yet, expected \"none\""));
         }
         if self.train.steps.is_some() && self.train.epochs.is_some() {
-            return Err(Error::new("train.steps and train.epochs: expected one of the two"));
+            return Err(Error::input("train.steps and train.epochs: expected one of the two"));
         }
         let (o, s) = (&self.optimizer, &self.schedule);
         let ranges = [
@@ -143,7 +145,7 @@ impl Config {
         ];
         for (name, value, low, high, expected) in ranges {
             if !(low..=high).contains(&value) {
-                return Err(Error::new(format!("{name} is {value}, expected {expected}")));
+                return Err(Error::input(format!("{name} is {value}, expected {expected}")));
             }
         }
         if let Some(grpo) = &self.grpo {
@@ -155,7 +157,7 @@ impl Config {
 
 /// `section.key=value` over a table; the value is TOML, or a string where it is none.
 fn apply(table: &mut Table, change: &str) -> Result<(), Error> {
-    let bad = || Error::new(format!("--set {change}: expected section.key=value"));
+    let bad = || Error::input(format!("--set {change}: expected section.key=value"));
     let (key, value) = change.split_once('=').ok_or_else(bad)?;
     let (section, key) = key.trim().split_once('.').ok_or_else(bad)?;
     let text = value.trim();

@@ -15,7 +15,6 @@
 //! between two steps.
 
 pub mod config;
-mod error;
 mod gradients;
 mod log_probs;
 mod optimizer;
@@ -23,8 +22,8 @@ mod order;
 mod run_folder;
 pub mod schedule;
 
+pub use common::Error;
 pub use config::Config;
-pub use error::Error;
 pub use gradients::Gradients;
 pub use log_probs::TokenLogProbs;
 pub use optimizer::{Optimizer, Update};

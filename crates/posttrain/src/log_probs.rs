@@ -60,7 +60,7 @@ impl TokenLogProbs {
         model.check(batch)?;
         let vocab = model.config.vocab;
         if let Some(bad) = targets.iter().find(|&&t| t as usize >= vocab) {
-            return Err(Error::new(format!("label {bad}: expected ids below the vocabulary size {vocab}")));
+            return Err(Error::input(format!("label {bad}: expected ids below the vocabulary size {vocab}")));
         }
         let hidden = model.final_hidden(batch, &mut Pass::new(&mut ()));
         let [n, seq, d_model] = hidden.dims();

@@ -44,7 +44,7 @@ impl Optimizer {
                 Param::Vector(w) => (w.dims()[0], w.dtype()),
             };
             if dtype != DType::F32 {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "`{name}` is held in {dtype:?}: full training needs model.dtype = \"f32\""
                 )));
             }
@@ -70,7 +70,7 @@ impl Optimizer {
         let grad_norm = gradients.norm();
         if !grad_norm.is_finite() {
             let names = gradients.not_finite().join(", ");
-            return Err(Error::new(format!("the gradient of {names} is not finite")));
+            return Err(Error::input(format!("the gradient of {names} is not finite")));
         }
         let max = self.config.max_grad_norm;
         let scale = if max > 0.0 { (max / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
@@ -126,7 +126,7 @@ impl Optimizer {
             })
             .collect();
         let bytes = views.and_then(|views| safetensors::serialize(views, None));
-        bytes.map_err(|e| Error::new(format!("optimizer state: {e}")))
+        bytes.map_err(|e| Error::input(format!("optimizer state: {e}")))
     }
 
     /// Reads back what [`Optimizer::to_bytes`] wrote.

@@ -106,7 +106,7 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn log(&mut self, metrics: &impl Serialize) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(metrics).map_err(|e| Error::new(format!("metrics: {e}")))?;
+        let mut line = serde_json::to_vec(metrics).map_err(|e| Error::input(format!("metrics: {e}")))?;
         line.push(b'\n');
         self.metrics.write_all(&line).map_err(|e| Error::at(&self.dir.join("metrics.jsonl"), e))
     }
@@ -132,7 +132,7 @@ impl RunFolder {
         }
         model_qwen::save(model, &aside, Dtype::F32, Some(&self.tokenizer))?;
         write_synced(&aside.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
-        let state = serde_json::to_vec_pretty(&progress).map_err(|e| Error::new(e.to_string()))?;
+        let state = serde_json::to_vec_pretty(&progress).map_err(|e| Error::input(e.to_string()))?;
         write_synced(&aside.join("state.json"), &state)?;
         sync(&aside)?;
         if place.exists() {

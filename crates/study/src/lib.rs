@@ -10,14 +10,10 @@
 mod caveats;
 pub mod demo;
 pub mod dynamics;
-mod error;
-mod file;
-pub mod pairs;
 pub mod report;
 pub mod results;
-pub mod toy;
 
 pub use caveats::caveats;
-pub use error::Error;
+pub use common::Error;
 pub use report::write_report;
 pub use results::Results;

@@ -7,9 +7,9 @@
 
 use std::path::Path;
 
-use bench_math::stats::Interval;
 use hooks::{Edge, Head};
 use serde::{Deserialize, Serialize};
+use stats::Interval;
 
 use crate::Error;
 
@@ -429,14 +429,14 @@ impl Results {
     /// # Errors
     /// A number that is not finite, which JSON cannot hold.
     pub fn to_json(&self) -> Result<String, Error> {
-        let fail = |e: serde_json::Error| Error::new(format!("results.json: {e}"));
+        let fail = |e: serde_json::Error| Error::input(format!("results.json: {e}"));
         let text = serde_json::to_string_pretty(self).map_err(fail)?;
         let back: Self = serde_json::from_str(&text)
-            .map_err(|e| Error::new(format!("results.json: {e}; expected finite numbers throughout")))?;
+            .map_err(|e| Error::input(format!("results.json: {e}; expected finite numbers throughout")))?;
         if &back == self {
             Ok(text + "\n")
         } else {
-            Err(Error::new("results.json: expected finite numbers throughout"))
+            Err(Error::input("results.json: expected finite numbers throughout"))
         }
     }
 
@@ -450,11 +450,11 @@ impl Results {
             schema: String,
             version: u32,
         }
-        let fail = |e: serde_json::Error| Error::new(format!("results.json: {e}"));
+        let fail = |e: serde_json::Error| Error::input(format!("results.json: {e}"));
         let header: Header = serde_json::from_str(text).map_err(fail)?;
         if header.schema != SCHEMA || header.version != VERSION {
             let Header { schema, version } = header;
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "results.json: `schema` is {schema} version {version}, expected {SCHEMA} version {VERSION}"
             )));
         }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use hooks::{Batch, Hook, HookedModel, KeyValue, Pair, Pairs, Rows, Target};
-use toy_model::{Toy, ToyConfig};
+use test_models::{Toy, ToyConfig};
 
 #[allow(dead_code)]
 pub(crate) fn toy(seed: u64, key_value: KeyValue) -> Toy {

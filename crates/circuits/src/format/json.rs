@@ -84,11 +84,11 @@ impl ScoreFile {
     /// Text that is not such a file, sizes that do not match its edges, an unknown node, a missing edge, or a
     /// score that is not a finite number; the message names the edge.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(bytes).map_err(|e| Error::new(format!("not text: {e}")))?;
+        let text = std::str::from_utf8(bytes).map_err(|e| Error::input(format!("not text: {e}")))?;
         let text = without_nan(text)?;
-        let mut file: File = serde_json::from_str(&text).map_err(|e| Error::new(e.to_string()))?;
+        let mut file: File = serde_json::from_str(&text).map_err(|e| Error::input(e.to_string()))?;
         if file.cfg.parallel_attn_mlp {
-            return Err(Error::new("`cfg.parallel_attn_mlp`: true, expected false (attention, then MLP)"));
+            return Err(Error::input("`cfg.parallel_attn_mlp`: true, expected false (attention, then MLP)"));
         }
         let (n_layers, n_heads, d_model) = (file.cfg.n_layers, file.cfg.n_heads, file.cfg.d_model);
         let mut wiring =
@@ -101,15 +101,16 @@ impl ScoreFile {
                 wiring = wiring_of(value)?;
             }
             if (wiring.n_layers, wiring.n_heads) != (n_layers, n_heads) {
-                return Err(Error::new("`cfg` and `sparks.wiring` have different sizes"));
+                return Err(Error::input("`cfg` and `sparks.wiring` have different sizes"));
             }
             per_pair = sparks.remove("per_pair").map(pairs_of).transpose()?;
             meta = Value::Object(sparks);
         }
         let mut node_scores: Vec<Option<f32>> = vec![None; wiring.n_writers()];
         for (name, score) in &file.nodes.0 {
-            let unknown =
-                || Error::new(format!("node {name}: not in a graph of {n_layers} layers of {n_heads} heads"));
+            let unknown = || {
+                Error::input(format!("node {name}: not in a graph of {n_layers} layers of {n_heads} heads"))
+            };
             if name == "logits" {
                 continue;
             }
@@ -124,22 +125,23 @@ impl ScoreFile {
         let (mut scores, mut in_graph) = (EdgeMap::filled(wiring, 0.0f32), EdgeMap::filled(wiring, false));
         let mut seen = vec![false; wiring.n_edges()];
         for (name, record) in file.edges.0 {
-            let unknown =
-                || Error::new(format!("edge {name}: not in a graph of {n_layers} layers of {n_heads} heads"));
+            let unknown = || {
+                Error::input(format!("edge {name}: not in a graph of {n_layers} layers of {n_heads} heads"))
+            };
             let edge: Edge = name.parse().map_err(|_| unknown())?;
             let index = wiring.edge_index(edge).ok_or_else(unknown)?;
             let score = record.score.unwrap_or(0.0) as f32;
             if !score.is_finite() {
-                return Err(Error::new(format!("edge {name}: score is {score}, expected a finite number")));
+                return Err(Error::input(format!("edge {name}: score is {score}, expected a finite number")));
             }
             if std::mem::replace(&mut seen[index], true) {
-                return Err(Error::new(format!("edge {name}: given twice")));
+                return Err(Error::input(format!("edge {name}: given twice")));
             }
             (scores.values_mut()[index], in_graph.values_mut()[index]) = (score, record.in_graph);
         }
         if let Some((edge, _)) = wiring.edges().zip(&seen).find(|(_, seen)| !**seen) {
             let found = seen.iter().filter(|&&s| s).count();
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "edge {edge}: missing ({found} edges, expected {} for {n_layers} layers of {n_heads} heads)",
                 wiring.n_edges()
             )));
@@ -197,7 +199,7 @@ impl ScoreFile {
             let per_pair = serde_json::json!({ "ids": per_pair.ids, "order": of, "scores": rows });
             sparks.insert("per_pair".into(), per_pair);
         }
-        let sparks = serde_json::to_string(&sparks).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
+        let sparks = serde_json::to_string(&sparks).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
         let _ = write!(out, ", \"sparks\": {sparks}}}");
         Ok(out.into_bytes())
     }
@@ -221,7 +223,9 @@ pub(super) fn scored(wiring: Wiring, scores: &[Option<f32>]) -> Result<Option<No
     }
     let value = |(node, score): (Writer, &Option<f32>)| match score {
         Some(score) if score.is_finite() => Ok(*score),
-        _ => Err(Error::new(format!("node {node}: no score, expected a number for every node or for none"))),
+        _ => {
+            Err(Error::input(format!("node {node}: no score, expected a number for every node or for none")))
+        }
     };
     let values = wiring.writers().zip(scores).map(value).collect::<Result<Vec<_>, _>>()?;
     Ok(Some(NodeMap::from_values(wiring, values)))
@@ -257,7 +261,7 @@ fn pairs_of(value: Value) -> Result<(PerPair, bool), Error> {
         scores: Vec<Vec<f32>>,
     }
     let rows: Rows =
-        serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.per_pair`: {e}")))?;
+        serde_json::from_value(value).map_err(|e| Error::input(format!("`sparks.per_pair`: {e}")))?;
     Ok((PerPair { ids: rows.ids, values: rows.scores.concat() }, rows.order.is_some()))
 }
 
@@ -275,7 +279,7 @@ fn without_nan(text: &str) -> Result<std::borrow::Cow<'_, str>, Error> {
         let Some(arrow) = before.rfind("->") else { continue };
         let start = before[..arrow].rfind('"').map_or(0, |i| i + 1);
         let end = before[arrow..].find('"').map_or(at, |i| arrow + i);
-        return Err(Error::new(format!(
+        return Err(Error::input(format!(
             "edge {}: score is {bad}, expected a finite number",
             &before[start..end]
         )));

@@ -35,7 +35,7 @@ impl PerPair {
     /// Fewer than two pairs, or a number of scores that is not pairs × edges.
     pub fn rows(&self, wiring: Wiring) -> Result<Vec<&[f32]>, Error> {
         if self.ids.len() < 2 {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "per-pair scores: {} pairs, expected at least two",
                 self.ids.len()
             )));
@@ -48,7 +48,7 @@ impl PerPair {
     fn check(&self, width: usize) -> Result<(), Error> {
         let (found, expected) = (self.values.len(), self.ids.len() * width);
         if found != expected {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "per-pair scores: {found} numbers, expected {expected} ({} pairs × {width})",
                 self.ids.len()
             )));
@@ -144,7 +144,7 @@ impl ScoreFile {
     /// # Errors
     /// An unreadable or inconsistent file; the message names the file and the edge or field.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let place = |what: &dyn std::fmt::Display| Error::new(format!("{}: {what}", path.display()));
+        let place = |what: &dyn std::fmt::Display| Error::input(format!("{}: {what}", path.display()));
         let bytes = std::fs::read(path).map_err(|e| place(&e))?;
         let parse = match extension(path) {
             "pt" => Self::from_pt,
@@ -161,7 +161,7 @@ impl ScoreFile {
     pub fn check_path(path: &Path) -> Result<(), Error> {
         match extension(path) {
             "json" | "pt" | "safetensors" => Ok(()),
-            other => Err(Error::new(format!(
+            other => Err(Error::input(format!(
                 "{}: extension `{other}`, expected json, pt or safetensors",
                 path.display()
             ))),
@@ -174,11 +174,11 @@ impl ScoreFile {
     /// Another extension, or a score that is not a finite number.
     pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, Error> {
         if let Some((edge, score)) = self.scores.iter().find(|(_, s)| !s.is_finite()) {
-            return Err(Error::new(format!("edge {edge}: score is {score}, expected a finite number")));
+            return Err(Error::input(format!("edge {edge}: score is {score}, expected a finite number")));
         }
         let bad = self.nodes.iter().flat_map(NodeMap::iter).find(|(_, s)| !s.is_finite());
         if let Some((node, score)) = bad {
-            return Err(Error::new(format!("node {node}: score is {score}, expected a finite number")));
+            return Err(Error::input(format!("node {node}: score is {score}, expected a finite number")));
         }
         if let Some(per_pair) = &self.per_pair {
             per_pair.check(self.n_scores())?;
@@ -207,7 +207,7 @@ impl ScoreFile {
             file.sync_all()?;
             std::fs::rename(&temporary, path)
         };
-        write().map_err(|e| Error::new(format!("{}: {e}", path.display())))
+        write().map_err(|e| Error::input(format!("{}: {e}", path.display())))
     }
 
     /// The `sparks` object, with the graph in it.
@@ -226,7 +226,7 @@ fn extension(path: &Path) -> &str {
 /// The graph of a `sparks` object, checked to be one that can be.
 fn wiring_of(value: Value) -> Result<Wiring, Error> {
     let wiring: Wiring =
-        serde_json::from_value(value).map_err(|e| Error::new(format!("`sparks.wiring`: {e}")))?;
+        serde_json::from_value(value).map_err(|e| Error::input(format!("`sparks.wiring`: {e}")))?;
     check_sizes(wiring)
 }
 
@@ -236,7 +236,7 @@ fn check_sizes(w: Wiring) -> Result<Wiring, Error> {
     if fine(w.n_layers) && fine(w.n_heads) && fine(w.n_kv_heads) && w.n_heads.is_multiple_of(w.n_kv_heads) {
         return Ok(w);
     }
-    Err(Error::new(format!(
+    Err(Error::input(format!(
         "`cfg`: {} layers, {} heads, {} key/value heads: expected 1 to 4096 of each, the last dividing the heads",
         w.n_layers, w.n_heads, w.n_kv_heads
     )))

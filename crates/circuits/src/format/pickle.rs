@@ -62,7 +62,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn bad(&self, what: &str) -> Error {
-        Error::new(format!("data.pkl: {what} at byte {}", self.at))
+        Error::input(format!("data.pkl: {what} at byte {}", self.at))
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {

@@ -30,13 +30,14 @@ impl ScoreFile {
             }
             _ => None,
         }
-        .ok_or_else(|| Error::new("data.pkl: missing `cfg`"))?;
+        .ok_or_else(|| Error::input("data.pkl: missing `cfg`"))?;
         let size = |key: &str| match pickle.get(cfg, key) {
             Some(Object::Int(n)) => usize::try_from(*n).ok(),
             _ => None,
         };
-        let need =
-            |key: &str| size(key).ok_or_else(|| Error::new(format!("`cfg.{key}`: missing or not a number")));
+        let need = |key: &str| {
+            size(key).ok_or_else(|| Error::input(format!("`cfg.{key}`: missing or not a number")))
+        };
         let n_heads = need("n_heads")?;
         let mut wiring = check_sizes(Wiring {
             n_layers: need("n_layers")?,
@@ -46,12 +47,12 @@ impl ScoreFile {
             key_value: KeyValue::Ungrouped,
         })?;
         if pickle.get(cfg, "parallel_attn_mlp") == Some(&Object::Bool(true)) {
-            return Err(Error::new("`cfg.parallel_attn_mlp`: True, expected False (attention, then MLP)"));
+            return Err(Error::input("`cfg.parallel_attn_mlp`: True, expected False (attention, then MLP)"));
         }
         let mut meta = Value::Null;
         if let Some(Object::Str(text)) = pickle.get(top, "sparks") {
             let mut sparks: serde_json::Map<String, Value> =
-                serde_json::from_str(text).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
+                serde_json::from_str(text).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
             if let Some(value) = sparks.remove("wiring") {
                 wiring = wiring_of(value)?;
             }
@@ -67,24 +68,24 @@ impl ScoreFile {
                 if same {
                     Ok(())
                 } else {
-                    Err(Error::new(format!("`{key}`: not the nodes of the graph in `cfg`, in order")))
+                    Err(Error::input(format!("`{key}`: not the nodes of the graph in `cfg`, in order")))
                 }
             }
-            _ => Err(Error::new(format!("data.pkl: missing `{key}`"))),
+            _ => Err(Error::input(format!("data.pkl: missing `{key}`"))),
         };
         expect("src_nodes", wiring.writers().map(|w| w.to_string()).collect())?;
         expect("dst_nodes", wiring.readers().map(|r| r.to_string()).collect())?;
         let shape = [wiring.n_writers(), wiring.n_readers()];
         let mut tensor = |key: &str, width: usize, shape: &[usize]| -> Result<Vec<u8>, Error> {
             let object =
-                pickle.get(top, key).ok_or_else(|| Error::new(format!("data.pkl: missing `{key}`")))?;
+                pickle.get(top, key).ok_or_else(|| Error::input(format!("data.pkl: missing `{key}`")))?;
             let name = storage(&pickle, object, shape).ok_or_else(|| {
-                Error::new(format!("`{key}`: expected a contiguous tensor of shape {shape:?}"))
+                Error::input(format!("`{key}`: expected a contiguous tensor of shape {shape:?}"))
             })?;
             let data = archive.member(&format!("data/{name}"))?;
             let expected = width * shape.iter().product::<usize>();
             if data.len() != expected {
-                return Err(Error::new(format!("`{key}`: {} bytes, expected {expected}", data.len())));
+                return Err(Error::input(format!("`{key}`: {} bytes, expected {expected}", data.len())));
             }
             Ok(data)
         };
@@ -110,7 +111,7 @@ impl ScoreFile {
                 scores[4 * at + 3],
             ]);
             if !score.is_finite() {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "edge {from}->{to}: score is {score}, expected a finite number"
                 )));
             }
@@ -135,7 +136,7 @@ impl ScoreFile {
         let inside = Circuit::new(self.in_graph.clone()).nodes();
         let nodes: Vec<u8> = w.writers().map(|writer| u8::from(inside.contains(&writer))).collect();
         let sparks =
-            serde_json::to_string(&self.sparks()).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
+            serde_json::to_string(&self.sparks()).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
 
         let mut pickle = Writer::dict();
         pickle.text("cfg").raw(b"}(");
@@ -153,7 +154,7 @@ impl ScoreFile {
         }
         pickle.text("sparks").text(&sparks);
 
-        let failed = |e: &dyn std::fmt::Display| Error::new(format!("writing the archive: {e}"));
+        let failed = |e: &dyn std::fmt::Display| Error::input(format!("writing the archive: {e}"));
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         let options = FileOptions::default().compression_method(CompressionMethod::Stored);
         let pickle = pickle.finish();
@@ -209,14 +210,14 @@ struct Archive<'a> {
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let zip = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|e| Error::new(format!("not a torch archive (zip): {e}")))?;
+            .map_err(|e| Error::input(format!("not a torch archive (zip): {e}")))?;
         let folder = zip.file_names().find_map(|name| name.strip_suffix("data.pkl")).map(str::to_string);
-        let folder = folder.ok_or_else(|| Error::new("not a torch archive: no data.pkl in it"))?;
+        let folder = folder.ok_or_else(|| Error::input("not a torch archive: no data.pkl in it"))?;
         Ok(Self { zip, folder })
     }
 
     fn member(&mut self, name: &str) -> Result<Vec<u8>, Error> {
-        let failed = |e: &dyn std::fmt::Display| Error::new(format!("{name}: {e}"));
+        let failed = |e: &dyn std::fmt::Display| Error::input(format!("{name}: {e}"));
         let mut file = self.zip.by_name(&format!("{}{name}", self.folder)).map_err(|e| failed(&e))?;
         let mut data = Vec::new();
         file.read_to_end(&mut data).map_err(|e| failed(&e))?;

@@ -19,20 +19,20 @@ impl ScoreFile {
     /// Bytes that are not such a file, tensors that do not match the graph in it, or a score that is not a
     /// finite number; the message names the tensor or the edge.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
-        let bad = |e: safetensors::SafeTensorError| Error::new(e.to_string());
+        let bad = |e: safetensors::SafeTensorError| Error::input(e.to_string());
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(bad)?;
         let text = |key: &str| {
             let found = header.metadata().as_ref().and_then(|m| m.get(key));
-            found.ok_or_else(|| Error::new(format!("header: missing metadata `{key}`")))
+            found.ok_or_else(|| Error::input(format!("header: missing metadata `{key}`")))
         };
         let mut sparks: serde_json::Map<String, Value> =
-            serde_json::from_str(text("sparks")?).map_err(|e| Error::new(format!("`sparks`: {e}")))?;
+            serde_json::from_str(text("sparks")?).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
         let wiring = wiring_of(sparks.remove("wiring").unwrap_or(Value::Null))?;
         let file = SafeTensors::deserialize(bytes).map_err(bad)?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
             let view = file.tensor(name).map_err(bad)?;
             if (view.dtype(), view.shape()) != (dtype, shape) {
-                return Err(Error::new(format!(
+                return Err(Error::input(format!(
                     "tensor `{name}`: {:?} {:?}, expected {dtype:?} {shape:?}",
                     view.dtype(),
                     view.shape()
@@ -43,7 +43,7 @@ impl ScoreFile {
         let n = wiring.n_edges();
         let scores = EdgeMap::from_values(wiring, floats(&tensor("scores", Dtype::F32, &[n])?));
         if let Some((edge, score)) = scores.iter().find(|(_, s)| !s.is_finite()) {
-            return Err(Error::new(format!("edge {edge}: score is {score}, expected a finite number")));
+            return Err(Error::input(format!("edge {edge}: score is {score}, expected a finite number")));
         }
         let kept = tensor("in_graph", Dtype::U8, &[n])?.into_iter().map(|b| b != 0).collect();
         let nodes = match file.names().contains(&"node_scores") {
@@ -57,7 +57,7 @@ impl ScoreFile {
         let per_pair = match file.names().contains(&"per_pair") {
             true => {
                 let ids: Vec<String> =
-                    serde_json::from_str(text("ids")?).map_err(|e| Error::new(format!("`ids`: {e}")))?;
+                    serde_json::from_str(text("ids")?).map_err(|e| Error::input(format!("`ids`: {e}")))?;
                 let values = floats(&tensor("per_pair", Dtype::F32, &[ids.len(), width])?);
                 Some(PerPair { ids, values })
             }
@@ -78,8 +78,8 @@ impl ScoreFile {
     /// # Errors
     /// Metadata that is not JSON.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        let json = |e: serde_json::Error| Error::new(format!("`sparks`: {e}"));
-        let bad = |e: safetensors::SafeTensorError| Error::new(e.to_string());
+        let json = |e: serde_json::Error| Error::input(format!("`sparks`: {e}"));
+        let bad = |e: safetensors::SafeTensorError| Error::input(e.to_string());
         let n = self.wiring.n_edges();
         let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
         let scores = bytes(self.scores.values());

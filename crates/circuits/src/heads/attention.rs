@@ -33,7 +33,7 @@ pub fn attention_entropy(model: &dyn HookedModel, pairs: &Pairs) -> Result<HeadM
         n += pair.clean.len() - 1;
     }
     if n == 0 {
-        return Err(Error::new(
+        return Err(Error::input(
             "attention entropy: every prompt has one token, expected at least two in one",
         ));
     }

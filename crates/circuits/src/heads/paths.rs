@@ -54,7 +54,7 @@ pub struct Paths {
 pub fn paths(circuit: &Circuit, scores: &EdgeMap<f32>) -> Result<Paths, Error> {
     let wiring = circuit.wiring();
     if scores.wiring() != wiring {
-        return Err(Error::new("scores: over another graph than the circuit, expected the same sizes"));
+        return Err(Error::input("scores: over another graph than the circuit, expected the same sizes"));
     }
     let counted = Flow::of(circuit, |_| 1.0);
     let weighted = Flow::of(circuit, |e| f64::from(*scores.get(e).unwrap_or(&0.0)).abs());

@@ -56,7 +56,7 @@ pub fn head_spectra(model: &dyn HookedModel) -> Result<HeadMap<Spectrum>, Error>
     let mut spectra = HeadMap::filled(wiring, Spectrum::default());
     for head in wiring.heads() {
         let weights = model.head_weights(head).ok_or_else(|| {
-            Error::new("head weights: this model does not show them, expected HookedModel::head_weights")
+            Error::input("head weights: this model does not show them, expected HookedModel::head_weights")
         })?;
         *spectra.get_mut(head) = Spectrum::of(&weights);
     }

@@ -117,8 +117,8 @@ impl LoraConfig {
     /// Text that is not a JSON object, fields of wrong types, options that are not implemented; the message
     /// names the field.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let raw: Value = serde_json::from_str(text).map_err(|e| Error::new(e.to_string()))?;
-        let fields = raw.as_object().ok_or_else(|| Error::new("expected a JSON object"))?;
+        let raw: Value = serde_json::from_str(text).map_err(|e| Error::input(e.to_string()))?;
+        let fields = raw.as_object().ok_or_else(|| Error::input("expected a JSON object"))?;
         refuse_what_is_not_implemented(fields)?;
         let targets = targets(&raw["target_modules"], "target_modules")?;
         let rank = raw["r"].as_u64().filter(|r| (1..=MAX_RANK).contains(r));
@@ -127,7 +127,7 @@ impl LoraConfig {
             alpha: number(&raw, "lora_alpha")?.unwrap_or(8.0),
             rslora: flag(&raw, "use_rslora")?,
             dropout: number(&raw, "lora_dropout")?.unwrap_or(0.0),
-            targets: targets.ok_or_else(|| Error::new("missing `target_modules`"))?,
+            targets: targets.ok_or_else(|| Error::input("missing `target_modules`"))?,
             exclude: self::targets(&raw["exclude_modules"], "exclude_modules")?,
             layers: layers(&raw["layers_to_transform"])?,
             rank_pattern: patterns(&raw, "rank_pattern", |v| {
@@ -184,7 +184,7 @@ impl LoraConfig {
         let alphas = compile(&self.alpha_pattern)?;
         if let Some(&layer) = self.layers.iter().flatten().find(|&&layer| layer >= model.n_layers) {
             let n = model.n_layers;
-            return Err(Error::new(format!("`layers_to_transform` has {layer}, the model has {n} layers")));
+            return Err(Error::input(format!("`layers_to_transform` has {layer}, the model has {n} layers")));
         }
         let mut places = Vec::new();
         for layer in (0..model.n_layers).filter(|l| self.layers.as_ref().is_none_or(|all| all.contains(l))) {
@@ -202,13 +202,13 @@ impl LoraConfig {
         if let Targets::Names(names) = &self.targets
             && let Some(name) = names.iter().find(|n| !fits_any(n, model))
         {
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "`target_modules` has {name}: adapters are implemented beside q_proj, k_proj, v_proj, o_proj, \
                  gate_proj, up_proj and down_proj"
             )));
         }
         if places.is_empty() {
-            return Err(Error::new("`target_modules` fits no projection of this model"));
+            return Err(Error::input("`target_modules` fits no projection of this model"));
         }
         Ok(places)
     }
@@ -251,7 +251,7 @@ impl<'a> Matcher<'a> {
 /// A regular expression that must fit a whole path; `shown` names it in a message.
 fn regex(pattern: &str, shown: &str) -> Result<SysRegex, Error> {
     SysRegex::new(&format!("^(?:{pattern})$"))
-        .map_err(|e| Error::new(format!("`{shown}` is no regular expression: {e}")))
+        .map_err(|e| Error::input(format!("`{shown}` is no regular expression: {e}")))
 }
 
 /// PEFT's patterns of ranks and scales fit the end of a path at a dot.
@@ -264,7 +264,7 @@ fn first<'a, T>(patterns: &'a [(SysRegex, T)], path: &str) -> Option<&'a T> {
 }
 
 fn expected(field: &str, value: &Value, what: &str) -> Error {
-    Error::new(format!("`{field}` is {value}, expected {what}"))
+    Error::input(format!("`{field}` is {value}, expected {what}"))
 }
 
 fn flag(raw: &Value, field: &str) -> Result<bool, Error> {
@@ -357,6 +357,6 @@ fn refuse_what_is_not_implemented(fields: &Map<String, Value>) -> Result<(), Err
     let unknown = |name: &str| !READ.contains(&name) && !NEUTRAL.contains(&name);
     match fields.iter().find(|(name, value)| unknown(name) && !empty(value)) {
         None => Ok(()),
-        Some((name, value)) => Err(Error::new(format!("`{name}` is {value}, which is not implemented"))),
+        Some((name, value)) => Err(Error::input(format!("`{name}` is {value}, which is not implemented"))),
     }
 }

@@ -147,7 +147,7 @@ impl Adapter {
     fn each(&self, model: &Qwen, f: impl Fn(&mut Block, &Lora)) -> Result<Qwen, Error> {
         let (found, expected) = (self.blocks.len(), model.blocks.len());
         if found != expected {
-            return Err(Error::new(format!("an adapter of {found} blocks, expected {expected}")));
+            return Err(Error::input(format!("an adapter of {found} blocks, expected {expected}")));
         }
         let mut model = model.clone();
         for (layer, (block, lora)) in model.blocks.iter_mut().zip(&self.blocks).enumerate() {
@@ -155,7 +155,7 @@ impl Adapter {
                 let Some(term) = lora.get(which) else { continue };
                 let (expected, found) = (which.shape(&model.config), [term.b.dims()[0], term.a.dims()[1]]);
                 if expected != found {
-                    return Err(Error::new(format!(
+                    return Err(Error::input(format!(
                         "an adapter of shape {found:?} beside {}, expected {expected:?}",
                         which.path(layer)
                     )));

@@ -132,7 +132,7 @@ impl GrpoConfig {
         ];
         for (name, value, low, high, expected) in ranges {
             if !(low..=high).contains(&value) {
-                return Err(Error::new(format!("grpo.{name} is {value}, expected {expected}")));
+                return Err(Error::input(format!("grpo.{name} is {value}, expected {expected}")));
             }
         }
         Ok(())

@@ -49,14 +49,14 @@ pub(super) fn check(table: &Table) -> Result<(), Error> {
                 || format!("[{}]", nearest(section, &names)),
                 |(home, _)| format!("{home}.{section}"),
             );
-            return Err(Error::new(format!("unknown section `{section}`, the nearest known is {near}")));
+            return Err(Error::input(format!("unknown section `{section}`, the nearest known is {near}")));
         };
         let Value::Table(keys) = value else {
-            return Err(Error::new(format!("`{section}` is not a section, expected [{section}]")));
+            return Err(Error::input(format!("`{section}` is not a section, expected [{section}]")));
         };
         if let Some(key) = keys.keys().find(|key| !known.contains(&key.as_str())) {
             let near = nearest(key, known);
-            return Err(Error::new(format!(
+            return Err(Error::input(format!(
                 "unknown key `{section}.{key}`, the nearest known is `{section}.{near}`"
             )));
         }

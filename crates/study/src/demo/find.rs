@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use ablation::Baseline;
 use attribution::{Endpoint, Method, Options, attribute};
-use bench_math::stats::Interval;
 use circuits::{Circuit, Emergence, Null, PerPair, Selection, faithfulness_of, head_importance};
 use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Wiring};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stats::Interval;
 
 use crate::results::{CircuitFacts, HeadEffect, NoiseFloor, ScoredEdge};
 use crate::{Error, dynamics};
@@ -55,7 +55,7 @@ impl Finder {
         let all: Vec<&Circuit> = all.iter().collect();
         let mut faithful =
             faithfulness_of(model, &all, &self.pairs, Metric::LogitDiff, &Baseline::Corrupt, 16)?.into_iter();
-        let found = faithful.next().ok_or_else(|| Error::new("no circuit was evaluated"))?;
+        let found = faithful.next().ok_or_else(|| Error::input("no circuit was evaluated"))?;
         let mut edges: Vec<ScoredEdge> = circuit
             .edges()
             .map(|edge| ScoredEdge { edge, score: scores.mean.get(edge).map_or(0.0, |&s| f64::from(s)) })

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Demo, SUITE, solve};
 use crate::Error;
 use crate::results::{Action, HeadSet, Intervention, RandomDraw, Training};
-use crate::toy::Problem;
+use toy::Problem;
 
 /// Problems that each intervention is measured on.
 const PROBLEMS: usize = 150;

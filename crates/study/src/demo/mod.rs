@@ -19,13 +19,13 @@ use crate::results::{
     Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
     Suite, TaskFacts, Training, VERSION, Version,
 };
-use crate::toy::{self, Mix, Place, Problem, Split};
 use crate::{Error, caveats, dynamics};
+use toy::{self, Mix, Place, Problem, Split};
 
 use find::Finder;
 
 /// The weights that the demo starts from: `examples/train_base_model.rs` made them.
-const BASE: &[u8] = include_bytes!("../../assets/toy/model.safetensors");
+const BASE: &[u8] = include_bytes!("../../../toy/assets/model.safetensors");
 
 /// The name of the set of problems that accuracies are of.
 const SUITE: &str = "held-out sums";
@@ -110,7 +110,7 @@ impl Clock<'_> {
 /// # Errors
 /// Never for the shipped files, unless they are damaged.
 pub fn base_model(device: &Device) -> Result<Qwen, Error> {
-    Qwen::from_bytes(toy::CONFIG_JSON, BASE, device).map_err(|e| Error::new(format!("embedded model: {e}")))
+    Qwen::from_bytes(toy::CONFIG_JSON, BASE, device).map_err(|e| Error::input(format!("embedded model: {e}")))
 }
 
 /// Runs the demo and writes its runs and its report into `demo.out`.
@@ -228,7 +228,7 @@ fn measure(
         found.push((step, circuit));
         last = Some((model, solved));
     }
-    let (model, solved) = last.ok_or_else(|| Error::new(format!("{name}: no checkpoint was kept")))?;
+    let (model, solved) = last.ok_or_else(|| Error::input(format!("{name}: no checkpoint was kept")))?;
     let progress_at = |step: u64| {
         let from = step.saturating_sub(if method == Method::Sft { demo.sft.1 } else { demo.grpo.1 } as u64);
         let points = run.curve.iter().filter(|p| p.step >= from && p.step < step.max(1));
@@ -259,7 +259,7 @@ fn measure(
         dynamics: dynamics::correlate(&turnover, &reward, 2000, demo.seed),
     };
     clock.end(&doing, 0.07);
-    let (_, final_circuit) = found.pop().ok_or_else(|| Error::new("no circuit"))?;
+    let (_, final_circuit) = found.pop().ok_or_else(|| Error::input("no circuit"))?;
     Ok((training, model, solved, final_circuit))
 }
 

@@ -1,13 +1,13 @@
 //! A model at work on held-out problems, under a hook.
 
-use bench_math::stats::{self, Interval};
 use hooks::Hook;
 use model_qwen::{Qwen, Request, Sampling, generate};
+use stats::{self, Interval};
 
 use super::SUITE;
 use crate::Error;
 use crate::results::Accuracy;
-use crate::toy::{self, Manner, Problem};
+use toy::{self, Manner, Problem};
 
 /// Problems answered together.
 const BATCH: usize = 100;

@@ -10,7 +10,7 @@ use posttrain_sft::{Encoder, Example, Sft};
 use super::{Demo, solve};
 use crate::Error;
 use crate::results::{CurvePoint, Method};
-use crate::toy::{self, Mix, Problem, Split, Stream};
+use toy::{self, Mix, Problem, Split, Stream};
 
 /// What a run leaves for the analyses.
 pub(super) struct Run {

@@ -14,8 +14,8 @@ mod verdict;
 use std::path::Path;
 
 use crate::Error;
-use crate::file::write_whole;
 use crate::results::Results;
+use common::write_whole;
 
 pub use summary::findings;
 pub use verdict::{Finding, Verdict};

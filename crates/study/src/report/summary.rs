@@ -1,7 +1,7 @@
 //! The findings: each a claim, what the numbers say to it, and a verdict that can go either way. Every sentence
 //! is computed from the results; none is written beforehand.
 
-use bench_math::stats::{Interval, wilson};
+use stats::{Interval, wilson};
 
 use super::html::{count, number, p_value, percent, points};
 use super::tables::described;

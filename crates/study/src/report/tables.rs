@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use bench_math::stats::Interval;
 use hooks::Head;
+use stats::Interval;
 
 use super::html::{count, escape, p_value, percent, points};
 use super::summary::control_p;

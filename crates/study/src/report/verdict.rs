@@ -1,6 +1,6 @@
 //! What can be said: a sentence, how it stands, and the interval of a difference of two shares.
 
-use bench_math::stats::Interval;
+use stats::Interval;
 
 /// How a claim stands after its control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) fn difference(before: &Interval, after: &Interval) -> Interval {
 
 #[cfg(test)]
 mod tests {
-    use bench_math::stats::wilson;
+    use stats::wilson;
 
     use super::*;
 

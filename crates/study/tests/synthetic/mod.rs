@@ -1,9 +1,9 @@
 //! SYNTHETIC results: invented numbers of a plausible shape, to draw and test the report with. No model was run.
 
-use bench_math::stats::wilson;
 use hooks::{Head, KeyValue, Reader, Wiring, Writer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stats::wilson;
 use study::dynamics::{HeadsAt, changes, correlate, effect};
 use study::results::*;
 
@@ -122,11 +122,8 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                 let (before, after) = (rng.random::<f64>().powi(3), rng.random::<f64>().powi(3));
                 let e = effect(before, after);
                 let wide = 0.1 + 0.4 * rng.random::<f64>();
-                let interval = bench_math::stats::Interval {
-                    estimate: e,
-                    low: (e - wide).max(-1.0),
-                    high: (e + wide).min(1.0),
-                };
+                let interval =
+                    stats::Interval { estimate: e, low: (e - wide).max(-1.0), high: (e + wide).min(1.0) };
                 HeadEffect {
                     head,
                     before: before / 4.0,
@@ -177,7 +174,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             });
         }
     }
-    let interval = |low, estimate, high| bench_math::stats::Interval { estimate, low, high };
+    let interval = |low, estimate, high| stats::Interval { estimate, low, high };
     let setting = |section: &str, name: &str, value: &str| Setting {
         section: section.into(),
         name: name.into(),

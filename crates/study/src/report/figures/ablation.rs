@@ -5,7 +5,7 @@ use crate::report::html::percent;
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH};
 use crate::report::tables::described;
 use crate::results::{Results, Training};
-use bench_math::stats::Interval;
+use stats::Interval;
 
 const ROW: f64 = 62.0;
 const LEFT: f64 = 8.0;

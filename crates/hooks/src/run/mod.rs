@@ -1,0 +1,15 @@
+//! One run of a model: its sites, the hooks on them, its batch.
+
+mod batch;
+mod hook;
+mod model;
+mod probe;
+mod record;
+mod site;
+
+pub use batch::{Batch, Rows};
+pub use hook::Hook;
+pub use model::{HeadWeights, HookedModel, Part};
+pub use probe::Probe;
+pub use record::Recorder;
+pub use site::{Heads, Site, Stream};
