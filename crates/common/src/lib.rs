@@ -1,9 +1,11 @@
-//! What every crate of this project shares: the [`Error`] type, and writing whole files.
+//! What every crate of this project shares: the [`Error`] type, reading text files and writing whole files.
 //!
-//! Each crate re-exports [`Error`] as its own, so that `?` works across them. It is no place for anything else.
+//! Each crate re-exports [`Error`] as its own, so that `?` works across them. Nothing else belongs here.
 
 mod error;
+mod text;
 mod write;
 
 pub use error::{Error, Result};
+pub use text::{read_text, text_of};
 pub use write::{write_whole, write_with};
