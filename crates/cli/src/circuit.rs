@@ -1,63 +1,72 @@
-//! `sparks circuit`: a selection of edges from scores.
+//! `sparks circuit`: select a circuit from scores, prune it, draw it.
 
 use std::path::{Path, PathBuf};
 
 use circuits::{
     Circuit, PruneRule, Rank, ScoreFile, Selection, check_mib_name, dot, mib_circuits, mib_importances, svg,
 };
+use clap::ValueEnum;
+use common::{Error, write_whole};
 use serde_json::json;
 
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, ready, write_whole};
+use crate::options::{Common, Result};
+use crate::output::{print_json, ready};
 
 #[derive(clap::Args, Debug)]
 #[command(group = clap::ArgGroup::new("how").required(true).args(["top", "greedy", "threshold", "per_layer", "mib"]))]
 pub(crate) struct Args {
-    /// Scores: .json, .pt or .safetensors.
+    /// Scores file: .json, .pt or .safetensors.
     scores: PathBuf,
-    /// The N best edges; of node scores, the N best nodes with all their edges.
+    /// Take the N edges of highest score; from node scores, the N nodes with all their edges.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// N edges from the logits up, always the best one whose reader is in.
+    /// Take N edges greedily from the logits: each time the best edge whose destination is in the circuit.
     #[arg(long, value_name = "N")]
     greedy: Option<usize>,
-    /// Every edge of at least this score.
+    /// Take every edge with at least this score.
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<f32>,
-    /// The N best edges into each layer.
+    /// Take the N edges of highest score into each layer.
     #[arg(long, value_name = "N")]
     per_layer: Option<usize>,
-    /// A submission to MIB in place of one circuit: DIR is named TASK_MODEL, such as ioi_qwen2.5.
+    /// Write a MIB submission folder instead of a circuit; its name is TASK_MODEL, such as ioi_qwen2.5.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dot", "svg", "no_prune", "old_prune"])]
     mib: Option<PathBuf>,
-    /// What the submission holds.
-    #[arg(long, default_value = "importances", value_name = "importances|circuits", requires = "mib")]
-    mib_as: String,
-    /// Select by the loss convention (positive: corrupting the edge hurts), not by absolute score.
+    /// Content of the submission: edge scores, or nine circuits.
+    #[arg(long, value_enum, default_value_t = MibAs::Importances, requires = "mib")]
+    mib_as: MibAs,
+    /// Rank by signed score in the loss convention (positive: corrupting the edge hurts), not by absolute score.
     #[arg(long)]
     signed: bool,
-    /// Keep edges that lead nowhere or come from nowhere.
+    /// Keep edges that are on no path from the input to the logits.
     #[arg(long)]
     no_prune: bool,
-    /// Prune as EAP-IG did before July 2025 (MIB pins that rule).
+    /// Prune by the rule of EAP-IG before July 2025, which MIB uses.
     #[arg(long, conflicts_with = "no_prune")]
     old_prune: bool,
-    /// Where the circuit goes: the scores' file with the selection in it.
+    /// Output file: the scores with the selection, .json, .pt or .safetensors.
     #[arg(long, value_name = "CIRCUIT.json", required_unless_present = "mib", conflicts_with = "mib")]
     out: Option<PathBuf>,
-    /// The circuit in Graphviz' language.
+    /// Also write the circuit in the DOT language of Graphviz.
     #[arg(long, value_name = "FILE")]
     dot: Option<PathBuf>,
-    /// A drawing of the circuit.
+    /// Also write a drawing of the circuit as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// Says how signs are read where a file does not: EAP-IG's package drops the object `sparks`.
-pub(crate) fn say_convention(common: &Common, path: &Path, file: &ScoreFile) {
+/// What a MIB submission holds.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MibAs {
+    Importances,
+    Circuits,
+}
+
+/// Notes how signs are read where the file does not say: EAP-IG's package drops the object `sparks`.
+pub(crate) fn note_convention(common: &Common, path: &Path, file: &ScoreFile) {
     if file.metric().is_none() {
         common.note(format!(
             "{}: no `sparks.metric`: signs are taken to be those of EAP-IG's loss (positive: corrupting hurts)",
@@ -70,23 +79,20 @@ pub(crate) fn say_convention(common: &Common, path: &Path, file: &ScoreFile) {
 fn submit(common: &Common, args: &Args, folder: &Path) -> Result {
     check_mib_name(folder.file_name().and_then(|n| n.to_str()).unwrap_or_default())?;
     let file = ScoreFile::read(&args.scores)?;
-    let files = match args.mib_as.as_str() {
-        "importances" => mib_importances(&file)?,
-        "circuits" if file.nodes.is_some() => {
-            return Err(Failure::input("--mib-as circuits: scores of nodes, expected of edges"));
+    let files = match args.mib_as {
+        MibAs::Importances => mib_importances(&file)?,
+        MibAs::Circuits if file.nodes.is_some() => {
+            return Err(Error::at(&args.scores, "scores of nodes; --mib-as circuits needs scores of edges"));
         }
-        "circuits" => mib_circuits(&file, if args.signed { Rank::Signed } else { Rank::Absolute })?,
-        other => {
-            return Err(Failure::input(format!("--mib-as {other}: expected importances or circuits")));
-        }
+        MibAs::Circuits => mib_circuits(&file, if args.signed { Rank::Signed } else { Rank::Absolute })?,
     };
-    let at = |e: std::io::Error| Failure::input(format!("{}: {e}", folder.display()));
+    let at = |e| Error::io(folder, e);
     std::fs::create_dir_all(folder).map_err(at)?;
     if std::fs::read_dir(folder).map_err(at)?.next().is_some() {
-        return Err(Failure::input(format!("{}: not empty, expected a new folder", folder.display())));
+        return Err(Error::at(folder, "not empty, expected a new folder"));
     }
     for (name, bytes) in &files {
-        write_whole(&folder.join(name), bytes)?;
+        write_whole(folder.join(name), bytes)?;
     }
     if args.json {
         print_json(&json!({ "folder": folder, "files": files.iter().map(|f| &f.0).collect::<Vec<_>>() }));
@@ -100,7 +106,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let Some(out_path) = &args.out else {
         return match &args.mib {
             Some(folder) => submit(common, &args, folder),
-            None => Err(Failure::input("--out: missing, expected where the circuit goes")),
+            None => Err(Error::input("--out: missing, expected the output file")),
         };
     };
     ScoreFile::check_path(out_path)?;
@@ -112,19 +118,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (Some(n), ..) => Selection::Top(n),
         (_, Some(n), ..) => Selection::Greedy(n),
         (_, _, Some(t), _) if !t.is_finite() => {
-            return Err(Failure::input(format!("--threshold {t}: expected a number")));
+            return Err(Error::input(format!("--threshold {t}: expected a number")));
         }
         (_, _, Some(t), _) => Selection::Threshold(t),
         (_, _, _, Some(n)) => Selection::PerLayer(n),
-        _ => return Err(Failure::input("one of --top, --greedy, --threshold, --per-layer is needed")),
+        _ => return Err(Error::input("expected one of --top, --greedy, --threshold, --per-layer")),
     };
     let rank = if args.signed { Rank::Signed } else { Rank::Absolute };
     if args.signed {
-        say_convention(common, &args.scores, &file);
+        note_convention(common, &args.scores, &file);
     }
     let selected = if let Some(nodes) = &file.nodes {
         let Selection::Top(n) = how else {
-            return Err(Failure::input("scores of nodes: only --top selects among them"));
+            return Err(Error::at(&args.scores, "scores of nodes: only --top selects among them"));
         };
         let sign = file.metric().filter(|_| args.signed).map_or(1.0, |m| m.loss_sign() as f32);
         Circuit::top_nodes(&nodes.map(|s| sign * s), n, rank)?

@@ -3,37 +3,42 @@
 use std::path::PathBuf;
 
 use circuits::{Emergence, Fate, ScoreFile, Selection, compare};
+use clap::ValueEnum;
+use common::Error;
 use serde_json::{Value, json};
 
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, say};
+use crate::options::{Common, Result};
+use crate::output::{print_json, say, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The base's circuit.
+    /// Circuit file of the base.
     base: PathBuf,
-    /// Circuits of other checkpoints on the same pairs.
+    /// Circuit files of other checkpoints, on the same pairs.
     #[arg(required = true)]
     others: Vec<PathBuf>,
-    /// What to list.
-    #[arg(long, default_value = "heads", value_name = "heads|edges")]
-    by: String,
-    /// Draws of the bootstrap and of the label exchanges.
+    /// List heads, or heads and edges.
+    #[arg(long, value_enum, default_value_t = By::Heads)]
+    by: By,
+    /// Number of draws of the bootstrap and of the permutation test.
     #[arg(long, default_value_t = 200, value_name = "N")]
     draws: usize,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// A file's circuit, or the whole graph where nothing is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    Heads,
+    Edges,
+}
+
+/// Reads a file in which edges are selected.
 fn read(path: &std::path::Path) -> Result<ScoreFile> {
     let file = ScoreFile::read(path)?;
     if file.circuit().n_edges() == 0 {
-        return Err(Failure::input(format!(
-            "{}: no edge is selected; make a circuit with `sparks circuit`",
-            path.display()
-        )));
+        return Err(Error::at(path, "no edge is selected; make a circuit with `sparks circuit`"));
     }
     Ok(file)
 }
@@ -42,18 +47,15 @@ fn read(path: &std::path::Path) -> Result<ScoreFile> {
 const MAX_DRAWS: usize = 1_000_000;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    if args.by != "heads" && args.by != "edges" {
-        return Err(Failure::input(format!("--by {}: expected heads or edges", args.by)));
-    }
     if !(1..=MAX_DRAWS).contains(&args.draws) {
-        return Err(Failure::input(format!("--draws: {}, expected 1 to {MAX_DRAWS}", args.draws)));
+        return Err(Error::input(format!("--draws: {}, expected 1 to {MAX_DRAWS}", args.draws)));
     }
     let base = read(&args.base)?;
     let base_circuit = base.circuit();
     let mut out = Vec::new();
     for path in &args.others {
         let other = read(path)?;
-        let at = |e: circuits::Error| Failure::input(format!("{}: {e}", path.display()));
+        let at = |e: Error| e.within(path.display());
         let found = compare((&base_circuit, &base.scores), (&other.circuit(), &other.scores)).map_err(at)?;
         let names = |heads: &std::collections::BTreeSet<hooks::Head>| -> Vec<String> {
             heads.iter().map(ToString::to_string).collect()
@@ -71,7 +73,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 "head": e.head.to_string(), "base": e.base, "other": e.other, "effect": e.effect,
             })).collect::<Vec<_>>(),
         });
-        if args.by == "edges" {
+        if args.by == By::Edges {
             let edges = |edges: &[hooks::Edge]| edges.iter().map(ToString::to_string).collect::<Vec<_>>();
             item["edges"] = json!({
                 "kept": edges(&found.edges_kept), "gained": edges(&found.edges_gained), "lost": edges(&found.edges_lost),
@@ -83,8 +85,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             how.draws = args.draws;
             how.seed = common.seed;
             let heads = how.test(base.wiring, before, after).map_err(at)?;
-            item["emergence"] = serde_json::to_value(&heads).map_err(Failure::other)?;
-            if args.by == "edges" {
+            item["emergence"] = to_json(&heads)?;
+            if args.by == By::Edges {
                 // Edges in either circuit: the test is over all of them.
                 let all = how.test_edges(base.wiring, before, after).map_err(at)?;
                 let rows = all.iter().filter(|row| row.fate != Fate::Outside || row.significant);
@@ -95,8 +97,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                     })
                     .collect();
             }
-            item["noise_floor"] = serde_json::to_value(how.noise_floor(base.wiring, before).map_err(at)?)
-                .map_err(Failure::other)?;
+            item["noise_floor"] = to_json(&how.noise_floor(base.wiring, before).map_err(at)?)?;
         }
         out.push(item);
     }
@@ -127,7 +128,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 effect["effect"].as_f64().unwrap_or(0.0)
             );
         }
-        if args.by == "edges" {
+        if args.by == By::Edges {
             for kind in ["gained", "lost"] {
                 say!("  edges {kind}: {}", list(&item["edges"][kind]));
             }

@@ -1,4 +1,4 @@
-//! `sparks demo`: the study on the embedded model, with what it is doing and how long it will take.
+//! `sparks demo`: the study on the embedded model, with its progress and the time left.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::time::Instant;
 use study::demo::{Demo, Progress, run as run_demo};
 
 use crate::options::{Common, Result};
-use crate::output::{print_json, say};
+use crate::output::{print_json, say, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where runs, figures, results.json and report.html go.
+    /// Output folder: runs, figures, results.json, report.html.
     #[arg(long, default_value = "runs/demo", value_name = "DIR")]
     out: PathBuf,
-    /// The results as one JSON object on stdout.
+    /// Print the results as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         eprintln!();
     }
     if args.json {
-        print_json(&serde_json::to_value(&results).map_err(crate::options::Failure::other)?);
+        print_json(&to_json(&results)?);
         return Ok(());
     }
     say!("accuracy on {} unseen sums (95 % interval):", demo.problems);

@@ -1,8 +1,45 @@
-//! `--device`: from a name to a device that this build has and that answers.
+//! `--device`: the name, and the device that it stands for in this build and on this machine.
+
+use std::str::FromStr;
 
 use burn::tensor::Device;
+use common::Error;
 
-use crate::options::{Failure, Result};
+use crate::options::Result;
+
+/// A device's name.
+#[derive(Clone, Debug)]
+pub(crate) enum DeviceName {
+    /// `cpu`.
+    Cpu,
+    /// `cuda` or `cuda:N`.
+    Cuda(Option<usize>),
+    /// `wgpu`: the adapter that wgpu takes by default.
+    Wgpu,
+    /// `wgpu:N`: the N-th discrete GPU.
+    WgpuDiscrete(usize),
+    /// `wgpu:cpu`: a software adapter.
+    WgpuCpu,
+}
+
+impl FromStr for DeviceName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let expected =
+            || Error::input("expected cpu, cuda, cuda:N, wgpu, wgpu:N or wgpu:cpu, N a number from 0");
+        let number = |which: &str| which.parse::<usize>().map_err(|_| expected());
+        match name.split_once(':') {
+            None if name == "cpu" => Ok(Self::Cpu),
+            None if name == "cuda" => Ok(Self::Cuda(None)),
+            None if name == "wgpu" => Ok(Self::Wgpu),
+            Some(("cuda", which)) => Ok(Self::Cuda(Some(number(which)?))),
+            Some(("wgpu", "cpu")) => Ok(Self::WgpuCpu),
+            Some(("wgpu", which)) => Ok(Self::WgpuDiscrete(number(which)?)),
+            _ => Err(expected()),
+        }
+    }
+}
 
 /// The best device of this build.
 pub(crate) fn best() -> Device {
@@ -14,68 +51,74 @@ pub(crate) fn best() -> Device {
     Device::flex()
 }
 
-/// The device of a name: `cpu`, `cuda`, `cuda:N`, `wgpu`, `wgpu:N` (the N-th discrete GPU), `wgpu:cpu` (a
-/// software adapter).
-pub(crate) fn parse(name: &str) -> Result<Device> {
-    let (kind, which) = match name.split_once(':') {
-        Some((kind, which)) => (kind, Some(which)),
-        None => (name, None),
-    };
-    let index = which.and_then(|which| which.parse::<usize>().ok());
-    match (kind, which) {
-        ("cpu", None) => Ok(Device::flex()),
-        ("cuda", _) if which.is_some() == index.is_some() => cuda(name, index),
-        ("wgpu", None | Some("cpu")) => wgpu(name, which),
-        ("wgpu", Some(_)) if index.is_some() => wgpu(name, which),
-        _ => Err(Failure::input(format!(
-            "--device {name}: expected cpu, cuda, cuda:N, wgpu, wgpu:N or wgpu:cpu, N a number from 0"
-        ))),
+impl DeviceName {
+    /// The device.
+    ///
+    /// # Errors
+    /// A device that this build or this machine does not have.
+    pub(crate) fn open(&self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::flex()),
+            Self::Cuda(_) => cuda(self),
+            Self::Wgpu | Self::WgpuDiscrete(_) | Self::WgpuCpu => wgpu(self),
+        }
     }
 }
 
-/// Says which feature a device needs.
+impl std::fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(n)) => write!(f, "cuda:{n}"),
+            Self::Wgpu => f.write_str("wgpu"),
+            Self::WgpuDiscrete(n) => write!(f, "wgpu:{n}"),
+            Self::WgpuCpu => f.write_str("wgpu:cpu"),
+        }
+    }
+}
+
+/// The error that names the feature which a device needs.
 #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
-fn not_built(name: &str, feature: &str) -> Failure {
-    let have = ["cpu", "cuda", "wgpu"]
-        .into_iter()
-        .zip([true, cfg!(feature = "cuda"), cfg!(feature = "wgpu")])
-        .filter_map(|(name, have)| have.then_some(name));
-    let have: Vec<&str> = have.collect();
-    Failure::input(format!(
+fn not_built(name: &DeviceName, feature: &str) -> Error {
+    let have = [("cpu", true), ("cuda", cfg!(feature = "cuda")), ("wgpu", cfg!(feature = "wgpu"))];
+    let have: Vec<&str> = have.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect();
+    Error::input(format!(
         "--device {name}: this build has {} only; build with `--features {feature}` (docs/DEVICES.md)",
         have.join(" and ")
     ))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(name: &str, _index: Option<usize>) -> Result<Device> {
+fn cuda(name: &DeviceName) -> Result<Device> {
     Err(not_built(name, "cuda"))
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(name: &str, index: Option<usize>) -> Result<Device> {
-    answers(name, || Device::cuda(index.unwrap_or(0)))
+fn cuda(name: &DeviceName) -> Result<Device> {
+    let DeviceName::Cuda(index) = *name else { return Err(Error::internal(name)) };
+    tried(name, move || Device::cuda(index.unwrap_or(0)))
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu(name: &str, _which: Option<&str>) -> Result<Device> {
+fn wgpu(name: &DeviceName) -> Result<Device> {
     Err(not_built(name, "wgpu"))
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(name: &str, which: Option<&str>) -> Result<Device> {
+fn wgpu(name: &DeviceName) -> Result<Device> {
     use burn::tensor::DeviceKind;
-    let kind = match which.map(str::parse::<usize>) {
-        None => DeviceKind::DefaultDevice,
-        Some(Ok(n)) => DeviceKind::DiscreteGpu(n),
-        Some(Err(_)) => DeviceKind::Cpu,
+    let kind = match name {
+        DeviceName::WgpuDiscrete(n) => DeviceKind::DiscreteGpu(*n),
+        DeviceName::WgpuCpu => DeviceKind::Cpu,
+        _ => DeviceKind::DefaultDevice,
     };
-    answers(name, move || Device::wgpu(kind))
+    tried(name, move || Device::wgpu(kind))
 }
 
-/// Makes a device and asks it for one number: burn panics where there is no such hardware or driver.
+/// Makes a device and computes one sum on it. burn panics where there is no such hardware or driver.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn answers(name: &str, make: impl FnOnce() -> Device + std::panic::UnwindSafe) -> Result<Device> {
+fn tried(name: &DeviceName, make: impl FnOnce() -> Device + std::panic::UnwindSafe) -> Result<Device> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let found = std::panic::catch_unwind(|| {
@@ -86,7 +129,7 @@ fn answers(name: &str, make: impl FnOnce() -> Device + std::panic::UnwindSafe) -
     std::panic::set_hook(hook);
     match found {
         Ok(Some(device)) => Ok(device),
-        _ => Err(Failure::input(format!(
+        _ => Err(Error::input(format!(
             "--device {name}: this machine has no such device, or no driver for it"
         ))),
     }

@@ -1,4 +1,4 @@
-//! `sparks eval`: a model on a benchmark, sample by sample, continued where it was stopped.
+//! `sparks eval`: run a model on a benchmark, sample by sample; an interrupted run resumes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,47 +7,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bench_math::prompt::Prompt;
 use bench_math::record::Finish;
 use bench_math::{Protocol, Run, Sample, Template, measure, suite};
+use common::Error;
 use model_qwen::{ChatTemplate, Message, Request, Sampling, Text, generate};
 use serde_json::json;
 
+use crate::choices::{TEMPLATES, named};
 use crate::input::tokenizer;
 use crate::interventions;
 use crate::memory::bounded;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, progress, say};
+use crate::options::{Common, Result};
+use crate::output::{print_json, progress, say, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Checkpoint folder or hub id `org/name[@revision]`.
     model: String,
-    /// The problems: a name, a file, or hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].
-    #[arg(long, value_name = "aime24|aime25|amc23|amc83|math500|gsm8k|gpqa|arithmetic|FILE.jsonl")]
+    /// Problems: aime24, aime25, amc23, amc83, math500, gsm8k, gpqa, arithmetic, a JSONL file, or
+    /// hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].
+    #[arg(long, value_name = "SUITE")]
     suite: String,
-    /// Folder that the named suites' files are in.
+    /// Folder that holds the files of the named suites.
     #[arg(long, default_value = "benchmarks", value_name = "DIR")]
     data: PathBuf,
-    /// Samples of each problem.
+    /// Number of samples of each problem.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
-    /// How a problem is put.
-    #[arg(long, default_value = "qwen-math", value_name = "qwen-math|r1|plain|open-r1|light-r1|few-shot")]
-    template: String,
-    /// New tokens at most.
+    /// Prompt template.
+    #[arg(long, default_value = "qwen-math", value_parser = named::<Template>(&TEMPLATES))]
+    template: Template,
+    /// Largest number of new tokens.
     #[arg(long, default_value_t = 1024, value_name = "N")]
     max_tokens: usize,
-    /// 0 is greedy.
+    /// Sampling temperature; 0 is greedy.
     #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
     temperature: f64,
-    /// Keep the fewest tokens whose probabilities reach P.
+    /// Nucleus sampling: keep the fewest tokens whose probabilities sum to P.
     #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
-    /// Samples generated together.
+    /// Number of samples in one batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
-    /// Folder of the run; a stopped run in it goes on.
+    /// Run folder; an interrupted run in it is resumed.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -57,14 +60,13 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     for (name, n) in [("samples", args.samples), ("batch", args.batch), ("max-tokens", args.max_tokens)] {
         if n == 0 {
-            return Err(Failure::input(format!("--{name}: 0, expected at least 1")));
+            return Err(Error::input(format!("--{name}: 0, expected at least 1")));
         }
     }
-    let template: Template = args.template.parse().map_err(|e| Failure::input(format!("--template: {e}")))?;
+    let template = args.template;
     let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed)?;
     let checkpoint = common.open(&args.model)?;
-    let dir = std::fs::canonicalize(checkpoint.dir())
-        .map_err(|e| Failure::input(format!("{}: {e}", args.model)))?;
+    let dir = std::fs::canonicalize(checkpoint.dir()).map_err(|e| Error::io(checkpoint.dir(), e))?;
     let protocol = Protocol {
         template,
         samples: args.samples,
@@ -80,9 +82,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let pending = run.pending();
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::other)?;
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Error::internal)?;
     if !pending.is_empty() {
-        common.note_not_applied(&checkpoint);
+        common.warn_not_applied(&checkpoint)?;
         let model = common.load(&checkpoint)?;
         let mut hook = args.heads.hook(&model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
@@ -105,8 +107,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 generate(&model, &prompts, &how, &mut *hook, |_, _| !stop.load(Ordering::SeqCst))?;
             if stop.load(Ordering::SeqCst) {
                 bar.finish_and_clear();
-                return Err(Failure::other(format!(
-                    "{}: interrupted; the same command goes on where this one was",
+                return Err(Error::internal(format!(
+                    "{}: interrupted; run the same command to resume",
                     args.out.display()
                 )));
             }
@@ -133,14 +135,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let measures = measure(&run.records(), 0.95)?;
     if args.json {
-        let mut out = serde_json::to_value(&measures).map_err(Failure::other)?;
+        let mut out = to_json(&measures)?;
         out["suite"] = args.suite.into();
         out["run"] = json!(args.out);
         print_json(&out);
     } else {
         let p = &measures.pass_at_1;
         say!(
-            "pass@1 {:.3} [{:.3}, {:.3}] on {} problems, {} samples; {:.0} tokens; {:.0} % truncated; differences below {:.3} would not be seen",
+            "pass@1 {:.3} [{:.3}, {:.3}] on {} problems, {} samples; {:.0} tokens; {:.0} % truncated; minimum detectable difference: {:.3}",
             p.estimate,
             p.low,
             p.high,
@@ -154,13 +156,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     Ok(())
 }
 
-/// Token ids of a problem as it is put.
+/// Token ids of a prompt.
 pub(crate) fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplate>) -> Result<Vec<u32>> {
     match prompt {
         Prompt::Text(plain) => Ok(text.encode(plain)?),
         Prompt::Chat(messages) => {
             let chat = chat.ok_or_else(|| {
-                Failure::input("--template: the checkpoint has no chat template; use plain, r1 or few-shot")
+                Error::input("--template: the checkpoint has no chat template; use plain, r1 or few-shot")
             })?;
             let turn = |m: &bench_math::prompt::Message| Message {
                 role: m.role.clone(),

@@ -1,4 +1,4 @@
-//! `sparks faithfulness`: how much of the model's behaviour a circuit keeps.
+//! `sparks faithfulness`: run a circuit with the other edges corrupted or ablated, and compare the metric.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,49 +7,61 @@ use ablation::{Baseline, WriterMeans};
 use circuits::{
     Circuit, Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of, random_scores,
 };
+use clap::ValueEnum;
+use common::Error;
 use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions};
 use model_qwen::Qwen;
 use serde_json::json;
 
+use crate::choices::{METRICS, POSITIONS, name, named};
 use crate::input;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, say};
+use crate::options::{Common, Result};
+use crate::output::{print_json, say, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// The circuit; with --curve a file of scores.
+    /// Circuit file; with --curve a scores file.
     #[arg(long, value_name = "C.json")]
     circuit: PathBuf,
-    /// Pairs of prompts, JSONL.
+    /// Pairs of clean and corrupt prompts, JSONL.
     #[arg(long, value_name = "P.jsonl")]
     pairs: PathBuf,
-    /// What is measured; as in the file where not given.
-    #[arg(long, value_name = "logit-diff|prob-diff|kl|nll")]
-    metric: Option<String>,
-    /// Where it is measured; as in the file where not given.
-    #[arg(long, value_name = "last|answer|all")]
-    positions: Option<String>,
-    /// What edges outside the circuit carry.
-    #[arg(long, default_value = "corrupt", value_name = "corrupt|zero|mean|mean-positional")]
-    fill: String,
-    /// MIB's ten sizes, CPR and CMD.
+    /// Metric. Default: the one in the circuit file, else logit-diff.
+    #[arg(long, value_parser = named::<Metric>(&METRICS))]
+    metric: Option<Metric>,
+    /// Positions at which the metric is read. Default: those in the circuit file, else last.
+    #[arg(long, value_parser = named::<Positions>(&POSITIONS))]
+    positions: Option<Positions>,
+    /// Value of the edges outside the circuit: that of the corrupt prompt, zero, or a mean over the clean prompts.
+    #[arg(long, value_enum, default_value_t = EdgeFillName::Corrupt)]
+    fill: EdgeFillName,
+    /// Faithfulness at MIB's ten circuit sizes, with CPR and CMD.
     #[arg(long)]
     curve: bool,
-    /// Random circuits of each kind to set beside it.
+    /// Number of random circuits of each kind for comparison.
     #[arg(long, default_value_t = 1, value_name = "N")]
     nulls: u64,
-    /// Pairs in one run.
+    /// Number of pairs in one batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// The fill of edges outside a circuit; means are over the clean prompts.
-fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Baseline> {
+/// The fills of edges outside a circuit.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EdgeFillName {
+    Corrupt,
+    Zero,
+    Mean,
+    MeanPositional,
+}
+
+/// The fill of that name; means are over the clean prompts.
+fn baseline(name: EdgeFillName, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Baseline> {
     let means = || -> Result<Arc<WriterMeans>> {
         let prompts: Vec<Vec<u32>> = pairs.iter().map(|p| p.clean.clone()).collect();
         let batches: std::result::Result<Vec<Batch>, _> =
@@ -57,58 +69,43 @@ fn baseline(name: &str, model: &Qwen, pairs: &Pairs, batch: usize) -> Result<Bas
         Ok(Arc::new(WriterMeans::measure(model, &batches?)?))
     };
     Ok(match name {
-        "corrupt" => Baseline::Corrupt,
-        "zero" => Baseline::Zero,
-        "mean" => Baseline::Mean(means()?),
-        "mean-positional" => Baseline::MeanPositional(means()?),
-        other => {
-            return Err(Failure::input(format!(
-                "--fill {other}: expected corrupt, zero, mean or mean-positional"
-            )));
-        }
+        EdgeFillName::Corrupt => Baseline::Corrupt,
+        EdgeFillName::Zero => Baseline::Zero,
+        EdgeFillName::Mean => Baseline::Mean(means()?),
+        EdgeFillName::MeanPositional => Baseline::MeanPositional(means()?),
     })
 }
 
-/// Random circuits are held together.
+/// Largest number of random circuits, which are in memory together.
 const MAX_NULLS: u64 = 1000;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.nulls > MAX_NULLS {
-        return Err(Failure::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
+        return Err(Error::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
     }
     let file = ScoreFile::read(&args.circuit)?;
-    let metric: Metric = match &args.metric {
-        Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
-        None => file.metric().unwrap_or(Metric::LogitDiff),
-    };
-    let positions: Positions = match &args.positions {
-        Some(name) => name.parse().map_err(|e| Failure::input(format!("--{e}")))?,
-        None => file.positions().unwrap_or_default(),
-    };
+    let metric = args.metric.or(file.metric()).unwrap_or(Metric::LogitDiff);
+    let positions = args.positions.or(file.positions()).unwrap_or_default();
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     if let Some(of) = file.meta.get("model").and_then(|m| m.as_str())
-        && of != crate::attribute::model_hash(&checkpoint)?
+        && of != crate::hash::model_hash(&checkpoint)?
     {
-        common.note(format!(
-            "{}: was made on another checkpoint than {}",
+        common.warn(format!(
+            "{}: the circuit was made on another checkpoint than {}",
             args.circuit.display(),
             args.model
-        ));
+        ))?;
     }
     let model = common.load(&checkpoint)?;
-    let file =
-        file.on(model.wiring()).map_err(|e| Failure::input(format!("{}: {e}", args.circuit.display())))?;
-    let fill = baseline(&args.fill, &model, &pairs, args.batch)?;
+    let file = file.on(model.wiring()).map_err(|e| e.within(args.circuit.display()))?;
+    let fill = baseline(args.fill, &model, &pairs, args.batch)?;
 
     if args.curve {
         if file.nodes.is_some() {
-            return Err(Failure::input(format!(
-                "{}: scores of nodes; --curve is over edges",
-                args.circuit.display()
-            )));
+            return Err(Error::at(&args.circuit, "scores of nodes; --curve is over edges"));
         }
-        crate::circuit::say_convention(common, &args.circuit, &file);
+        crate::circuit::note_convention(common, &args.circuit, &file);
         // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
         let prune = PruneRule::Before2025July { greedy: false };
         let along = |scores: &EdgeMap<f32>, rank| {
@@ -120,13 +117,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         };
         let random = |k: u64| along(&random_scores(file.wiring, common.seed + k), Rank::Absolute);
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
-        let random = (0..args.nulls).map(random).collect::<std::result::Result<Vec<_>, _>>()?;
+        let random = (0..args.nulls).map(random).collect::<Result<Vec<_>>>()?;
         if args.json {
             let full = Circuit::full(file.wiring);
             let ends = faithfulness(&model, &full, &pairs, metric, &fill, args.batch)?;
             print_json(&json!({
                 "clean": ends.clean, "corrupt": ends.corrupt,
-                "metric": metric.to_string(), "positions": positions, "fill": args.fill,
+                "metric": metric.to_string(), "positions": positions, "fill": name(&args.fill),
                 "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
                 "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
             }));
@@ -145,15 +142,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 
     let given = file.circuit();
     if given.n_edges() == 0 {
-        return Err(Failure::input(format!(
-            "{}: no edge is selected; make a circuit with `sparks circuit`, or use --curve",
-            args.circuit.display()
-        )));
+        return Err(Error::at(
+            &args.circuit,
+            "no edge is selected; make a circuit with `sparks circuit`, or use --curve",
+        ));
     }
     let circuit = given.pruned();
     let removed = given.n_edges() - circuit.n_edges();
     if removed > 0 {
-        common.note(format!("{}: was not pruned; {removed} edges pruned first", args.circuit.display()));
+        common.note(format!(
+            "{}: the circuit was not pruned; {removed} edges are pruned first",
+            args.circuit.display()
+        ));
     }
     let found = faithfulness(&model, &circuit, &pairs, metric, &fill, args.batch)?;
     let mut nulls = serde_json::Map::new();
@@ -171,12 +171,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         nulls.insert(name.into(), all.iter().map(|f| f.faithfulness).collect());
     }
     if args.json {
-        let mut out = serde_json::to_value(&found).map_err(Failure::other)?;
+        let mut out = to_json(&found)?;
         out["edges"] = circuit.n_edges().into();
         out["pruned"] = removed.into();
         out["metric"] = metric.to_string().into();
         out["positions"] = json!(positions);
-        out["fill"] = args.fill.into();
+        out["fill"] = name(&args.fill).into();
         out["null_faithfulness"] = nulls.into();
         print_json(&out);
     } else {

@@ -1,9 +1,10 @@
-//! `sparks forward`: logits and activations to a safetensors file.
+//! `sparks forward`: run a model and write logits and activations to a safetensors file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::tensor::Tensor;
+use common::{Error, write_whole};
 use hooks::{Heads, Recorder, Site, Stream};
 use model_qwen::Pass;
 use safetensors::Dtype;
@@ -11,26 +12,23 @@ use safetensors::tensor::TensorView;
 
 use crate::input::Input;
 use crate::interventions;
-use crate::options::{Common, Failure, Result};
-use crate::output::{ready, write_whole};
+use crate::options::{Common, Result};
+use crate::output::ready;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
     /// Token ids (JSON or safetensors) or texts (JSONL).
     #[arg(long, value_name = "IN")]
     input: PathBuf,
-    /// Where the tensors go.
+    /// Output file.
     #[arg(long, value_name = "OUT.safetensors")]
     out: PathBuf,
-    /// Activations beside the logits: these names for every layer, `all` for all of these, or TransformerLens
-    /// names such as blocks.0.attn.hook_pattern.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "hidden,attn,resid_pre,resid_mid,resid_post,q,k,v,z,attn_out,mlp_in,mlp_out"
-    )]
+    /// Activations to write beside the logits, separated by commas: hidden, attn, resid_pre, resid_mid,
+    /// resid_post, q, k, v, z, attn_out, mlp_in, mlp_out (each for every layer), all (all of these), or
+    /// TransformerLens names such as blocks.0.attn.hook_pattern.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
     sites: Vec<String>,
     #[command(flatten)]
     heads: interventions::Heads,
@@ -51,7 +49,7 @@ const SITES: [&str; 12] = [
     "mlp_out",
 ];
 
-/// The sites of one name in one layer.
+/// The site of that name in layer `l`.
 fn site(name: &str, l: usize) -> Option<Site> {
     Some(match name {
         "attn" => Heads::Pattern(l).into(),
@@ -69,8 +67,8 @@ fn site(name: &str, l: usize) -> Option<Site> {
     })
 }
 
-/// The tensors that `--sites` asks for, with their sites. `hidden.l` for l below L is what block l reads;
-/// `hidden.L` is after the final norm.
+/// The tensors that `--sites` asks for, with their sites. `hidden.l` for l below L is the input of block l;
+/// `hidden.L` is the output of the final norm.
 fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
     let mut names: Vec<&str> = sites.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
     if let Some(at) = names.iter().position(|n| *n == "all") {
@@ -85,13 +83,13 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
             all.extend((0..n_layers).filter_map(|l| Some((format!("{name}.{l}"), site(name, l)?))));
         } else {
             let site: Site = name.parse().map_err(|_| {
-                Failure::input(format!(
+                Error::input(format!(
                     "--sites {name}: expected {}, all, or a TransformerLens name such as blocks.0.attn.hook_z",
                     SITES.join(", ")
                 ))
             })?;
             if site.layer().is_some_and(|layer| layer >= n_layers) {
-                return Err(Failure::input(format!("--sites {name}: the model has {n_layers} layers")));
+                return Err(Error::input(format!("--sites {name}: the model has {n_layers} layers")));
             }
             all.push((name.to_owned(), site));
         }
@@ -112,7 +110,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
     let batch = Input::read(&args.input, &checkpoint)?.batch()?;
     let model = common.load(&checkpoint)?;
-    model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", args.input.display())))?;
+    model.check(&batch).map_err(|e| e.within(args.input.display()))?;
 
     let mut seen = Recorder::new(wanted.iter().map(|(_, site)| *site));
     let mut intervention = args.heads.hook(&model, &checkpoint)?;
@@ -123,8 +121,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     tensors.insert("logits".into(), bytes(logits)?);
     for (name, site) in wanted {
         if !seen.has(site) {
-            return Err(Failure::input(format!(
-                "--sites {name}: a run shows keys and values either grouped or one copy a query head; ask in two runs"
+            return Err(Error::input(format!(
+                "--sites {name}: one run records keys and values either grouped or per query head; ask in two runs"
             )));
         }
         let tensor = match site {
@@ -141,12 +139,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
         })
         .collect();
-    let file = views.and_then(|views| safetensors::serialize(views, None)).map_err(Failure::other)?;
+    let file = views.and_then(|views| safetensors::serialize(views, None)).map_err(Error::internal)?;
     write_whole(&args.out, &file)
 }
 
+/// Shape and little-endian f32 values of a tensor.
 fn bytes<const D: usize>(x: Tensor<D>) -> Result<(Vec<usize>, Vec<u8>)> {
     let shape = x.dims().to_vec();
-    let values: Vec<f32> = x.into_data().try_to_vec().map_err(|e| Failure::other(format!("{e:?}")))?;
+    let values: Vec<f32> = x.into_data().try_to_vec().map_err(Error::internal)?;
     Ok((shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
 }

@@ -1,24 +1,26 @@
-//! `sparks generate`: completions of a prompt or of rows of token ids.
+//! `sparks generate`: complete a prompt, or every row of an input file.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use common::Error;
 use model_qwen::{Message, Request, Sampling, generate};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::choices::table;
 use crate::input::{Input, tokenizer};
 use crate::interventions;
 use crate::memory::bounded;
-use crate::options::{Common, Failure, Result, text};
+use crate::options::{Common, Result, text};
 use crate::output::{print_json, put, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// The prompt.
+    /// Prompt.
     #[arg(
         long,
         required_unless_present = "input",
@@ -27,49 +29,49 @@ pub(crate) struct Args {
         value_name = "TEXT"
     )]
     prompt: Option<String>,
-    /// Token ids or texts instead of a prompt.
+    /// File of token ids or texts, instead of --prompt.
     #[arg(long, value_name = "IN")]
     input: Option<PathBuf>,
-    /// Put each text through the model's chat template, as the user's turn.
+    /// Render each text as the user's turn of the model's chat template.
     #[arg(long)]
     chat: bool,
-    /// The system's turn before it.
+    /// System prompt.
     #[arg(long, requires = "chat", allow_hyphen_values = true, value_name = "TEXT")]
     system: Option<String>,
-    /// Reasoning on or off, where the template has the switch.
-    #[arg(long, requires = "chat", value_name = "on|off")]
-    think: Option<String>,
-    /// New tokens at most.
+    /// Reasoning on or off, for chat templates with that switch (enable_thinking).
+    #[arg(long, requires = "chat", value_parser = table(&[("on", true), ("off", false)]))]
+    think: Option<bool>,
+    /// Largest number of new tokens.
     #[arg(long, default_value_t = 256, value_name = "N")]
     max_tokens: usize,
-    /// 0 is greedy.
+    /// Sampling temperature; 0 is greedy.
     #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
     temperature: f64,
-    /// Keep the fewest tokens whose probabilities reach P.
+    /// Nucleus sampling: keep the fewest tokens whose probabilities sum to P.
     #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
     /// Keep the K most likely tokens; 0 keeps all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// Keep tokens at least P times as likely as the most likely.
+    /// Keep the tokens at least P times as likely as the most likely one.
     #[arg(long, default_value_t = 0.0, value_name = "P", allow_negative_numbers = true)]
     min_p: f64,
-    /// Completions of each prompt.
+    /// Number of completions of each prompt.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     heads: interventions::Heads,
 }
 
-/// All samples are one batch.
+/// Largest number of samples; all are one batch.
 const MAX_SAMPLES: usize = 65_536;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if !(1..=MAX_SAMPLES).contains(&args.samples) {
-        return Err(Failure::input(format!("--samples: {}, expected 1 to {MAX_SAMPLES}", args.samples)));
+        return Err(Error::input(format!("--samples: {}, expected 1 to {MAX_SAMPLES}", args.samples)));
     }
     let checkpoint = common.open(&args.model)?;
     let prompts = match (&args.prompt, &args.input) {
@@ -77,14 +79,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (None, Some(path)) if args.chat => {
             let input = Input::read_with(path, |text| prompt_ids(&args, text, &checkpoint))?;
             if !input.of_texts {
-                return Err(Failure::input(format!("{}: token ids; --chat needs texts", path.display())));
+                return Err(Error::at(path, "token ids; --chat needs texts"));
             }
             input.prompts(checkpoint.config.vocab)?
         }
         (None, Some(path)) => Input::read(path, &checkpoint)?.prompts(checkpoint.config.vocab)?,
-        (None, None) => return Err(Failure::input("missing --prompt or --input")),
+        (None, None) => return Err(Error::input("missing --prompt or --input")),
     };
-    common.note_not_applied(&checkpoint);
+    common.warn_not_applied(&checkpoint)?;
     let model = common.load(&checkpoint)?;
     let text = text(&checkpoint)?;
     let how = Sampling {
@@ -97,7 +99,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         stop_ids: checkpoint.stop_ids.clone(),
     };
     let mut hook = args.heads.hook(&model, &checkpoint)?;
-    // Draws depend on the prompt and on which of its samples this is, not on its place among others.
+    // Random draws depend on the prompt and the number of its sample, not on the other prompts.
     let mut seen: HashMap<&[u32], u64> = HashMap::new();
     let requests =
         prompts.iter().enumerate().flat_map(|(at, prompt)| std::iter::repeat_n((at, prompt), args.samples));
@@ -114,7 +116,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let completions = generate(&model, &requests, &how, &mut *hook, |_, token| {
         if let (true, Some(text)) = (streaming, &text) {
             shown.0.push(token);
-            // A character may need several tokens: print what is whole.
+            // A character may need several tokens: print whole characters only.
             if let Ok(all) = text.decode(&shown.0)
                 && !all.ends_with('\u{fffd}')
             {
@@ -156,27 +158,22 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     Ok(())
 }
 
-/// A random stream of a prompt's own.
+/// The number of a prompt's random stream: a hash of its ids.
 fn stream_of(prompt: &[u32]) -> u64 {
     let bytes: Vec<u8> = prompt.iter().flat_map(|id| id.to_le_bytes()).collect();
     u64::from_le_bytes(Sha256::digest(&bytes)[..8].try_into().unwrap_or_default())
 }
 
+/// Token ids of a text, rendered by the chat template with `--chat`.
 fn prompt_ids(args: &Args, prompt: &str, checkpoint: &model_qwen::Checkpoint) -> Result<Vec<u32>> {
     let text = tokenizer(checkpoint)?;
     if !args.chat {
         return Ok(text.encode(prompt)?);
     }
-    let thinking = match args.think.as_deref() {
-        None => None,
-        Some("on") => Some(true),
-        Some("off") => Some(false),
-        Some(other) => return Err(Failure::input(format!("--think {other}: expected on or off"))),
-    };
     let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
     let mut messages: Vec<Message> = args.system.iter().map(|s| turn("system", s)).collect();
     messages.push(turn("user", prompt));
     // The template writes its own special tokens: no second BOS.
     let template = checkpoint.chat_template()?;
-    Ok(text.encode_raw(&bounded(|| template.render(&messages, true, thinking))?)?)
+    Ok(text.encode_raw(&bounded(|| template.render(&messages, true, args.think))?)?)
 }

@@ -1,24 +1,25 @@
-//! `sparks grade`: is this answer equal to that one?
+//! `sparks grade`: compare predicted answers with reference answers.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use common::{Error, write_whole};
 use math_grade::{Options, grade_with};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::options::{Common, Failure, Result, read};
-use crate::output::{print_json, ready, write_whole};
+use crate::options::{Common, Result, read};
+use crate::output::{print_json, ready};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Cases `{"gold", "pred", "id"?, "options"?}`, JSONL.
+    /// Cases, JSONL: {"gold", "pred", "id"?, "options"?}.
     #[arg(long = "in", value_name = "CASES.jsonl", requires = "out", conflicts_with_all = ["gold", "pred"])]
     input: Option<PathBuf>,
-    /// One verdict for each case.
+    /// Output file: one verdict for each case, JSONL.
     #[arg(long, value_name = "VERDICTS.jsonl", requires = "input")]
     out: Option<PathBuf>,
-    /// The right answer.
+    /// Reference answer.
     #[arg(
         long,
         value_name = "TEXT",
@@ -27,7 +28,7 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     gold: Option<String>,
-    /// The text to grade.
+    /// Text to grade.
     #[arg(long, value_name = "TEXT", requires = "gold", allow_hyphen_values = true)]
     pred: Option<String>,
 }
@@ -56,13 +57,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         return Ok(());
     }
     let (Some(input), Some(out)) = (args.input, args.out) else {
-        return Err(Failure::input("missing --in and --out, or --gold and --pred"));
+        return Err(Error::input("missing --in and --out, or --gold and --pred"));
     };
     ready(&out, &[&input])?;
     let (mut lines, mut right, mut n) = (String::new(), 0, 0);
     for (number, line) in read(&input)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let case: Case = serde_json::from_str(line)
-            .map_err(|e| Failure::input(format!("{}: line {}: {e}", input.display(), number + 1)))?;
+            .map_err(|e| Error::input(format!("{}: line {}: {e}", input.display(), number + 1)))?;
         let verdict = verdict(case.id, &case.gold, &case.pred, &case.options.unwrap_or_default());
         right += usize::from(verdict["correct"] == true);
         n += 1;

@@ -1,29 +1,30 @@
-//! `sparks heads`: one row a head: place in a circuit, ranks of its weights, entropy of its attention.
+//! `sparks heads`: for each head its place in a circuit, the ranks of its weights, the entropy of its attention.
 
 use std::path::PathBuf;
 
 use circuits::{ScoreFile, attention_entropy, head_spectra, paths};
+use common::{Error, write_whole};
 use hooks::{Head, HookedModel as _};
 use serde_json::{Map, Value, json};
 
 use crate::input;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, say, write_whole};
+use crate::options::{Common, Result};
+use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// A circuit with scores: degrees, and paths from the input through each head to the logits.
+    /// Circuit file: adds degrees, and paths from the input through each head to the logits.
     #[arg(long, value_name = "C.json")]
     circuit: Option<PathBuf>,
-    /// Pairs of prompts: attention entropy on the clean ones.
+    /// Pairs of prompts, JSONL: adds the attention entropy on the clean prompts.
     #[arg(long, value_name = "P.jsonl")]
     pairs: Option<PathBuf>,
-    /// The JSON object as a file.
+    /// Write the JSON object to a file.
     #[arg(long, value_name = "OUT.json")]
     out: Option<PathBuf>,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -39,13 +40,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let entropies = pairs.as_ref().map(|pairs| attention_entropy(&model, pairs)).transpose()?;
     let places = match (file, &args.circuit) {
         (Some(file), Some(path)) => {
-            let at = |e: circuits::Error| Failure::input(format!("{}: {e}", path.display()));
+            let at = |e: Error| e.within(path.display());
             let file = file.on(wiring).map_err(at)?;
             if file.circuit().n_edges() == 0 {
-                return Err(Failure::input(format!(
-                    "{}: no edge is selected; make a circuit with `sparks circuit`",
-                    path.display()
-                )));
+                return Err(Error::at(path, "no edge is selected; make a circuit with `sparks circuit`"));
             }
             Some(paths(&file.circuit(), &file.scores).map_err(at)?)
         }
@@ -56,7 +54,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     for head in wiring.heads() {
         let mut row = Map::from_iter([("head".to_owned(), json!(head.to_string()))]);
         let mut add = |value: serde_json::Result<Value>| -> Result {
-            if let Value::Object(fields) = value.map_err(Failure::other)? {
+            if let Value::Object(fields) = value.map_err(Error::internal)? {
                 row.extend(fields);
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! `sparks info`: what a checkpoint is and what it needs.
+//! `sparks info`: sizes of a checkpoint and the memory that it needs.
 
 use hooks::{KeyValue, Wiring};
 use serde_json::json;
@@ -8,9 +8,9 @@ use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -28,11 +28,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let (ungrouped, grouped) = (wiring(KeyValue::Ungrouped), wiring(KeyValue::Grouped));
     let params = c.n_params();
-    let load = params * common.dtype()?.bytes();
-    // attribution: differences and gradients, f32, plus one run's activations kept for backward.
+    let load = params * common.dtype().bytes();
+    // Attribution: differences and gradients in f32, and the activations of one run for the backward pass.
     let kept = c.n_layers * (8 * c.d_model + 4 * c.n_heads * c.d_head + 4 * c.d_mlp);
     let attribute = 4 * ((ungrouped.n_writers() + ungrouped.n_readers()) * c.d_model + kept) as u64;
-    // training: f32 weights, gradients and two moments.
+    // Training: f32 weights, gradients and two moments.
     let train = 16 * params;
     let family = format!("{:?}", c.family).to_lowercase();
     if args.json {

@@ -1,20 +1,21 @@
-//! Token ids from the files that `forward` and `generate` take, and pairs from theirs.
+//! Input files: rows of token ids or texts (`forward`, `generate`, `lens`), and pairs of prompts.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use common::Error;
 use hooks::{Batch, Pair, Pairs, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::options::{Common, Failure, Result, read, text};
+use crate::options::{Common, Result, read, text};
 
 /// Rows of token ids with an optional attention mask.
 pub(crate) struct Input {
     input_ids: Vec<Vec<u32>>,
     attention_mask: Option<Vec<Vec<u8>>>,
-    /// Whether the rows were texts.
+    /// Whether the file holds texts.
     pub(crate) of_texts: bool,
     path: PathBuf,
 }
@@ -25,13 +26,13 @@ impl Input {
         Self::read_with(path, |text| Ok(tokenizer(checkpoint)?.encode(text)?))
     }
 
-    /// The same, with texts made into token ids by `encode`.
+    /// As [`read`](Self::read), with texts encoded by `encode`.
     pub(crate) fn read_with(path: &Path, encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<Self> {
-        let at = |what: String| Failure::input(format!("{}: {what}", path.display()));
+        let at = |what: String| Error::input(format!("{}: {what}", path.display()));
         let (mut of_texts, mut mask) = (false, None);
         let ids: Vec<Vec<i64>>;
         if path.extension().is_some_and(|e| e == "safetensors") {
-            let bytes = std::fs::read(path).map_err(|e| at(e.to_string()))?;
+            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
             (ids, mask) = tensors(&bytes).map_err(at)?;
         } else {
             let content = read(path)?;
@@ -71,7 +72,7 @@ impl Input {
         Ok(input)
     }
 
-    /// Brings ragged rows with a mask as ragged, which is how tokenizers give them, to one length.
+    /// Pads ragged rows whose mask has the same ragged lengths, as tokenizers write them, to one length.
     fn pad(&mut self) {
         let Some(mask) = &mut self.attention_mask else { return };
         let seq = self.input_ids.iter().map(Vec::len).max().unwrap_or(0);
@@ -89,7 +90,7 @@ impl Input {
             Some(mask) => Batch::masked(&self.input_ids, mask),
             None => Batch::new(&self.input_ids),
         };
-        batch.map_err(|e| Failure::input(format!("{}: {e}", self.path.display())))
+        batch.map_err(|e| e.within(self.path.display()))
     }
 
     /// The real tokens of each row, all below `vocab`.
@@ -99,7 +100,7 @@ impl Input {
         let rows: Vec<Vec<u32>> = rows.map(|(row, (&first, &end))| row[first..end].to_vec()).collect();
         for (row, ids) in rows.iter().enumerate() {
             if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-                return Err(Failure::input(format!(
+                return Err(Error::input(format!(
                     "{}: input_ids: row {row} has token {id}, expected ids below the vocabulary size {vocab}",
                     self.path.display()
                 )));
@@ -144,7 +145,7 @@ fn tensors(bytes: &[u8]) -> std::result::Result<(Vec<Vec<i64>>, Option<Vec<Vec<i
 /// The rows of a file as a batch that `model` can run.
 pub(crate) fn checked_batch(path: &Path, checkpoint: &Checkpoint, model: &Qwen) -> Result<Batch> {
     let batch = Input::read(path, checkpoint)?.batch()?;
-    model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    model.check(&batch).map_err(|e| e.within(path.display()))?;
     Ok(batch)
 }
 
@@ -152,11 +153,9 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().unwrap_or([0; N])
 }
 
-/// The tokenizer, which texts need.
+/// The tokenizer, for text input.
 pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Text> {
-    text(checkpoint)?.ok_or_else(|| {
-        Failure::input(format!("{}: no tokenizer.json, which text input needs", checkpoint.dir().display()))
-    })
+    text(checkpoint)?.ok_or_else(|| Error::at(checkpoint.dir(), "no tokenizer.json, which text input needs"))
 }
 
 /// Reads a pairs file and checks it against the model's vocabulary.
@@ -164,7 +163,7 @@ pub(crate) fn pairs(common: &Common, path: &Path, checkpoint: &Checkpoint) -> Re
     pairs_at(common, path, checkpoint, Positions::Last)
 }
 
-/// The same for a metric that is read at `positions`.
+/// As [`pairs`], for a metric that is read at `positions`.
 pub(crate) fn pairs_at(
     common: &Common,
     path: &Path,
@@ -178,18 +177,15 @@ pub(crate) fn pairs_at(
         None => Err(hooks::Error::input("text in a pairs file needs tokenizer.json beside the model")),
     };
     let pairs = Pairs::read_at(path, positions, encode)?;
-    pairs
-        .check_vocab(checkpoint.config.vocab)
-        .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    pairs.check_vocab(checkpoint.config.vocab).map_err(|e| e.within(path.display()))?;
     let mut ids = HashSet::new();
-    let warn = |of: Option<&Pair>, what: &str| {
-        if let Some(pair) = of {
-            common.note(format!("warning: {}: pair {}: {what}", path.display(), pair.id));
-        }
+    let warn = |of: Option<&Pair>, what: &str| match of {
+        Some(pair) => common.warn(format!("{}: pair {}: {what}", path.display(), pair.id)),
+        None => Ok(()),
     };
-    warn(pairs.iter().find(|pair| !ids.insert(&pair.id)), "not the first of this id");
+    warn(pairs.iter().find(|pair| !ids.insert(&pair.id)), "an earlier pair has the same id")?;
     let alone = |pair: &&Pair| pair.target.distractors.is_empty() && !pair.target.answers.is_empty();
-    warn(pairs.iter().find(alone), "no distractor: differences are of the answer alone");
-    warn(pairs.iter().find(|pair| pair.clean == pair.corrupt), "clean and corrupt are the same prompt");
+    warn(pairs.iter().find(alone), "no distractor: the metric is of the answer alone")?;
+    warn(pairs.iter().find(|pair| pair.clean == pair.corrupt), "clean and corrupt are the same prompt")?;
     Ok(pairs)
 }

@@ -1,72 +1,77 @@
-//! The flags that ablate or scale heads, wherever a model runs.
+//! The flags that ablate or scale heads, for every command that runs a model.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ablation::{Ablation, Fill, HeadMeans, Resampled};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use common::Error;
 use hooks::{Head, Hook, HookedModel as _};
 use model_qwen::{Checkpoint, Qwen};
 
+use crate::choices::name;
 use crate::input::checked_batch;
-use crate::options::{Failure, Result};
+use crate::options::Result;
 
-/// Interventions on heads: on the mixed values before the output projection, at every position.
+/// Interventions on a head's mixed values z, before the output projection, at every position.
 #[derive(Args, Debug)]
 pub(crate) struct Heads {
     /// Heads to ablate, such as L5H1,L7H3.
     #[arg(long, value_delimiter = ',', value_name = "HEADS")]
-    ablate: Vec<String>,
-    /// What an ablated head's values become.
-    #[arg(
-        long,
-        default_value = "zero",
-        requires = "ablate",
-        value_name = "zero|mean|mean-positional|resample"
-    )]
-    fill: String,
-    /// Token ids or texts that means and resampled values are taken from.
+    ablate: Vec<Head>,
+    /// Value that replaces z of an ablated head.
+    #[arg(long, value_enum, default_value_t = FillName::Zero, requires = "ablate")]
+    fill: FillName,
+    /// File of token ids or texts for means and resampling.
     #[arg(long, requires = "ablate", value_name = "IN")]
     fill_from: Option<PathBuf>,
-    /// Factor for the heads of --heads.
+    /// Factor by which z of the heads in --heads is multiplied.
     #[arg(long, requires = "heads", value_name = "FACTOR", allow_negative_numbers = true)]
     scale: Option<f64>,
     /// Heads to scale, such as L5H1,L7H3.
     #[arg(long, value_delimiter = ',', requires = "scale", value_name = "HEADS")]
-    heads: Vec<String>,
+    heads: Vec<Head>,
 }
 
-/// Heads by their names.
-pub(crate) fn parse(names: &[String]) -> Result<Vec<Head>> {
-    names.iter().map(|n| Ok(n.parse::<Head>()?)).collect()
+/// The fills of ablated heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FillName {
+    Zero,
+    Mean,
+    MeanPositional,
+    Resample,
+}
+
+/// `L5H1,L7H3`.
+fn list(heads: &[Head]) -> String {
+    heads.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 impl Heads {
-    /// What the flags ask for, in words; empty where they ask for nothing.
+    /// The interventions in words; empty where there are none.
     pub(crate) fn described(&self) -> String {
         let mut out = String::new();
         if !self.ablate.is_empty() {
             let from = self.fill_from.as_ref().map(|p| format!(" from {}", p.display())).unwrap_or_default();
-            out += &format!(", {} ablated by {}{from}", self.ablate.join(","), self.fill);
+            out += &format!(", {} ablated by {}{from}", list(&self.ablate), name(&self.fill));
         }
         if let Some(factor) = self.scale {
-            out += &format!(", {} scaled by {factor}", self.heads.join(","));
+            out += &format!(", {} scaled by {factor}", list(&self.heads));
         }
         out
     }
 
-    /// The hook that these flags ask for; the empty one where they ask for nothing.
+    /// The hook of these flags; the empty hook where there are no interventions.
     pub(crate) fn hook(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Box<dyn Hook>> {
         let wiring = model.wiring();
-        let ablate = parse(&self.ablate)?;
         let scaled = match self.scale {
-            Some(factor) => Some(Ablation::scale(wiring, parse(&self.heads)?, factor)?),
+            Some(factor) => Some(Ablation::scale(wiring, self.heads.clone(), factor)?),
             None => None,
         };
-        let ablated = if ablate.is_empty() {
+        let ablated = if self.ablate.is_empty() {
             None
         } else {
-            Some(Ablation::heads(wiring, ablate, self.fill(model, checkpoint)?)?)
+            Some(Ablation::heads(wiring, self.ablate.clone(), self.fill(model, checkpoint)?)?)
         };
         Ok(match (ablated, scaled) {
             (Some(a), Some(s)) => Box::new((a, s)),
@@ -77,11 +82,11 @@ impl Heads {
     }
 
     fn fill(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
-        fill(&self.fill, model, || {
+        fill(self.fill, model, || {
             let path = self.fill_from.as_ref().ok_or_else(|| {
-                Failure::input(format!(
+                Error::input(format!(
                     "--fill {}: missing --fill-from, a file of token ids or texts",
-                    self.fill
+                    name(&self.fill)
                 ))
             })?;
             checked_batch(path, checkpoint, model)
@@ -89,17 +94,16 @@ impl Heads {
     }
 }
 
-/// What `--fill` names, measured on `source` where it needs one.
-pub(crate) fn fill(name: &str, model: &Qwen, source: impl FnOnce() -> Result<hooks::Batch>) -> Result<Fill> {
+/// The fill of that name, measured on `source` where it needs data.
+pub(crate) fn fill(
+    name: FillName,
+    model: &Qwen,
+    source: impl FnOnce() -> Result<hooks::Batch>,
+) -> Result<Fill> {
     Ok(match name {
-        "zero" => Fill::Zero,
-        "mean" => Fill::Mean(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-        "mean-positional" => Fill::MeanPositional(Arc::new(HeadMeans::measure(model, &[source()?])?)),
-        "resample" => Fill::Resample(Arc::new(Resampled::record(model, &source()?))),
-        other => {
-            return Err(Failure::input(format!(
-                "--fill {other}: expected zero, mean, mean-positional or resample"
-            )));
-        }
+        FillName::Zero => Fill::Zero,
+        FillName::Mean => Fill::Mean(Arc::new(HeadMeans::measure(model, &[source()?])?)),
+        FillName::MeanPositional => Fill::MeanPositional(Arc::new(HeadMeans::measure(model, &[source()?])?)),
+        FillName::Resample => Fill::Resample(Arc::new(Resampled::record(model, &source()?))),
     })
 }

@@ -1,43 +1,44 @@
-//! `sparks lens`: what each residual stream would say (logit lens), and what each head, MLP and the
-//! embedding adds to the answer's logit (direct logit attribution).
+//! `sparks lens`: logit lens of the residual streams, and direct logit attribution of heads and MLPs.
 
 use std::path::PathBuf;
 
 use attribution::{At, direct, direct_mean, lens, lens_metric};
 use burn::tensor::Tensor;
+use common::{Error, write_whole};
 use hooks::{HookedModel as _, Metric, Rows, Site, Stream};
 use serde_json::{Value, json};
 
+use crate::choices::{METRICS, named, table};
 use crate::input::{self, Input};
-use crate::options::{Common, Failure, Result, text};
-use crate::output::{print_json, ready, say, write_whole};
+use crate::options::{Common, Result, text};
+use crate::output::{print_json, ready, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// Token ids or texts: the likeliest tokens of every residual stream.
+    /// File of token ids or texts: print the most likely tokens of each residual stream.
     #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs", value_name = "IN")]
     input: Option<PathBuf>,
-    /// Pairs of prompts: the metric of every residual stream, and direct logit attribution.
+    /// Pairs of prompts, JSONL: print the metric of each residual stream, and direct logit attribution.
     #[arg(long, value_name = "P.jsonl")]
     pairs: Option<PathBuf>,
-    /// Which positions are read: of --input every one or the last; of --pairs the direct attribution.
-    #[arg(long, default_value = "last", value_name = "last|all")]
-    positions: String,
-    /// Also after each block's attention.
+    /// Positions: the last, or all. With --pairs it applies to direct logit attribution.
+    #[arg(long, default_value = "last", value_parser = table(&[("last", At::Last), ("all", At::Every)]))]
+    positions: At,
+    /// Also read the residual stream between attention and MLP of each block.
     #[arg(long)]
     mid: bool,
-    /// Likeliest tokens of each stream; rows of the printed table.
+    /// Number of most likely tokens of each stream, and size of the printed table.
     #[arg(long, default_value_t = 5, value_name = "K")]
     top: usize,
-    /// What the lens of pairs measures. Direct attribution is of the logit difference.
-    #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
-    metric: String,
-    /// The JSON object as a file.
+    /// Metric of the logit lens on pairs. Direct logit attribution is always of the logit difference.
+    #[arg(long, default_value = "logit-diff", value_parser = named::<Metric>(&METRICS))]
+    metric: Metric,
+    /// Write the JSON object to a file.
     #[arg(long, value_name = "OUT.json")]
     out: Option<PathBuf>,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -47,11 +48,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let inputs: Vec<_> = [&args.pairs, &args.input].into_iter().flatten().map(PathBuf::as_path).collect();
         ready(out, &inputs)?;
     }
-    let at = match args.positions.as_str() {
-        "last" => At::Last,
-        "all" => At::Every,
-        other => return Err(Failure::input(format!("--positions {other}: expected last or all"))),
-    };
+    let at = args.positions;
     let found = match &args.pairs {
         Some(path) => of_pairs(common, &args, path, at)?,
         None => of_input(common, &args, at)?,
@@ -68,7 +65,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 }
 
 fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
-    let path = args.input.as_ref().ok_or_else(|| Failure::input("missing --input or --pairs"))?;
+    let path = args.input.as_ref().ok_or_else(|| Error::input("missing --input or --pairs"))?;
     let checkpoint = common.open(&args.model)?;
     let input = Input::read(path, &checkpoint)?;
     let text = text(&checkpoint)?;
@@ -77,7 +74,7 @@ fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
     let mut rows = Vec::new();
     for prompt in &prompts {
         let batch = hooks::Batch::new(std::slice::from_ref(prompt))?;
-        model.check(&batch).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+        model.check(&batch).map_err(|e| e.within(path.display()))?;
         let batch = if at == At::Last { batch.rows(Rows::Last) } else { batch };
         let mut streams = Vec::new();
         lens(&model, &batch, args.mid, |stream, logits| -> Result {
@@ -101,10 +98,10 @@ fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
     Ok(json!({ "rows": rows }))
 }
 
-/// The `k` likeliest tokens of each position of `[1, positions, vocab]`: id, logit, probability.
+/// The `k` most likely tokens of each position of `[1, positions, vocab]`: id, logit, probability.
 fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
     let vocab = logits.dims()[2];
-    let values: Vec<f32> = logits.into_data().try_to_vec().map_err(|e| Failure::other(format!("{e:?}")))?;
+    let values: Vec<f32> = logits.into_data().try_to_vec().map_err(Error::internal)?;
     let positions = values.chunks(vocab).map(|row| {
         let highest = row.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
         let total: f64 = row.iter().map(|&x| f64::from(x - highest).exp()).sum();
@@ -126,7 +123,7 @@ fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
 }
 
 fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Result<Value> {
-    let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
+    let metric = args.metric;
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, path, &checkpoint)?;
     let model = common.load(&checkpoint)?;
@@ -179,7 +176,7 @@ fn print(found: &Value, top: usize) {
         }
     }
     let Some(streams) = found["lens"].as_array() else { return };
-    say!("{} of each residual stream under the logit lens", found["metric"].as_str().unwrap_or_default());
+    say!("logit lens: {} of each residual stream", found["metric"].as_str().unwrap_or_default());
     for stream in streams {
         let name: Stream = match stream["stream"].as_str().unwrap_or_default().parse() {
             Ok(Site::Stream(name)) => name,
@@ -189,7 +186,7 @@ fn print(found: &Value, top: usize) {
     }
     let direct = &found["direct"];
     say!(
-        "direct logit attribution: what adds most to the logit difference of {:.4}",
+        "direct logit attribution: largest contributions to the logit difference of {:.4}",
         number(&direct["logit_diff"])
     );
     let mut writers: Vec<(&String, f64)> =

@@ -1,10 +1,11 @@
-//! The command `sparks`. Everything it does is a thin call into a library crate; this crate alone knows
-//! flags, the terminal, progress bars and exit codes.
+//! The command `sparks`: one subcommand in each file, as thin calls into the library crates.
 //!
-//! Exit status: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else.
+//! Only this crate knows flags, the terminal, progress bars and exit codes. Exit status: 0 done, 2 bad usage or
+//! bad input (one line on stderr), 1 anything else.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod attribute;
+mod choices;
 mod circuit;
 mod compare;
 mod demo;
@@ -14,6 +15,7 @@ mod faithfulness;
 mod forward;
 mod generate;
 mod grade;
+mod hash;
 mod heads;
 mod info;
 mod input;
@@ -29,15 +31,17 @@ mod pairs;
 mod patch;
 mod sweep;
 mod train;
+mod usage;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Post-train a language model and watch, head by head, what that does to it.
+/// Post-train a language model and measure, head by head, what changes in it.
 #[derive(Parser)]
 #[command(name = "sparks", version, propagate_version = true)]
 struct Cli {
@@ -49,55 +53,55 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Family, sizes, parameters, edges and memory of a checkpoint.
+    /// Print the sizes of a checkpoint and the memory that it needs.
     Info(info::Args),
-    /// Logits, and activations at sites, of token ids or texts.
+    /// Run a model and write logits and activations.
     Forward(forward::Args),
-    /// Complete a prompt, with heads ablated or scaled where asked.
+    /// Complete a prompt.
     Generate(generate::Args),
-    /// Score every edge of a model on pairs of prompts.
+    /// Score every edge or node of a model on pairs of prompts (EAP, EAP-IG, exact patching).
     Attribute(attribute::Args),
     /// Join the score files of shards.
     Merge(merge::Args),
-    /// Write a checkpoint with a LoRA adapter merged into it.
+    /// Write a checkpoint with a LoRA adapter merged into its weights.
     MergeAdapter(merge_adapter::Args),
-    /// Select a circuit from scores.
+    /// Select a circuit from scores and prune it.
     Circuit(circuit::Args),
-    /// How much of a model's behaviour a circuit keeps.
+    /// Measure how faithful a circuit is.
     Faithfulness(faithfulness::Args),
-    /// Heads and edges kept, gained and lost between checkpoints.
+    /// Compare circuits: heads and edges kept, gained and lost between checkpoints.
     Compare(compare::Args),
-    /// Make pairs of prompts, from templates or from two models' answers.
+    /// Build pairs of prompts, from text templates or from the answers of two models.
     Pairs(pairs::Args),
-    /// What each residual stream would say, and what each head adds to the answer's logit.
+    /// Logit lens and direct logit attribution.
     Lens(lens::Args),
-    /// Activations of one run put into another, place by place.
+    /// Activation patching, one layer, head or position at a time.
     Patch(patch::Args),
-    /// What each head or layer is worth: one ablated at a time.
+    /// Ablate each head or layer in turn and measure the effect.
     Sweep(sweep::Args),
-    /// Each head's place in a circuit, ranks of its weights, entropy of its attention.
+    /// List the heads: place in a circuit, ranks of the weights, attention entropy.
     Heads(heads::Args),
     /// Supervised fine-tuning.
     Sft(train::SftArgs),
     /// Group-relative policy optimisation with checked answers.
     Grpo(train::GrpoArgs),
-    /// Solve a benchmark; a stopped run continues where it was.
+    /// Evaluate a model on a benchmark; an interrupted run resumes.
     Eval(eval::Args),
-    /// Grade answers.
+    /// Compare predicted answers with reference answers.
     Grade(grade::Args),
-    /// The whole study on the embedded model: no download, no GPU, minutes.
+    /// Run the whole study on the embedded model: no download, no GPU, minutes.
     Demo(demo::Args),
 }
 
-/// Starts this program over with an allocator that keeps freed memory: activations come and go by the
-/// gigabyte, and giving each back to the system doubled the CPU time. mimalloc reads its settings at start only.
+/// Restarts this program with an allocator that keeps freed memory: returning gigabytes of activations to the
+/// system after each use doubled the CPU time. mimalloc reads its settings only when a program starts.
 fn keep_freed_memory() {
     use std::os::unix::process::CommandExt as _;
     const SETTING: &str = "MIMALLOC_PURGE_DELAY";
     if std::env::var_os(SETTING).is_none()
         && let Ok(program) = std::env::current_exe()
     {
-        // Returns only where it fails, and then all goes on as it is.
+        // Returns only where it fails; the program then runs with the default settings.
         let _ = std::process::Command::new(program)
             .args(std::env::args_os().skip(1))
             .env(SETTING, "-1")
@@ -110,13 +114,17 @@ fn main() -> ExitCode {
     keep_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(e) if e.use_stderr() && e.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprintln!("sparks: {}", usage::message(&e));
+            return ExitCode::from(2);
+        }
         Err(e) => {
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
     let common = cli.common;
-    // Inside the pool: a thread that is not of it would sleep and wake at every product.
+    // Inside the pool: another thread would sleep and wake at every matrix product.
     let done = common.start().and_then(|()| {
         rayon::scope(|_| match cli.command {
             Command::Info(args) => info::run(&common, args),
@@ -142,9 +150,9 @@ fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("sparks: {}", failure.message);
-            ExitCode::from(failure.status)
+        Err(error) => {
+            eprintln!("sparks: {error}");
+            ExitCode::from(if error.is_input() { 2 } else { 1 })
         }
     }
 }

@@ -1,16 +1,15 @@
-//! A bound on what untrusted code may hold: a chat template comes with a checkpoint, and one that doubles a text
-//! forty times asks for a terabyte.
+//! A memory limit for chat templates: a template comes with a checkpoint, and one that doubles a text forty times
+//! allocates a terabyte.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes that a template may add to the process: a rendered conversation is some kilobytes.
+/// Bytes that rendering may add to the process. A rendered conversation has some kilobytes.
 const LIMIT: usize = 1 << 30;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Runs `work`, which renders a chat template; ends the process with status 2 where that takes memory beyond all
-/// reason. A thread cannot be stopped from outside, so nothing less would end it. Elsewhere than on Linux
-/// nothing is watched.
+/// Runs `work`, which renders a chat template. Ends the process with status 2 where it takes more memory than the
+/// limit: a thread cannot be stopped from outside. Only Linux has this check.
 pub(crate) fn bounded<T>(work: impl FnOnce() -> T) -> T {
     struct Done<'a>(&'a AtomicBool);
     impl Drop for Done<'_> {

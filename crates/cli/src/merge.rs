@@ -1,20 +1,21 @@
-//! `sparks merge`: the score files of shards joined to the bits of one run.
+//! `sparks merge`: join the score files of shards; the result has the bits of one run over all pairs.
 
 use std::path::PathBuf;
 
 use circuits::{PerPair, ScoreFile};
+use common::{Error, write_whole};
 use hooks::{EdgeMap, NodeMap};
 use serde_json::{Value, json};
 
-use crate::options::{Common, Failure, Result};
-use crate::output::{ready, write_whole};
+use crate::options::{Common, Result};
+use crate::output::ready;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Score files made with `attribute --shard`.
     #[arg(required = true, value_name = "SHARD")]
     shards: Vec<PathBuf>,
-    /// The joined file.
+    /// Output file.
     #[arg(long, value_name = "ALL")]
     out: PathBuf,
 }
@@ -22,11 +23,11 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     ScoreFile::check_path(&args.out)?;
     ready(&args.out, &args.shards.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    // (place in the pairs file, id, pair's numbers, scores)
+    // (place in the pairs file, id, summary, scores)
     let mut rows: Vec<(u64, String, Value, Vec<f32>)> = Vec::new();
     let mut first: Option<ScoreFile> = None;
     for path in &args.shards {
-        let at = |what: &str| Failure::input(format!("{}: {what}", path.display()));
+        let at = |what: &str| Error::at(path, what);
         let file = ScoreFile::read(path)?;
         let per_pair = file
             .per_pair
@@ -58,7 +59,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
         let width = file.n_scores();
         for (k, (place, id)) in order.iter().zip(&per_pair.ids).enumerate() {
-            let place = place.as_u64().ok_or_else(|| at("`sparks.pair_order` holds no whole numbers"))?;
+            let place = place.as_u64().ok_or_else(|| at("`sparks.pair_order`: expected whole numbers"))?;
             let scores = per_pair.values[k * width..(k + 1) * width].to_vec();
             rows.push((place, id.clone(), file.meta["pairs"][k].clone(), scores));
         }
@@ -66,18 +67,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             first = Some(file);
         }
     }
-    let Some(first) = first else { return Err(Failure::input("no score files given")) };
+    let Some(first) = first else { return Err(Error::input("no score files given")) };
     rows.sort_by_key(|row| row.0);
     if let Some(twice) = rows.windows(2).find(|w| w[0].0 == w[1].0) {
-        return Err(Failure::input(format!("pair {} is in two of the files", twice[0].1)));
+        return Err(Error::input(format!("pair {} is in two of the files", twice[0].1)));
     }
     if let Some(n) = first.meta["shard"][1].as_u64()
         && args.shards.len() as u64 != n
     {
-        return Err(Failure::input(format!("{} files given, expected all {n} shards", args.shards.len())));
+        return Err(Error::input(format!("{} files given, expected all {n} shards", args.shards.len())));
     }
 
-    // The same sum in the same order as one run makes it.
+    // Summed in the order of one run over all pairs.
     let mut sum = vec![0f64; first.n_scores()];
     for (_, _, _, scores) in &rows {
         sum.iter_mut().zip(scores).for_each(|(sum, &s)| *sum += f64::from(s));

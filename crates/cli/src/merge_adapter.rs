@@ -1,23 +1,24 @@
-//! `sparks merge-adapter`: a checkpoint folder with a LoRA adapter in its weights.
+//! `sparks merge-adapter`: write a checkpoint with a LoRA adapter added to its weights.
 
 use std::path::PathBuf;
 
+use common::Error;
 use model_qwen::{Adapter, Dtype, save};
 
-use crate::options::{Common, Failure, Result};
+use crate::options::{Common, Result};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// Adapter folder, as PEFT writes it.
+    /// Adapter folder in PEFT's format.
     // Not `adapter`: clap would take it for the global option of that name.
     #[arg(value_name = "ADAPTER")]
     folder: PathBuf,
-    /// Where the merged checkpoint goes, a new or empty folder; its dtype is the base's unless --dtype says.
+    /// Output folder, new or empty. The dtype is that of the base, or --dtype.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Take the adapter out of a checkpoint that has it, up to rounding.
+    /// Subtract the adapter from a merged checkpoint (exact up to rounding).
     #[arg(long)]
     undo: bool,
 }
@@ -27,17 +28,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let checkpoint = common.open(&args.model)?;
     let same = |a: &std::path::Path, b: &std::path::Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same(&args.out, checkpoint.dir()) || same(&args.out, &args.folder) {
-        return Err(Failure::input(format!("--out {}: would replace its own input", args.out.display())));
+        return Err(Error::input(format!("--out {}: would replace its own input", args.out.display())));
     }
     let stored = match checkpoint.config.dtype_name() {
         Some("bfloat16") => Dtype::Bf16,
         Some("float16") => Dtype::F16,
         _ => Dtype::F32,
     };
-    let dtype = common.given_dtype()?.unwrap_or(stored);
+    let dtype = common.given_dtype().unwrap_or(stored);
     let model = common.load_base(&checkpoint, dtype)?;
     let adapter = Adapter::open(&args.folder, &model)?;
     let merged = if args.undo { adapter.unmerge(&model)? } else { adapter.merge(&model)? };
-    save(&merged, &args.out, dtype, Some(checkpoint.dir()))?;
-    Ok(())
+    save(&merged, &args.out, dtype, Some(checkpoint.dir()))
 }

@@ -1,45 +1,44 @@
-//! Where a MODEL lies: a folder, or a hub id whose files are fetched into the cache; and suites on the hub.
+//! The folder of a MODEL: as given, or fetched from the hub into the cache; and suites on the hub.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use common::Error;
 use hub::{DataFile, Hub, Id, Progress, Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::options::{Common, Failure, Result};
+use crate::options::{Common, Result};
 
-/// The folder of a checkpoint. A folder of that name wins over the hub.
+/// The folder of a checkpoint. A folder of that name is preferred to a hub id.
 pub(crate) fn folder(common: &Common, model: &str) -> Result<PathBuf> {
     let dir = PathBuf::from(model);
     let Ok(id) = model.parse::<Id>() else { return Ok(dir) };
     if dir.exists() {
         return Ok(dir);
     }
-    let neither = |e: hub::Error| Failure::input(format!("{e} (nor is there a folder {model})"));
+    let neither = |e: Error| e.within(format_args!("{model}: no such folder; as a hub id"));
     let mut bar = Bar::new(common);
     open(common)?.checkpoint(&id, &mut |p| bar.show(p)).map_err(neither)
 }
 
-/// The path of a suite: of what `hf://datasets/…` names the fetched file, else as it is.
+/// The path of a suite: the fetched file for `hf://datasets/…`, else as given.
 pub(crate) fn suite(common: &Common, suite: &str) -> Result<String> {
     if !suite.starts_with("hf://") {
         return Ok(suite.into());
     }
-    let file: DataFile = suite.parse().map_err(|e| Failure::input(format!("--suite: {e}")))?;
+    let file: DataFile = suite.parse().map_err(|e| Error::input(format!("--suite: {e}")))?;
     let mut bar = Bar::new(common);
     let path = open(common)?.data_file(&file, &mut |p| bar.show(p))?;
-    path.into_os_string()
-        .into_string()
-        .map_err(|p| Failure::input(format!("{}: not UTF-8", Path::new(&p).display())))
+    path.into_os_string().into_string().map_err(|p| Error::at(p, "not UTF-8"))
 }
 
 fn open(common: &Common) -> Result<Hub> {
     let mut settings = Settings::from_env();
     settings.offline |= common.offline;
-    Ok(Hub::new(settings)?)
+    Hub::new(settings)
 }
 
-/// A bar for each file, only on a terminal.
+/// A progress bar for each downloaded file, only on a terminal.
 struct Bar {
     bar: ProgressBar,
     file: String,

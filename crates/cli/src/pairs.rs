@@ -1,9 +1,10 @@
-//! `sparks pairs`: clean and corrupt prompts for attribution, from templates or from two models' answers.
+//! `sparks pairs`: build clean and corrupt prompts, from text templates or from the answers of two models.
 
 use std::path::{Path, PathBuf};
 
 use bench_math::{Template, suite};
 use clap::{Subcommand, ValueEnum};
+use common::{Error, write_whole};
 use model_qwen::{Sampling, Text};
 use serde_json::json;
 use tasks::{
@@ -11,92 +12,89 @@ use tasks::{
     to_jsonl,
 };
 
+use crate::choices::{TEMPLATES, named};
 use crate::eval::prompt_ids;
 use crate::input::tokenizer;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, write_whole};
+use crate::options::{Common, Result};
+use crate::output::print_json;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(subcommand)]
     kind: Kind,
-    /// The pairs file, JSONL.
+    /// Output file, JSONL.
     #[arg(long, global = true, value_name = "PAIRS.jsonl")]
     out: Option<PathBuf>,
-    /// One JSON object on stdout: how many pairs were kept, and how many dropped for what.
+    /// Print the numbers of kept and dropped pairs as one JSON object.
     #[arg(long, global = true)]
     json: bool,
 }
 
-/// What templates need.
+/// Flags of all text templates.
 #[derive(clap::Args, Debug)]
 struct Of {
-    /// Checkpoint folder, or any folder with a tokenizer.json.
+    /// Checkpoint folder or hub id, or any folder with a tokenizer.json.
     model: String,
-    /// Pairs at most.
+    /// Largest number of pairs.
     #[arg(long, default_value_t = 100, value_name = "N")]
     n: usize,
 }
 
 #[derive(Subcommand, Debug)]
 enum Kind {
-    /// `12+34=` against `12+84=`: another first token of the result.
+    /// "12+34=" against "12+84=": the results have different first tokens.
     Arithmetic {
         #[command(flatten)]
         of: Of,
-        /// What is done with the two numbers.
+        /// Operation on the two numbers.
         #[arg(long, value_enum, default_value_t = Sign::Add)]
         operation: Sign,
         /// Digits of each number.
         #[arg(long, default_value_t = 2, value_name = "N")]
         digits: u32,
     },
-    /// Indirect object: "When Mary and John went to the store, John gave a drink to", half ABBA, half BABA.
+    /// Indirect object identification: "When Mary and John went to the store, John gave a drink to".
     Ioi {
         #[command(flatten)]
         of: Of,
-        /// The repeated name becomes the other one (as in MIB) or a third one (ABC).
+        /// Corrupt prompt: the repeated name is replaced by the other name (flip, as in MIB) or by a third (abc).
         #[arg(long, value_enum, default_value_t = Change::Flip)]
         corruption: Change,
     },
-    /// Years: "The war lasted from the year 1732 to the year 17", every later year an answer.
+    /// Greater-than: "The war lasted from the year 1732 to the year 17"; every later year is an answer.
     GreaterThan {
         #[command(flatten)]
         of: Of,
-        /// Digits of the second year that one token holds: 1 for tokenizers that split numbers, as Qwen's.
+        /// Digits of a year in one token: 1 for tokenizers that split numbers, such as Qwen's.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=2), value_name = "1|2")]
         digits: u32,
     },
-    /// The paper's: openings of a post-trained and a base model's answers to the same problems.
+    /// The first tokens of the answers of a post-trained and a base model to the same problems, as in the paper.
     Openings {
-        /// Checkpoint folder of the post-trained model, whose openings are the clean side. Its tokenizer and
-        /// chat template put the problems to both.
+        /// Checkpoint of the post-trained model: its answers are the clean prompts. Its tokenizer and chat template
+        /// are used for both models.
         post: String,
-        /// Checkpoint folder of the base model.
+        /// Checkpoint of the base model.
         base: String,
-        /// The problems.
-        #[arg(long, value_name = "aime24|aime25|amc23|amc83|math500|gsm8k|gpqa|arithmetic|FILE.jsonl")]
+        /// Problems: aime24, aime25, amc23, amc83, math500, gsm8k, gpqa, arithmetic or a JSONL file.
+        #[arg(long, value_name = "SUITE")]
         problems: String,
-        /// Folder that the named suites' files are in.
+        /// Folder that holds the files of the named suites.
         #[arg(long, default_value = "benchmarks", value_name = "DIR")]
         data: PathBuf,
-        /// How a problem is put.
-        #[arg(
-            long,
-            default_value = "qwen-math",
-            value_name = "qwen-math|r1|plain|open-r1|light-r1|few-shot"
-        )]
-        template: String,
-        /// Tokens of each opening; each length makes its own pairs.
+        /// Prompt template.
+        #[arg(long, default_value = "qwen-math", value_parser = named::<Template>(&TEMPLATES))]
+        template: Template,
+        /// Number of answer tokens in a prompt; each length makes its own pairs.
         #[arg(long, value_delimiter = ',', default_value = "16", value_name = "8,16,32")]
         length: Vec<usize>,
-        /// Problems at most, in the order of the file.
+        /// Largest number of problems, in the order of the file.
         #[arg(long, default_value_t = 100, value_name = "N")]
         n: usize,
-        /// 0 is greedy.
+        /// Sampling temperature; 0 is greedy.
         #[arg(long, default_value_t = 0.0, value_name = "T", allow_negative_numbers = true)]
         temperature: f64,
-        /// Problems answered together.
+        /// Number of problems in one batch.
         #[arg(long, default_value_t = 8, value_name = "N")]
         batch: usize,
     },
@@ -115,14 +113,14 @@ enum Change {
     Abc,
 }
 
-/// A tokenizer alone, which is all that templates need of a checkpoint.
+/// The tokenizer of a folder, which need not hold a whole checkpoint.
 fn text_of(common: &Common, model: &str) -> Result<Text> {
     let file = Path::new(model).join("tokenizer.json");
     if file.exists() { Ok(Text::open(&file)?) } else { tokenizer(&common.open(model)?) }
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let path = args.out.as_ref().ok_or_else(|| Failure::input("missing --out PAIRS.jsonl"))?;
+    let path = args.out.as_ref().ok_or_else(|| Error::input("missing --out PAIRS.jsonl"))?;
     let (name, built, text) = match args.kind {
         Kind::Arithmetic { of, operation, digits } => {
             let operation = match operation {
@@ -145,12 +143,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             let made = from_template(common, "greater-than", &of, |encode| {
                 greater_than(digits, of.n, common.seed, encode)
             })?;
-            common.note("every later year is an answer: measure with --metric prob-diff");
+            common.note("every later year is an answer: use --metric prob-diff");
             made
         }
         Kind::Openings { post, base, problems, data, template, length, n, temperature, batch } => {
-            let template: Template =
-                template.parse().map_err(|e| Failure::input(format!("--template: {e}")))?;
             let checkpoint = common.open(&post)?;
             let (text, chat) = (tokenizer(&checkpoint)?, checkpoint.chat_template().ok());
             let problems = suite::load(&problems, &data, common.seed)?;
@@ -192,11 +188,10 @@ fn from_template(
     common: &Common,
     name: &'static str,
     of: &Of,
-    build: impl FnOnce(tasks::Encode<'_>) -> std::result::Result<Built, study::Error>,
+    build: impl FnOnce(tasks::Encode<'_>) -> Result<Built>,
 ) -> Result<(&'static str, Built, Text)> {
     let text = text_of(common, &of.model)?;
-    let built =
-        build(&|s: &str| Ok(text.encode(s)?)).map_err(|e| Failure::input(format!("{}: {e}", of.model)))?;
+    let built = build(&|s: &str| Ok(text.encode(s)?)).map_err(|e| e.within(&of.model))?;
     if built.pairs.len() < of.n {
         common.note(format!("{name}: {} of {} pairs", built.pairs.len(), of.n));
     }

@@ -1,76 +1,102 @@
-//! `sparks patch`: one activation of the clean run into the corrupt one, or the other way, place by place.
+//! `sparks patch`: activation patching, one layer, head or position at a time.
 
 use std::path::PathBuf;
 
 use ablation::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
+use clap::ValueEnum;
+use common::{Error, write_whole};
 use hooks::Metric;
 use serde_json::{Value, json};
 
+use crate::choices::{METRICS, name, named};
 use crate::input;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, progress, ready, say, write_whole};
+use crate::options::{Common, Result};
+use crate::output::{print_json, progress, ready, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder.
+    /// Checkpoint folder or hub id org/name[@revision].
     model: String,
-    /// Pairs of prompts, JSONL.
+    /// Pairs of clean and corrupt prompts, JSONL.
     #[arg(long, value_name = "P.jsonl")]
     pairs: PathBuf,
-    /// The activation.
-    #[arg(long, default_value = "z", value_name = "z|q|k|v|pattern|resid_pre|resid_mid|attn_out|mlp_out")]
-    site: String,
-    /// The cells: a head at all positions, a position, or a head at a position. Streams have positions only.
-    #[arg(long, value_name = "head|position|both")]
-    by: Option<String>,
-    /// Put corrupt activations into the clean run, instead of clean ones into the corrupt run.
+    /// Activation to patch.
+    #[arg(long, value_enum, default_value_t = SiteName::Z)]
+    site: SiteName,
+    /// What one patch covers: a head at all positions, a position, or a head at one position. Residual streams
+    /// and outputs have positions only.
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// Patch corrupt activations into the clean run (noising), not clean into corrupt (denoising).
     #[arg(long)]
     noise: bool,
-    /// What is measured.
-    #[arg(long, default_value = "logit-diff", value_name = "logit-diff|prob-diff|kl|nll")]
-    metric: String,
-    /// Patches in one run.
+    /// Metric.
+    #[arg(long, default_value = "logit-diff", value_parser = named::<Metric>(&METRICS))]
+    metric: Metric,
+    /// Number of patches in one batch.
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
-    /// The JSON object as a file.
+    /// Write the JSON object to a file.
     #[arg(long, value_name = "OUT.json")]
     out: Option<PathBuf>,
-    /// One JSON object on stdout.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// The grid that --site and --by ask for.
-fn grid(site: &str, by: Option<&str>) -> Result<Grid> {
+/// The activations that can be patched.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum SiteName {
+    Z,
+    Q,
+    K,
+    V,
+    Pattern,
+    ResidPre,
+    ResidMid,
+    AttnOut,
+    MlpOut,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Head,
+    Position,
+    Both,
+}
+
+/// The grid of `--site` and `--by`.
+fn grid(site: SiteName, by: Option<By>) -> Result<Grid> {
     let stream = |place| match by {
-        None | Some("position") => Ok(Grid::Positions(place)),
-        Some(other) => Err(Failure::input(format!("--by {other}: {site} has no heads, expected position"))),
+        None | Some(By::Position) => Ok(Grid::Positions(place)),
+        Some(by) => {
+            let (by, site) = (name(&by), name(&site));
+            Err(Error::input(format!("--by {by}: {site} has no heads, expected position")))
+        }
     };
     let head = |place| match by {
-        None | Some("head") => Ok(Grid::Heads(place)),
-        Some("both") => Ok(Grid::HeadPositions(place)),
-        Some("position") => Err(Failure::input(format!(
-            "--by position: {site} has heads, expected head or both (attn_out is all heads of a layer)"
+        None | Some(By::Head) => Ok(Grid::Heads(place)),
+        Some(By::Both) => Ok(Grid::HeadPositions(place)),
+        Some(By::Position) => Err(Error::input(format!(
+            "--by position: {} has heads, expected head or both (attn_out is all heads of a layer)",
+            name(&site)
         ))),
-        Some(other) => Err(Failure::input(format!("--by {other}: expected head, position or both"))),
     };
     match site {
-        "resid_pre" => stream(StreamPlace::ResidPre),
-        "resid_mid" => stream(StreamPlace::ResidMid),
-        "attn_out" => stream(StreamPlace::AttnOut),
-        "mlp_out" => stream(StreamPlace::MlpOut),
-        "z" => head(HeadPlace::Z),
-        "q" => head(HeadPlace::Query),
-        "k" => head(HeadPlace::Key),
-        "v" => head(HeadPlace::Value),
-        "pattern" => head(HeadPlace::Pattern),
-        other => Err(Failure::input(format!(
-            "--site {other}: expected z, q, k, v, pattern, resid_pre, resid_mid, attn_out or mlp_out"
-        ))),
+        SiteName::ResidPre => stream(StreamPlace::ResidPre),
+        SiteName::ResidMid => stream(StreamPlace::ResidMid),
+        SiteName::AttnOut => stream(StreamPlace::AttnOut),
+        SiteName::MlpOut => stream(StreamPlace::MlpOut),
+        SiteName::Z => head(HeadPlace::Z),
+        SiteName::Q => head(HeadPlace::Query),
+        SiteName::K => head(HeadPlace::Key),
+        SiteName::V => head(HeadPlace::Value),
+        SiteName::Pattern => head(HeadPlace::Pattern),
     }
 }
 
-/// A cell of every pair, meaned; positions only where all pairs have as many.
+/// The mean over pairs; `None` where the pairs have different numbers of positions.
 fn mean(grids: &[Vec<Vec<Vec<f32>>>]) -> Option<Vec<Vec<Vec<f64>>>> {
     let first = grids.first()?;
     let alike = |g: &Vec<Vec<Vec<f32>>>| g[0][0].len() == first[0][0].len();
@@ -87,7 +113,7 @@ fn mean(grids: &[Vec<Vec<Vec<f32>>>]) -> Option<Vec<Vec<Vec<f64>>>> {
     Some((0..first.len()).map(layer).collect())
 }
 
-/// The grid without the axis that it does not have.
+/// The grid as nested lists, with only the axes that it has.
 fn squeezed<T: serde::Serialize>(grid: Grid, cells: &[Vec<Vec<T>>]) -> Value {
     match grid {
         Grid::Positions(_) => cells.iter().map(|layer| json!(layer[0])).collect(),
@@ -102,8 +128,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let Some(out) = &args.out {
         ready(out, &[&args.pairs])?;
     }
-    let grid = grid(&args.site, args.by.as_deref())?;
-    let metric: Metric = args.metric.parse().map_err(|e| Failure::input(format!("--{e}")))?;
+    let grid = grid(args.site, args.by)?;
+    let site = name(&args.site);
+    let metric = args.metric;
     let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
@@ -121,7 +148,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let patched: Vec<_> = found.iter().map(|pair| pair.patched.clone()).collect();
     let (mean_patched, mean_share) = (mean(&patched), mean(&shares));
     if mean_patched.is_none() {
-        common.note("pairs of unequal length: no mean over pairs by position");
+        common.note("the pairs have different lengths: no mean over pairs by position");
     }
     let axes: &[&str] = match grid {
         Grid::Positions(_) => &["layer", "position"],
@@ -131,7 +158,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let side =
         |f: fn(&PatchGrid) -> f32| found.iter().map(|g| f64::from(f(g))).sum::<f64>() / found.len() as f64;
     let out = json!({
-        "site": args.site, "axes": axes, "metric": metric.to_string(),
+        "site": site, "axes": axes, "metric": metric.to_string(),
         "direction": if args.noise { "noise" } else { "denoise" },
         "clean": side(|g| g.clean), "corrupt": side(|g| g.corrupt),
         "patched": mean_patched.as_ref().map(|m| squeezed(grid, m)),
@@ -148,11 +175,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&out);
     } else if args.out.is_none() {
         say!(
-            "{metric}: clean {:.4}, corrupt {:.4}; {} moves the metric most where {} is patched",
+            "{metric}: clean {:.4}, corrupt {:.4}; largest effects of {} {}:",
             side(|g| g.clean),
             side(|g| g.corrupt),
             if args.noise { "noising" } else { "denoising" },
-            args.site
+            site
         );
         let share = mean_share.unwrap_or_default();
         let mut cells = Vec::new();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use attribution::{Endpoint, Method, Options, Scores, score_pair};
 use circuits::{Circuit, ScoreFile};
+use common::{Error, write_whole};
 use hooks::{Metric, Pairs};
 use model_qwen::{Checkpoint, Dtype, Qwen};
 use posttrain::{Config, Order, RunFolder};
@@ -15,8 +16,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::input;
-use crate::options::{Common, Failure, Result};
-use crate::output::{print_json, progress, write_whole};
+use crate::options::{Common, Result};
+use crate::output::{print_json, progress};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct SftArgs {
@@ -72,13 +73,13 @@ impl Open {
                 let folder = RunFolder::create(&config)?;
                 (config, folder, None)
             }
-            (None, None) => return Err(Failure::input("missing CONFIG.toml or --resume RUN")),
+            (None, None) => return Err(Error::input("missing CONFIG.toml or --resume RUN")),
         };
         let from = resumed.as_ref().map_or(&config.model.path, |r| &r.dir);
         let start = Checkpoint::open(from)?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::other)?;
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Error::internal)?;
         Ok(Self { config, folder, start, resumed, stop })
     }
 
@@ -135,7 +136,7 @@ impl Watch {
             "eap-ig-activations" => Method::EapIgActivations { steps, endpoint: Endpoint::Right },
             "clean-corrupt" => Method::CleanCorrupt,
             other => {
-                return Err(Failure::input(format!(
+                return Err(Error::input(format!(
                     "watch.method is {other}, expected eap, eap-ig-inputs, eap-ig-activations or clean-corrupt"
                 )));
             }
@@ -200,7 +201,7 @@ pub(crate) fn sft(common: &Common, args: SftArgs) -> Result {
         open.log(common, stats.step, last, &stats, &text)?;
         bar.set_message(format!("loss {:.4}", stats.loss));
         bar.inc(1);
-        last_stats = serde_json::to_value(&stats).map_err(Failure::other)?;
+        last_stats = serde_json::to_value(&stats).map_err(Error::internal)?;
         if let Some(watch) = watch.as_ref().filter(|w| done.is_multiple_of(w.every) || last) {
             watch.look(sft.model(), &open.folder, done)?;
         }
@@ -236,14 +237,13 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
     for (number, line) in
         crate::options::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty())
     {
-        let at = |e: &dyn std::fmt::Display| {
-            Failure::input(format!("{}: line {}: {e}", path.display(), number + 1))
-        };
+        let at =
+            |e: &dyn std::fmt::Display| Error::input(format!("{}: line {}: {e}", path.display(), number + 1));
         let task: Task = serde_json::from_str(line).map_err(|e| at(&e))?;
         tasks.push((text.encode(&task.problem).map_err(|e| at(&e))?, task.answer));
     }
     if tasks.is_empty() {
-        return Err(Failure::input(format!(
+        return Err(Error::input(format!(
             "{}: no problems, expected JSONL of {{\"problem\", \"answer\"}}",
             path.display()
         )));
@@ -283,7 +283,7 @@ pub(crate) fn grpo(common: &Common, args: GrpoArgs) -> Result {
         open.log(common, stats.step, last, &stats, &text)?;
         bar.set_message(format!("reward {:.3}", stats.reward));
         bar.inc(1);
-        last_stats = serde_json::to_value(&stats).map_err(Failure::other)?;
+        last_stats = serde_json::to_value(&stats).map_err(Error::internal)?;
         if let Some(watch) = watch.as_ref().filter(|w| done.is_multiple_of(w.every) || last) {
             watch.look(grpo.policy(), &open.folder, done)?;
         }

@@ -1,9 +1,25 @@
 //! Whole files or none: written to a temporary name in the same folder, synced, renamed.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Error;
+
+/// Temporary files that are being written. [`exit_without_partial_files`] removes them.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `path` is written to in place and never replaced: a pipe, a device such as `/dev/null`, or a name of
+/// an open descriptor such as `/dev/stdout`.
+pub fn is_device(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    let descriptor = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    descriptor.iter().any(|d| path.starts_with(d)) || path.exists() && !path.is_file() && !path.is_dir()
+}
 
 /// Writes `bytes` to `path`, which afterwards is the whole new file or what it was before.
 ///
@@ -15,6 +31,9 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
 
 /// Writes what `write` writes to `path`, which afterwards is the whole new file or what it was before.
 ///
+/// Where `path` is a link, the file that it leads to is replaced and the link stays. A [device](is_device) is
+/// written to directly.
+///
 /// # Errors
 /// As [`write_whole`], and what `write` returns.
 pub fn write_with(
@@ -22,25 +41,62 @@ pub fn write_with(
     write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>,
 ) -> Result<(), Error> {
     let path = path.as_ref();
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let written = || -> io::Result<()> {
+        if is_device(path) {
+            let mut device = std::fs::OpenOptions::new().write(true).open(path)?;
+            let mut buffer = io::BufWriter::new(&mut device);
+            write(&mut buffer)?;
+            return buffer.flush();
+        }
+        let place = followed(path);
+        let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{name}.");
         builder.prefix(&prefix).suffix(".tmp");
         // What the umask leaves, as for any new file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
+        let mut file = {
+            let mut list = unfinished();
+            let file = builder.tempfile_in(folder)?;
+            list.push(file.path().to_owned());
+            file
+        };
+        let temporary = file.path().to_owned();
         let mut buffer = io::BufWriter::new(file.as_file_mut());
-        write(&mut buffer)?;
-        buffer.flush()?;
+        let filled = write(&mut buffer).and_then(|()| buffer.flush());
         drop(buffer);
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
+        let filled = filled.and_then(|()| file.as_file().sync_all());
+        let mut list = unfinished();
+        list.retain(|other| *other != temporary);
+        filled?;
+        file.persist(&place).map_err(|e| e.error)?;
         Ok(())
     };
     written().map_err(|e| Error::io(path, e))
+}
+
+/// The file that a link leads to, also where that file does not exist yet; `path` itself where it is no link.
+fn followed(path: &Path) -> PathBuf {
+    if let Ok(place) = path.canonicalize() {
+        return place;
+    }
+    match path.read_link() {
+        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// Removes the temporary files of writes that are under way and ends the process with `status`. For a program
+/// that is interrupted by a signal.
+pub fn exit_without_partial_files(status: i32) -> ! {
+    // Held to the end, so that no other thread begins or finishes a file.
+    let list = unfinished();
+    for path in list.iter() {
+        let _ = std::fs::remove_file(path);
+    }
+    std::process::exit(status)
 }
 
 #[cfg(test)]
@@ -59,5 +115,29 @@ mod tests {
         assert!(failed.unwrap_err().is_io());
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_their_files_are_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, later) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+        std::fs::write(&file, b"first").unwrap();
+        std::os::unix::fs::symlink("a", &link).unwrap();
+        std::os::unix::fs::symlink("new", &later).unwrap();
+        write_whole(&link, b"second").unwrap();
+        write_whole(&later, b"third").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"second");
+        assert_eq!(std::fs::read(dir.path().join("new")).unwrap(), b"third");
+        assert!(link.is_symlink() && later.is_symlink());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn devices_are_written_to_in_place() {
+        assert!(is_device("/dev/null") && is_device("/dev/stdout") && !is_device("/dev/shm"));
+        write_whole("/dev/null", b"x").unwrap();
+        assert!(write_whole("/dev/full", b"x").unwrap_err().is_io());
+        assert!(!Path::new("/dev/full").is_file());
     }
 }
