@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use model_qwen::{Dtype, Text, random, save};
-use posttrain_sft::{Encoder, Example, Sft};
+use posttrain::config::{Kind, OptimizerConfig, ScheduleConfig, TrainConfig};
+use posttrain_sft::{Encoder, Example, Sft, SftConfig};
 use toy;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,15 +20,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = out.with_extension("files");
     toy::write_model_files(&files)?;
     let encoder = Encoder::new(Text::open(&files.join("tokenizer.json"))?, None);
-    let config = posttrain::Config::parse(
-        &format!(
-            "[model]\npath = \"random\"\n[data]\ntrain = \"generated\"\n[run]\ndir = \"unused\"\n\
-             [train]\nsteps = {steps}\nbatch_size = 32\naccumulation = 4\n\
-             [optimizer]\nlr = 3e-3\nbetas = [0.9, 0.98]\nweight_decay = 0.05\n\
-             [schedule]\nkind = \"cosine\"\nwarmup_steps = 100\nmin_lr_ratio = 0.05\n"
-        ),
-        &[],
-    )?;
+    let mut config = SftConfig::default();
+    let trainer = &mut config.trainer;
+    trainer.train = TrainConfig { steps: Some(steps), batch_size: 32, accumulation: 4, ..Default::default() };
+    trainer.optimizer =
+        OptimizerConfig { lr: 3e-3, betas: [0.9, 0.98], weight_decay: 0.05, ..Default::default() };
+    trainer.schedule =
+        ScheduleConfig { kind: Kind::Cosine, warmup_steps: 100, min_lr_ratio: 0.05, ..Default::default() };
     let mut sft = Sft::new(random(toy::config()?, 0, &Device::flex()), &config, 1)?;
     let mut corpus = toy::pretraining_corpus(0);
     while !sft.is_done() {

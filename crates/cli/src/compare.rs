@@ -83,7 +83,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             // Circuits of resampled pairs are selected by the number of edges that the base's circuit has.
             let mut how = Emergence::new(Selection::Top(base_circuit.n_edges()));
             how.draws = args.draws;
-            how.seed = common.seed;
+            how.seed = common.seed();
             let heads = how.test(base.wiring, before, after).map_err(at)?;
             item["emergence"] = to_json(&heads)?;
             if args.by == By::Edges {

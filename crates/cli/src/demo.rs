@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let demo = Demo::new(&args.out, common.seed);
+    let demo = Demo::new(&args.out, common.seed());
     let started = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     let mut shown = String::new();

@@ -64,7 +64,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
     }
     let template = args.template;
-    let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed)?;
+    let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
     let checkpoint = common.open(&args.model)?;
     let dir = std::fs::canonicalize(checkpoint.dir()).map_err(|e| Error::io(checkpoint.dir(), e))?;
     let protocol = Protocol {
@@ -73,7 +73,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         temperature: args.temperature as f32,
         top_p: args.top_p as f32,
         max_tokens: args.max_tokens,
-        seed: common.seed,
+        seed: common.seed(),
         subject: Some(format!("{}{}", dir.display(), args.heads.described())),
     };
     let text = tokenizer(&checkpoint)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 max_tokens: args.max_tokens,
                 temperature: args.temperature,
                 top_p: args.top_p,
-                seed: common.seed,
+                seed: common.seed(),
                 stop_ids: checkpoint.stop_ids.clone(),
                 ..Sampling::default()
             };

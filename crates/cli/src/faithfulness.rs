@@ -115,7 +115,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             Rank::Signed => along(&file.loss_scores(), rank),
             Rank::Absolute => along(&file.scores, rank),
         };
-        let random = |k: u64| along(&random_scores(file.wiring, common.seed + k), Rank::Absolute);
+        let random = |k: u64| along(&random_scores(file.wiring, common.seed() + k), Rank::Absolute);
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
         let random = (0..args.nulls).map(random).collect::<Result<Vec<_>>>()?;
         if args.json {
@@ -162,7 +162,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         ("layer_matched", Null::LayerMatched),
         ("degree_matched", Null::DegreeMatched),
     ] {
-        let drawn: Vec<_> = (0..args.nulls).map(|k| circuit.null(kind, common.seed + k).pruned()).collect();
+        let drawn: Vec<_> = (0..args.nulls).map(|k| circuit.null(kind, common.seed() + k).pruned()).collect();
         if drawn.is_empty() {
             continue;
         }

@@ -95,7 +95,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         top_p: args.top_p,
         top_k: args.top_k,
         min_p: args.min_p,
-        seed: common.seed,
+        seed: common.seed(),
         stop_ids: checkpoint.stop_ids.clone(),
     };
     let mut hook = args.heads.hook(&model, &checkpoint)?;

@@ -82,9 +82,9 @@ enum Command {
     /// List the heads: place in a circuit, ranks of the weights, attention entropy.
     Heads(heads::Args),
     /// Supervised fine-tuning.
-    Sft(train::SftArgs),
+    Sft(train::Args),
     /// Group-relative policy optimisation with checked answers.
-    Grpo(train::GrpoArgs),
+    Grpo(train::Args),
     /// Evaluate a model on a benchmark; an interrupted run resumes.
     Eval(eval::Args),
     /// Compare predicted answers with reference answers.
@@ -141,8 +141,8 @@ fn main() -> ExitCode {
             Command::Patch(args) => patch::run(&common, args),
             Command::Sweep(args) => sweep::run(&common, args),
             Command::Heads(args) => heads::run(&common, args),
-            Command::Sft(args) => train::sft(&common, args),
-            Command::Grpo(args) => train::grpo(&common, args),
+            Command::Sft(args) => train::sft(&common, &args),
+            Command::Grpo(args) => train::grpo(&common, &args),
             Command::Eval(args) => eval::run(&common, args),
             Command::Grade(args) => grade::run(&common, args),
             Command::Demo(args) => demo::run(&common, args),

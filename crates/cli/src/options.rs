@@ -28,9 +28,9 @@ pub(crate) struct Common {
     /// Number of threads; 0 means one for each core.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Seed of every random number.
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    pub(crate) seed: u64,
+    /// Seed of every random number (default 0).
+    #[arg(long, global = true, value_name = "N")]
+    seed: Option<u64>,
     /// Do not connect to the hub: use only cached models and suites, as with HF_HUB_OFFLINE=1.
     #[arg(long, global = true)]
     pub(crate) offline: bool,
@@ -79,6 +79,16 @@ impl Common {
     /// `--dtype`, where it was given.
     pub(crate) fn given_dtype(&self) -> Option<Dtype> {
         self.dtype
+    }
+
+    /// `--seed`, or 0.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    /// `--seed`, where it was given.
+    pub(crate) fn given_seed(&self) -> Option<u64> {
+        self.seed
     }
 
     /// Prints a note on stderr.

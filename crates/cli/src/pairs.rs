@@ -129,19 +129,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 Sign::Multiply => Operation::Multiply,
             };
             let what = Arithmetic { operation, digits };
-            from_template(common, "arithmetic", &of, |encode| arithmetic(what, of.n, common.seed, encode))?
+            from_template(common, "arithmetic", &of, |encode| arithmetic(what, of.n, common.seed(), encode))?
         }
         Kind::Ioi { of, corruption } => {
             let corruption = match corruption {
                 Change::Flip => Corruption::Flip,
                 Change::Abc => Corruption::Abc,
             };
-            from_template(common, "ioi", &of, |encode| ioi(corruption, of.n, common.seed, encode))?
+            from_template(common, "ioi", &of, |encode| ioi(corruption, of.n, common.seed(), encode))?
         }
         Kind::GreaterThan { of, digits } => {
             let digits = if digits == 1 { YearDigits::One } else { YearDigits::Two };
             let made = from_template(common, "greater-than", &of, |encode| {
-                greater_than(digits, of.n, common.seed, encode)
+                greater_than(digits, of.n, common.seed(), encode)
             })?;
             common.note("every later year is an answer: use --metric prob-diff");
             made
@@ -149,7 +149,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         Kind::Openings { post, base, problems, data, template, length, n, temperature, batch } => {
             let checkpoint = common.open(&post)?;
             let (text, chat) = (tokenizer(&checkpoint)?, checkpoint.chat_template().ok());
-            let problems = suite::load(&problems, &data, common.seed)?;
+            let problems = suite::load(&problems, &data, common.seed())?;
             let prompts: Vec<(String, Vec<u32>)> = problems
                 .iter()
                 .take(n)
@@ -162,7 +162,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 let how = Sampling {
                     max_tokens: longest + 1,
                     temperature,
-                    seed: common.seed,
+                    seed: common.seed(),
                     stop_ids: checkpoint.stop_ids.clone(),
                     ..Sampling::default()
                 };

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use model_qwen::Config as ModelConfig;
-use posttrain::Config;
-use posttrain_grpo::Grpo;
+use posttrain_grpo::{Grpo, GrpoConfig};
 
 fn main() {
     let text = r#"{"architectures":["Qwen2ForCausalLM"],"num_hidden_layers":4,"hidden_size":128,
@@ -17,14 +16,8 @@ fn main() {
     let arg =
         |n: usize, default: usize| std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (group, prompts, tokens) = (arg(1, 8), arg(2, 16), arg(3, 40));
-    let set = [
-        format!("grpo.group_size={group}"),
-        format!("grpo.prompts={prompts}"),
-        format!("grpo.max_tokens={tokens}"),
-        format!("train.batch_size={}", arg(4, 64)),
-        "train.steps=100".to_owned(),
-    ];
-    let config = Config::parse("model.path='x'\ndata.train='x'\nrun.dir='x'\n", &set).unwrap();
+    let mut config = GrpoConfig { group_size: group, prompts, max_tokens: tokens, ..GrpoConfig::default() };
+    (config.trainer.train.batch_size, config.trainer.train.steps) = (arg(4, 64), Some(100));
     let mut grpo = Grpo::new(model, vec![], &config, prompts).unwrap();
     let batch: Vec<Vec<u32>> =
         (0..prompts as u32).map(|i| (0..16).map(|t| (i * 7 + t * 3) % 160).collect()).collect();

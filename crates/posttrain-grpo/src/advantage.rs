@@ -1,6 +1,6 @@
 //! From rewards to advantages.
 
-use posttrain::config::Advantage;
+use crate::Advantage;
 
 /// Added to standard deviations, as TRL does.
 const EPSILON: f64 = 1e-4;

@@ -1,19 +1,19 @@
 //! Group-relative policy optimisation with verifiable rewards.
 //!
 //! ```no_run
-//! use posttrain::{Config, Order};
-//! use posttrain_grpo::{Grpo, Rollout};
+//! use posttrain::Order;
+//! use posttrain_grpo::{Grpo, GrpoConfig, Rollout};
 //! # fn reward(_: &Rollout) -> f32 { 0.0 }
 //! # fn prompts() -> Vec<Vec<u32>> { Vec::new() }
 //!
-//! let config = Config::open("grpo.toml".as_ref(), &[])?;
-//! let checkpoint = model_qwen::Checkpoint::open(&config.model.path)?;
+//! let config = GrpoConfig { group_size: 16, ..GrpoConfig::default() };
+//! let checkpoint = model_qwen::Checkpoint::open("Qwen2.5-0.5B")?;
 //! let policy = checkpoint.load(model_qwen::Dtype::F32, &Default::default())?;
 //! let prompts = prompts();
-//! let order = Order { len: prompts.len(), seed: Some(config.run.seed) };
+//! let order = Order { len: prompts.len(), seed: Some(config.trainer.seed) };
 //! let mut grpo = Grpo::new(policy, checkpoint.stop_ids, &config, prompts.len())?;
 //! while !grpo.is_done() {
-//!     let at = order.take(grpo.progress().position, grpo.prompts());
+//!     let at = order.batch(grpo.progress().position, grpo.prompts());
 //!     let rollouts = grpo.sample(&at.iter().map(|&i| prompts[i].clone()).collect::<Vec<_>>())?;
 //!     let scored = rollouts.score(reward)?;
 //!     let stats = grpo.step(scored)?;
@@ -27,13 +27,14 @@
 //! run against.
 
 mod advantage;
+mod config;
 mod loss;
 mod rollout;
 mod train;
 
 pub use advantage::advantages;
 pub use common::Error;
+pub use config::{Advantage, GrpoConfig, LossKind, Ratio};
 pub use loss::{LossConfig, LossStats, Whole, loss};
-pub use posttrain::config::{Advantage, GrpoConfig, LossKind, Ratio};
 pub use rollout::{Rollout, Rollouts, Scored};
-pub use train::{Grpo, StepStats};
+pub use train::{Grpo, GrpoStats};

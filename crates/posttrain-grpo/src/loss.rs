@@ -1,7 +1,8 @@
 //! The loss as a function of log-probabilities: no model, no sampling.
 
 use burn::tensor::Tensor;
-use posttrain::config::{GrpoConfig, LossKind, Ratio};
+
+use crate::{GrpoConfig, LossKind, Ratio};
 
 /// Which loss.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +52,7 @@ impl From<&GrpoConfig> for LossConfig {
     }
 }
 
-/// What was seen on the way. Counts and sums, so that parts add up.
+/// Loss diagnostics, as sums, so that micro-batches add.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossStats {
     /// What the clip counts are out of: tokens, or sequences for [`Ratio::Sequence`].
@@ -90,7 +91,7 @@ impl LossStats {
     }
 }
 
-/// The loss and what was seen on the way (TRL 1.16, `GRPOTrainer._compute_loss`).
+/// The loss and its diagnostics (TRL 1.16, `GRPOTrainer._compute_loss`).
 ///
 /// With `d = logp - old`, ratio `r = exp(d)` of a token, or of a sequence `exp(mean d)`, and advantage A:
 /// `-min(min(r, delta) A, clip(r, 1 - eps, 1 + eps_high) A)`, or in CISPO `-sg(min(r, eps_high)) A logp`; plus

@@ -1,9 +1,7 @@
 //! Completions, before and after they are scored: what is not scored cannot be trained on.
 
+use crate::{Advantage, Error, advantages};
 use model_qwen::Finish;
-use posttrain::config::Advantage;
-
-use crate::{Error, advantages};
 
 /// One sampled completion.
 #[derive(Debug, Clone, PartialEq)]

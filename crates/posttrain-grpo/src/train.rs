@@ -3,12 +3,11 @@
 use burn::tensor::{Tensor, TensorData};
 use hooks::Batch;
 use model_qwen::{Finish, Qwen, Request, Sampling, generate};
-use posttrain::config::GrpoConfig;
-use posttrain::{Config, Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
+use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
 use serde::Serialize;
 
 use crate::advantage::{mean, std};
-use crate::{Error, LossConfig, LossStats, Rollout, Rollouts, Scored, Whole, loss};
+use crate::{Error, GrpoConfig, LossConfig, LossStats, Rollout, Rollouts, Scored, Whole, loss};
 
 /// A policy in training.
 #[derive(Debug)]
@@ -26,9 +25,9 @@ pub struct Grpo {
     steps: usize,
 }
 
-/// What one step did; a line of `metrics.jsonl`. Shares are from 0 to 1.
+/// Numbers of one step; a line of `metrics.jsonl`. Shares are from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StepStats {
+pub struct GrpoStats {
     /// The step, from 0.
     pub step: usize,
     /// The loss before the update, averaged over updates. Near 0 on fresh completions: its gradient is not.
@@ -37,13 +36,13 @@ pub struct StepStats {
     pub lr: f64,
     /// Global norm of the gradients before clipping, averaged over updates; 0 where nothing could be learnt.
     pub grad_norm: f64,
-    /// Mean reward of what was judged.
+    /// Mean reward of the completions that were judged.
     pub reward: f64,
-    /// Its standard deviation over the step.
+    /// Standard deviation of the reward over the step.
     pub reward_std: f64,
     /// Share of groups whose rewards are all equal: they teach nothing.
     pub zero_variance: f64,
-    /// Share of completions that nobody could judge.
+    /// Share of completions whose reward is NaN: they could not be judged.
     pub unjudged: f64,
     /// Mean completion length in tokens.
     pub length: f64,
@@ -51,7 +50,7 @@ pub struct StepStats {
     pub truncated: f64,
     /// Mean KL term; 0 without a reference.
     pub kl: f64,
-    /// Mean of minus the log-probability of what was sampled: estimates the entropy, in nats a token.
+    /// Mean of minus the log-probability of the sampled tokens: an estimate of the entropy, in nats a token.
     pub entropy: f64,
     /// Share of ratios clipped from below.
     pub clip_low: f64,
@@ -79,51 +78,38 @@ struct Row<'a> {
 }
 
 impl Grpo {
-    /// Training of `policy`; `prompts` is the number that an epoch has. With `grpo.beta` above 0 the policy as
-    /// it is now is the reference.
+    /// Training of `policy`; `prompts` is the number in an epoch. With `beta` above 0 the policy as it is now is
+    /// the reference.
     ///
     /// # Errors
-    /// A configuration that makes no sense, or weights that are not f32.
-    pub fn new(policy: Qwen, stop_ids: Vec<u32>, config: &Config, prompts: usize) -> Result<Self, Error> {
+    /// A setting out of its range, or weights that are not f32.
+    pub fn new(policy: Qwen, stop_ids: Vec<u32>, config: &GrpoConfig, prompts: usize) -> Result<Self, Error> {
         config.check()?;
-        let grpo = config.grpo.clone().unwrap_or_default();
-        let steps = match config.train.steps {
-            Some(steps) => steps,
-            None => {
-                (config.train.epochs.unwrap_or(1.0) * prompts as f64 / grpo.prompts as f64).ceil() as usize
-            }
-        };
+        let trainer = &config.trainer;
+        let steps = trainer.steps(prompts.div_ceil(config.prompts));
         Ok(Self {
-            reference: (grpo.beta > 0.0).then(|| policy.clone()),
-            optimizer: Optimizer::new(&policy, &config.optimizer)?,
-            schedule: config.schedule(steps * grpo.updates),
-            progress: Progress { step: 0, position: 0, seed: config.run.seed },
-            rows: config.train.batch_size,
+            reference: (config.beta > 0.0).then(|| policy.clone()),
+            optimizer: Optimizer::new(&policy, &trainer.optimizer)?,
+            schedule: trainer.schedule(steps * config.updates),
+            progress: Progress { step: 0, position: 0, seed: trainer.seed },
+            rows: trainer.train.batch_size,
             policy,
-            config: grpo,
+            config: config.clone(),
             stop_ids,
             steps,
         })
     }
 
-    /// Training that goes on from a checkpoint: `policy` is the checkpoint's model, `reference` the model that
-    /// the run started from (read only with `grpo.beta` above 0).
+    /// Goes on from a checkpoint, whose model this was made with. `reference` is the model that the run started
+    /// from; it is kept only with `beta` above 0.
     ///
     /// # Errors
-    /// As [`Grpo::new`], or an optimiser state that cannot be read.
-    pub fn resume(
-        policy: Qwen,
-        reference: Qwen,
-        stop_ids: Vec<u32>,
-        config: &Config,
-        prompts: usize,
-        from: &Resumed,
-    ) -> Result<Self, Error> {
-        let mut grpo = Self::new(policy, stop_ids, config, prompts)?;
-        grpo.reference = grpo.reference.is_some().then_some(reference);
-        grpo.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
-        grpo.progress = from.progress;
-        Ok(grpo)
+    /// An optimiser state that cannot be read.
+    pub fn resume(mut self, reference: Qwen, from: &Resumed) -> Result<Self, Error> {
+        self.reference = self.reference.is_some().then_some(reference);
+        self.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
+        self.progress = from.progress;
+        Ok(self)
     }
 
     /// Samples `grpo.group_size` completions of each prompt. Draws depend on the run's seed and on how many
@@ -176,7 +162,7 @@ impl Grpo {
     ///
     /// # Errors
     /// A loss or a gradient that is not finite, naming the step.
-    pub fn step(&mut self, scored: Scored) -> Result<StepStats, Error> {
+    pub fn step(&mut self, scored: Scored) -> Result<GrpoStats, Error> {
         let step = self.progress.step;
         let fail = |e: String| Error::input(format!("step {step}: {e}"));
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
@@ -344,7 +330,7 @@ fn split(flat: &[f32], rows: &[Row<'_>]) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn stats(step: usize, scored: &Scored, seen: &LossStats, [loss, lr, grad_norm, gap]: [f64; 4]) -> StepStats {
+fn stats(step: usize, scored: &Scored, seen: &LossStats, [loss, lr, grad_norm, gap]: [f64; 4]) -> GrpoStats {
     let n = scored.all.len().max(1) as f64;
     let tokens: usize = scored.all.iter().map(|r| r.ids.len()).sum();
     let groups = scored.rewards.chunks(scored.group);
@@ -352,7 +338,7 @@ fn stats(step: usize, scored: &Scored, seen: &LossStats, [loss, lr, grad_norm, g
     let share = |count: usize| count as f64 / n;
     let surprise: f64 = scored.all.iter().flat_map(|r| &r.sampling_logprobs).map(|&x| -f64::from(x)).sum();
     let ratio = |x: f64| if x.is_finite() { x } else { 1.0 };
-    StepStats {
+    GrpoStats {
         step,
         loss,
         lr,

@@ -3,8 +3,9 @@
 
 use burn::tensor::Device;
 use model_qwen::{Config as ModelConfig, Param, Qwen};
-use posttrain::{Config, RunFolder};
-use posttrain_grpo::{Grpo, Rollout, StepStats};
+use posttrain::RunFolder;
+use posttrain::config::Kind;
+use posttrain_grpo::{Grpo, GrpoConfig, GrpoStats, LossKind, Ratio, Rollout};
 
 fn policy(seed: u64) -> Qwen {
     let text = r#"{"architectures":["Qwen2ForCausalLM"],"num_hidden_layers":2,"hidden_size":16,
@@ -13,15 +14,17 @@ fn policy(seed: u64) -> Qwen {
     model_qwen::random(ModelConfig::parse(text).unwrap(), seed, &Device::flex())
 }
 
-fn config(more: &[&str]) -> Config {
-    let base = "[model]\npath = 'x'\n[data]\ntrain = 'x'\n[run]\ndir = 'x'\nseed = 5\n[train]\nsteps = 40\nbatch_size = 64\n\
-                [optimizer]\nlr = 1e-2\n[schedule]\nkind = 'constant'\n[grpo]\nprompts = 2\ngroup_size = 16\nmax_tokens = 1\n";
-    let more: Vec<String> = more.iter().map(|s| (*s).to_owned()).collect();
-    Config::parse(base, &more).unwrap()
+fn config(change: impl FnOnce(&mut GrpoConfig)) -> GrpoConfig {
+    let mut config = GrpoConfig { prompts: 2, group_size: 16, max_tokens: 1, ..GrpoConfig::default() };
+    let trainer = &mut config.trainer;
+    (trainer.train.steps, trainer.train.batch_size, trainer.seed) = (Some(40), 64, 5);
+    (trainer.optimizer.lr, trainer.schedule.kind) = (1e-2, Kind::Constant);
+    change(&mut config);
+    config
 }
 
-fn start(more: &[&str]) -> Grpo {
-    Grpo::new(policy(1), vec![6], &config(more), 2).unwrap()
+fn start(change: impl FnOnce(&mut GrpoConfig)) -> Grpo {
+    Grpo::new(policy(1), vec![6], &config(change), 2).unwrap()
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -33,7 +36,7 @@ fn three(rollout: &Rollout) -> f32 {
     rollout.ids.iter().filter(|&&id| id == 3).count() as f32 / rollout.ids.len() as f32
 }
 
-fn steps(grpo: &mut Grpo, n: usize) -> Vec<StepStats> {
+fn steps(grpo: &mut Grpo, n: usize) -> Vec<GrpoStats> {
     let mut one = || {
         let rollouts = grpo.sample(&prompts()).unwrap();
         grpo.step(rollouts.score(three).unwrap()).unwrap()
@@ -52,20 +55,21 @@ fn weights(model: &Qwen) -> Vec<f32> {
 
 #[test]
 fn a_bandit_of_one_token_is_solved_by_every_loss() {
-    for loss in ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"] {
-        let high = if loss == "cispo" { "grpo.epsilon_high=5.0" } else { "grpo.epsilon_high=0.28" };
-        let mut grpo = start(&[&format!("grpo.loss={loss}"), high]);
+    for loss in [LossKind::Grpo, LossKind::Bnpo, LossKind::DrGrpo, LossKind::Dapo, LossKind::Cispo] {
+        let high = if loss == LossKind::Cispo { 5.0 } else { 0.28 };
+        let mut grpo = start(|c| (c.loss, c.epsilon_high) = (loss, Some(high)));
         let stats = steps(&mut grpo, 40);
         let (first, last) = (stats[0].reward, stats[39].reward);
-        assert!(last > 0.9 && last > first, "{loss}: {first} {last}");
+        assert!(last > 0.9 && last > first, "{loss:?}: {first} {last}");
     }
 }
 
 #[test]
 fn longer_completions_several_updates_and_a_reference_learn_too() {
-    let more =
-        ["grpo.max_tokens=6", "grpo.updates=3", "grpo.beta=0.01", "grpo.ratio=sequence", "optimizer.lr=5e-3"];
-    let mut grpo = start(&more);
+    let mut grpo = start(|c| {
+        (c.max_tokens, c.updates, c.beta, c.ratio) = (6, 3, 0.01, Ratio::Sequence);
+        c.trainer.optimizer.lr = 5e-3;
+    });
     let stats = steps(&mut grpo, 25);
     assert!(
         stats[24].reward > 0.8 && stats[0].reward < 0.6,
@@ -78,7 +82,7 @@ fn longer_completions_several_updates_and_a_reference_learn_too() {
 
 #[test]
 fn rewards_in_disorder_teach_nothing_in_particular() {
-    let mut grpo = start(&[]);
+    let mut grpo = start(|_| ());
     let mut state = 1u32;
     for _ in 0..20 {
         let rollouts = grpo.sample(&prompts()).unwrap();
@@ -95,8 +99,8 @@ fn rewards_in_disorder_teach_nothing_in_particular() {
 
 #[test]
 fn fresh_completions_have_ratio_one_for_any_split() {
-    for rows in ["train.batch_size=64", "train.batch_size=5"] {
-        let mut grpo = start(&[rows, "grpo.max_tokens=5", "grpo.beta=0.1"]);
+    for rows in [64, 5] {
+        let mut grpo = start(|c| (c.trainer.train.batch_size, c.max_tokens, c.beta) = (rows, 5, 0.1));
         let stats = &steps(&mut grpo, 1)[0];
         assert_eq!((stats.ratio_min, stats.ratio_max), (1.0, 1.0));
         assert_eq!((stats.clip_low, stats.clip_high), (0.0, 0.0));
@@ -106,10 +110,9 @@ fn fresh_completions_have_ratio_one_for_any_split() {
 
 #[test]
 fn the_split_into_passes_changes_rounding_only() {
-    for loss in ["grpo", "dr_grpo", "dapo"] {
-        let loss = format!("grpo.loss={loss}");
-        let mut one = start(&["grpo.max_tokens=5", &loss]);
-        let mut many = start(&["grpo.max_tokens=5", &loss, "train.batch_size=3"]);
+    for loss in [LossKind::Grpo, LossKind::DrGrpo, LossKind::Dapo] {
+        let mut one = start(|c| (c.max_tokens, c.loss) = (5, loss));
+        let mut many = start(|c| (c.max_tokens, c.loss, c.trainer.train.batch_size) = (5, loss, 3));
         let (a, b) = (&steps(&mut one, 1)[0], &steps(&mut many, 1)[0]);
         assert!((a.grad_norm - b.grad_norm).abs() < 1e-5 * a.grad_norm, "{a:?} {b:?}");
         assert!((a.loss - b.loss).abs() < 1e-6);
@@ -119,33 +122,33 @@ fn the_split_into_passes_changes_rounding_only() {
 #[test]
 fn the_batch_changes_no_draw_and_a_resumed_run_has_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = format!("run.dir={}", dir.path().join("run").display());
-    let more = ["grpo.max_tokens=4", "grpo.updates=2", "grpo.beta=0.05", folder.as_str()];
-    let mut whole = start(&more);
+    let more = |c: &mut GrpoConfig| (c.max_tokens, c.updates, c.beta) = (4, 2, 0.05);
+    let mut whole = start(more);
     let expected = steps(&mut whole, 8);
 
-    let mut split = start(&["grpo.max_tokens=4", "grpo.rollout_batch=5"]);
+    let mut split = start(|c| (c.max_tokens, c.rollout_batch) = (4, 5));
     let ids = |grpo: &mut Grpo| -> Vec<Vec<u32>> {
         grpo.sample(&prompts()).unwrap().iter().map(|r| r.ids.clone()).collect()
     };
-    assert_eq!(ids(&mut split), ids(&mut start(&more)));
+    assert_eq!(ids(&mut split), ids(&mut start(more)));
 
-    let config = config(&more);
-    let mut first = start(&more);
+    let mut first = start(more);
     steps(&mut first, 3);
-    let mut run = RunFolder::create(&config).unwrap();
+    let mut run = RunFolder::create(&dir.path().join("run"), "").unwrap();
     run.checkpoint(first.policy(), first.optimizer(), first.progress()).unwrap();
-    let (_, resumed) = RunFolder::resume(&config.run.dir).unwrap();
+    drop(run);
+    let (_, resumed) = RunFolder::resume(&dir.path().join("run")).unwrap();
     let at = model_qwen::Checkpoint::open(&resumed.dir).unwrap();
     let model = at.load(model_qwen::Dtype::F32, &Device::flex()).unwrap();
-    let mut second = Grpo::resume(model, policy(1), vec![6], &config, 2, &resumed).unwrap();
+    let second = Grpo::new(model, vec![6], &config(more), 2).unwrap();
+    let mut second = second.resume(policy(1), &resumed).unwrap();
     assert_eq!(steps(&mut second, 5), expected[3..]);
     assert_eq!(weights(second.policy()), weights(whole.policy()));
 }
 
 #[test]
 fn rewards_that_make_no_sense() {
-    let mut grpo = start(&[]);
+    let mut grpo = start(|_| ());
     let rollouts = grpo.sample(&prompts()).unwrap();
     let message = rollouts.clone().score(|r| if r.prompt == 1 { f32::INFINITY } else { 0.0 }).unwrap_err();
     assert!(message.to_string().contains("prompt 1"), "{message}");

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use model_qwen::Config as ModelConfig;
-use posttrain::Config;
-use posttrain_sft::{Example, Sft};
+use posttrain_sft::{Example, Sft, SftConfig};
 
 fn main() {
     let text = r#"{"architectures":["Qwen2ForCausalLM"],"num_hidden_layers":4,"hidden_size":128,
@@ -17,9 +16,9 @@ fn main() {
     let arg =
         |n: usize, default: usize| std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (rows, tokens) = (arg(1, 64), arg(2, 40));
-    let set =
-        [format!("train.batch_size={rows}"), "train.steps=1000".to_owned(), "optimizer.lr=1e-3".to_owned()];
-    let config = Config::parse("model.path='x'\ndata.train='x'\nrun.dir='x'\n", &set).unwrap();
+    let mut config = SftConfig::default();
+    (config.trainer.train.batch_size, config.trainer.train.steps) = (rows, Some(1000));
+    config.trainer.optimizer.lr = 1e-3;
     let mut sft = Sft::new(model, &config, rows).unwrap();
     let row = |i: u32| (0..tokens as u32).map(|t| (i * 7 + t * 3) % 160).collect();
     let batch: Vec<Example> = (0..rows as u32).map(|i| Example::new(i.to_string(), row(i), 16)).collect();

@@ -1,11 +1,11 @@
 //! Examples and their order.
 
 use std::io::BufRead as _;
+use std::path::Path;
 
 use posttrain::Order;
-use posttrain::config::DataConfig;
 
-use crate::{Encoder, Error};
+use crate::{DataConfig, Encoder, Error};
 
 /// Tokens and which of them are trained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,18 +50,18 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads `data.train`: JSONL of `{"prompt","completion"}`, `{"text"}`, `{"messages"}` or
+    /// Reads a file: JSONL of `{"prompt","completion"}`, `{"text"}`, `{"messages"}` or
     /// `{"input_ids","labels"}`. Blank lines are skipped, what is longer than `data.max_length` loses its
     /// end, what then has no trained token is left out.
     ///
     /// # Errors
     /// A file that cannot be read, a line that is not an example (with its number), or no example at all.
-    pub fn open(config: &DataConfig, seed: u64, encoder: &Encoder) -> Result<Self, Error> {
-        let path = &config.train;
-        let file = std::fs::File::open(path).map_err(|e| Error::at(path, e))?;
+    pub fn open(path: &Path, config: &DataConfig, seed: u64, encoder: &Encoder) -> Result<Self, Error> {
+        config.check()?;
+        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
         let mut examples = Vec::new();
         for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|e| Error::at(path, e))?;
+            let line = line.map_err(|e| Error::io(path, e))?;
             if !line.trim().is_empty() {
                 let bad = |e: Error| Error::at(path, format!("line {}: {e}", at + 1));
                 examples.push(encoder.line(&line, &(at + 1).to_string()).map_err(bad)?);
@@ -87,6 +87,11 @@ impl Dataset {
         Ok(Self { examples, seed, truncated, empty })
     }
 
+    /// All examples, in file order.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
     /// Examples of an epoch.
     pub fn len(&self) -> usize {
         self.examples.len()
@@ -97,10 +102,10 @@ impl Dataset {
         self.examples.is_empty()
     }
 
-    /// The `n` examples from `position` on, counted over all epochs.
-    pub fn take(&self, position: u64, n: usize) -> Vec<Example> {
+    /// Up to `n` examples from `position` on, counted over all epochs; a batch ends with its epoch.
+    pub fn batch(&self, position: u64, n: usize) -> Vec<Example> {
         let order = Order { len: self.examples.len(), seed: self.seed };
-        order.take(position, n).into_iter().map(|at| self.examples[at].clone()).collect()
+        order.batch(position, n).into_iter().map(|at| self.examples[at].clone()).collect()
     }
 }
 

@@ -2,30 +2,33 @@
 //!
 //! ```no_run
 //! use model_qwen::{Checkpoint, Dtype};
-//! use posttrain::{Config, RunFolder};
-//! use posttrain_sft::{Dataset, Encoder, Sft};
+//! use posttrain_sft::{DataConfig, Dataset, Encoder, Sft, SftConfig};
 //!
-//! let config = Config::open("sft.toml".as_ref(), &[])?;
-//! let checkpoint = Checkpoint::open(&config.model.path)?;
-//! let data = Dataset::open(&config.data, config.run.seed, &Encoder::of(&checkpoint)?)?;
+//! let mut config = SftConfig::default();
+//! config.trainer.optimizer.lr = 1e-5;
+//! let checkpoint = Checkpoint::open("Qwen2.5-0.5B")?;
+//! let encoder = Encoder::of(&checkpoint)?;
+//! let data = Dataset::open("train.jsonl".as_ref(), &DataConfig::default(), config.trainer.seed, &encoder)?;
 //! let mut sft = Sft::new(checkpoint.load(Dtype::F32, &Default::default())?, &config, data.len())?;
-//! let mut run = RunFolder::create(&config)?;
 //! while !sft.is_done() {
-//!     let stats = sft.step(&data.take(sft.progress().position, sft.batch()))?;
-//!     run.log(&stats)?;
+//!     let stats = sft.step(&data.batch(sft.progress().position, sft.batch()))?;
+//!     println!("{} {}", stats.step, stats.loss);
 //! }
-//! run.checkpoint(sft.model(), sft.optimizer(), sft.progress())?;
+//! model_qwen::save(sft.model(), "out".as_ref(), Dtype::F32, Some(checkpoint.dir()))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `posttrain::RunFolder` keeps metrics and checkpoints of a run.
 //! The loop is the caller's, and so is everything that looks at the model between two steps: this crate knows
 //! nothing of circuits, figures or terminals.
 
+mod config;
 mod data;
 mod encode;
 mod train;
 
 pub use common::Error;
+pub use config::{DataConfig, Packing, SftConfig};
 pub use data::{Dataset, Example};
 pub use encode::Encoder;
-pub use train::{Sft, StepStats};
+pub use train::{Sft, SftStats};

@@ -2,10 +2,10 @@
 
 use hooks::Batch;
 use model_qwen::Qwen;
-use posttrain::{Config, Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
+use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
 use serde::Serialize;
 
-use crate::{Error, Example};
+use crate::{Error, Example, SftConfig};
 
 /// A model in training.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ pub struct Sft {
     batch: usize,
 }
 
-/// What one step did; a line of `metrics.jsonl`.
+/// Numbers of one optimiser step; a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StepStats {
+pub struct SftStats {
     /// The step, from 0.
     pub step: usize,
     /// Mean negative log-likelihood of the step's trained tokens, in nats, before the update.
@@ -38,28 +38,28 @@ pub struct StepStats {
 }
 
 impl Sft {
-    /// Training of `model`; `examples` is the number that an epoch has.
+    /// Training of `model`; `examples` is the number in an epoch.
     ///
     /// # Errors
-    /// A configuration that makes no sense, or weights that are not f32.
-    pub fn new(model: Qwen, config: &Config, examples: usize) -> Result<Self, Error> {
+    /// A setting out of its range, or weights that are not f32.
+    pub fn new(model: Qwen, config: &SftConfig, examples: usize) -> Result<Self, Error> {
         config.check()?;
-        let optimizer = Optimizer::new(&model, &config.optimizer)?;
-        let schedule = config.schedule(config.steps(examples));
-        let progress = Progress { step: 0, position: 0, seed: config.run.seed };
-        let (rows, batch) = (config.train.batch_size, config.train.examples());
+        let trainer = &config.trainer;
+        let optimizer = Optimizer::new(&model, &trainer.optimizer)?;
+        let (rows, batch) = (trainer.train.batch_size, trainer.train.examples());
+        let schedule = trainer.schedule(trainer.steps(examples.div_ceil(batch)));
+        let progress = Progress { step: 0, position: 0, seed: trainer.seed };
         Ok(Self { model, optimizer, schedule, progress, rows, batch })
     }
 
-    /// Training that goes on from a checkpoint; `model` is that checkpoint's.
+    /// Goes on from a checkpoint, whose model this was made with.
     ///
     /// # Errors
-    /// As [`Sft::new`], or an optimiser state that cannot be read.
-    pub fn resume(model: Qwen, config: &Config, examples: usize, from: &Resumed) -> Result<Self, Error> {
-        let mut sft = Self::new(model, config, examples)?;
-        sft.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
-        sft.progress = from.progress;
-        Ok(sft)
+    /// An optimiser state that cannot be read.
+    pub fn resume(mut self, from: &Resumed) -> Result<Self, Error> {
+        self.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
+        self.progress = from.progress;
+        Ok(self)
     }
 
     /// One optimiser step on `examples`, in forward passes of `train.batch_size` rows:
@@ -68,7 +68,7 @@ impl Sft {
     /// # Errors
     /// No trained token, a token beyond the vocabulary, a loss or gradient that is not finite: the message
     /// names step and examples, and the model is as it was.
-    pub fn step(&mut self, examples: &[Example]) -> Result<StepStats, Error> {
+    pub fn step(&mut self, examples: &[Example]) -> Result<SftStats, Error> {
         let step = self.progress.step;
         let n_tokens: usize = examples.iter().map(Example::tokens).sum();
         if n_tokens == 0 {
@@ -101,7 +101,7 @@ impl Sft {
         self.progress.position += examples.len() as u64;
         let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
         let loss = sum / n_tokens as f64;
-        Ok(StepStats { step, loss, lr, grad_norm: update.grad_norm, tokens: n_tokens, tokens_seen })
+        Ok(SftStats { step, loss, lr, grad_norm: update.grad_norm, tokens: n_tokens, tokens_seen })
     }
 
     /// Mean negative log-likelihood of the trained tokens of `examples`, in nats; nothing is updated.

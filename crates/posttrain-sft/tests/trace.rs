@@ -5,34 +5,33 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use model_qwen::{Checkpoint, Dtype, Param, Qwen};
-use posttrain::{Config, RunFolder};
-use posttrain_sft::{Dataset, Encoder, Example, Sft};
+use posttrain::RunFolder;
+use posttrain::config::{Decay, Kind};
+use posttrain_sft::{DataConfig, Dataset, Encoder, Example, Sft, SftConfig};
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sft-trace")
 }
 
-fn config(model: &str, decay: &str, dir: &Path) -> Config {
-    let root = fixtures();
-    let text = format!(
-        "model.path = '{}'\ndata.train = '{}'\ndata.shuffle = false\nrun.dir = '{}'\n\
-         train.steps = 20\ntrain.batch_size = 4\noptimizer.lr = 1e-3\noptimizer.weight_decay = 0.01\n\
-         optimizer.decay = '{decay}'\nschedule.kind = 'cosine'\nschedule.warmup_steps = 4\n",
-        root.join(model).display(),
-        root.join("data.jsonl").display(),
-        dir.display()
-    );
-    Config::parse(&text, &[]).unwrap()
+fn config(decay: &str) -> SftConfig {
+    let mut config = SftConfig::default();
+    let trainer = &mut config.trainer;
+    (trainer.train.steps, trainer.train.batch_size) = (Some(20), 4);
+    (trainer.optimizer.lr, trainer.optimizer.weight_decay) = (1e-3, 0.01);
+    trainer.optimizer.decay = if decay == "all" { Decay::All } else { Decay::Matrices };
+    (trainer.schedule.kind, trainer.schedule.warmup_steps) = (Kind::Cosine, 4);
+    config
 }
 
 fn load(path: &Path) -> Qwen {
     Checkpoint::open(path).unwrap().load(Dtype::F32, &Device::flex()).unwrap()
 }
 
-fn start(config: &Config) -> (Sft, Dataset) {
-    let data = Dataset::open(&config.data, config.run.seed, &Encoder::default()).unwrap();
-    (Sft::new(load(&config.model.path), config, data.len()).unwrap(), data)
+fn start(model: &str, config: &SftConfig, shuffle: bool) -> (Sft, Dataset) {
+    let how = DataConfig { shuffle, ..DataConfig::default() };
+    let data = Dataset::open(&fixtures().join("data.jsonl"), &how, 0, &Encoder::default()).unwrap();
+    (Sft::new(load(&fixtures().join(model)), config, data.len()).unwrap(), data)
 }
 
 fn weights(model: &Qwen) -> Vec<(String, Vec<f32>)> {
@@ -47,10 +46,10 @@ fn weights(model: &Qwen) -> Vec<(String, Vec<f32>)> {
     model.params().into_iter().map(read).collect()
 }
 
-fn train(sft: &mut Sft, data: &Dataset, until: usize) -> Vec<posttrain_sft::StepStats> {
+fn train(sft: &mut Sft, data: &Dataset, until: usize) -> Vec<posttrain_sft::SftStats> {
     let mut all = Vec::new();
     while sft.progress().step < until {
-        all.push(sft.step(&data.take(sft.progress().position, sft.batch())).unwrap());
+        all.push(sft.step(&data.batch(sft.progress().position, sft.batch())).unwrap());
     }
     all
 }
@@ -58,7 +57,7 @@ fn train(sft: &mut Sft, data: &Dataset, until: usize) -> Vec<posttrain_sft::Step
 #[test]
 fn four_traces_of_torch_are_followed() {
     for (model, decay) in [("tied", "all"), ("tied", "matrices"), ("untied", "all"), ("untied", "matrices")] {
-        let (mut sft, data) = start(&config(model, decay, Path::new("unused")));
+        let (mut sft, data) = start(model, &config(decay), false);
         let text = std::fs::read_to_string(fixtures().join(format!("{model}-{decay}.json"))).unwrap();
         let trace: Value = serde_json::from_str(&text).unwrap();
         let close = |found: f64, expected: &Value, relative: f64| {
@@ -88,10 +87,10 @@ fn four_traces_of_torch_are_followed() {
 
 #[test]
 fn micro_batches_change_rounding_only() {
-    let whole = config("tied", "all", Path::new("unused"));
+    let whole = config("all");
     let mut parts = whole.clone();
-    (parts.train.batch_size, parts.train.accumulation) = (1, 4);
-    let ((mut a, data), (mut b, _)) = (start(&whole), start(&parts));
+    (parts.trainer.train.batch_size, parts.trainer.train.accumulation) = (1, 4);
+    let ((mut a, data), (mut b, _)) = (start("tied", &whole, false), start("tied", &parts, false));
     for (x, y) in train(&mut a, &data, 20).iter().zip(train(&mut b, &data, 20)) {
         assert!((x.loss - y.loss).abs() < 2e-6 * x.loss, "{x:?} {y:?}");
         assert!((x.grad_norm - y.grad_norm).abs() < 1e-5 * x.grad_norm, "{x:?} {y:?}");
@@ -101,13 +100,12 @@ fn micro_batches_change_rounding_only() {
 #[test]
 fn a_resumed_run_has_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = config("tied", "all", &dir.path().join("run"));
-    config.data.shuffle = true;
-    let (mut whole, data) = start(&config);
+    let (place, config) = (dir.path().join("run"), config("all"));
+    let (mut whole, data) = start("tied", &config, true);
     let expected = train(&mut whole, &data, 10);
 
-    let (mut first, _) = start(&config);
-    let mut run = RunFolder::create(&config).unwrap();
+    let (mut first, _) = start("tied", &config, true);
+    let mut run = RunFolder::create(&place, "# mine\n").unwrap();
     for stats in train(&mut first, &data, 5) {
         run.log(&stats).unwrap();
     }
@@ -118,11 +116,12 @@ fn a_resumed_run_has_the_same_bits() {
     drop((first, run));
     std::fs::create_dir(dir.path().join("run/checkpoints/step-7.part")).unwrap();
 
-    assert!(RunFolder::create(&config).is_err());
-    let (mut run, resumed) = RunFolder::resume(&config.run.dir).unwrap();
-    assert_eq!(RunFolder::config(run.dir()).unwrap(), config);
+    assert!(RunFolder::create(&place, "").is_err());
+    let (mut run, resumed) = RunFolder::resume(&place).unwrap();
+    assert!(RunFolder::config(run.dir()).unwrap().ends_with("# mine\n"));
     assert!(!dir.path().join("run/checkpoints/step-7.part").exists());
-    let mut second = Sft::resume(load(&resumed.dir), &config, data.len(), &resumed).unwrap();
+    let second = Sft::new(load(&resumed.dir), &config, data.len()).unwrap();
+    let mut second = second.resume(&resumed).unwrap();
     let rest = train(&mut second, &data, 10);
     assert_eq!(rest, expected[5..]);
     for stats in &rest {
@@ -136,12 +135,12 @@ fn a_resumed_run_has_the_same_bits() {
 
 #[test]
 fn a_loss_that_is_not_finite_names_step_and_examples() {
-    let (mut sft, _) = start(&config("tied", "all", Path::new("unused")));
+    let (mut sft, _) = start("tied", &config("all"), false);
     let beyond = Example::new("far", vec![1, 1000], 1);
     assert!(sft.step(&[beyond]).unwrap_err().to_string().contains("far"));
     let mut model = sft.into_model();
     model.norm = model.norm * f32::NAN;
-    let mut sft = Sft::new(model, &config("tied", "all", Path::new("unused")), 1).unwrap();
+    let mut sft = Sft::new(model, &config("all"), 1).unwrap();
     let message = sft.step(&[Example::new("odd", vec![1, 2], 1)]).unwrap_err().to_string();
     assert!(message.contains("step 0") && message.contains("odd"), "{message}");
 }

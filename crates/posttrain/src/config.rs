@@ -1,134 +1,66 @@
-//! The configuration file of a training run: TOML, every field defaulted but `model.path`, `data.train` and
-//! `run.dir`.
+//! Settings that every trainer shares: length and batch, AdamW and clipping, the learning rate, the seed.
 //!
-//! An unknown key is an error that names the nearest known one, so that a typing error never trains a model
-//! on defaults.
-
-use std::path::{Path, PathBuf};
+//! They name no file: where data, weights and run folder lie is the caller's. Each section is a struct with
+//! serde names and defaults of its own, so that a caller can put it into a configuration file.
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 
-use crate::{Error, Schedule, schedule};
-
-mod grpo;
-mod keys;
-mod sections;
+use crate::{Error, Schedule};
 
 pub use crate::schedule::Kind;
-pub use grpo::{Advantage, GrpoConfig, LossKind, Ratio};
-pub use sections::{
-    DataConfig, Decay, LoraConfig, ModelConfig, OptimizerConfig, Packing, RunConfig, ScheduleConfig,
-    TrainConfig, WatchConfig,
-};
 
-/// A training run.
+/// What SFT and GRPO have in common.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Config {
-    /// The model to start from.
-    pub model: ModelConfig,
-    /// Examples, or problems.
-    pub data: DataConfig,
-    /// Folder, seed, checkpoints.
-    pub run: RunConfig,
-    /// How long, how many at once.
+pub struct TrainerConfig {
+    /// Length of the run and size of a batch.
     pub train: TrainConfig,
     /// AdamW and clipping.
     pub optimizer: OptimizerConfig,
     /// Learning rate over the run.
     pub schedule: ScheduleConfig,
-    /// Low-rank adapters: not implemented yet, refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lora: Option<LoraConfig>,
-    /// What to attribute while training.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watch: Option<WatchConfig>,
-    /// Group-relative policy optimisation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grpo: Option<GrpoConfig>,
+    /// Seed of shuffling and sampling.
+    pub seed: u64,
 }
 
-impl Config {
-    /// Reads a file and applies `key=value` changes over it. Relative paths stay relative to the working
-    /// folder.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or as [`Config::parse`].
-    pub fn open(path: &Path, set: &[String]) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::at(path, e))?;
-        Self::parse(&text, set).map_err(|e| Error::at(path, e))
-    }
-
-    /// Reads the text of a file and applies changes such as `optimizer.lr=1e-4` over it.
-    ///
-    /// # Errors
-    /// Text that is not TOML, an unknown key, a missing field, a value that makes no sense.
-    pub fn parse(text: &str, set: &[String]) -> Result<Self, Error> {
-        let mut table: Table =
-            text.parse().map_err(|e: toml::de::Error| Error::input(e.message().to_owned()))?;
-        for change in set {
-            apply(&mut table, change)?;
-        }
-        keys::check(&table)?;
-        let config: Self = Value::Table(table)
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::input(e.to_string().trim().replace('\n', ": ")))?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// The file that gives this configuration, defaults written out.
-    ///
-    /// # Errors
-    /// What the format cannot write.
-    pub fn to_toml(&self) -> Result<String, Error> {
-        toml::to_string_pretty(self).map_err(|e| Error::input(format!("config: {e}")))
-    }
-
-    /// Optimiser steps of the run, given the number of examples an epoch has.
-    pub fn steps(&self, examples: usize) -> usize {
-        match (self.train.steps, self.train.epochs) {
-            (Some(steps), _) => steps,
-            (None, epochs) => {
-                let all = epochs.unwrap_or(1.0) * examples as f64;
-                (all / self.train.examples() as f64).ceil() as usize
-            }
+impl TrainerConfig {
+    /// Optimiser steps of a run whose epochs take `per_epoch` steps: `steps` where it is given, else
+    /// `ceil(epochs * per_epoch)` as in `transformers.Trainer`.
+    pub fn steps(&self, per_epoch: usize) -> usize {
+        match self.train.steps {
+            Some(steps) => steps,
+            None => (self.train.epochs.unwrap_or(1.0) * per_epoch as f64).ceil() as usize,
         }
     }
 
-    /// The learning-rate schedule of a run of `steps` steps.
-    pub fn schedule(&self, steps: usize) -> Schedule {
+    /// The learning-rate schedule of a run of `updates` optimiser updates.
+    pub fn schedule(&self, updates: usize) -> Schedule {
         let s = &self.schedule;
-        let part = |ratio: f64| (ratio * steps as f64).ceil() as usize;
+        let part = |ratio: f64| (ratio * updates as f64).ceil() as usize;
         let warmup = if s.warmup_steps > 0 { s.warmup_steps } else { part(s.warmup_ratio) };
         let (lr, decay) = (self.optimizer.lr, part(s.decay_ratio));
-        schedule::Schedule { kind: s.kind, lr, warmup, steps, min_ratio: s.min_lr_ratio, decay }
+        Schedule { kind: s.kind, lr, warmup, steps: updates, min_ratio: s.min_lr_ratio, decay }
     }
 
-    /// Whether every value makes sense.
+    /// Checks the range of every value.
     ///
     /// # Errors
-    /// The first that does not, with what was expected.
+    /// The first value out of its range, with what was expected.
     pub fn check(&self) -> Result<(), Error> {
-        let required =
-            [("model.path", &self.model.path), ("data.train", &self.data.train), ("run.dir", &self.run.dir)];
-        if let Some((name, _)) = required.into_iter().find(|(_, path)| **path == PathBuf::new()) {
-            return Err(Error::input(format!("missing `{name}`")));
-        }
-        if self.lora.is_some() {
-            return Err(Error::input(
-                "[lora] is not implemented yet: leave the section out for full training",
-            ));
-        }
-        if self.data.packing != Packing::None {
-            return Err(Error::input("data.packing = \"bfd\" is not implemented yet, expected \"none\""));
-        }
-        if self.train.steps.is_some() && self.train.epochs.is_some() {
+        let (t, o, s) = (&self.train, &self.optimizer, &self.schedule);
+        if t.steps.is_some() && t.epochs.is_some() {
             return Err(Error::input("train.steps and train.epochs: expected one of the two"));
         }
-        let (o, s) = (&self.optimizer, &self.schedule);
-        let ranges = [
+        if s.warmup_steps > 0 && s.warmup_ratio > 0.0 {
+            return Err(Error::input(
+                "schedule.warmup_steps and schedule.warmup_ratio: expected one of the two",
+            ));
+        }
+        check_ranges(&[
+            ("train.steps", t.steps.unwrap_or(1) as f64, 1.0, 1e15, "from 1"),
+            ("train.epochs", t.epochs.unwrap_or(1.0), f64::MIN_POSITIVE, 1e9, "above 0"),
+            ("train.batch_size", t.batch_size as f64, 1.0, 1e9, "from 1"),
+            ("train.accumulation", t.accumulation as f64, 1.0, 1e9, "from 1"),
             ("optimizer.lr", o.lr, 0.0, f64::MAX, "a number from 0"),
             ("optimizer.betas[0]", o.betas[0], 0.0, 0.999_999_999, "from 0 and below 1"),
             ("optimizer.betas[1]", o.betas[1], 0.0, 0.999_999_999, "from 0 and below 1"),
@@ -138,32 +70,145 @@ impl Config {
             ("schedule.warmup_ratio", s.warmup_ratio, 0.0, 1.0, "from 0 to 1"),
             ("schedule.min_lr_ratio", s.min_lr_ratio, 0.0, 1.0, "from 0 to 1"),
             ("schedule.decay_ratio", s.decay_ratio, 0.0, 1.0, "from 0 to 1"),
-            ("train.epochs", self.train.epochs.unwrap_or(1.0), f64::MIN_POSITIVE, 1e9, "above 0"),
-            ("train.batch_size", self.train.batch_size as f64, 1.0, 1e9, "from 1"),
-            ("train.accumulation", self.train.accumulation as f64, 1.0, 1e9, "from 1"),
-            ("data.max_length", self.data.max_length as f64, 2.0, 1e9, "from 2"),
-        ];
-        for (name, value, low, high, expected) in ranges {
-            if !(low..=high).contains(&value) {
-                return Err(Error::input(format!("{name} is {value}, expected {expected}")));
-            }
-        }
-        if let Some(grpo) = &self.grpo {
-            grpo.check()?;
-        }
-        Ok(())
+        ])
     }
 }
 
-/// `section.key=value` over a table; the value is TOML, or a string where it is none.
-fn apply(table: &mut Table, change: &str) -> Result<(), Error> {
-    let bad = || Error::input(format!("--set {change}: expected section.key=value"));
-    let (key, value) = change.split_once('=').ok_or_else(bad)?;
-    let (section, key) = key.trim().split_once('.').ok_or_else(bad)?;
-    let text = value.trim();
-    let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
-    let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
-    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    section.as_table_mut().ok_or_else(bad)?.insert(key.to_owned(), value);
-    Ok(())
+/// A setting's name, its value, the least and the greatest allowed, and that range in words.
+pub type Range<'a> = (&'a str, f64, f64, f64, &'a str);
+
+/// Checks that every value lies in its range.
+///
+/// # Errors
+/// The first value that does not.
+pub fn check_ranges(ranges: &[Range<'_>]) -> Result<(), Error> {
+    match ranges.iter().find(|(_, value, low, high, _)| !(*low..=*high).contains(value)) {
+        Some((name, value, _, _, expected)) => {
+            Err(Error::input(format!("{name} is {value}, expected {expected}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Length of a run and size of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Passes over the data, where `steps` is not given; 1 where neither is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Rows of a forward pass.
+    pub batch_size: usize,
+    /// Forward passes of an optimiser step.
+    pub accumulation: usize,
+}
+
+impl TrainConfig {
+    /// Examples of an optimiser step.
+    pub fn examples(&self) -> usize {
+        self.batch_size * self.accumulation
+    }
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self { steps: None, epochs: None, batch_size: 8, accumulation: 1 }
+    }
+}
+
+/// Which parameters decay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// Those of two dimensions, embeddings included.
+    #[default]
+    Matrices,
+    /// Biases and norms too.
+    All,
+}
+
+/// AdamW (Loshchilov and Hutter 2019) and clipping by the global norm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OptimizerConfig {
+    /// The full learning rate.
+    pub lr: f64,
+    /// Decays of the two moments.
+    pub betas: [f64; 2],
+    /// Added to the square root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Which parameters decay.
+    pub decay: Decay,
+    /// Largest global gradient norm; larger gradients are scaled down to it. 0 clips nothing.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            lr: 2e-5,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decay: Decay::Matrices,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+/// The learning rate over a run: see [`Schedule`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScheduleConfig {
+    /// Shape after the warm-up.
+    pub kind: Kind,
+    /// Updates of linear warm-up.
+    pub warmup_steps: usize,
+    /// Share of the run that is warm-up, where `warmup_steps` is 0; rounded up.
+    pub warmup_ratio: f64,
+    /// Last rate over full rate.
+    pub min_lr_ratio: f64,
+    /// Share of the run that decays in [`Kind::Wsd`].
+    pub decay_ratio: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { kind: Kind::Linear, warmup_steps: 0, warmup_ratio: 0.0, min_lr_ratio: 0.0, decay_ratio: 0.1 }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let wrong = |change: fn(&mut TrainerConfig)| {
+            let mut config = TrainerConfig::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(wrong(|c| c.train.steps = Some(0)).contains("train.steps is 0, expected from 1"));
+        assert!(wrong(|c| c.optimizer.betas[1] = 1.0).contains("betas[1]"));
+        assert!(wrong(|c| c.optimizer.lr = f64::NAN).contains("optimizer.lr"));
+        assert!(wrong(|c| (c.train.steps, c.train.epochs) = (Some(3), Some(1.0))).contains("one of the two"));
+    }
+
+    #[test]
+    fn epochs_become_steps_as_in_transformers() {
+        let mut config = TrainerConfig::default();
+        config.train.epochs = Some(0.5);
+        assert_eq!(config.steps(3), 2);
+        config.schedule.warmup_ratio = 0.1;
+        assert_eq!(config.schedule(15).warmup, 2);
+        (config.train.epochs, config.train.steps) = (None, Some(7));
+        assert_eq!(config.steps(3), 7);
+    }
 }

@@ -1,18 +1,18 @@
-//! What SFT and GRPO share, once: configuration, optimiser, schedule, clipping, token log-probabilities with
-//! their gradient, run folder, resume.
+//! What SFT and GRPO share: optimiser, schedule, clipping, token log-probabilities with their gradient, data
+//! order, run folder, resume.
 //!
 //! | part | type | what it is |
 //! |---|---|---|
-//! | configuration | [`Config`] | a TOML file, every field defaulted but three |
-//! | log-probabilities | [`TokenLogProbs`] | what both losses are made of; never holds `[tokens, vocab]` whole |
+//! | settings | [`TrainerConfig`] | length, batch, AdamW, schedule, seed; names no file |
+//! | log-probabilities | [`TokenLogProbs`] | of chosen tokens; never holds `[tokens, vocab]` whole |
 //! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
 //! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
 //! | schedule | [`Schedule`] | learning rate of step k |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
 //! | run folder | [`RunFolder`] | metrics and checkpoints that survive being killed |
 //!
-//! It knows no loss and no data, and nothing of circuits: the caller writes the loop and looks at the model
-//! between two steps.
+//! Losses and data are those of `posttrain-sft` and `posttrain-grpo`. The caller writes the loop and looks at
+//! the model between two steps; nothing here knows of circuits.
 
 pub mod config;
 mod gradients;
@@ -23,7 +23,7 @@ mod run_folder;
 pub mod schedule;
 
 pub use common::Error;
-pub use config::Config;
+pub use config::TrainerConfig;
 pub use gradients::Gradients;
 pub use log_probs::TokenLogProbs;
 pub use optimizer::{Optimizer, Update};

@@ -126,7 +126,7 @@ impl Optimizer {
             })
             .collect();
         let bytes = views.and_then(|views| safetensors::serialize(views, None));
-        bytes.map_err(|e| Error::input(format!("optimizer state: {e}")))
+        bytes.map_err(|e| Error::internal(format!("optimizer state: {e}")))
     }
 
     /// Reads back what [`Optimizer::to_bytes`] wrote.
@@ -134,7 +134,7 @@ impl Optimizer {
     /// # Errors
     /// A file that cannot be read, is damaged, or belongs to another model.
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path).map_err(|e| Error::at(path, e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::at(path, e))?;
         let get = |name: &str| file.tensor(name).map_err(|_| Error::at(path, format!("no tensor `{name}`")));
         let t: [u8; 8] = get("t")?.data().try_into().map_err(|_| Error::at(path, "`t` is not one u64"))?;

@@ -4,8 +4,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-/// An order over `len` examples. Each epoch has a shuffle of its own that depends on seed and epoch only, so
-/// that a position is all the state there is.
+/// An order over `len` examples. The shuffle of an epoch depends on seed and epoch only, so that a position is
+/// all the state there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
     /// Examples of an epoch; above 0.
@@ -15,18 +15,17 @@ pub struct Order {
 }
 
 impl Order {
-    /// Indices of the `n` examples from `position` on, counted over all epochs.
-    pub fn take(&self, position: u64, n: usize) -> Vec<usize> {
+    /// Indices of up to `n` examples from `position` on, counted over all epochs. A batch ends with its epoch,
+    /// so that an epoch has each example once and its last batch may be short.
+    pub fn batch(&self, position: u64, n: usize) -> Vec<usize> {
         let len = self.len as u64;
-        let (mut taken, mut order, mut of) = (Vec::with_capacity(n), Vec::new(), None);
-        for at in position..position + n as u64 {
-            let epoch = at / len;
-            if of != Some(epoch) {
-                (order, of) = (self.epoch(epoch), Some(epoch));
-            }
-            taken.push(order[(at % len) as usize]);
-        }
-        taken
+        let (epoch, start) = (position / len, (position % len) as usize);
+        self.epoch(epoch)[start..self.len.min(start + n)].to_vec()
+    }
+
+    /// Batches of up to `n` in an epoch.
+    pub fn batches(&self, n: usize) -> usize {
+        self.len.div_ceil(n)
     }
 
     fn epoch(&self, epoch: u64) -> Vec<usize> {
@@ -47,14 +46,16 @@ mod tests {
     #[test]
     fn every_epoch_has_every_example_once_and_any_position_can_be_asked_for() {
         let order = Order { len: 7, seed: Some(3) };
-        let run = order.take(0, 21);
-        for epoch in run.chunks(7) {
-            let mut ids = epoch.to_vec();
+        let epochs: Vec<Vec<usize>> =
+            (0..3).map(|epoch| [order.batch(epoch * 7, 4), order.batch(epoch * 7 + 4, 4)].concat()).collect();
+        for epoch in &epochs {
+            let mut ids = epoch.clone();
             ids.sort_unstable();
             assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6]);
         }
-        assert_ne!(run[..7], run[7..14]);
-        assert_eq!(order.take(5, 9), run[5..14]);
-        assert_eq!(Order { seed: None, ..order }.take(6, 2), [6, 0]);
+        assert_ne!(epochs[0], epochs[1]);
+        assert_eq!(order.batch(9, 2), epochs[1][2..4]);
+        assert_eq!(order.batches(4), 2);
+        assert_eq!(Order { seed: None, ..order }.batch(6, 2), [6]);
     }
 }

@@ -1,22 +1,26 @@
 //! The run folder: the only place that knows its layout.
 //!
 //! ```text
-//! config.toml           the configuration, defaults written out
+//! config.toml           the caller's configuration, defaults written out
 //! metrics.jsonl         one object a step
 //! checkpoints/step-N/   a Hugging Face folder, optimizer.safetensors, state.json: whole or absent
-//! circuits/step-N.json  written by who watches
+//! circuits/step-N.json  attribution and circuit of the weights after step N, written by the `[watch]` caller
+//! .lock                 held by the process that trains in this folder
 //! ```
 //! A checkpoint is written beside its place, synced and renamed, so that a run killed at any moment finds
 //! only whole ones. On resume the metrics are cut back to the checkpoint's step.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use model_qwen::{Dtype, Qwen};
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Error, Optimizer};
+use crate::{Error, Optimizer};
+
+/// The first line of every `config.toml` that this module writes; a file without it is the user's.
+const WRITTEN: &str = "# Written by sparks: the configuration of this run, defaults included.\n";
 
 /// Where a run is: what resuming needs beside weights and moments. Random streams are functions of seed and
 /// position, so there is no generator state to keep.
@@ -39,61 +43,95 @@ pub struct Resumed {
     pub progress: Progress,
 }
 
-/// An open run folder.
+/// An open run folder. One process has it open at a time.
 #[derive(Debug)]
 pub struct RunFolder {
     dir: PathBuf,
+    /// Checkpoints kept; 0 keeps all.
     keep: usize,
-    /// Folder of the base model, whose tokenizer goes into every checkpoint.
-    tokenizer: PathBuf,
+    /// Folder whose tokenizer files go into every checkpoint.
+    tokenizer: Option<PathBuf>,
     metrics: File,
+    /// Locked as long as it is open.
+    _lock: File,
 }
 
 impl RunFolder {
-    /// Makes a new run folder.
+    /// Makes a run folder. `config` is the text of `config.toml`, which nothing here reads.
     ///
     /// # Errors
-    /// A folder that holds a run already, or what the file system refuses.
-    pub fn create(config: &Config) -> Result<Self, Error> {
-        let dir = &config.run.dir;
+    /// A folder in which a process is training, or which holds checkpoints or files that are not of an earlier
+    /// attempt; what the file system refuses.
+    pub fn create(dir: &Path, config: &str) -> Result<Self, Error> {
         let checkpoints = dir.join("checkpoints");
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let lock = lock(dir)?;
         if checkpoints.is_dir() && !steps(&checkpoints)?.is_empty() {
             return Err(Error::at(dir, "holds a run already: resume it, or choose another run.dir"));
         }
-        std::fs::create_dir_all(&checkpoints).map_err(|e| Error::at(&checkpoints, e))?;
-        write_whole(&dir.join("config.toml"), config.to_toml()?.as_bytes())?;
-        let path = dir.join("metrics.jsonl");
-        let metrics = File::create(&path).map_err(|e| Error::at(&path, e))?;
-        Ok(Self { dir: dir.clone(), keep: config.run.keep, tokenizer: config.model.path.clone(), metrics })
+        let (config_path, path) = (dir.join("config.toml"), dir.join("metrics.jsonl"));
+        let ours = std::fs::read_to_string(&config_path).is_ok_and(|text| text.starts_with(WRITTEN));
+        if let Some(taken) = [&config_path, &path].into_iter().find(|p| p.exists() && !ours) {
+            return Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"));
+        }
+        std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
+        common::write_whole(&config_path, format!("{WRITTEN}{config}").as_bytes())?;
+        let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
+        Ok(Self { dir: dir.to_owned(), keep: 0, tokenizer: None, metrics, _lock: lock })
     }
 
-    /// Opens an existing run folder at its latest whole checkpoint; its configuration is in `config.toml`
-    /// ([`RunFolder::config`]).
+    /// Opens an existing run folder at its latest whole checkpoint.
     ///
     /// # Errors
-    /// No run, no checkpoint, a state that cannot be read.
+    /// No run, no checkpoint, a state that cannot be read, a process that is training in the folder.
     pub fn resume(dir: &Path) -> Result<(Self, Resumed), Error> {
-        let config = Self::config(dir)?;
         let checkpoints = dir.join("checkpoints");
+        if !checkpoints.is_dir() {
+            return Err(Error::at(dir, "is no run folder: it has no folder `checkpoints`"));
+        }
+        let lock = lock(dir)?;
         let step =
             steps(&checkpoints)?.pop().ok_or_else(|| Error::at(dir, "has no checkpoint to resume from"))?;
         sweep(&checkpoints)?;
         let checkpoint = checkpoints.join(format!("step-{step}"));
         let path = checkpoint.join("state.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::at(&path, e))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
         let progress: Progress = serde_json::from_str(&text).map_err(|e| Error::at(&path, e))?;
         let metrics = cut_metrics(&dir.join("metrics.jsonl"), progress.step)?;
-        let tokenizer = checkpoint.clone();
-        let folder = Self { dir: dir.to_owned(), keep: config.run.keep, tokenizer, metrics };
+        let tokenizer = Some(checkpoint.clone());
+        let folder = Self { dir: dir.to_owned(), keep: 0, tokenizer, metrics, _lock: lock };
         Ok((folder, Resumed { dir: checkpoint, progress }))
     }
 
-    /// The configuration of the run in `dir`.
+    /// Keeps the last `n` checkpoints; all where 0, which is also the default.
+    #[must_use]
+    pub fn keeping(mut self, n: usize) -> Self {
+        self.keep = n;
+        self
+    }
+
+    /// Copies the tokenizer files of the folder `model` into every checkpoint.
+    #[must_use]
+    pub fn with_tokenizer(mut self, model: &Path) -> Self {
+        self.tokenizer = Some(model.to_owned());
+        self
+    }
+
+    /// The text of `config.toml` of the run in `dir`.
     ///
     /// # Errors
-    /// No such file, or one that is not a configuration.
-    pub fn config(dir: &Path) -> Result<Config, Error> {
-        Config::open(&dir.join("config.toml"), &[])
+    /// A file that cannot be read.
+    pub fn config(dir: &Path) -> Result<String, Error> {
+        let path = dir.join("config.toml");
+        std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))
+    }
+
+    /// Replaces `config.toml`, where a resumed run goes on with other settings.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn set_config(&self, config: &str) -> Result<(), Error> {
+        common::write_whole(self.dir.join("config.toml"), format!("{WRITTEN}{config}").as_bytes())
     }
 
     /// The folder.
@@ -106,9 +144,9 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn log(&mut self, metrics: &impl Serialize) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(metrics).map_err(|e| Error::input(format!("metrics: {e}")))?;
+        let mut line = serde_json::to_vec(metrics).map_err(Error::internal)?;
         line.push(b'\n');
-        self.metrics.write_all(&line).map_err(|e| Error::at(&self.dir.join("metrics.jsonl"), e))
+        self.metrics.write_all(&line).map_err(|e| Error::io(self.dir.join("metrics.jsonl"), e))
     }
 
     /// Writes `checkpoints/step-N`, then removes the oldest beyond `keep`. Returns its folder.
@@ -122,53 +160,81 @@ impl RunFolder {
         progress: Progress,
     ) -> Result<PathBuf, Error> {
         let path = self.dir.join("metrics.jsonl");
-        self.metrics.sync_all().map_err(|e| Error::at(&path, e))?;
+        self.metrics.sync_all().map_err(|e| Error::io(&path, e))?;
         let checkpoints = self.dir.join("checkpoints");
         let place = self.checkpoint_dir(progress.step);
         let aside = checkpoints.join(format!("step-{}.part", progress.step));
         if aside.exists() {
             // What a killed run had begun.
-            std::fs::remove_dir_all(&aside).map_err(|e| Error::at(&aside, e))?;
+            std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
         }
-        model_qwen::save(model, &aside, Dtype::F32, Some(&self.tokenizer))?;
-        write_synced(&aside.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
-        let state = serde_json::to_vec_pretty(&progress).map_err(|e| Error::input(e.to_string()))?;
-        write_synced(&aside.join("state.json"), &state)?;
-        sync(&aside)?;
+        let written = self.write_checkpoint(&aside, model, optimizer, progress);
+        if written.is_err() {
+            // Room for whatever follows on a full disk; what remains is removed by the next resume.
+            let _ = std::fs::remove_dir_all(&aside);
+        }
+        written?;
         if place.exists() {
-            std::fs::remove_dir_all(&place).map_err(|e| Error::at(&place, e))?;
+            std::fs::remove_dir_all(&place).map_err(|e| Error::io(&place, e))?;
         }
-        std::fs::rename(&aside, &place).map_err(|e| Error::at(&place, e))?;
+        std::fs::rename(&aside, &place).map_err(|e| Error::io(&place, e))?;
         sync(&checkpoints)?;
         let all = steps(&checkpoints)?;
         let old = if self.keep == 0 { 0 } else { all.len().saturating_sub(self.keep) };
         for step in &all[..old] {
             let old = self.checkpoint_dir(*step);
-            std::fs::remove_dir_all(&old).map_err(|e| Error::at(&old, e))?;
+            std::fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
         }
-        self.tokenizer = place.clone();
+        self.tokenizer = Some(place.clone());
         Ok(place)
     }
 
-    /// The folder of a step's checkpoint, there or not.
+    fn write_checkpoint(
+        &self,
+        dir: &Path,
+        model: &Qwen,
+        optimizer: &Optimizer,
+        progress: Progress,
+    ) -> Result<(), Error> {
+        model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?;
+        write_synced(&dir.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
+        let state = serde_json::to_vec_pretty(&progress).map_err(Error::internal)?;
+        write_synced(&dir.join("state.json"), &state)?;
+        sync(dir)
+    }
+
+    /// The folder of a step's checkpoint, whether it exists or not.
     pub fn checkpoint_dir(&self, step: usize) -> PathBuf {
         self.dir.join("checkpoints").join(format!("step-{step}"))
     }
 
-    /// The file of a step's circuit, its folder made.
+    /// The path of a step's circuit; makes its folder.
     ///
     /// # Errors
     /// What the file system refuses.
     pub fn circuit_path(&self, step: usize) -> Result<PathBuf, Error> {
         let dir = self.dir.join("circuits");
-        std::fs::create_dir_all(&dir).map_err(|e| Error::at(&dir, e))?;
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
         Ok(dir.join(format!("step-{step}.json")))
+    }
+}
+
+/// Locks a run folder against other processes; the lock goes with the file, so also when a process is killed.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(".lock");
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::at(dir, "another process is training in this folder")),
+        // A file system without locks.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
     }
 }
 
 /// Steps of the whole checkpoints, oldest first.
 fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
-    let entries = std::fs::read_dir(checkpoints).map_err(|e| Error::at(checkpoints, e))?;
+    let entries = std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?;
     let step = |name: &str| name.strip_prefix("step-").and_then(|n| n.parse().ok());
     let mut steps: Vec<usize> = entries
         .filter_map(Result::ok)
@@ -181,12 +247,12 @@ fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
 
 /// Removes what a killed run left half written.
 fn sweep(checkpoints: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::at(checkpoints, e))?.filter_map(Result::ok)
+    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?.filter_map(Result::ok)
     {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if name.starts_with("step-") && name.ends_with(".part") || name.starts_with(".step-") {
-            std::fs::remove_dir_all(&path).map_err(|e| Error::at(&path, e))?;
+            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?;
         }
     }
     Ok(())
@@ -201,15 +267,15 @@ fn cut_metrics(path: &Path, step: usize) -> Result<File, Error> {
     let mut kept = Vec::new();
     if let Ok(file) = File::open(path) {
         for line in BufReader::new(file).split(b'\n') {
-            let line = line.map_err(|e| Error::at(path, e))?;
+            let line = line.map_err(|e| Error::io(path, e))?;
             if serde_json::from_slice::<Line>(&line).is_ok_and(|l| l.step < step) {
                 kept.extend_from_slice(&line);
                 kept.push(b'\n');
             }
         }
     }
-    write_whole(path, &kept)?;
-    OpenOptions::new().append(true).open(path).map_err(|e| Error::at(path, e))
+    common::write_whole(path, &kept)?;
+    OpenOptions::new().append(true).open(path).map_err(|e| Error::io(path, e))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -218,16 +284,9 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|e| Error::at(path, e))
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let aside = path.with_extension("part");
-    write_synced(&aside, bytes)?;
-    std::fs::rename(&aside, path).map_err(|e| Error::at(path, e))?;
-    path.parent().map_or(Ok(()), sync)
+    write().map_err(|e| Error::io(path, e))
 }
 
 fn sync(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::at(dir, e))
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, e))
 }

@@ -1,13 +1,11 @@
-//! Configuration, log-probabilities in chunks, the optimiser's state, checkpoints kept and left out.
+//! Log-probabilities in chunks, the optimiser's state, checkpoints kept and left out, folders in use.
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use hooks::Batch;
 use model_qwen::{Config as ModelConfig, Param, Qwen};
-use posttrain::config::{Decay, Kind};
-use posttrain::{Config, Gradients, Optimizer, Progress, RunFolder, TokenLogProbs};
-
-const REQUIRED: &str = "[model]\npath = 'm'\n[data]\ntrain = 'd'\n[run]\ndir = 'r'\n";
+use posttrain::config::OptimizerConfig;
+use posttrain::{Gradients, Optimizer, Progress, RunFolder, TokenLogProbs};
 
 fn model(tied: bool) -> Qwen {
     let text = format!(
@@ -16,51 +14,6 @@ fn model(tied: bool) -> Qwen {
         "initializer_range":0.3}}"#
     );
     model_qwen::random(ModelConfig::parse(&text).unwrap(), 3, &Device::flex())
-}
-
-fn set(changes: &[&str]) -> Result<Config, posttrain::Error> {
-    Config::parse(REQUIRED, &changes.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
-}
-
-#[test]
-fn defaults_and_changes() {
-    let config =
-        set(&["optimizer.lr=1e-3", "schedule.kind=cosine", "data.eval=some/file.jsonl", "train.epochs=2"])
-            .unwrap();
-    assert_eq!((config.optimizer.lr, config.schedule.kind), (1e-3, Kind::Cosine));
-    assert_eq!(config.data.eval.as_deref(), Some("some/file.jsonl".as_ref()));
-    assert_eq!((config.run.keep, config.train.batch_size, config.optimizer.decay), (3, 8, Decay::Matrices));
-    assert_eq!(config.steps(20), 5);
-    assert_eq!(Config::parse(&config.to_toml().unwrap(), &[]).unwrap(), config);
-    let grpo = set(&["grpo.loss=dr_grpo", "grpo.delta=2"]).unwrap();
-    assert_eq!(Config::parse(&grpo.to_toml().unwrap(), &[]).unwrap(), grpo);
-    assert_eq!(set(&["schedule.warmup_ratio=0.1"]).unwrap().schedule(15).warmup, 2);
-}
-
-#[test]
-fn what_is_wrong_is_named() {
-    let cases = [
-        (&["optimizer.learning_rate=1"][..], "optimizer.learning_rate"),
-        (&["optimizer.bets=1"], "optimizer.betas"),
-        (&["optimiser.lr=1"], "[optimizer]"),
-        (&["train.steps=3", "train.epochs=1"], "one of the two"),
-        (&["lora.rank=4"], "not implemented"),
-        (&["data.packing=bfd"], "not implemented"),
-        (&["schedule.kind=cosin"], "cosine"),
-        (&["train.steps=-1"], "steps"),
-        (&["optimizer.betas=[0.9, 1.0]"], "betas[1]"),
-        (&["grpo.temperature=0"], "temperature"),
-        (&["model.path="], "missing `model.path`"),
-        (&["lr"], "section.key=value"),
-    ];
-    for (changes, expected) in cases {
-        let message = set(changes).unwrap_err().to_string();
-        assert!(message.contains(expected), "{changes:?}: {message}");
-    }
-    let message = Config::parse("lr = 1\n", &[]).unwrap_err().to_string();
-    assert!(message.contains("optimizer.lr"), "{message}");
-    assert!(Config::parse("[model]\npath = 'x'\n", &[]).unwrap_err().to_string().contains("data.train"));
-    assert!(Config::parse("[model", &[]).is_err());
 }
 
 fn gradients(model: &Qwen, rows: usize) -> (Vec<f32>, Gradients) {
@@ -116,9 +69,9 @@ fn chunks_change_rounding_only_and_gradients_are_those_of_the_whole_graph() {
 
 #[test]
 fn the_norm_is_reported_before_clipping() {
-    let config = set(&["optimizer.max_grad_norm=0.5"]).unwrap();
+    let config = OptimizerConfig { max_grad_norm: 0.5, ..OptimizerConfig::default() };
     let mut model = model(true);
-    let mut optimizer = Optimizer::new(&model, &config.optimizer).unwrap();
+    let mut optimizer = Optimizer::new(&model, &config).unwrap();
     let (_, gradients) = gradients(&model, 100);
     let norm = flat(&gradients).iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     assert!(norm > 0.5);
@@ -129,21 +82,42 @@ fn the_norm_is_reported_before_clipping() {
 #[test]
 fn old_checkpoints_go_and_half_written_ones_are_not_seen() {
     let dir = tempfile::tempdir().unwrap();
-    let run = format!("run.dir={}", dir.path().join("run").display());
-    let config = set(&[&run, "run.keep=2"]).unwrap();
-    let (model, mut folder) = (model(false), RunFolder::create(&config).unwrap());
-    let optimizer = Optimizer::new(&model, &config.optimizer).unwrap();
-    assert!(RunFolder::resume(&config.run.dir).unwrap_err().to_string().contains("no checkpoint"));
+    let (run, config) = (dir.path().join("run"), OptimizerConfig::default());
+    let (model, mut folder) = (model(false), RunFolder::create(&run, "").unwrap().keeping(2));
+    let optimizer = Optimizer::new(&model, &config).unwrap();
     for step in [5, 20, 100] {
         folder.checkpoint(&model, &optimizer, Progress { step, position: 1, seed: 2 }).unwrap();
     }
     assert!(!folder.checkpoint_dir(5).exists() && folder.checkpoint_dir(20).exists());
     std::fs::create_dir(folder.checkpoint_dir(200)).unwrap();
-    let (_, resumed) = RunFolder::resume(&config.run.dir).unwrap();
+    drop(folder);
+    let (_, resumed) = RunFolder::resume(&run).unwrap();
     assert_eq!(resumed.progress, Progress { step: 100, position: 1, seed: 2 });
-    let mut other = Optimizer::new(&model, &config.optimizer).unwrap();
+    let mut other = Optimizer::new(&model, &config).unwrap();
     other.load(&resumed.dir.join("optimizer.safetensors")).unwrap();
     assert_eq!(other.updates(), 0);
     std::fs::write(resumed.dir.join("optimizer.safetensors"), b"short").unwrap();
     assert!(other.load(&resumed.dir.join("optimizer.safetensors")).is_err());
+}
+
+#[test]
+fn one_process_a_folder_and_no_file_of_the_users_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let first = RunFolder::create(&run, "a = 1\n").unwrap();
+    for refused in [RunFolder::create(&run, "").err(), RunFolder::resume(&run).err()] {
+        let message = refused.unwrap().to_string();
+        assert!(message.contains("another process"), "{message}");
+    }
+    drop(first);
+    assert!(RunFolder::resume(&run).unwrap_err().to_string().contains("no checkpoint"));
+    // An attempt that ended before its first checkpoint is in nobody's way.
+    RunFolder::create(&run, "a = 2\n").unwrap();
+    for (name, text) in [("config.toml", "# my notes\n"), ("metrics.jsonl", "{}\n")] {
+        let mine = dir.path().join(name);
+        std::fs::create_dir(&mine).unwrap();
+        std::fs::write(mine.join(name), text).unwrap();
+        assert!(RunFolder::create(&mine, "").unwrap_err().to_string().contains(name));
+        assert_eq!(std::fs::read_to_string(mine.join(name)).unwrap(), text);
+    }
 }

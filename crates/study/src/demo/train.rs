@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use model_qwen::{Qwen, Text};
-use posttrain::{Config, RunFolder};
-use posttrain_grpo::Grpo;
-use posttrain_sft::{Encoder, Example, Sft};
+use posttrain::{RunFolder, TrainerConfig};
+use posttrain_grpo::{Grpo, GrpoConfig};
+use posttrain_sft::{Encoder, Example, Sft, SftConfig};
+use serde::Deserialize;
 
 use super::{Demo, solve};
 use crate::Error;
@@ -36,12 +37,27 @@ pub(super) fn settings(demo: &Demo, method: Method) -> String {
     }
 }
 
-fn config(demo: &Demo, method: Method, base: &Path) -> Result<Config, Error> {
+/// A run's settings as [`settings`] writes them.
+#[derive(Deserialize)]
+struct Sections {
+    #[serde(flatten)]
+    trainer: TrainerConfig,
+    #[serde(default)]
+    grpo: GrpoConfig,
+}
+
+fn sections(demo: &Demo, method: Method) -> Result<Sections, Error> {
+    let mut sections: Sections = toml::from_str(&settings(demo, method)).map_err(Error::internal)?;
+    sections.trainer.seed = demo.seed;
+    Ok(sections)
+}
+
+/// The run folder of a method, made afresh: an earlier demo's is removed.
+fn folder(demo: &Demo, method: Method, base: &Path) -> Result<RunFolder, Error> {
     let (name, every) = if method == Method::Sft { ("sft", demo.sft.1) } else { ("grpo", demo.grpo.1) };
     let dir = demo.out.join("runs").join(name);
-    // A demo starts afresh: an earlier one's run folder is in the way.
     if dir.exists() {
-        std::fs::remove_dir_all(&dir).map_err(|e| Error::at(&dir, e))?;
+        std::fs::remove_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
     }
     let path = |p: &Path| toml_string(&p.display().to_string());
     let text = format!(
@@ -52,7 +68,7 @@ fn config(demo: &Demo, method: Method, base: &Path) -> Result<Config, Error> {
         demo.seed,
         settings(demo, method)
     );
-    Ok(Config::parse(&text, &[])?)
+    Ok(RunFolder::create(&dir, &text)?.keeping(100).with_tokenizer(base))
 }
 
 fn toml_string(text: &str) -> String {
@@ -67,15 +83,23 @@ pub(super) fn train(
     folder: &Path,
     watch: impl FnMut(f64),
 ) -> Result<Run, Error> {
-    let config = config(demo, method, folder)?;
+    let (folder, sections) = (self::folder(demo, method, folder)?, sections(demo, method)?);
     match method {
-        Method::Sft => sft(demo, &config, base, watch),
-        Method::Grpo => grpo(demo, &config, base, watch),
+        Method::Sft => sft(demo, folder, &SftConfig { trainer: sections.trainer }, base, watch),
+        Method::Grpo => {
+            let config = GrpoConfig { trainer: sections.trainer, ..sections.grpo };
+            grpo(demo, folder, &config, base, watch)
+        }
     }
 }
 
-fn sft(demo: &Demo, config: &Config, base: &Qwen, mut watch: impl FnMut(f64)) -> Result<Run, Error> {
-    let mut folder = RunFolder::create(config)?;
+fn sft(
+    demo: &Demo,
+    mut folder: RunFolder,
+    config: &SftConfig,
+    base: &Qwen,
+    mut watch: impl FnMut(f64),
+) -> Result<Run, Error> {
     let encoder = Encoder::new(Text::from_bytes(toy::TOKENIZER_JSON.as_bytes())?, None);
     let mut corpus = toy::sft_corpus(demo.seed);
     let mut sft = Sft::new(base.clone(), config, usize::MAX)?;
@@ -104,8 +128,13 @@ fn sft(demo: &Demo, config: &Config, base: &Qwen, mut watch: impl FnMut(f64)) ->
     Ok(run)
 }
 
-fn grpo(demo: &Demo, config: &Config, base: &Qwen, mut watch: impl FnMut(f64)) -> Result<Run, Error> {
-    let mut folder = RunFolder::create(config)?;
+fn grpo(
+    demo: &Demo,
+    mut folder: RunFolder,
+    config: &GrpoConfig,
+    base: &Qwen,
+    mut watch: impl FnMut(f64),
+) -> Result<Run, Error> {
     let mut problems = Stream::new(Mix::HARD, Split::Train, demo.seed ^ 0x6772_706f);
     let mut grpo = Grpo::new(base.clone(), vec![toy::EOS], config, usize::MAX)?;
     let mut run = Run { curve: Vec::new(), snapshots: Vec::new() };

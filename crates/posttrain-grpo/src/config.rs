@@ -1,5 +1,6 @@
-//! `[grpo]`: sampling, advantages and loss.
+//! Settings of GRPO: sampling, advantages and loss.
 
+use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -49,7 +50,11 @@ pub enum Advantage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GrpoConfig {
-    /// Completions of a prompt.
+    /// Length, optimiser, schedule, seed; `batch_size` is the number of completions of a forward pass. Not a
+    /// part of the serialised form: a configuration file has sections for it.
+    #[serde(skip)]
+    pub trainer: TrainerConfig,
+    /// Completions of a prompt; at least 2, since one is always as good as its group.
     pub group_size: usize,
     /// Prompts of a step.
     pub prompts: usize,
@@ -92,6 +97,7 @@ pub struct GrpoConfig {
 impl Default for GrpoConfig {
     fn default() -> Self {
         Self {
+            trainer: TrainerConfig::default(),
             group_size: 8,
             prompts: 8,
             max_tokens: 256,
@@ -115,26 +121,38 @@ impl Default for GrpoConfig {
 }
 
 impl GrpoConfig {
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let ranges = [
-            ("group_size", self.group_size as f64, 1.0, 1e9, "from 1"),
-            ("prompts", self.prompts as f64, 1.0, 1e9, "from 1"),
-            ("max_tokens", self.max_tokens as f64, 1.0, 1e9, "from 1"),
-            ("temperature", self.temperature, 1e-6, 1e6, "above 0: greedy completions have no gradient"),
-            ("top_p", self.top_p, f64::MIN_POSITIVE, 1.0, "above 0 and at most 1"),
-            ("min_p", self.min_p, 0.0, 1.0, "from 0 to 1"),
-            ("epsilon", self.epsilon, 0.0, f64::MAX, "from 0"),
-            ("epsilon_high", self.epsilon_high.unwrap_or(0.0), 0.0, f64::MAX, "from 0"),
-            ("delta", self.delta.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX, "above 0"),
-            ("beta", self.beta, 0.0, f64::MAX, "from 0"),
-            ("rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
-            ("updates", self.updates as f64, 1.0, 1e9, "from 1"),
-        ];
-        for (name, value, low, high, expected) in ranges {
-            if !(low..=high).contains(&value) {
-                return Err(Error::input(format!("grpo.{name} is {value}, expected {expected}")));
-            }
+    /// Checks the range of every value.
+    ///
+    /// # Errors
+    /// The first value out of its range, with what was expected.
+    pub fn check(&self) -> Result<(), Error> {
+        self.trainer.check()?;
+        if self.trainer.train.accumulation != 1 {
+            return Err(Error::input(format!(
+                "train.accumulation is {}: GRPO takes all completions of a step together in passes of \
+                 train.batch_size, expected 1",
+                self.trainer.train.accumulation
+            )));
         }
-        Ok(())
+        posttrain::config::check_ranges(&[
+            (
+                "grpo.group_size",
+                self.group_size as f64,
+                2.0,
+                1e9,
+                "from 2: the advantage of one alone is always 0",
+            ),
+            ("grpo.prompts", self.prompts as f64, 1.0, 1e9, "from 1"),
+            ("grpo.max_tokens", self.max_tokens as f64, 1.0, 1e9, "from 1"),
+            ("grpo.temperature", self.temperature, 1e-6, 1e6, "above 0: greedy completions have no gradient"),
+            ("grpo.top_p", self.top_p, f64::MIN_POSITIVE, 1.0, "above 0 and at most 1"),
+            ("grpo.min_p", self.min_p, 0.0, 1.0, "from 0 to 1"),
+            ("grpo.epsilon", self.epsilon, 0.0, f64::MAX, "from 0"),
+            ("grpo.epsilon_high", self.epsilon_high.unwrap_or(0.0), 0.0, f64::MAX, "from 0"),
+            ("grpo.delta", self.delta.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX, "above 0"),
+            ("grpo.beta", self.beta, 0.0, f64::MAX, "from 0"),
+            ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
+            ("grpo.updates", self.updates as f64, 1.0, 1e9, "from 1"),
+        ])
     }
 }

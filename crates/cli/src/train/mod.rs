@@ -1,0 +1,53 @@
+//! `sparks sft` and `sparks grpo`: one loop with logs, checkpoints, circuits of the model in training and a
+//! clean stop; what a step does is the library's.
+
+mod config;
+mod grpo;
+mod keys;
+mod open;
+mod problems;
+mod sft;
+mod steps;
+mod watch;
+
+use std::path::PathBuf;
+
+pub(crate) use grpo::grpo;
+pub(crate) use sft::sft;
+
+/// Which trainer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sft,
+    Grpo,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sft => "sft",
+            Self::Grpo => "grpo",
+        }
+    }
+
+    fn command(self) -> String {
+        format!("sparks {}", self.name())
+    }
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The run file (TOML).
+    #[arg(required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Changes to it, such as optimizer.lr=1e-5.
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., action = clap::ArgAction::Append)]
+    set: Vec<String>,
+    /// Go on with the run in this folder, from its last whole checkpoint. CONFIG and --set may then change its
+    /// length, checkpoints, logs, evaluation and [watch].
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// The last step's metrics as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}

@@ -1,0 +1,140 @@
+//! Opening a run: its run file, its folder, the checkpoint that it starts from.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::Error;
+use model_qwen::{Checkpoint, Dtype, Qwen};
+use posttrain::{Resumed, RunFolder};
+use toml::Table;
+
+use super::config::RunFile;
+use super::{Args, Kind, keys};
+use crate::options::{Common, Result};
+
+/// An open run.
+pub(super) struct Open<'a> {
+    pub(super) common: &'a Common,
+    pub(super) kind: Kind,
+    pub(super) file: RunFile,
+    pub(super) folder: RunFolder,
+    /// Weights to begin with: the model's, or the newest checkpoint's in a resumed run.
+    pub(super) start: Checkpoint,
+    /// Where a resumed run was.
+    pub(super) resumed: Option<Resumed>,
+    pub(super) json: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'a> Open<'a> {
+    pub(super) fn new(common: &'a Common, kind: Kind, args: &Args) -> Result<Self> {
+        common.without_adapter("training")?;
+        let (file, folder, resumed) = match &args.resume {
+            Some(dir) => resume(common, kind, args, dir)?,
+            None => begin(common, kind, args)?,
+        };
+        let from = resumed.as_ref().map_or(&file.model.path, |r| &r.dir);
+        let start = common.open(&from.to_string_lossy())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        // SIGINT, SIGTERM and SIGHUP.
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Error::internal)?;
+        Ok(Self { common, kind, file, folder, start, resumed, json: args.json, stop })
+    }
+
+    pub(super) fn load(&self) -> Result<Qwen> {
+        self.common.load_base(&self.start, Dtype::F32)
+    }
+
+    pub(super) fn interrupted(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+type Opened = (RunFile, RunFolder, Option<Resumed>);
+
+fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
+    let path = args.config.as_ref().ok_or_else(|| Error::input("missing CONFIG.toml or --resume RUN"))?;
+    let file = user_file(common, kind, path, &args.set)?;
+    if same(path, &file.run.dir.join("config.toml")) {
+        return Err(Error::input(format!(
+            "{}: lies where the run writes its own: choose another run.dir",
+            path.display()
+        )));
+    }
+    let folder = RunFolder::create(&file.run.dir, &file.to_toml(kind)?)?;
+    let folder = folder.keeping(file.run.keep).with_tokenizer(&file.model.path);
+    Ok((file, folder, None))
+}
+
+fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened> {
+    let place = dir.join("config.toml");
+    let began = RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
+    let before = began.to_table(kind)?;
+    let mut file = match &args.config {
+        Some(path) => user_file(common, kind, path, &args.set)?,
+        None => {
+            let mut table = RunFile::user_table(kind, &began.to_toml(kind)?, &args.set)?;
+            flags(common, &mut table)?;
+            RunFile::from_table(kind, table)?
+        }
+    };
+    keys::check_changes(&before, &file.to_table(kind)?).map_err(|e| e.within(dir.display()))?;
+    if file.run.dir != began.run.dir && !same(&file.run.dir, dir) {
+        return Err(Error::input(format!(
+            "run.dir is {} and --resume {}: expected the same folder",
+            file.run.dir.display(),
+            dir.display()
+        )));
+    }
+    file.run.dir.clone_from(&began.run.dir);
+    let (folder, resumed) = RunFolder::resume(dir)?;
+    if file != began {
+        folder.set_config(&file.to_toml(kind)?)?;
+    }
+    let folder = folder.keeping(file.run.keep);
+    Ok((file, folder, Some(resumed)))
+}
+
+fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {
+    let within = |e: Error| e.within(path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let mut table = RunFile::user_table(kind, &text, set).map_err(within)?;
+    flags(common, &mut table)?;
+    let mut file = RunFile::from_table(kind, table).map_err(within)?;
+    resolve(common, &mut file)?;
+    Ok(file)
+}
+
+/// `--seed` is `run.seed`, and `--dtype` is f32.
+fn flags(common: &Common, table: &mut Table) -> Result {
+    if common.given_dtype().is_some_and(|dtype| dtype != Dtype::F32) {
+        return Err(Error::input("--dtype: training holds its weights in f32, expected f32"));
+    }
+    if let Some(seed) = common.given_seed() {
+        match keys::find(table, "run.seed") {
+            None => keys::apply(table, &format!("run.seed={seed}"))?,
+            Some(given) if given.as_integer() == i64::try_from(seed).ok() => {}
+            Some(given) => {
+                return Err(Error::input(format!(
+                    "run.seed is {given} and --seed {seed}: expected one of the two"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A hub id becomes the folder that its files were fetched to.
+fn resolve(common: &Common, file: &mut RunFile) -> Result {
+    if let Some(model) = file.model.path.to_str() {
+        file.model.path = crate::model::folder(common, model)?;
+    }
+    Ok(())
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    let real = |p: &Path| -> Option<PathBuf> { p.canonicalize().ok() };
+    real(a).is_some() && real(a) == real(b)
+}

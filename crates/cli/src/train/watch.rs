@@ -1,0 +1,70 @@
+//! Attribution and circuit of the model in training, where `[watch]` asks for it.
+
+use attribution::{Endpoint, Method, Options, Scores, score_pair};
+use circuits::{Circuit, ScoreFile};
+use common::write_whole;
+use hooks::{Metric, Pairs};
+use model_qwen::Qwen;
+use posttrain::RunFolder;
+use serde_json::json;
+
+use super::config::{WatchMethod, WatchSection};
+use super::open::Open;
+use crate::input;
+use crate::options::Result;
+
+/// Sample points of an integrating method, where `watch.steps` is not given.
+const POINTS: usize = 5;
+
+/// What is attributed, how and how often.
+pub(super) struct Watch {
+    pairs: Pairs,
+    every: usize,
+    method: Method,
+    top: usize,
+}
+
+impl Watch {
+    pub(super) fn new(open: &Open<'_>) -> Result<Option<Self>> {
+        let Some(section) = &open.file.watch else { return Ok(None) };
+        let pairs = input::pairs(open.common, &section.pairs, &open.start)?;
+        Ok(Some(Self { pairs, every: section.every, method: method(section), top: section.top }))
+    }
+
+    /// Whether a circuit is due after step `done`.
+    pub(super) fn is_due(&self, done: usize, last: bool) -> bool {
+        last || done.is_multiple_of(self.every)
+    }
+
+    /// Writes `circuits/step-N.json` of the weights as they are.
+    pub(super) fn write(&self, model: &Qwen, folder: &RunFolder, step: usize) -> Result {
+        let options = Options { per_pair: true, ..Options::default() };
+        let scored = self.pairs.iter().map(|p| score_pair(model, p, Metric::LogitDiff, self.method, options));
+        let scores = Scores::collect(scored, options)?;
+        let n = self.top.min(scores.mean.values().len());
+        let circuit = Circuit::top(&scores.mean, n)?.pruned();
+        let meta = json!({
+            "method": self.method.to_string(), "settings": self.method, "metric": "logit-diff", "step": step,
+            "pairs": scores.pairs, "completeness_error": scores.completeness_error(),
+            "heads": circuit.heads().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
+        let mut file = ScoreFile::new(scores.mean, meta).with_circuit(&circuit)?;
+        file.per_pair = scores.per_pair.map(|rows| circuits::PerPair {
+            ids,
+            values: rows.iter().flat_map(|r| r.values().to_vec()).collect(),
+        });
+        let path = folder.circuit_path(step)?;
+        write_whole(&path, &file.to_bytes(&path)?)
+    }
+}
+
+fn method(section: &WatchSection) -> Method {
+    let steps = section.steps.unwrap_or(POINTS);
+    match section.method {
+        WatchMethod::Eap => Method::Eap,
+        WatchMethod::EapIgInputs => Method::EapIgInputs { steps, endpoint: Endpoint::Left },
+        WatchMethod::EapIgActivations => Method::EapIgActivations { steps, endpoint: Endpoint::Right },
+        WatchMethod::CleanCorrupt => Method::CleanCorrupt,
+    }
+}
