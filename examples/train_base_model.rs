@@ -1,7 +1,7 @@
 //! Trains the base model that the demo starts from, from random weights on problems that the project
 //! generates: `cargo run --release -p examples --example train_base_model -- OUT_DIR [STEPS]`.
 //!
-//! The weights in `crates/study/assets/toy` are this program's output with the default number of steps.
+//! The weights in `crates/toy/assets` are this program's output with the default number of steps.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

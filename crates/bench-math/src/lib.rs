@@ -9,7 +9,7 @@
 //! - [`near_miss`]: wrong answers to test graders with.
 //!
 //! ```
-//! let verdict = math_grade(r"\frac{1}{2}", r"So the result is $\boxed{0.5}$.");
+//! let verdict = bench_math::grade(r"\frac{1}{2}", r"So the result is $\boxed{0.5}$.");
 //! assert!(verdict.correct, "{}", verdict.reason);
 //! ```
 

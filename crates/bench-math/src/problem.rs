@@ -92,7 +92,7 @@ mod tests {
             read("{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n{\"id\":\"b\",\"problem\":\"q\"}\n")
                 .expect_err("no answer")
                 .to_string();
-        assert!(missing.contains("p.jsonl:2") && missing.contains("answer"), "{missing}");
+        assert!(missing.contains("p.jsonl: line 2") && missing.contains("answer"), "{missing}");
         let line = "{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n";
         assert!(read(&line.repeat(2)).expect_err("twice").to_string().contains("twice"));
         assert!(read("\n").is_err());

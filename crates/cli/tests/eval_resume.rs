@@ -14,7 +14,7 @@ const PROBLEMS: usize = 40;
 const SAMPLES: usize = 6;
 
 fn start(suite: &Path, out: &Path) -> Child {
-    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study/assets/toy");
+    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../toy/assets");
     let (suite, out) = (suite.to_str().unwrap(), out.to_str().unwrap());
     let samples = SAMPLES.to_string();
     Command::new(env!("CARGO_BIN_EXE_sparks"))

@@ -30,7 +30,7 @@ fn message(out: &Output) -> String {
 
 #[test]
 fn a_model_is_a_hub_id() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study/assets/toy");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../toy/assets");
     let names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
     let files: Vec<_> = names.map(|n| (n, std::fs::read(folder.join(n)).unwrap())).into();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(n, bytes)| (*n, bytes.as_slice())).collect();
@@ -73,7 +73,7 @@ fn a_suite_may_lie_on_the_hub() {
     let problems = b"{\"id\":\"a\",\"problem\":\"1 + 1\",\"answer\":\"2\"}\n";
     let server = Server::start("datasets/org/sums", &[("test.jsonl", problems)]);
     let home = tempfile::tempdir().unwrap();
-    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study/assets/toy");
+    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../toy/assets");
     let eval = |suite: &str, out: &str| {
         sparks(
             &server,

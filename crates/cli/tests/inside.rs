@@ -220,7 +220,7 @@ fn pairs_are_built_and_read_back() {
 
 /// The demo's base model, and the same one with a block's attention silenced.
 fn two_models(folder: &Path) -> (PathBuf, PathBuf) {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study/assets/toy");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../toy/assets");
     let other = folder.join("other");
     std::fs::create_dir(&other).unwrap();
     for entry in std::fs::read_dir(&base).unwrap() {

@@ -111,8 +111,13 @@ proptest! {
             (out.inner(), x.grad(&grads).unwrap(), leaf.grad(&grads).unwrap())
         };
         let (a, b) = (run(kernels::rms_norm), run(portable::rms_norm));
+        // The input's gradient is a difference of two terms of size |out w| / rms, which cancel in narrow rows:
+        // rounding is relative to them, not to what is left.
+        let rms = (x.clone().square().mean_dim(1) + 1e-5).sqrt();
+        let term = (a.0.clone() * w.clone().unsqueeze() / rms).abs().max().into_scalar::<f32>();
+        let off = (a.1 - b.1).abs().max().into_scalar::<f32>();
+        prop_assert!(off < TOLERANCE * term.max(1e-6), "{off} beside terms of {term}");
         prop_assert!(apart(a.0, b.0) < TOLERANCE);
-        prop_assert!(apart(a.1, b.1) < 10.0 * TOLERANCE); // near-cancellation for narrow rows
         prop_assert!(apart(a.2, b.2) < TOLERANCE);
     }
 

@@ -10,7 +10,7 @@
 //! assert_eq!(problem.worked, "<think>47+28=75;75+36=111</think>111<eos>");
 //! assert_eq!(toy::reward(&problem, &problem.worked), 1.0);
 //! assert_eq!(toy::encode(&problem.prompt)?.len(), Kind::Three.prompt_tokens());
-//! # Ok::<(), study::Error>(())
+//! # Ok::<(), toy::Error>(())
 //! ```
 
 mod corpus;
