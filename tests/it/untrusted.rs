@@ -401,15 +401,14 @@ fn templates_that_do_not_end_are_stopped() {
 
 #[test]
 fn hostile_files_are_named() {
-    // A shard that is a link out of its folder, and one in the hub's own layout.
+    // A shard that is a link out of its folder, as a user or the hub makes them, is read.
     let folder = copy_of("llama-untied");
     let (shard, outside) =
         (folder.path().join("model-00001-of-00003.safetensors"), tempfile::tempdir().unwrap());
     let elsewhere = outside.path().join("blob");
     std::fs::rename(&shard, &elsewhere).unwrap();
     symlink(&elsewhere, &shard).unwrap();
-    let message = open(folder.path()).unwrap_err().to_string();
-    assert!(message.contains("is a link to") && message.contains("model-00001"), "{message}");
+    runs(&open(folder.path()).unwrap());
     let hub = tempfile::tempdir().unwrap();
     let snapshot = hub.path().join("models--a--b/snapshots/0123");
     std::fs::create_dir_all(&snapshot).unwrap();
@@ -452,8 +451,8 @@ fn weights_that_are_not_finite_are_named_and_the_rest_goes_on() {
     bytes[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let (model, warning) = checkpoint.load_as_is(Dtype::F32, &Device::flex()).unwrap();
-    assert!(warning.unwrap().contains("NaN or infinity in `model."));
+    let (model, warnings) = checkpoint.load_as_is(Dtype::F32, &Device::flex()).unwrap();
+    assert!(warnings[0].contains("NaN or infinity in `model."));
     runs(&model);
     assert!(checkpoint.load(Dtype::F32, &Device::flex()).is_err());
 }

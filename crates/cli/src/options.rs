@@ -143,15 +143,9 @@ impl Common {
 
     /// Loads the weights without an adapter, with the loader's warnings.
     pub(crate) fn load_base(&self, checkpoint: &Checkpoint, dtype: Dtype) -> Result<Qwen> {
-        let dir = checkpoint.dir().display();
-        let (model, warning) = checkpoint.load_as_is(dtype, &self.device()?)?;
-        if checkpoint.config.tied && !model.config.tied {
-            self.warn(format!(
-                "{dir}: `tie_word_embeddings` is true, but `lm_head.weight` is not the embedding: it is used as it is"
-            ))?;
-        }
-        if let Some(warning) = warning {
-            self.warn(format!("{dir}: {warning}"))?;
+        let (model, warnings) = checkpoint.load_as_is(dtype, &self.device()?)?;
+        for warning in warnings {
+            self.warn(format!("{}: {warning}", checkpoint.dir().display()))?;
         }
         Ok(model)
     }

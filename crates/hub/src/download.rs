@@ -1,5 +1,5 @@
-//! Fetching: all files of one snapshot from one commit, each checked, the revision's entry in `refs` written when
-//! all are there.
+//! Downloads: all files of one snapshot from one commit, each checked. The revision's entry in `refs` is written
+//! when all files are there.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::snapshot::{BESIDE, INDEX, WEIGHTS, is_commit, repository, shards};
 use crate::{Error, Result};
 use crate::{Hub, Progress};
 
-/// Passes the client's progress on, and remembers the size that the hub gave.
+/// Reports the client's progress, and keeps the size that the hub gave.
 struct Told<'a> {
     file: &'a str,
     done: u64,
@@ -133,7 +133,7 @@ impl At<'_> {
         let path =
             done.map_err(|e| crate::error::client(&what, &settings.endpoint, settings.token.is_some(), &e))?;
         self.check(&path, size).map_err(|why| {
-            // What came is of no use: neither the link nor what it points to.
+            // Remove the link and the blob that it points to.
             let blob = std::fs::canonicalize(&path);
             let _ = std::fs::remove_file(&path);
             let _ = blob.map(std::fs::remove_file);
@@ -177,7 +177,7 @@ impl At<'_> {
         std::fs::write(&mark, "").map_err(|e| Error::io(&mark, e))
     }
 
-    /// Says in `refs` which commit the revision is, now that all is there.
+    /// Writes to `refs` which commit the revision is, now that all files are there.
     fn finish(&self, id: &Id) -> Result<PathBuf> {
         let refs = self.folder.join("refs");
         // The client has made one for the commit itself, which Python does not.
@@ -186,10 +186,7 @@ impl At<'_> {
             let entry = refs.join(&id.revision);
             let folder = entry.parent().unwrap_or(&refs);
             std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-            let temporary = folder.join(format!(".{}.{}", std::process::id(), self.commit));
-            std::fs::write(&temporary, &self.commit)
-                .and_then(|()| std::fs::rename(&temporary, &entry))
-                .map_err(|e| Error::io(&entry, e))?;
+            common::write_whole(&entry, self.commit.as_bytes())?;
         }
         Ok(self.snapshot())
     }

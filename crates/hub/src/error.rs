@@ -1,9 +1,9 @@
-//! The crate's one error type, and how the client's own errors become a message that says what to do.
+//! Errors of the client as messages that say what to do.
 
 use common::Error;
 use hf_hub::api::sync::ApiError;
 
-/// What `error`, met while asking `endpoint` for `what`, means to the user.
+/// The error for the user after `error` of a request to `endpoint` for `what`.
 pub(crate) fn client(what: &str, endpoint: &str, token: bool, error: &ApiError) -> Error {
     let hint = match status(error) {
         Some(401) if token => "the token that was sent is not accepted, or the repository does not exist",

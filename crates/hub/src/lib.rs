@@ -1,10 +1,24 @@
-//! Files of the Hugging Face hub, in its standard cache: the layout (`blobs`, `snapshots`, `refs`, `.no_exist`)
-//! is that of Python's `huggingface_hub`, and the two share what they have fetched.
+//! Download checkpoints and data files from the Hugging Face hub into its standard cache.
 //!
-//! A snapshot that is whole is used without asking the hub; to see whether a branch has moved, name the revision
-//! or delete the entry in `refs`. What is fetched is checked: its size, and for large files the SHA-256 that the
-//! hub names them by. No model is known here, no terminal, and nothing of what the files mean but the names that
-//! a checkpoint consists of.
+//! The layout of the cache (`blobs`, `snapshots`, `refs`, `.no_exist`) is that of Python's `huggingface_hub`, so
+//! files fetched by either are used by both. A snapshot that is complete is used without a request; name a
+//! revision, or delete the entry in `refs`, to see whether a branch has moved. Sizes are checked, and for large
+//! files the SHA-256 that names them.
+//!
+//! ```
+//! use hub::{Hub, Id, Settings};
+//!
+//! let id: Id = "Qwen/Qwen2.5-0.5B@main".parse()?;
+//! let cache = std::env::temp_dir().join("hub-example-without-files");
+//! let hub = Hub::new(Settings { cache, offline: true, ..Settings::from_env() })?;
+//! // Online this downloads what is missing and returns the snapshot's folder.
+//! let error = hub.checkpoint(&id, &mut |_progress| ()).unwrap_err();
+//! assert!(error.to_string().contains("offline"));
+//! # Ok::<(), hub::Error>(())
+//! ```
+//!
+//! The crate knows no model and no terminal; of file formats it knows the names of a checkpoint's files and the
+//! index of shards.
 
 mod download;
 mod error;
@@ -16,17 +30,18 @@ use std::path::PathBuf;
 
 use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, RepoType};
+use snapshot::Need;
 
 pub use common::{Error, Result};
 pub use id::{DataFile, Id};
 pub use settings::Settings;
 
-/// How far a download is.
+/// Progress of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
     /// The file's path in its repository.
     pub file: &'a str,
-    /// Bytes that are there.
+    /// Bytes on disk.
     pub done: u64,
     /// Bytes of the whole file.
     pub total: u64,
@@ -58,14 +73,16 @@ impl Hub {
         Ok(Self { settings, api })
     }
 
-    /// The folder of a checkpoint, with `config.json`, its weights, and of tokenizer, chat template and generation
-    /// settings what the repository has. Fetches what is not in the cache; `progress` is told of every piece.
+    /// The folder of a checkpoint: `config.json`, its weights, and those of tokenizer, chat template and generation
+    /// settings that the repository has. Downloads what is not in the cache and calls `progress` for every piece.
+    /// Offline the folder is used as it is where it has `config.json` and all weights.
     ///
     /// # Errors
-    /// Offline: something is not in the cache; the message says what and where. Else: the hub cannot be reached or
-    /// refuses, the repository is no checkpoint with safetensors, or a file did not come whole.
+    /// Offline: `config.json` or weights are not in the cache; the message names file and cache. Else: the hub
+    /// cannot be reached or refuses, the repository is no checkpoint with safetensors, or a file is not complete.
     pub fn checkpoint(&self, id: &Id, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
-        let missing = match snapshot::checkpoint(&self.settings.cache, id) {
+        let need = if self.settings.offline { Need::Config } else { Need::All };
+        let missing = match snapshot::checkpoint(&self.settings.cache, id, need) {
             Ok(folder) => return Ok(folder),
             Err(missing) => missing,
         };

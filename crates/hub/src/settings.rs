@@ -1,5 +1,4 @@
-//! Where the cache is, which hub is asked, and as whom: the environment variables that Python's `huggingface_hub`
-//! reads, with its meanings.
+//! Cache, endpoint and token, from the environment variables that Python's `huggingface_hub` reads.
 
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ pub struct Settings {
     pub endpoint: String,
     /// Sent with every request, if there is one.
     pub token: Option<String>,
-    /// Whether only the cache is looked at.
+    /// Whether only the cache is used.
     pub offline: bool,
 }
 

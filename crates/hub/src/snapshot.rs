@@ -1,4 +1,4 @@
-//! The cache as it lies on the disk: which commit a revision is, and whether a checkpoint's snapshot is whole.
+//! The cache on disk: the commit of a revision, and whether the snapshot of a checkpoint is complete.
 
 use std::path::{Path, PathBuf};
 
@@ -40,14 +40,25 @@ pub(crate) fn folder(cache: &Path, kind: RepoType, id: &Id) -> Option<PathBuf> {
     Some(repository.join("snapshots").join(commit)).filter(|folder| folder.is_dir())
 }
 
-/// The folder of a whole checkpoint in the cache, or what is missing.
-pub(crate) fn checkpoint(cache: &Path, id: &Id) -> std::result::Result<PathBuf, String> {
+/// Which files beside the weights a snapshot must have to be used as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// `config.json` only: what is not in the cache cannot be fetched.
+    Config,
+    /// Every file that the repository may have, or the mark that it has none.
+    All,
+}
+
+/// The folder of a checkpoint in the cache with all its weights and what `need` asks for, or what is missing.
+pub(crate) fn checkpoint(cache: &Path, id: &Id, need: Need) -> std::result::Result<PathBuf, String> {
     let folder = folder(cache, RepoType::Model, id).ok_or_else(|| format!("{} at this revision", id.repo))?;
     let commit = folder.file_name().unwrap_or_default();
-    // A file that the repository does not have leaves an empty mark, as in Python's cache.
+    // A file that the repository does not have leaves an empty mark. Python's tools make one for files that they
+    // asked for, and `hf download` makes none.
     let marks = repository(cache, RepoType::Model, id).join(".no_exist").join(commit);
     let have = |name: &str| folder.join(name).is_file();
-    if let Some(name) = BESIDE.iter().find(|name| !have(name) && !marks.join(name).exists()) {
+    let beside = if need == Need::All { &BESIDE[..] } else { &BESIDE[..1] };
+    if let Some(name) = beside.iter().find(|name| !have(name) && !marks.join(name).exists()) {
         return Err((*name).into());
     }
     if have(WEIGHTS) {

@@ -82,6 +82,24 @@ fn a_checkpoint_is_fetched_once_into_pythons_layout() {
 }
 
 #[test]
+fn offline_needs_configuration_and_weights_only() {
+    let (server, cache) = (sharded(), tempfile::tempdir().unwrap());
+    let folder = hub(&server, cache.path()).checkpoint(&id("o/m"), &mut |_| ()).unwrap();
+    // As `hf download` leaves it: no marks for what the repository does not have.
+    std::fs::remove_dir_all(cache.path().join("models--o--m/.no_exist")).unwrap();
+    let offline = open(&server, cache.path(), None, true);
+    assert_eq!(offline.checkpoint(&id("o/m"), &mut |_| ()).unwrap(), folder);
+    // As a program that needs no tokenizer leaves it.
+    std::fs::remove_file(folder.join("tokenizer.json")).unwrap();
+    assert_eq!(offline.checkpoint(&id("o/m"), &mut |_| ()).unwrap(), folder);
+    // Online the tokenizer is fetched.
+    hub(&server, cache.path()).checkpoint(&id("o/m"), &mut |_| ()).unwrap();
+    assert!(folder.join("tokenizer.json").exists());
+    std::fs::remove_file(folder.join("config.json")).unwrap();
+    assert!(failure(&offline, "o/m").contains("config.json is not in the cache"));
+}
+
+#[test]
 fn offline_says_what_is_missing_and_where() {
     let (server, cache) = (sharded(), tempfile::tempdir().unwrap());
     let message = failure(&open(&server, cache.path(), None, true), "o/m");

@@ -46,7 +46,6 @@
 
 mod adamw;
 mod cpu;
-mod file_map;
 mod flex;
 mod mask;
 mod ops;
@@ -54,7 +53,6 @@ pub mod portable;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use cpu::FEATURES;
-pub use file_map::FileMap;
 pub use mask::CausalMask;
 
 use burn::backend::{Dispatch, DispatchDevice};

@@ -8,41 +8,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 
-use crate::stored::{Loader, WeightFiles};
+use crate::stored::{Loaded, WeightFiles};
 use crate::text::last_id;
-use crate::{ChatTemplate, Config, Error, Qwen, Text};
-
-/// How weights are held in memory. Activations are f32 in each case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Dtype {
-    /// Single precision, the reference.
-    #[default]
-    F32,
-    /// Matrices in bfloat16: half the memory.
-    Bf16,
-    /// Matrices in half precision.
-    F16,
-}
-
-impl Dtype {
-    /// Bytes of one weight.
-    pub fn bytes(self) -> u64 {
-        if self == Dtype::F32 { 4 } else { 2 }
-    }
-}
-
-impl std::str::FromStr for Dtype {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "f32" => Ok(Dtype::F32),
-            "bf16" => Ok(Dtype::Bf16),
-            "f16" => Ok(Dtype::F16),
-            other => Err(Error::input(format!("dtype `{other}`: expected f32, bf16 or f16"))),
-        }
-    }
-}
+use crate::{ChatTemplate, Config, Dtype, Error, Qwen, Text};
 
 /// A checkpoint folder, opened and described but not loaded.
 #[derive(Debug)]
@@ -52,7 +20,7 @@ pub struct Checkpoint {
     pub config: Config,
     /// Tokens that end a completion: those of `generation_config.json`, else of `config.json`.
     pub stop_ids: Vec<u32>,
-    /// What a user should know: stop ids or a tokenizer's ids beyond the vocabulary.
+    /// What a user should know: settings without effect, stop ids or a tokenizer's ids beyond the vocabulary.
     pub warnings: Vec<String>,
     /// What `generation_config.json` asks of sampling and is not done here, in words: penalties and the like.
     pub not_applied: Vec<String>,
@@ -95,7 +63,7 @@ impl Checkpoint {
         }
         let path = dir.join("config.json");
         let config = Config::parse(&read(&path)?).map_err(|e| Error::at(&path, e))?;
-        let mut warnings = Vec::new();
+        let mut warnings = config.warnings.clone();
         let generation = dir.join("generation_config.json");
         let generation = if generation.exists() { read_json(&generation)? } else { Value::Null };
         let listed = match &generation["eos_token_id"] {
@@ -156,30 +124,25 @@ impl Checkpoint {
     /// Loads the weights, all of which must be finite.
     ///
     /// # Errors
-    /// A missing or truncated file, a missing tensor or one of another shape, NaN or infinity; the message
-    /// names it.
+    /// A missing or truncated file, a missing tensor or one of another shape, a value that `dtype` cannot hold,
+    /// NaN or infinity; the message names file and tensor.
     pub fn load(&self, dtype: Dtype, device: &Device) -> Result<Qwen, Error> {
-        match self.load_as_is(dtype, device)? {
-            (model, None) => Ok(model),
-            (_, Some(warning)) => Err(Error::at(&self.dir, warning)),
-        }
+        let Loaded { model, not_finite, .. } = self.read_weights(dtype, device)?;
+        not_finite.map_or(Ok(model), |why| Err(Error::at(&self.dir, why)))
     }
 
-    /// Loads the weights as they are, with a warning that names tensors with NaN or infinity.
+    /// Loads the weights as they are, with warnings: tensors with NaN or infinity, F64 weights that were rounded,
+    /// an output projection that is not the embedding though `config.json` ties them.
     ///
     /// # Errors
-    /// As [`load`](Self::load), but for values that are not finite.
-    pub fn load_as_is(&self, dtype: Dtype, device: &Device) -> Result<(Qwen, Option<String>), Error> {
-        let files = WeightFiles::open(&self.dir)?;
-        let mut source = Loader::new(&files, dtype, device);
-        let mut config = self.config.clone();
-        // A file may say that the output projection is the embedding and have another: `transformers` takes
-        // what it has.
-        if config.tied && files.differ("lm_head.weight", "model.embed_tokens.weight")? {
-            config.tied = false;
-            config.raw["tie_word_embeddings"] = false.into();
-        }
-        let model = Qwen::build(config, &mut source)?;
-        Ok((model, source.warning()))
+    /// As [`load`](Self::load), but for values that are not finite in the file.
+    pub fn load_as_is(&self, dtype: Dtype, device: &Device) -> Result<(Qwen, Vec<String>), Error> {
+        let Loaded { model, not_finite, mut warnings } = self.read_weights(dtype, device)?;
+        warnings.extend(not_finite);
+        Ok((model, warnings))
+    }
+
+    fn read_weights(&self, dtype: Dtype, device: &Device) -> Result<Loaded, Error> {
+        WeightFiles::open(&self.dir)?.load(&self.config, dtype, device)
     }
 }

@@ -341,7 +341,11 @@ impl Qwen {
         if wants(hook, Heads::Write(layer)) {
             let writes = block.write_per_head(z);
             let [batch, _, seq, _] = writes.dims();
-            hook.on_heads(Heads::Write(layer), writes).sum_dim(1).reshape([batch, seq, c.d_model])
+            let sum = hook.on_heads(Heads::Write(layer), writes).sum_dim(1).reshape([batch, seq, c.d_model]);
+            match block.bias(Projection::Output) {
+                Some(bias) => sum + bias.clone().unsqueeze(),
+                None => sum,
+            }
         } else {
             let [batch, n_heads, seq, d_head] = z.dims();
             block.linear(Projection::Output, &z.swap_dims(1, 2).reshape([batch, seq, n_heads * d_head]))

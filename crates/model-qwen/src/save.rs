@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
-use safetensors::Dtype as FileDtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
 
@@ -62,14 +61,9 @@ pub fn save_sharded(
         ));
     }
     let mut config = model.config.raw.clone();
-    let name = match dtype {
-        Dtype::F32 => "float32",
-        Dtype::Bf16 => "bfloat16",
-        Dtype::F16 => "float16",
-    };
     for key in ["torch_dtype", "dtype"] {
         if !config[key].is_null() {
-            config[key] = name.into();
+            config[key] = dtype.torch().into();
         }
     }
     whole_folder(dir, |folder| {
@@ -208,16 +202,11 @@ fn split<'a, 'b>(
 
 /// Writes one safetensors file, tensor by tensor.
 pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype: Dtype) -> Result<(), Error> {
-    let kind = match dtype {
-        Dtype::F32 => FileDtype::F32,
-        Dtype::Bf16 => FileDtype::BF16,
-        Dtype::F16 => FileDtype::F16,
-    };
     let mut end = 0;
     let infos = tensors.iter().map(|(name, param)| {
         let from = end;
         end += bytes_of(param, dtype) as usize;
-        (name.clone(), TensorInfo { dtype: kind, shape: shape(param), data_offsets: (from, end) })
+        (name.clone(), TensorInfo { dtype: dtype.in_file(), shape: shape(param), data_offsets: (from, end) })
     });
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let header = Metadata::new(Some(format), infos.collect()).map_err(|e| Error::at(path, e))?;

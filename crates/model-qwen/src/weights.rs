@@ -35,8 +35,8 @@ pub struct Block {
     pub value: Tensor<2>,
     /// Output projection `[d_model, n_heads * d_head]`.
     pub output: Tensor<2>,
-    /// Biases of query, key and value, where the family has them.
-    pub biases: Option<[Tensor<1>; 3]>,
+    /// Biases of the projections that have one, `[out]`, in the order of [`Projection::ALL`].
+    pub biases: [Option<Tensor<1>>; 7],
     /// Weights of the norms of query and key heads `[d_head]`, where the family has them.
     pub qk_norms: Option<[Tensor<1>; 2]>,
     /// Weight of the norm before the MLP `[d_model]`.
@@ -93,6 +93,15 @@ impl Projection {
         format!("model.layers.{layer}.{}", self.module())
     }
 
+    /// Whether it has a bias in models of configuration `c`.
+    fn has_bias(self, c: &Config) -> bool {
+        match self {
+            Self::Query | Self::Key | Self::Value => c.qkv_bias,
+            Self::Output => c.output_bias,
+            Self::Gate | Self::Up | Self::Down => c.mlp_bias,
+        }
+    }
+
     /// The shape of its weight, `[out, in]`.
     pub(crate) fn shape(self, c: &Config) -> [usize; 2] {
         let (d, q, kv) = (c.d_model, c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
@@ -135,13 +144,7 @@ impl Block {
 
     /// The bias of a projection, where it has one.
     pub fn bias(&self, which: Projection) -> Option<&Tensor<1>> {
-        let at = match which {
-            Projection::Query => 0,
-            Projection::Key => 1,
-            Projection::Value => 2,
-            _ => return None,
-        };
-        self.biases.as_ref().map(|biases| &biases[at])
+        self.biases[which as usize].as_ref()
     }
 }
 
@@ -165,7 +168,6 @@ impl Qwen {
     /// Builds a model from a source of weights.
     pub(crate) fn build<S: Source>(config: Config, source: &mut S) -> Result<Self, S::Error> {
         let c = &config;
-        let (q, kv) = (c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
         let matrix = |source: &mut S, layer: usize, which: Projection| {
             source.matrix(&format!("{}.weight", which.path(layer)), which.shape(c))
         };
@@ -173,15 +175,11 @@ impl Qwen {
         let mut blocks = Vec::with_capacity(c.n_layers);
         for layer in 0..c.n_layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}");
-            let biases = if c.qkv_bias {
-                Some([
-                    source.vector(&name("self_attn.q_proj.bias"), q)?,
-                    source.vector(&name("self_attn.k_proj.bias"), kv)?,
-                    source.vector(&name("self_attn.v_proj.bias"), kv)?,
-                ])
-            } else {
-                None
-            };
+            let mut biases = [const { None }; 7];
+            for which in Projection::ALL.into_iter().filter(|which| which.has_bias(c)) {
+                let bias = source.vector(&format!("{}.bias", which.path(layer)), which.shape(c)[0])?;
+                biases[which as usize] = Some(bias);
+            }
             let qk_norms = if c.qk_norm {
                 Some([
                     source.vector(&name("self_attn.q_norm.weight"), c.d_head)?,
@@ -221,10 +219,10 @@ impl Qwen {
             add("self_attn.k_proj.weight", Param::Matrix(&mut block.key));
             add("self_attn.v_proj.weight", Param::Matrix(&mut block.value));
             add("self_attn.o_proj.weight", Param::Matrix(&mut block.output));
-            if let Some([q, k, v]) = &mut block.biases {
-                add("self_attn.q_proj.bias", Param::Vector(q));
-                add("self_attn.k_proj.bias", Param::Vector(k));
-                add("self_attn.v_proj.bias", Param::Vector(v));
+            for (which, bias) in Projection::ALL.into_iter().zip(&mut block.biases) {
+                if let Some(bias) = bias {
+                    add(&format!("{}.bias", which.module()), Param::Vector(bias));
+                }
             }
             if let Some([q, k]) = &mut block.qk_norms {
                 add("self_attn.q_norm.weight", Param::Vector(q));

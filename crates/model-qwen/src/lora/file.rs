@@ -50,7 +50,7 @@ impl Adapter {
         if let Some(name) = left.first() {
             return Err(Error::at(&path, format!("`{name}` is beside nothing that {CONFIG} targets")));
         }
-        match source.warning() {
+        match source.not_finite() {
             None => Ok(Self { config, blocks }),
             Some(warning) => Err(Error::at(&path, warning)),
         }

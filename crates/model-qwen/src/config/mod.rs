@@ -1,11 +1,16 @@
 //! `config.json`: the sizes and switches of a checkpoint, in both styles that Hugging Face writes.
 //!
-//! What is not implemented is refused with its name, never ignored: a model that runs is the model that
-//! the file describes.
+//! A setting that is not implemented is an error that names it. A setting that has no effect, here or in
+//! `transformers`, is a warning.
+
+mod fields;
+mod rope;
 
 use serde_json::Value;
 
 use crate::Error;
+use fields::Fields;
+pub use rope::RopeScaling;
 
 /// The families that share this forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,29 +21,6 @@ pub enum Family {
     Qwen3,
     /// Llama 2 and 3, SmolLM, DeepSeek-R1-Distill-Llama.
     Llama,
-}
-
-/// Rotary frequencies beyond the plain ones.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RopeScaling {
-    /// Frequencies as they are.
-    None,
-    /// All positions divided by a factor.
-    Linear {
-        /// The divisor.
-        factor: f64,
-    },
-    /// Llama 3.1: low frequencies divided by a factor, high ones kept, a ramp between.
-    Llama3 {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original / low` are low frequencies.
-        low: f64,
-        /// Wavelengths below `original / high` are high frequencies.
-        high: f64,
-        /// The context length before scaling.
-        original: f64,
-    },
 }
 
 /// What a forward pass needs to know. Widths `d_*`, counts `n_*`.
@@ -64,65 +46,30 @@ pub struct Config {
     pub norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Changes to the rotary frequencies.
+    /// Changes to the rotary frequencies and angles.
     pub rope_scaling: RopeScaling,
     /// Whether the output projection is the embedding.
     pub tied: bool,
     /// Biases on query, key and value projections.
     pub qkv_bias: bool,
+    /// A bias on the output projection of attention.
+    pub output_bias: bool,
+    /// Biases on gate, up and down projections.
+    pub mlp_bias: bool,
     /// Norms on each query and key head.
     pub qk_norm: bool,
     /// For each layer how many keys back a query sees; all where `None`.
     pub windows: Vec<Option<usize>>,
     /// The longest context that the model was made for.
     pub max_positions: usize,
+    /// Settings that have no effect, in words.
+    pub warnings: Vec<String>,
     /// The file itself, to be written out again.
     pub raw: Value,
 }
 
-/// Above any model's sizes: what is larger is a broken or hostile file.
-const MAX_SIZE: u64 = 1 << 24;
-
-/// The same for the width of the residual stream and of all heads; with it no product of sizes overflows.
+/// The largest width of the residual stream and of all heads together: with it no product of sizes overflows.
 const MAX_WIDTH: usize = 1 << 20;
-
-struct Fields<'a>(&'a Value);
-
-impl Fields<'_> {
-    fn size(&self, name: &str) -> Result<Option<usize>, Error> {
-        match &self.0[name] {
-            Value::Null => Ok(None),
-            value => match value.as_u64() {
-                Some(n) if (1..=MAX_SIZE).contains(&n) => Ok(Some(n as usize)),
-                _ => Err(Error::input(format!(
-                    "`{name}` is {value}, expected an integer from 1 to {MAX_SIZE}"
-                ))),
-            },
-        }
-    }
-
-    fn required(&self, name: &str) -> Result<usize, Error> {
-        self.size(name)?.ok_or_else(|| Error::input(format!("missing `{name}`")))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<f64>, Error> {
-        match &self.0[name] {
-            Value::Null => Ok(None),
-            value => match value.as_f64().filter(|x| x.is_finite() && *x > 0.0) {
-                Some(x) => Ok(Some(x)),
-                None => Err(Error::input(format!("`{name}` is {value}, expected a positive number"))),
-            },
-        }
-    }
-
-    fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
-        match &self.0[name] {
-            Value::Null => Ok(default),
-            Value::Bool(b) => Ok(*b),
-            value => Err(Error::input(format!("`{name}` is {value}, expected true or false"))),
-        }
-    }
-}
 
 impl Config {
     /// Reads the text of a `config.json`.
@@ -135,19 +82,17 @@ impl Config {
         if !raw.is_object() {
             return Err(Error::input("expected a JSON object"));
         }
-        let f = Fields(&raw);
-        let family = family(&raw)?;
-        let n_layers = f.required("num_hidden_layers")?;
+        let f = Fields::new(&raw);
+        let family = family(f)?;
+        let n_layers = f.required_size("num_hidden_layers")?;
         if n_layers > 1024 {
-            return Err(Error::input(format!("`num_hidden_layers` is {n_layers}, expected at most 1024")));
+            return Err(f.bad("num_hidden_layers", "at most 1024"));
         }
-        let d_model = f.required("hidden_size")?;
-        let n_heads = f.required("num_attention_heads")?;
+        let d_model = f.required_size("hidden_size")?;
+        let n_heads = f.required_size("num_attention_heads")?;
         let n_kv_heads = f.size("num_key_value_heads")?.unwrap_or(n_heads);
         if n_heads % n_kv_heads != 0 {
-            return Err(Error::input(format!(
-                "`num_key_value_heads` is {n_kv_heads}, expected a divisor of num_attention_heads {n_heads}"
-            )));
+            return Err(f.bad("num_key_value_heads", format!("a divisor of num_attention_heads {n_heads}")));
         }
         let d_head = match (f.size("head_dim")?, family) {
             (Some(d), _) => d,
@@ -163,18 +108,22 @@ impl Config {
         if d_head == 0 || d_head % 2 != 0 {
             return Err(Error::input(format!("`head_dim` is {d_head}, expected an even number above 0")));
         }
-        match raw["hidden_act"].as_str() {
-            None | Some("silu") => {}
-            Some(other) => return Err(Error::input(format!("`hidden_act` is {other}, expected silu"))),
+        if f.text("hidden_act")?.is_some_and(|act| act != "silu") {
+            return Err(f.bad("hidden_act", "silu"));
         }
-        if f.flag("mlp_bias", false)? {
-            return Err(Error::input("`mlp_bias` is true, which is not implemented"));
+        let max_positions = f.size("max_position_embeddings")?.unwrap_or(match family {
+            Family::Llama => 2048,
+            Family::Qwen2 | Family::Qwen3 => 32_768,
+        });
+        let rope::Settings { theta, scaling, mut warnings } =
+            rope::rope(&raw, rope::Sizes { max_positions, d_head })?;
+        // Qwen2 has biases on query, key and value, and no switch.
+        let attention_bias = f.flag("attention_bias", false)? && family != Family::Qwen2;
+        let mlp_bias = f.flag("mlp_bias", false)?;
+        if mlp_bias && family != Family::Llama {
+            warnings
+                .push("config.json: `mlp_bias` has no effect in this family, as in transformers".to_owned());
         }
-        let attention_bias = f.flag("attention_bias", family == Family::Qwen2)?;
-        if attention_bias && family != Family::Qwen2 {
-            return Err(Error::input("`attention_bias` is true, which is implemented for qwen2 only"));
-        }
-        let (rope_theta, rope_scaling) = rope(&raw)?;
         Ok(Self {
             family,
             n_layers,
@@ -182,16 +131,19 @@ impl Config {
             n_heads,
             n_kv_heads,
             d_head,
-            d_mlp: f.required("intermediate_size")?,
-            vocab: f.required("vocab_size")?,
+            d_mlp: f.required_size("intermediate_size")?,
+            vocab: f.required_size("vocab_size")?,
             norm_eps: f.number("rms_norm_eps")?.unwrap_or(1e-6),
-            rope_theta,
-            rope_scaling,
+            rope_theta: theta,
+            rope_scaling: scaling,
             tied: f.flag("tie_word_embeddings", false)?,
-            qkv_bias: family == Family::Qwen2,
+            qkv_bias: family == Family::Qwen2 || attention_bias,
+            output_bias: attention_bias,
+            mlp_bias: mlp_bias && family == Family::Llama,
             qk_norm: family == Family::Qwen3,
-            windows: windows(&raw, n_layers)?,
-            max_positions: f.size("max_position_embeddings")?.unwrap_or(4096),
+            windows: windows(f, n_layers)?,
+            max_positions,
+            warnings,
             raw,
         })
     }
@@ -201,12 +153,34 @@ impl Config {
         self.raw["dtype"].as_str().or(self.raw["torch_dtype"].as_str())
     }
 
+    /// Checks that a run of `n` positions is within `max_position_embeddings`. A longer run works, and its
+    /// results past the limit mean little: print the error as a warning, or return it where the user asked for
+    /// strictness.
+    ///
+    /// # Errors
+    /// More positions than the model was made for; the message has both numbers.
+    pub fn check_positions(&self, n: usize) -> Result<(), Error> {
+        if n <= self.max_positions {
+            return Ok(());
+        }
+        Err(Error::input(format_args!(
+            "{n} positions, expected at most {} (`max_position_embeddings`)",
+            self.max_positions
+        )))
+    }
+
     /// Parameters, from the sizes.
     pub fn n_params(&self) -> u64 {
         let (d, q, kv) = (self.d_model, self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
         let mut block = 2 * d * q + 2 * d * kv + 3 * d * self.d_mlp + 2 * d;
         if self.qkv_bias {
             block += q + 2 * kv;
+        }
+        if self.output_bias {
+            block += d;
+        }
+        if self.mlp_bias {
+            block += 2 * self.d_mlp + d;
         }
         if self.qk_norm {
             block += 2 * self.d_head;
@@ -216,13 +190,12 @@ impl Config {
     }
 }
 
-fn family(raw: &Value) -> Result<Family, Error> {
-    let architecture = raw["architectures"][0].as_str();
-    let name = architecture.or(raw["model_type"].as_str());
-    match name {
-        Some("Qwen2ForCausalLM" | "qwen2") => Ok(Family::Qwen2),
-        Some("Qwen3ForCausalLM" | "qwen3") => Ok(Family::Qwen3),
-        Some("LlamaForCausalLM" | "llama") => Ok(Family::Llama),
+fn family(f: Fields<'_>) -> Result<Family, Error> {
+    let architecture = f.object["architectures"][0].as_str();
+    match architecture.or(f.object["model_type"].as_str()) {
+        Some("Qwen2ForCausalLM" | "Qwen2Model" | "qwen2") => Ok(Family::Qwen2),
+        Some("Qwen3ForCausalLM" | "Qwen3Model" | "qwen3") => Ok(Family::Qwen3),
+        Some("LlamaForCausalLM" | "LlamaModel" | "llama") => Ok(Family::Llama),
         Some(other) => Err(Error::input(format!(
             "`architectures` is {other}, expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM"
         ))),
@@ -230,48 +203,13 @@ fn family(raw: &Value) -> Result<Family, Error> {
     }
 }
 
-/// `rope_theta` and `rope_scaling` at top level, or both inside `rope_parameters`. Where a file has both
-/// scalings the older one holds, as in `transformers`.
-fn rope(raw: &Value) -> Result<(f64, RopeScaling), Error> {
-    let inner = &raw["rope_parameters"];
-    let theta = Fields(inner).number("rope_theta")?.or(Fields(raw).number("rope_theta")?).unwrap_or(10_000.0);
-    let scaling = if raw["rope_scaling"].is_null() { inner } else { &raw["rope_scaling"] };
-    if !scaling.is_null() && !scaling.is_object() {
-        return Err(Error::input(format!(
-            "`rope_scaling` (or `rope_parameters`) is {scaling}, expected an object"
-        )));
-    }
-    if scaling.is_null() {
-        return Ok((theta, RopeScaling::None));
-    }
-    let kind = scaling["rope_type"].as_str().or(scaling["type"].as_str()).unwrap_or("default");
-    let field = |name: &str| {
-        Fields(scaling).number(name)?.ok_or_else(|| Error::input(format!("`rope_scaling` lacks `{name}`")))
-    };
-    let scaling = match kind {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: field("factor")? },
-        "llama3" => RopeScaling::Llama3 {
-            factor: field("factor")?,
-            low: field("low_freq_factor")?,
-            high: field("high_freq_factor")?,
-            original: field("original_max_position_embeddings")?,
-        },
-        other => {
-            return Err(Error::input(format!("`rope_type` is {other}, expected default, linear or llama3")));
-        }
-    };
-    Ok((theta, scaling))
-}
-
-/// Which layers slide, and how far they see.
-fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
-    let f = Fields(raw);
+/// For each layer how many keys back a query sees, `None` for all.
+fn windows(f: Fields<'_>, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
     if !f.flag("use_sliding_window", false)? {
         return Ok(vec![None; n_layers]);
     }
-    let window = f.required("sliding_window")?;
-    if let Some(types) = raw["layer_types"].as_array() {
+    let window = f.required_size("sliding_window")?;
+    if let Some(types) = f.object["layer_types"].as_array() {
         if types.len() != n_layers {
             return Err(Error::input(format!(
                 "`layer_types` has {} entries, expected {n_layers}",
@@ -287,12 +225,9 @@ fn windows(raw: &Value, n_layers: usize) -> Result<Vec<Option<usize>>, Error> {
         };
         return types.iter().map(one).collect();
     }
-    let full = match &raw["max_window_layers"] {
+    let full = match &f.object["max_window_layers"] {
         Value::Null => n_layers,
-        value => value
-            .as_u64()
-            .ok_or_else(|| Error::input(format!("`max_window_layers` is {value}, expected an integer")))?
-            as usize,
+        value => value.as_u64().ok_or_else(|| f.bad("max_window_layers", "an integer from 0"))? as usize,
     };
     Ok((0..n_layers).map(|layer| (layer >= full).then_some(window)).collect())
 }
@@ -346,13 +281,24 @@ mod tests {
             "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_theta": 5e5});
         let new = with(&[("rope_theta", Value::Null), ("rope_parameters", llama3.clone())]).unwrap();
         let old = with(&[("rope_theta", json!(5e5)), ("rope_scaling", llama3)]).unwrap();
-        assert_eq!((new.rope_theta, new.rope_scaling), (old.rope_theta, old.rope_scaling));
+        assert_eq!((new.rope_theta, &new.rope_scaling), (old.rope_theta, &old.rope_scaling));
         assert!(matches!(new.rope_scaling, RopeScaling::Llama3 { factor: 8.0, .. }));
-        // Both: transformers takes the older field.
-        let linear = json!({"rope_type": "linear", "factor": 2.0});
-        let both = with(&[("rope_parameters", json!({"rope_type": "default"})), ("rope_scaling", linear)]);
-        assert!(matches!(both.unwrap().rope_scaling, RopeScaling::Linear { factor: 2.0 }));
-        assert!(with(&[("rope_parameters", json!([]))]).is_err());
+    }
+
+    #[test]
+    fn biases_are_those_of_the_family() {
+        let of = |architecture: &str| {
+            let c = with(&[
+                ("architectures", json!([architecture])),
+                ("attention_bias", json!(true)),
+                ("mlp_bias", json!(true)),
+            ]);
+            let c = c.unwrap();
+            [c.qkv_bias, c.output_bias, c.mlp_bias, c.warnings.is_empty()]
+        };
+        assert_eq!(of("Qwen2ForCausalLM"), [true, false, false, false]);
+        assert_eq!(of("Qwen3ForCausalLM"), [true, true, false, false]);
+        assert_eq!(of("LlamaForCausalLM"), [true, true, true, true]);
     }
 
     #[test]
@@ -376,7 +322,7 @@ mod tests {
             ("num_hidden_layers", json!(1 << 20), "num_hidden_layers"),
             ("num_key_value_heads", json!(3), "divisor"),
             ("hidden_act", json!("gelu"), "gelu"),
-            ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "yarn"),
+            ("rope_scaling", json!({"rope_type": "mrope", "factor": 2.0}), "mrope"),
             ("rms_norm_eps", json!("small"), "rms_norm_eps"),
         ];
         for (field, value, expected) in cases {
