@@ -11,7 +11,7 @@ use common::{Error, Result};
 use math_grade::equivalence_classes;
 use stats::{
     Interval, Mcnemar, PairedBootstrap, bootstrap_mean, clustered, majority, mcnemar,
-    minimum_detectable_effect_unpaired, paired_bootstrap, pass_at_k, success_at_k,
+    minimum_detectable_effect, paired_bootstrap, pass_at_k, success_at_k, unpaired_sd,
 };
 
 /// A measure at `k` samples.
@@ -152,7 +152,7 @@ fn detectable(rates: &[f64], samples: usize) -> f64 {
     };
     // With nothing or everything solved, take the variance at half a problem.
     let p = p.clamp(0.5 / n, 1.0 - 0.5 / n);
-    minimum_detectable_effect_unpaired(rates.len(), samples, p, between, 0.05, 0.8)
+    minimum_detectable_effect(rates.len(), unpaired_sd(samples, p, between), 0.05, 0.8)
 }
 
 /// Two runs on the same problems.

@@ -1,4 +1,5 @@
-//! What changed between two circuits: heads and edges kept, gained and lost, and the effect of each head.
+//! The difference of two circuits: heads and edges kept, gained (new) and lost, and the effect on each head.
+//! Set arithmetic without a test; the test is in `emergence.rs`.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,9 @@ use serde::Serialize;
 
 use crate::{Circuit, Error};
 
-/// One head's share of each circuit.
+/// One head's importance in each circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct HeadChange {
+pub struct ImportanceChange {
     /// Which head.
     pub head: Head,
     /// Its importance in the first circuit; importances sum to 1.
@@ -20,12 +21,12 @@ pub struct HeadChange {
     pub effect: f32,
 }
 
-/// Kept, gained and lost, from the first circuit to the second.
+/// Heads and edges kept, gained and lost from a first circuit to a second.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
+pub struct CircuitDiff {
     /// Heads in both.
     pub heads_kept: BTreeSet<Head>,
-    /// Heads in the second only.
+    /// New heads: in the second only.
     pub heads_gained: BTreeSet<Head>,
     /// Heads in the first only.
     pub heads_lost: BTreeSet<Head>,
@@ -36,7 +37,7 @@ pub struct Comparison {
     /// Edges in the first only.
     pub edges_lost: Vec<Edge>,
     /// Every head in either circuit, largest absolute effect first.
-    pub effects: Vec<HeadChange>,
+    pub effects: Vec<ImportanceChange>,
 }
 
 /// I(l, h) = Σ |score| over the circuit's edges whose source is the head, divided by the sum over heads
@@ -67,14 +68,14 @@ pub fn effect(pre: f32, post: f32) -> f32 {
     (post - pre) / (post + pre + 1e-6)
 }
 
-/// Sets the circuit `other` beside `base`, each with the scores that it was selected by.
+/// The difference from the circuit `base` to `other`, each with the scores that it was selected by.
 ///
 /// # Errors
 /// Circuits or scores over different graphs.
 pub fn compare(
     (base, base_scores): (&Circuit, &EdgeMap<f32>),
     (other, other_scores): (&Circuit, &EdgeMap<f32>),
-) -> Result<Comparison, Error> {
+) -> Result<CircuitDiff, Error> {
     let other = other.on(base.wiring())?;
     for scores in [base_scores, other_scores] {
         crate::circuit::fit(scores.wiring(), base.wiring())?;
@@ -96,15 +97,15 @@ pub fn compare(
         }
     }
     let (pre, post) = (head_importance(base, base_scores), head_importance(&other, other_scores));
-    let mut effects: Vec<HeadChange> = before
+    let mut effects: Vec<ImportanceChange> = before
         .union(&after)
         .map(|&head| {
             let (base, other) = (*pre.get(head), *post.get(head));
-            HeadChange { head, base, other, effect: effect(base, other) }
+            ImportanceChange { head, base, other, effect: effect(base, other) }
         })
         .collect();
     effects.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()).then(a.head.cmp(&b.head)));
-    Ok(Comparison {
+    Ok(CircuitDiff {
         heads_kept: before.intersection(&after).copied().collect(),
         heads_gained: after.difference(&before).copied().collect(),
         heads_lost: before.difference(&after).copied().collect(),

@@ -1,31 +1,34 @@
-//! Which heads and edges emerged between two checkpoints, beyond what re-drawing the pairs would do.
+//! Emergent heads and edges: what changed between two checkpoints beyond the noise of the pairs.
 //!
-//! What is reported of a head is where it is (in the circuit before, after, both) and its effect E. What is
-//! tested is its strength, `S(h) = Σ |mean score|` over all edges whose source is the head, normalised to 1
-//! over heads: the importance before any edge is selected, because which edges pass a cut is far noisier than
-//! their scores. With `T = S_post − S_base`, labels may be exchanged if the two checkpoints score pairs
-//! alike: within each pair where both sides have the same pairs, else over all of them. T is divided by its
-//! standard deviation over exchanges plus the median one over heads (Tusher et al. 2001), p-values are taken
-//! from the null pooled over heads, and rejected by Benjamini and Hochberg's rule over all heads. A head has
-//! emerged if it is in the later circuit only and its change is found.
+//! A head or edge in the later circuit only is **new**. It is **emergent** if it is new and its change is found
+//! at the stated false-discovery rate ([`Emergence::rate`]).
+//!
+//! The test is on strength `S(h) = Σ |mean score|` over *all* edges whose source is head `h`, divided by its sum
+//! over heads: importance before any edge is selected, since which edges pass a cut is noisier than their
+//! scores. The statistic is `T = S_post − S_base`. Labels of the two checkpoints are exchanged at random, within
+//! each pair of prompts where both sides have the same pairs, else over all pairs
+//! ([`stats::ExchangeTest`], with p-values pooled over heads). Heads are rejected by
+//! [`stats::benjamini_hochberg`] over all heads. Equations: `docs/METHODS.md`, "Heads between checkpoints".
 
 use hooks::{Edge, EdgeMap, Head, Wiring, Writer};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use stats::{ExchangeTest, Interval, benjamini_hochberg, quantile};
 
 use crate::compare::{effect, head_importance};
-use crate::statistics::{Interval, benjamini_hochberg, quantile};
 use crate::{Circuit, Error, PerPair, Rank, Selection};
 
-/// Where a head is, before and after.
+/// Membership of a head or edge in the earlier and the later circuit, and whether a new one is emergent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
-    /// In the later circuit only.
+    /// In the later circuit only, and the change is found at the false-discovery rate.
     Emergent,
-    /// In both.
+    /// In the later circuit only; the change is not found.
+    New,
+    /// In both circuits.
     Retained,
     /// In the earlier circuit only.
     Lost,
@@ -34,9 +37,10 @@ pub enum Fate {
 }
 
 impl Fate {
-    fn of(was: bool, is: bool) -> Self {
+    fn of(was: bool, is: bool, significant: bool) -> Self {
         match (was, is) {
-            (false, true) => Fate::Emergent,
+            (false, true) if significant => Fate::Emergent,
+            (false, true) => Fate::New,
             (true, true) => Fate::Retained,
             (true, false) => Fate::Lost,
             (false, false) => Fate::Outside,
@@ -49,7 +53,7 @@ impl Fate {
 pub struct EdgeEmergence {
     /// Which edge.
     pub edge: Edge,
-    /// Where it is, before and after.
+    /// Which circuits it is in.
     pub fate: Fate,
     /// Its mean score before, as a share of Σ |mean score| over edges.
     pub base: f32,
@@ -66,7 +70,7 @@ pub struct EdgeEmergence {
 pub struct HeadEmergence {
     /// Which head.
     pub head: Head,
-    /// Where it is, before and after.
+    /// Which circuits it is in.
     pub fate: Fate,
     /// Its importance before.
     pub base: f32,
@@ -74,7 +78,7 @@ pub struct HeadEmergence {
     pub post: f32,
     /// E = (post − base) / (post + base + 1e-6).
     pub effect: f32,
-    /// The central 95 % of E over bootstrap draws of pairs.
+    /// E with its 95 % percentile interval over bootstrap draws of the pairs (−1 to 1 without draws).
     pub effect_interval: Interval,
     /// The share of bootstrap draws whose earlier circuit has the head.
     pub base_frequency: f32,
@@ -86,7 +90,7 @@ pub struct HeadEmergence {
     pub significant: bool,
 }
 
-/// How circuits are drawn again and again.
+/// The test of change between two checkpoints: how circuits are selected, number of draws, false-discovery rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Emergence {
     /// How edges are selected from mean scores; circuits are pruned.
@@ -101,9 +105,9 @@ pub struct Emergence {
     pub seed: u64,
 }
 
-/// What re-estimating at one checkpoint does, over random halves of its pairs.
+/// The noise floor: how much circuits of one checkpoint differ between random halves of its pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct NoiseFloor {
+pub struct SplitNoise {
     /// Heads in the second half's circuit and not in the first's, on average.
     pub heads_gained: f64,
     /// Jaccard index of the two sets of heads, on average.
@@ -145,7 +149,8 @@ impl Emergence {
         let heads: Vec<Head> = wiring.heads().collect();
         let sources = sources(wiring);
         let strength = |rows: &[&[f32]]| strength(&sources, rows, heads.len());
-        let p_values = self.exchange(&before, &after, paired, &mut rng, &strength);
+        let test = ExchangeTest { paired, draws: self.draws };
+        let p_values = test.p_values(&before, &after, &mut rng, strength);
         let significant = benjamini_hochberg(&p_values, self.rate);
 
         let mut effects = vec![Vec::with_capacity(self.draws); heads.len()];
@@ -172,14 +177,11 @@ impl Emergence {
         let n = self.draws.max(1) as f32;
         let row = |(i, &head): (usize, &Head)| HeadEmergence {
             head,
-            fate: Fate::of(was.contains(&head), is.contains(&head)),
+            fate: Fate::of(was.contains(&head), is.contains(&head), significant[i]),
             base: *pre.get(head),
             post: *now.get(head),
             effect: effect(*pre.get(head), *now.get(head)),
-            effect_interval: match effects[i].is_empty() {
-                true => Interval { low: -1.0, high: 1.0 },
-                false => Interval::central(&effects[i], 0.95),
-            },
+            effect_interval: interval(effect(*pre.get(head), *now.get(head)), &effects[i]),
             base_frequency: counts[i].0 as f32 / n,
             post_frequency: counts[i].1 as f32 / n,
             p_value: p_values[i],
@@ -202,39 +204,19 @@ impl Emergence {
         let (before, after) = (base.rows(wiring)?, post.rows(wiring)?);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let ((was, _), (is, _)) = (self.circuit(wiring, &before)?, self.circuit(wiring, &after)?);
-        let p_values = self.exchange(&before, &after, base.ids == post.ids, &mut rng, &shares);
+        let test = ExchangeTest { paired: base.ids == post.ids, draws: self.draws };
+        let p_values = test.p_values(&before, &after, &mut rng, shares);
         let significant = benjamini_hochberg(&p_values, self.rate);
         let (pre, now) = (shares(&before), shares(&after));
         let row = |(i, edge): (usize, Edge)| EdgeEmergence {
             edge,
-            fate: Fate::of(was.contains(edge), is.contains(edge)),
+            fate: Fate::of(was.contains(edge), is.contains(edge), significant[i]),
             base: pre[i],
             post: now[i],
             p_value: p_values[i],
             significant: significant[i],
         };
         Ok(wiring.edges().enumerate().map(row).collect())
-    }
-
-    /// p-values of the difference in `statistic` between the two sides, from exchanges of their labels.
-    fn exchange(
-        &self,
-        before: &[&[f32]],
-        after: &[&[f32]],
-        paired: bool,
-        rng: &mut ChaCha8Rng,
-        statistic: &dyn Fn(&[&[f32]]) -> Vec<f32>,
-    ) -> Vec<f64> {
-        let difference = |a: &[&[f32]], b: &[&[f32]]| -> Vec<f32> {
-            statistic(a).iter().zip(statistic(b)).map(|(a, b)| b - a).collect()
-        };
-        let observed = difference(before, after);
-        let draw = |_| {
-            let (a, b) = exchanged(before, after, paired, rng);
-            difference(&a, &b)
-        };
-        let null: Vec<Vec<f32>> = (0..self.draws).map(draw).collect();
-        pooled_p_values(&observed, &null)
     }
 
     /// How often each edge is selected over bootstrap draws of pairs.
@@ -261,7 +243,7 @@ impl Emergence {
     ///
     /// # Errors
     /// As [`test`](Self::test).
-    pub fn noise_floor(&self, wiring: Wiring, scores: &PerPair) -> Result<NoiseFloor, Error> {
+    pub fn noise_floor(&self, wiring: Wiring, scores: &PerPair) -> Result<SplitNoise, Error> {
         let mut rows = scores.rows(wiring)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let (mut gained, mut heads, mut edges, mut effects) = (0.0, 0.0, 0.0, vec![0.0]);
@@ -277,13 +259,20 @@ impl Emergence {
             effects.extend(found.effects.iter().map(|change| f64::from(change.effect.abs())));
         }
         let n = self.draws.max(1) as f64;
-        Ok(NoiseFloor {
+        Ok(SplitNoise {
             heads_gained: gained / n,
             heads_jaccard: heads / n,
             edges_jaccard: edges / n,
             effect_95: quantile(&effects, 0.95),
         })
     }
+}
+
+/// The 95 % percentile interval of E.
+fn interval(effect: f32, draws: &[f64]) -> Interval {
+    let at = |p: f64, none: f64| if draws.is_empty() { none } else { quantile(draws, p) };
+    let tail = (1.0 - 0.95) / 2.0;
+    Interval { estimate: f64::from(effect), low: at(tail, -1.0), high: at(1.0 - tail, 1.0) }
 }
 
 /// The head (layer by layer) that each edge starts from, or `usize::MAX`.
@@ -320,41 +309,4 @@ fn strength(sources: &[usize], rows: &[&[f32]], n_heads: usize) -> Vec<f32> {
     }
     let total = strengths.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     strengths.iter().map(|s| (s / total) as f32).collect()
-}
-
-type Sides<'a> = (Vec<&'a [f32]>, Vec<&'a [f32]>);
-
-/// The two sides with labels exchanged at random.
-fn exchanged<'a>(a: &[&'a [f32]], b: &[&'a [f32]], paired: bool, rng: &mut ChaCha8Rng) -> Sides<'a> {
-    if paired {
-        return a.iter().zip(b).map(|(&a, &b)| if rng.random_bool(0.5) { (b, a) } else { (a, b) }).unzip();
-    }
-    let mut all: Vec<&[f32]> = a.iter().chain(b).copied().collect();
-    all.shuffle(rng);
-    let rest = all.split_off(a.len());
-    (all, rest)
-}
-
-/// Two-sided p-values of standardised differences against the null pooled over heads and draws.
-fn pooled_p_values(observed: &[f32], null: &[Vec<f32>]) -> Vec<f64> {
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let deviation = |i: usize| {
-        let squares = null.iter().map(|draw| square(draw[i])).sum::<f64>() + square(observed[i]);
-        (squares / (null.len() + 1) as f64).sqrt()
-    };
-    let deviations: Vec<f64> = (0..observed.len()).map(deviation).collect();
-    let positive: Vec<f64> = deviations.iter().copied().filter(|&d| d > 0.0).collect();
-    let fudge = if positive.is_empty() { 1.0 } else { quantile(&positive, 0.5) };
-    let standard = |i: usize, x: f32| (f64::from(x.abs()) / (deviations[i] + fudge)) as f32;
-    // The observed values count among their own null, so that no p-value is 0.
-    let draws = null.iter().map(Vec::as_slice).chain([observed]);
-    let mut pool: Vec<f32> =
-        draws.flat_map(|draw| draw.iter().enumerate().map(|(i, &x)| standard(i, x))).collect();
-    pool.sort_unstable_by(f32::total_cmp);
-    let p = |(i, &x): (usize, &f32)| {
-        let z = standard(i, x);
-        let below = pool.partition_point(|&other| other < z);
-        if x == 0.0 { 1.0 } else { (pool.len() - below) as f64 / pool.len() as f64 }
-    };
-    observed.iter().enumerate().map(p).collect()
 }

@@ -1,8 +1,5 @@
-//! Confidence intervals of a mean: Wilson's for one sample a problem, a clustered one for several, and the
-//! bootstrap over problems for anything else.
+//! Confidence intervals of shares: Wilson's for one sample a problem, a clustered one for several samples.
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// A point estimate with a confidence interval, all in the units of what was averaged.
@@ -16,17 +13,37 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// `estimate` with the central percentiles of `draws` that hold a share `level` of them (nearest rank); the
+    /// draws are bootstrap replicates of the estimate, or repeats of a measurement.
+    ///
+    /// # Panics
+    /// `draws` is empty.
+    pub fn percentile(estimate: f64, draws: &[f64], level: f64) -> Self {
+        let mut sorted = draws.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len() - 1;
+        let at = |q: f64| sorted[((q * last as f64).round() as usize).min(last)];
+        Self { estimate, low: at((1.0 - level) / 2.0), high: at((1.0 + level) / 2.0) }
+    }
+
+    /// Whether 0 is inside.
+    pub fn holds_zero(&self) -> bool {
+        self.low <= 0.0 && self.high >= 0.0
+    }
+}
+
 /// The two-sided standard normal quantile of confidence `level`, e.g. 1.96 for 0.95.
 ///
 /// # Panics
-/// `level` is not strictly between 0 and 1 (also below, wherever a level is taken).
-pub(super) fn normal_quantile(level: f64) -> f64 {
+/// `level` is not strictly between 0 and 1 (as everywhere in this file).
+fn normal_quantile(level: f64) -> f64 {
     assert!(level > 0.0 && level < 1.0, "level: expected a number between 0 and 1, got {level}");
     Normal::standard().inverse_cdf(0.5 + level / 2.0)
 }
 
 /// The same for Student's t with `freedom` degrees of freedom (at least 1).
-pub(super) fn student_quantile(level: f64, freedom: f64) -> f64 {
+fn student_quantile(level: f64, freedom: f64) -> f64 {
     assert!(level > 0.0 && level < 1.0, "level: expected a number between 0 and 1, got {level}");
     StudentsT::new(0.0, 1.0, freedom.max(1.0)).map_or(f64::INFINITY, |t| t.inverse_cdf(0.5 + level / 2.0))
 }
@@ -77,32 +94,6 @@ pub fn clustered(rates: &[f64], level: f64) -> Interval {
         n
     };
     score(p, effective, z)
-}
-
-/// The mean of `values` (one a problem) with the percentile bootstrap interval of `resamples` resamples of
-/// problems (Efron & Tibshirani 1993, ch. 13). Deterministic in `seed`. For statistics that are not rates:
-/// lengths, scores. No values gives NaN throughout.
-pub fn bootstrap_mean(values: &[f64], level: f64, resamples: usize, seed: u64) -> Interval {
-    assert!(level > 0.0 && level < 1.0, "level: expected a number between 0 and 1, got {level}");
-    let n = values.len();
-    if n == 0 {
-        return Interval { estimate: f64::NAN, low: f64::NAN, high: f64::NAN };
-    }
-    let estimate = values.iter().sum::<f64>() / n as f64;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..resamples.max(1))
-        .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let (low, high) = percentile_pair(&means, level);
-    Interval { estimate, low: low.min(estimate), high: high.max(estimate) }
-}
-
-/// The two-sided percentiles of sorted resamples.
-pub(super) fn percentile_pair(sorted: &[f64], level: f64) -> (f64, f64) {
-    let last = sorted.len() - 1;
-    let at = |q: f64| sorted[((q * last as f64).round() as usize).min(last)];
-    (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0))
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Two runs on the same problems: the paired bootstrap of their difference and McNemar's exact test.
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::interval::{Interval, percentile_pair};
+use crate::Interval;
+use crate::bootstrap::{interval_of_mean, resampled_means};
 
 /// The difference between two runs, resampled over problems.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -30,23 +29,13 @@ pub fn paired_bootstrap(
     assert_eq!(before.len(), after.len(), "before and after: expected one value for each problem");
     assert!(!before.is_empty(), "expected at least one problem");
     assert!(level > 0.0 && level < 1.0, "level: expected a number between 0 and 1, got {level}");
-    let n = before.len();
     let differences: Vec<f64> = before.iter().zip(after).map(|(b, a)| a - b).collect();
-    let estimate = differences.iter().sum::<f64>() / n as f64;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..resamples.max(1))
-        .map(|_| (0..n).map(|_| differences[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let (low, high) = percentile_pair(&means, level);
+    let means = resampled_means(&differences, resamples, seed);
     // A mean of exactly zero counts on both sides.
     let below = means.iter().filter(|&&m| m <= 0.0).count();
     let above = means.iter().filter(|&&m| m >= 0.0).count();
     let p_value = (2.0 * (below.min(above) + 1) as f64 / (means.len() + 1) as f64).min(1.0);
-    PairedBootstrap {
-        difference: Interval { estimate, low: low.min(estimate), high: high.max(estimate) },
-        p_value,
-    }
+    PairedBootstrap { difference: interval_of_mean(&differences, level, &means), p_value }
 }
 
 /// McNemar's test on problems that exactly one of two runs solved.

@@ -1,5 +1,8 @@
-//! pass@k and its relatives, for one problem. Averages over problems and their intervals are in
-//! the measures of a run.
+//! pass@k, success@k and the majority answer of one problem's samples.
+//!
+//! They are here and not in `bench-math` because they are estimators over counts and labels: a monitor of
+//! training or another benchmark needs them without suites, prompts or records. Averages over problems are
+//! `bench-math`'s measures.
 
 /// The unbiased estimate of the chance that at least one of `k` samples is right, from `c` right among `n`:
 /// `1 - C(n-c, k) / C(n, k)` (Chen et al. 2021, eq. 1), computed as a product. `None` if `k > n` or `k = 0`.

@@ -1,11 +1,11 @@
-//! Intervals keep their promise: the share of simulated runs whose interval holds the truth is between 93 and 97 %
-//! for a nominal 95 %, averaged over the truths a suite may have.
+//! Coverage of the intervals: between 93 and 97 % of simulated runs have an interval that holds the true value,
+//! for a nominal 95 %.
 #![allow(clippy::expect_used)]
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stats::{
-    bootstrap_mean, clustered, mcnemar, minimum_detectable_effect_unpaired, paired_bootstrap, wilson,
+    bootstrap_mean, clustered, mcnemar, minimum_detectable_effect, paired_bootstrap, unpaired_sd, wilson,
 };
 
 /// Share of `runs` in which `holds`.
@@ -90,7 +90,7 @@ fn tests_keep_their_level_and_the_effect_is_detected_as_promised() {
     });
     assert!(rejected <= 0.05, "{rejected}");
     // Two independent runs of 200 problems: the minimum detectable effect is found in about 80 % of trials.
-    let effect = minimum_detectable_effect_unpaired(200, 1, 0.5, 0.25, 0.05, 0.8);
+    let effect = minimum_detectable_effect(200, unpaired_sd(1, 0.5, 0.25), 0.05, 0.8);
     let power = coverage(3000, |rng| {
         let mean = |rng: &mut ChaCha8Rng, p: f64| {
             (0..200).filter(|_| rng.random::<f64>() < p).count() as f64 / 200.0

@@ -4,11 +4,8 @@
 use std::collections::BTreeSet;
 
 use hooks::Head;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
-use crate::results::{Correlation, HeadChange};
+use crate::results::HeadChange;
 
 /// The heads found at one checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,43 +59,6 @@ pub fn effect(pre: f64, post: f64) -> f64 {
     (post - pre) / (post + pre + 1e-6)
 }
 
-/// Ranks from 1, ties sharing their mean.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let below = |x: f64| values.iter().filter(|&&v| v < x).count() as f64;
-    let equal = |x: f64| values.iter().filter(|&&v| v == x).count() as f64;
-    values.iter().map(|&x| below(x) + (equal(x) + 1.0) / 2.0).collect()
-}
-
-fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
-    let n = x.len() as f64;
-    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let dot = |a: &[f64], ma: f64, b: &[f64], mb: f64| {
-        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>()
-    };
-    let scale = (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt();
-    (scale > 0.0).then(|| dot(x, mx, y, my) / scale)
-}
-
-/// Spearman's correlation of `x` with `y`, with a two-sided permutation p-value (the observed order counts as
-/// one of them, so p is never 0). `None` for fewer than four points or where one side never changes.
-pub fn correlate(x: &[f64], y: &[f64], permutations: usize, seed: u64) -> Option<Correlation> {
-    if x.len() != y.len() || x.len() < 4 {
-        return None;
-    }
-    let (x, mut y) = (ranks(x), ranks(y));
-    let coefficient = pearson(&x, &y)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut extreme = 1;
-    for _ in 0..permutations {
-        y.shuffle(&mut rng);
-        if pearson(&x, &y).is_some_and(|r| r.abs() >= coefficient.abs() - 1e-12) {
-            extreme += 1;
-        }
-    }
-    let p_value = f64::from(extreme) / (permutations + 1) as f64;
-    Some(Correlation { coefficient, p_value, permutations, n: x.len() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,17 +93,5 @@ mod tests {
         assert!(effect(0.0, 0.3) > 0.99 && effect(0.3, 0.0) < -0.99);
         assert_eq!(effect(0.1, 0.1), 0.0);
         assert_eq!(effect(0.0, 0.0), 0.0);
-    }
-
-    #[test]
-    fn a_monotone_relation_is_found_and_noise_is_not() {
-        let x: Vec<f64> = (0..12).map(f64::from).collect();
-        let y: Vec<f64> = x.iter().map(|x| x.exp()).collect();
-        let found = correlate(&x, &y, 2000, 0).expect("enough points");
-        assert!((found.coefficient - 1.0).abs() < 1e-12 && found.p_value < 0.005);
-        let noise = [3.0, 9.0, 1.0, 12.0, 2.0, 11.0, 4.0, 8.0, 5.0, 10.0, 6.0, 7.0];
-        assert!(correlate(&x, &noise, 2000, 0).expect("enough points").p_value > 0.2);
-        assert!(correlate(&x, &[1.0; 12], 10, 0).is_none());
-        assert_eq!(ranks(&[2.0, 1.0, 2.0]), [2.5, 1.0, 2.5]);
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hooks::{Edge, Head};
 use serde::{Deserialize, Serialize};
-use stats::Interval;
+use stats::{Correlation, Interval};
 
 use crate::Error;
 
@@ -310,19 +310,6 @@ pub struct HeadEffect {
     pub effect: f64,
     /// 95 % bootstrap interval of the effect over pairs.
     pub interval: Option<Interval>,
-}
-
-/// A rank correlation with its permutation test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Correlation {
-    /// Spearman's, −1 to 1.
-    pub coefficient: f64,
-    /// Two-sided share of permutations at least as extreme.
-    pub p_value: f64,
-    /// How many permutations, or all of them.
-    pub permutations: usize,
-    /// Checkpoint intervals compared.
-    pub n: usize,
 }
 
 /// How much circuits of one checkpoint differ between resamples of the pairs.

@@ -107,8 +107,8 @@ impl Finder {
         Ok(NoiseFloor {
             checkpoint: checkpoint.into(),
             repeats: RESAMPLES,
-            turnover: range(turnover),
-            changed_heads: range(changed),
+            turnover: range(&turnover),
+            changed_heads: range(&changed),
         })
     }
 
@@ -128,11 +128,7 @@ impl Finder {
         let row = |head: Head| {
             let pre = f64::from(*before.get(head));
             let post = after.iter().map(|m| f64::from(*m.get(head))).sum::<f64>() / after.len().max(1) as f64;
-            let interval = tested.iter().find(|t| t.head == head).map(|t| Interval {
-                estimate: f64::from(t.effect),
-                low: t.effect_interval.low,
-                high: t.effect_interval.high,
-            });
+            let interval = tested.iter().find(|t| t.head == head).map(|t| t.effect_interval);
             HeadEffect { head, before: pre, after: post, effect: dynamics::effect(pre, post), interval }
         };
         Ok(base.wiring.heads().map(row).filter(|e| e.before + e.after > 0.0).collect())
@@ -140,8 +136,6 @@ impl Finder {
 }
 
 /// Mean and the central 95 %.
-fn range(mut values: Vec<f64>) -> Interval {
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
-    Interval { estimate: values.iter().sum::<f64>() / values.len() as f64, low: at(0.025), high: at(0.975) }
+fn range(values: &[f64]) -> Interval {
+    Interval::percentile(values.iter().sum::<f64>() / values.len() as f64, values, 0.95)
 }

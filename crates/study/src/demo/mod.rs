@@ -256,7 +256,7 @@ fn measure(
         gain: Some(solved.gain_over(before, demo.seed)),
         changes,
         effects,
-        dynamics: dynamics::correlate(&turnover, &reward, 2000, demo.seed),
+        dynamics: stats::spearman(&turnover, &reward, 2000, demo.seed),
     };
     clock.end(&doing, 0.07);
     let (_, final_circuit) = found.pop().ok_or_else(|| Error::input("no circuit"))?;

@@ -3,8 +3,8 @@
 use hooks::{Head, KeyValue, Reader, Wiring, Writer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stats::wilson;
-use study::dynamics::{HeadsAt, changes, correlate, effect};
+use stats::{spearman, wilson};
+use study::dynamics::{HeadsAt, changes, effect};
 use study::results::*;
 
 const N: usize = 400;
@@ -133,7 +133,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                 }
             })
             .collect();
-        let dynamics = correlate(&turnover, &reward, 9999, 0);
+        let dynamics = spearman(&turnover, &reward, 9999, 0);
         Training { name: name.into(), method, curve, checkpoints, gain: None, changes, effects, dynamics }
     };
     let trainings =
