@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use circuits::{
-    Circuit, PruneRule, Rank, ScoreFile, Selection, check_mib_name, dot, mib_circuits, mib_importances, svg,
+    Circuit, PruneRule, Rank, ScoreFile, Selection, check_mib_name, dot, mib_circuits, mib_importances,
 };
 use clap::ValueEnum;
 use common::{Error, write_whole};
@@ -155,7 +155,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         write_whole(path, dot(&circuit, Some(&out.scores)).as_bytes())?;
     }
     if let Some(path) = &args.svg {
-        write_whole(path, svg(&circuit, Some(&out.scores)).as_bytes())?;
+        write_whole(path, study::report::circuit_svg(&circuit, Some(&out.scores), out.metric()).as_bytes())?;
     }
     let heads: Vec<String> = circuit.heads().iter().map(ToString::to_string).collect();
     let n_nodes = circuit.nodes().len();

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use study::demo::{Demo, Progress, run as run_demo};
+use study::demo::{Demo, DemoProgress, run as run_demo};
 
 use crate::options::{Common, Result};
 use crate::output::{print_json, say, to_json};
@@ -24,7 +24,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let started = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     let mut shown = String::new();
-    let mut say = |p: Progress<'_>| {
+    let mut say = |p: DemoProgress<'_>| {
         if common.quiet {
             return;
         }

@@ -1,8 +1,8 @@
 //! What a results file cannot bear, found in its own numbers: the claims that fall to their control, and the
 //! limits that no control of this run speaks to. Text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{Verdict, findings};
-use crate::results::{Checkpoint, Results, Warning};
+use crate::report::{ClaimVerdict, findings};
+use crate::results::{CheckpointFacts, Results, Warning};
 
 /// Below this a circuit does not stand for its model.
 const FAITHFUL: f64 = 0.5;
@@ -15,7 +15,7 @@ fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl I
 pub fn caveats(results: &Results) -> Vec<Warning> {
     let mut all: Vec<Warning> = findings(results)
         .into_iter()
-        .filter(|f| f.verdict == Verdict::Fails)
+        .filter(|f| f.verdict == ClaimVerdict::Fails)
         .map(|f| {
             warning(
                 format!("{}.", f.claim),
@@ -26,7 +26,7 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
         .collect();
     let checkpoints =
         || std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    let faithless = |c: &&Checkpoint| c.circuit.as_ref().is_some_and(|c| c.faithfulness < FAITHFUL);
+    let faithless = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| c.faithfulness < FAITHFUL);
     let labels: Vec<&str> = checkpoints().filter(faithless).map(|c| c.label.as_str()).collect();
     if !labels.is_empty() {
         all.push(warning(
@@ -35,7 +35,7 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
             format!("Below it: {}. What entered or left these circuits says little.", labels.join(", ")),
         ));
     }
-    let at_edge = |c: &&Checkpoint| {
+    let at_edge = |c: &&CheckpointFacts| {
         c.circuit.as_ref().is_some_and(|c| c.heads.len() == results.model.n_layers * results.model.n_heads)
     };
     let full: Vec<&str> = checkpoints().filter(at_edge).map(|c| c.label.as_str()).collect();

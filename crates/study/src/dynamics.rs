@@ -1,5 +1,5 @@
-//! Arithmetic on head sets: what is kept, gained, lost, born and dead, how much turned over, and whether that
-//! goes with reward. No model in sight.
+//! Arithmetic on head sets: heads kept, new, emergent and lost against the base; births, deaths and turnover
+//! between checkpoints. Pure functions of sets; the test behind "emergent" is [`circuits::Emergence`].
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,9 @@ pub struct HeadsAt {
     pub step: u64,
     /// Heads of the circuit.
     pub heads: Vec<Head>,
+    /// Heads, in the circuit or not, whose change since the base is found at the false-discovery rate; `None`
+    /// where no test was made.
+    pub changed: Option<Vec<Head>>,
     /// Mean reward (or loss) around this step.
     pub reward: Option<f64>,
 }
@@ -29,8 +32,9 @@ pub fn turnover(a: &[Head], b: &[Head]) -> f64 {
     if either == 0 { 0.0 } else { a.symmetric_difference(&b).count() as f64 / either as f64 }
 }
 
-/// What became of the heads at each checkpoint, against the base and against the checkpoint before (paper,
-/// Figures 2 and 3). The base is the checkpoint before the first.
+/// The change of the head set at each checkpoint, against the base and against the checkpoint before (Thinking
+/// Sparks, Figures 2 and 3). The base is the checkpoint before the first. A head in a checkpoint's circuit and
+/// not in the base's is new (`gained`); a new head in [`HeadsAt::changed`] is emergent.
 pub fn changes(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadChange> {
     let base_heads: BTreeSet<Head> = base.heads.iter().copied().collect();
     let mut before = base;
@@ -42,6 +46,9 @@ pub fn changes(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadChange> {
             step: now.step,
             kept: base_heads.intersection(&current).copied().collect(),
             gained: minus(&current, &base_heads),
+            emergent: now.changed.as_ref().map(|changed| {
+                minus(&current, &base_heads).into_iter().filter(|head| changed.contains(head)).collect()
+            }),
             lost: minus(&base_heads, &current),
             births: minus(&current, &previous),
             deaths: minus(&previous, &current),
@@ -53,7 +60,7 @@ pub fn changes(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadChange> {
     all
 }
 
-/// The paper's effect of post-training on a head (A.6): `(post − pre) / (post + pre + 10⁻⁶)` of the head's
+/// Effect of post-training on a head (Thinking Sparks, A.6): `(post − pre) / (post + pre + 10⁻⁶)` of the head's
 /// shares of importance, from −1 (only before) to 1 (only after).
 pub fn effect(pre: f64, post: f64) -> f64 {
     (post - pre) / (post + pre + 1e-6)
@@ -65,7 +72,7 @@ mod tests {
 
     fn at(step: u64, heads: &[&str], reward: f64) -> HeadsAt {
         let heads = heads.iter().map(|h| h.parse().expect("a head")).collect();
-        HeadsAt { step, heads, reward: Some(reward) }
+        HeadsAt { step, heads, changed: Some(vec!["L2H2".parse().expect("a head")]), reward: Some(reward) }
     }
 
     fn names(heads: &[Head]) -> Vec<String> {
@@ -77,6 +84,8 @@ mod tests {
         let base = at(0, &["L0H0", "L1H1"], 0.2);
         let all = changes(&base, &[at(10, &["L0H0", "L2H2"], 0.5), at(20, &["L0H0", "L1H1"], 0.4)]);
         assert_eq!(names(&all[0].gained), ["L2H2"]);
+        assert_eq!(all[0].emergent, Some(all[0].gained.clone()));
+        assert_eq!(all[1].emergent, Some(vec![]), "changed, but not new");
         assert_eq!((names(&all[0].lost), names(&all[0].births)), (vec!["L1H1".into()], vec!["L2H2".into()]));
         assert!((all[0].turnover - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(

@@ -1,10 +1,12 @@
-//! The report from synthetic results: whole, self-contained, well-formed, and honest about nothing.
+//! The report from synthetic results: complete, self-contained, well-formed; a study without effect has no
+//! finding that holds.
 #![allow(clippy::unwrap_used)]
 
 mod synthetic;
 
-use hooks::{KeyValue, Wiring};
-use study::report::{Verdict, findings};
+use circuits::Circuit;
+use hooks::{EdgeMap, KeyValue, Wiring};
+use study::report::{ClaimVerdict, circuit_svg, findings};
 use study::results::Results;
 
 fn written(results: &Results) -> (String, tempfile::TempDir) {
@@ -90,8 +92,8 @@ fn a_study_in_which_nothing_happened_says_so() {
     let (page, _dir) = written(&results);
     well_formed(&page);
     for finding in findings(&results) {
-        let about_change = !finding.claim.starts_with("The circuits stand");
-        assert!(!about_change || finding.verdict != Verdict::Holds, "{finding:?}");
+        let about_change = !finding.claim.starts_with("The circuits are faithful");
+        assert!(!about_change || finding.verdict != ClaimVerdict::Holds, "{finding:?}");
     }
 }
 
@@ -102,6 +104,22 @@ fn a_large_model_with_shared_keys_is_drawn_too() {
     let (page, _dir) = written(&synthetic::results_of(wiring, 6, 0.5));
     well_formed(&page);
     assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn a_circuit_is_drawn_as_a_file_of_its_own() {
+    let w = Wiring { n_layers: 2, n_heads: 2, n_kv_heads: 1, d_model: 4, key_value: KeyValue::Grouped };
+    let scores = EdgeMap::from_values(w, (0..w.n_edges()).map(|i| (i as f32 * 0.7).sin()).collect());
+    let circuit = Circuit::top(&scores, 12).unwrap().pruned();
+    let svg = circuit_svg(&circuit, Some(&scores), None);
+    well_formed(&svg);
+    for edge in circuit.edges() {
+        let end = edge.to.to_string().replace('<', "&lt;").replace('>', "&gt;");
+        assert!(svg.contains(&format!("<title>{} → {end}: ", edge.from)), "{edge}");
+    }
+    assert_eq!(svg.matches("<circle").count(), circuit.heads().len());
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    well_formed(&circuit_svg(&Circuit::empty(w), None, None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::task::{Mix, Problem, Split, Stream};
+use super::task::{Mix, ProblemStream, Split, ToyProblem};
 
 /// The fields of a line, for a trainer's configuration.
 pub const SFT_LINES_FIELDS: [&str; 2] = ["prompt", "completion"];
@@ -12,7 +12,7 @@ pub const SFT_LINES_FIELDS: [&str; 2] = ["prompt", "completion"];
 /// Endless training examples: a problem and the manner it is answered in.
 #[derive(Debug, Clone)]
 pub struct Corpus {
-    problems: Stream,
+    problems: ProblemStream,
     seed: u64,
     worked: f64,
     index: u64,
@@ -21,12 +21,12 @@ pub struct Corpus {
 /// The base model's corpus: every kind, 70 % answered directly and 30 % worked out. A model of it mostly
 /// answers at once, is often wrong where the problem is hard, and works it out when it happens to begin so.
 pub fn pretraining_corpus(seed: u64) -> Corpus {
-    Corpus { problems: Stream::new(Mix::PRETRAINING, Split::Train, seed), seed, worked: 0.3, index: 0 }
+    Corpus { problems: ProblemStream::new(Mix::PRETRAINING, Split::Train, seed), seed, worked: 0.3, index: 0 }
 }
 
 /// The SFT corpus: the hard kinds, all worked out.
 pub fn sft_corpus(seed: u64) -> Corpus {
-    Corpus { problems: Stream::new(Mix::HARD, Split::Train, seed), seed, worked: 1.0, index: 0 }
+    Corpus { problems: ProblemStream::new(Mix::HARD, Split::Train, seed), seed, worked: 1.0, index: 0 }
 }
 
 impl Corpus {
@@ -40,12 +40,12 @@ impl Corpus {
     /// The same corpus over other kinds.
     #[must_use]
     pub fn with_mix(mut self, mix: Mix) -> Self {
-        self.problems = Stream::new(mix, Split::Train, self.seed);
+        self.problems = ProblemStream::new(mix, Split::Train, self.seed);
         self
     }
 
     /// Example `index`: a problem and the completion to learn, which ends in `<eos>`.
-    pub fn at(&self, index: u64) -> (Problem, String) {
+    pub fn at(&self, index: u64) -> (ToyProblem, String) {
         let problem = self.problems.at(index);
         let mut rng = ChaCha8Rng::seed_from_u64(!self.seed);
         rng.set_stream(index);
@@ -67,7 +67,7 @@ impl Corpus {
 }
 
 impl Iterator for Corpus {
-    type Item = (Problem, String);
+    type Item = (ToyProblem, String);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.index += 1;
@@ -78,23 +78,23 @@ impl Iterator for Corpus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Manner, manner, reward};
+    use crate::{Manner, ProblemKind, manner, reward};
 
     #[test]
     fn the_mixture_is_as_said_and_every_line_is_right() {
         let examples: Vec<_> = pretraining_corpus(3).take(4000).collect();
         assert!(examples.iter().all(|(p, c)| reward(p, c) == 1.0 && p.split() == Split::Train));
-        let share = |of: &dyn Fn(&(Problem, String)) -> bool| {
+        let share = |of: &dyn Fn(&(ToyProblem, String)) -> bool| {
             examples.iter().filter(|e| of(e)).count() as f64 / 4000.0
         };
         assert!((share(&|(_, c)| manner(c) == Manner::Worked) - 0.3).abs() < 0.02);
-        assert!((share(&|(p, _)| p.kind == Kind::Two) - 0.25).abs() < 0.03);
-        assert!(sft_corpus(3).take(200).all(|(p, c)| c == p.worked && p.kind != Kind::Two));
+        assert!((share(&|(p, _)| p.kind == ProblemKind::Two) - 0.25).abs() < 0.03);
+        assert!(sft_corpus(3).take(200).all(|(p, c)| c == p.worked && p.kind != ProblemKind::Two));
     }
 
     #[test]
     fn lines_are_json_with_two_fields() {
-        let text = sft_corpus(0).with_worked(0.0).with_mix(Mix::only(Kind::Four)).jsonl(3);
+        let text = sft_corpus(0).with_worked(0.0).with_mix(Mix::only(ProblemKind::Four)).jsonl(3);
         for line in text.lines() {
             let line: serde_json::Value = serde_json::from_str(line).expect("json");
             assert!(SFT_LINES_FIELDS.iter().all(|field| line[field].is_string()));

@@ -2,14 +2,14 @@
 //! with the tokenizer and the sizes of the small Qwen2 model that lives in it. No tensors, no training.
 //!
 //! ```
-//! use toy::{self, Kind, Problem};
+//! use toy::{self, ProblemKind, ToyProblem};
 //!
-//! let problem = Problem::new(&[47, 28, 36])?;
+//! let problem = ToyProblem::new(&[47, 28, 36])?;
 //! assert_eq!(problem.prompt, "47+28+36=");
 //! assert_eq!(problem.direct, "111<eos>");
 //! assert_eq!(problem.worked, "<think>47+28=75;75+36=111</think>111<eos>");
 //! assert_eq!(toy::reward(&problem, &problem.worked), 1.0);
-//! assert_eq!(toy::encode(&problem.prompt)?.len(), Kind::Three.prompt_tokens());
+//! assert_eq!(toy::encode(&problem.prompt)?.len(), ProblemKind::Three.prompt_tokens());
 //! # Ok::<(), toy::Error>(())
 //! ```
 
@@ -23,5 +23,5 @@ pub use common::Error;
 pub use corpus::{Corpus, SFT_LINES_FIELDS, pretraining_corpus, sft_corpus};
 pub use model::{CONFIG_JSON, GENERATION_CONFIG_JSON, TOKENIZER_JSON, config, write_model_files};
 pub use pairs::{Place, Toward, opening_pairs, swap_pairs};
-pub use task::{Kind, Manner, Mix, Problem, Split, Stream, distinct, manner, reward};
+pub use task::{Manner, Mix, ProblemKind, ProblemStream, Split, ToyProblem, distinct, manner, reward};
 pub use tokenizer::{EOS, PAD, THINK, THINK_END, UNK, VOCAB, decode, encode, tokenizer_json};

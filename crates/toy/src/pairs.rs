@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::task::{Mix, Problem, Split, Stream, steps};
+use super::task::{Mix, ProblemStream, Split, ToyProblem, steps};
 use super::tokenizer::{EOS, encode};
 use crate::Error;
 
@@ -33,7 +33,7 @@ pub enum Toward {
 }
 
 /// The text up to the place, and the number whose first digit comes next.
-fn context(problem: &Problem, place: Place) -> (String, u32) {
+fn context(problem: &ToyProblem, place: Place) -> (String, u32) {
     let steps = steps(&problem.operands);
     let sum = steps[steps.len() - 1].1;
     match place {
@@ -59,7 +59,7 @@ fn first_digit(n: u32) -> Result<u32, Error> {
 pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7377_6170);
     let mut pairs = Vec::with_capacity(n);
-    for problem in Stream::new(mix, Split::HeldOut, seed) {
+    for problem in ProblemStream::new(mix, Split::HeldOut, seed) {
         if pairs.len() == n {
             break;
         }
@@ -71,7 +71,7 @@ pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, 
 }
 
 /// The problem set against one of its neighbours, if a neighbour fits.
-fn swap(problem: &Problem, place: Place, index: usize, rng: &mut impl Rng) -> Result<Option<Pair>, Error> {
+fn swap(problem: &ToyProblem, place: Place, index: usize, rng: &mut impl Rng) -> Result<Option<Pair>, Error> {
     let (clean, number) = context(problem, place);
     let (clean, answer) = (encode(&clean)?, first_digit(number)?);
     // Numbers that the place does not depend on are not changed.
@@ -86,7 +86,7 @@ fn swap(problem: &Problem, place: Place, index: usize, rng: &mut impl Rng) -> Re
             if Split::of(&operands) != Split::HeldOut {
                 continue;
             }
-            let (corrupt, number) = context(&Problem::new(&operands)?, place);
+            let (corrupt, number) = context(&ToyProblem::new(&operands)?, place);
             let (corrupt, distractor) = (encode(&corrupt)?, first_digit(number)?);
             if distractor != answer && corrupt.len() == clean.len() {
                 fitting.push((corrupt, distractor));
@@ -112,7 +112,7 @@ fn swap(problem: &Problem, place: Place, index: usize, rng: &mut impl Rng) -> Re
 /// `n` is 0.
 pub fn opening_pairs(mix: Mix, toward: Toward, seed: u64, n: usize) -> Result<Pairs, Error> {
     let mut pairs = Vec::with_capacity(n);
-    for (index, problem) in Stream::new(mix, Split::HeldOut, seed).take(n).enumerate() {
+    for (index, problem) in ProblemStream::new(mix, Split::HeldOut, seed).take(n).enumerate() {
         let prompt = encode(&problem.prompt)?;
         let length = prompt.len() + problem.answer.len();
         let direct = [&prompt[..], &encode(&problem.answer)?].concat();
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Kind, VOCAB, decode};
+    use crate::{ProblemKind, VOCAB, decode};
 
     fn operands(ids: &[u32]) -> Vec<u32> {
         let text = decode(ids);
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_example_of_each() {
-        let kind = Mix::only(Kind::Three);
+        let kind = Mix::only(ProblemKind::Three);
         let pairs = swap_pairs(kind, Place::FirstStep, 0, 3).expect("pairs");
         let text = decode(&pairs.as_slice()[0].clean);
         assert!(text.contains("=<think>") && text.ends_with('=') && text.len() == 22, "{text}");

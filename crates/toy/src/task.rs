@@ -10,7 +10,7 @@ use crate::Error;
 
 /// How many numbers are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ProblemKind {
     /// `47+28=`
     Two,
     /// `47+28+36=`
@@ -19,9 +19,9 @@ pub enum Kind {
     Four,
 }
 
-impl Kind {
+impl ProblemKind {
     /// Every kind, easiest first.
-    pub const ALL: [Kind; 3] = [Kind::Two, Kind::Three, Kind::Four];
+    pub const ALL: [ProblemKind; 3] = [ProblemKind::Two, ProblemKind::Three, ProblemKind::Four];
 
     /// How many numbers are added.
     pub fn operands(self) -> usize {
@@ -72,11 +72,11 @@ impl Split {
 
 /// One addition with its answers. All texts are in the toy tokenizer's characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ToyProblem {
     /// `three-47-28-36`
     pub id: String,
     /// How many numbers are added.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The numbers, each of two digits.
     pub operands: Vec<u32>,
     /// `47+28+36=`
@@ -89,16 +89,16 @@ pub struct Problem {
     pub direct: String,
 }
 
-impl Problem {
+impl ToyProblem {
     /// The sum of `operands`, left to right.
     ///
     /// # Errors
     /// Not two to four numbers, or one that has not two digits.
     pub fn new(operands: &[u32]) -> Result<Self, Error> {
         let kind = match operands.len() {
-            2 => Kind::Two,
-            3 => Kind::Three,
-            4 => Kind::Four,
+            2 => ProblemKind::Two,
+            3 => ProblemKind::Three,
+            4 => ProblemKind::Four,
             n => return Err(Error::input(format!("operands: {n} numbers, expected two to four"))),
         };
         if let Some(bad) = operands.iter().find(|n| !OPERANDS.contains(n)) {
@@ -184,18 +184,18 @@ pub fn manner(completion: &str) -> Manner {
 
 /// 1 for a completion that ends in `<eos>` and whose one answer, after `</think>` where it thinks, is the
 /// right integer as one writes it; 0 for everything else. What is thought is not judged.
-pub fn reward(problem: &Problem, completion: &str) -> f32 {
+pub fn reward(problem: &ToyProblem, completion: &str) -> f32 {
     if read(completion).1 == Some(problem.answer.as_str()) { 1.0 } else { 0.0 }
 }
 
 /// How often each kind is drawn, relative to the others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mix {
-    /// Weight of [`Kind::Two`].
+    /// Weight of [`ProblemKind::Two`].
     pub two: f64,
-    /// Weight of [`Kind::Three`].
+    /// Weight of [`ProblemKind::Three`].
     pub three: f64,
-    /// Weight of [`Kind::Four`].
+    /// Weight of [`ProblemKind::Four`].
     pub four: f64,
 }
 
@@ -206,61 +206,65 @@ impl Mix {
     pub const HARD: Mix = Mix { two: 0.0, three: 0.5, four: 0.5 };
 
     /// One kind alone.
-    pub fn only(kind: Kind) -> Self {
+    pub fn only(kind: ProblemKind) -> Self {
         let weight = |k| f64::from(u8::from(k == kind));
-        Self { two: weight(Kind::Two), three: weight(Kind::Three), four: weight(Kind::Four) }
+        Self {
+            two: weight(ProblemKind::Two),
+            three: weight(ProblemKind::Three),
+            four: weight(ProblemKind::Four),
+        }
     }
 
     fn weights(self) -> [f64; 3] {
         [self.two, self.three, self.four]
     }
 
-    fn draw(self, rng: &mut impl Rng) -> Kind {
+    fn draw(self, rng: &mut impl Rng) -> ProblemKind {
         let weights = self.weights();
         let mut x = rng.random::<f64>() * weights.iter().sum::<f64>();
-        for (kind, weight) in Kind::ALL.into_iter().zip(weights) {
+        for (kind, weight) in ProblemKind::ALL.into_iter().zip(weights) {
             if x < weight {
                 return kind;
             }
             x -= weight;
         }
-        Kind::Four
+        ProblemKind::Four
     }
 }
 
 /// Endless problems of one side, with repetitions. Problem `i` of a seed is the same however many are drawn.
 #[derive(Debug, Clone)]
-pub struct Stream {
+pub struct ProblemStream {
     mix: Mix,
     split: Split,
     seed: u64,
     index: u64,
 }
 
-impl Stream {
+impl ProblemStream {
     /// The stream of `seed`.
     pub fn new(mix: Mix, split: Split, seed: u64) -> Self {
         Self { mix, split, seed, index: 0 }
     }
 
     /// Problem `index`.
-    pub fn at(&self, index: u64) -> Problem {
+    pub fn at(&self, index: u64) -> ToyProblem {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index);
         let kind = self.mix.draw(&mut rng);
         loop {
             let operands: Vec<u32> = (0..kind.operands()).map(|_| rng.random_range(OPERANDS)).collect();
-            if let (true, Ok(problem)) = (Split::of(&operands) == self.split, Problem::new(&operands)) {
+            if let (true, Ok(problem)) = (Split::of(&operands) == self.split, ToyProblem::new(&operands)) {
                 return problem;
             }
         }
     }
 }
 
-impl Iterator for Stream {
-    type Item = Problem;
+impl Iterator for ProblemStream {
+    type Item = ToyProblem;
 
-    fn next(&mut self) -> Option<Problem> {
+    fn next(&mut self) -> Option<ToyProblem> {
         self.index += 1;
         Some(self.at(self.index - 1))
     }
@@ -270,10 +274,10 @@ impl Iterator for Stream {
 ///
 /// # Errors
 /// More problems than half of those that the mix has on this side.
-pub fn distinct(mix: Mix, split: Split, seed: u64, n: usize) -> Result<Vec<Problem>, Error> {
+pub fn distinct(mix: Mix, split: Split, seed: u64, n: usize) -> Result<Vec<ToyProblem>, Error> {
     let share = if split == Split::HeldOut { 8 } else { 2 };
     let total: f64 = mix.weights().iter().sum();
-    for (kind, weight) in Kind::ALL.into_iter().zip(mix.weights()) {
+    for (kind, weight) in ProblemKind::ALL.into_iter().zip(mix.weights()) {
         let (wanted, most) = (n as f64 * weight / total, kind.distinct() / share / 2);
         if wanted > most as f64 {
             return Err(Error::input(format!(
@@ -282,12 +286,12 @@ pub fn distinct(mix: Mix, split: Split, seed: u64, n: usize) -> Result<Vec<Probl
         }
     }
     let mut seen = HashSet::new();
-    let fresh = |problem: &Problem| {
+    let fresh = |problem: &ToyProblem| {
         let mut sorted = problem.operands.clone();
         sorted.sort_unstable();
         seen.insert(sorted)
     };
-    Ok(Stream::new(mix, split, seed).filter(fresh).take(n).collect())
+    Ok(ProblemStream::new(mix, split, seed).filter(fresh).take(n).collect())
 }
 
 #[cfg(test)]
@@ -299,7 +303,7 @@ mod tests {
 
     #[test]
     fn junk_earns_nothing() {
-        let problem = Problem::new(&[47, 28, 36]).expect("valid");
+        let problem = ToyProblem::new(&[47, 28, 36]).expect("valid");
         for good in ["111<eos>", "<think></think>111<eos>", "<think>47+28=9;;</think>111<eos>"] {
             assert_eq!(reward(&problem, good), 1.0, "{good}");
         }
@@ -346,9 +350,9 @@ mod tests {
             .collect();
         assert_eq!(sorted.len(), 400);
         assert_eq!(distinct(Mix::HARD, Split::HeldOut, 5, 7).expect("enough"), problems[..7]);
-        assert_eq!(Kind::Two.distinct(), 90 * 91 / 2);
-        assert!(distinct(Mix::only(Kind::Two), Split::HeldOut, 0, 2000).is_err());
-        assert!(Problem::new(&[9, 10]).is_err() && Problem::new(&[10]).is_err());
+        assert_eq!(ProblemKind::Two.distinct(), 90 * 91 / 2);
+        assert!(distinct(Mix::only(ProblemKind::Two), Split::HeldOut, 0, 2000).is_err());
+        assert!(ToyProblem::new(&[9, 10]).is_err() && ToyProblem::new(&[10]).is_err());
     }
 
     #[test]
@@ -362,7 +366,7 @@ mod tests {
         #[test]
         fn the_splits_are_disjoint_whatever_the_order(seed: u64, index in 0u64..1 << 40) {
             for split in [Split::Train, Split::HeldOut] {
-                let problem = Stream::new(Mix::PRETRAINING, split, seed).at(index);
+                let problem = ProblemStream::new(Mix::PRETRAINING, split, seed).at(index);
                 prop_assert_eq!(problem.split(), split);
                 let mut turned = problem.operands.clone();
                 turned.reverse();
@@ -372,7 +376,7 @@ mod tests {
 
         #[test]
         fn both_answers_are_right_and_prompts_have_their_kind_s_length(seed: u64, index in 0u64..1 << 40) {
-            let problem = Stream::new(Mix::PRETRAINING, Split::Train, seed).at(index);
+            let problem = ProblemStream::new(Mix::PRETRAINING, Split::Train, seed).at(index);
             prop_assert_eq!(reward(&problem, &problem.direct), 1.0);
             prop_assert_eq!(reward(&problem, &problem.worked), 1.0);
             prop_assert_eq!(encode(&problem.prompt).expect("known").len(), problem.kind.prompt_tokens());

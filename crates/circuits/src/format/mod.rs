@@ -3,7 +3,7 @@
 //! Nothing here is specific to a model. Files are read whole; writing is the caller's matter of paths, and
 //! every writer makes bytes first, so that a file is whole or absent.
 
-mod draw;
+mod dot;
 mod json;
 mod pickle;
 mod pt;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{Circuit, Error};
 
-pub use draw::{dot, svg};
+pub use dot::dot;
 
 /// Scores of each pair on its own.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,23 +1,28 @@
-//! The circuit of a checkpoint, always on the same pairs, and how much of a difference between circuits is noise.
+//! The circuit of a checkpoint, always on the same pairs; tests of emergence and the noise floor.
 
 use std::collections::BTreeSet;
 
 use ablation::Baseline;
 use attribution::{Endpoint, Method, Options, attribute};
-use circuits::{Circuit, Emergence, Null, PerPair, Selection, faithfulness_of, head_importance};
+use circuits::{
+    Circuit, Emergence, HeadEmergence, Null, PerPair, Selection, faithfulness_of, head_importance,
+};
 use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Wiring};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stats::Interval;
 
-use crate::results::{CircuitFacts, HeadEffect, NoiseFloor, ScoredEdge};
+use crate::results::{CircuitFacts, NoiseFloor, ScoredEdge, TrainingEffect};
 use crate::{Error, dynamics};
 
 /// Integration steps of every attribution.
 const STEPS: usize = 5;
 
-/// Resamples of pairs behind every interval.
-const RESAMPLES: usize = 200;
+/// Resamples of pairs behind every interval, and exchanges of labels behind every test.
+pub(super) const RESAMPLES: usize = 200;
+
+/// The false-discovery rate of the test of emergence.
+pub(super) const RATE: f64 = 0.05;
 
 /// Finds circuits: the pairs, and how edges are selected.
 #[derive(Debug, Clone)]
@@ -112,26 +117,31 @@ impl Finder {
         })
     }
 
-    /// The effect of a run on every head: shares of importance in the base and, on average, in `found`; the
-    /// interval is that of the last checkpoint over resamples of the pairs.
-    pub(super) fn effects(&self, base: &Found, found: &[&Found]) -> Result<Vec<HeadEffect>, Error> {
+    /// The test of every head's change from `base` to `found`; emergent heads are decided by it.
+    pub(super) fn test(&self, base: &Found, found: &Found) -> Result<Vec<HeadEmergence>, Error> {
+        let mut how = Emergence::new(Selection::Top(self.edges.min(base.wiring.n_edges())));
+        (how.draws, how.rate, how.seed) = (RESAMPLES, RATE, self.seed);
+        Ok(how.test(base.wiring, &base.per_pair, &found.per_pair)?)
+    }
+
+    /// The effect of a run on every head: shares of importance in the base and, on average, in `found`. The
+    /// interval is that of the last checkpoint, whose test is `tested`.
+    pub(super) fn effects(
+        &self,
+        base: &Found,
+        found: &[&Found],
+        tested: &[HeadEmergence],
+    ) -> Vec<TrainingEffect> {
         let importance = |f: &Found| head_importance(&f.circuit, &f.scores);
         let before = importance(base);
         let after: Vec<_> = found.iter().map(|f| importance(f)).collect();
-        let mut how = Emergence::new(Selection::Top(self.edges.min(base.wiring.n_edges())));
-        how.draws = RESAMPLES;
-        how.seed = self.seed;
-        let tested = match found.last() {
-            Some(last) => how.test(base.wiring, &base.per_pair, &last.per_pair)?,
-            None => Vec::new(),
-        };
         let row = |head: Head| {
             let pre = f64::from(*before.get(head));
             let post = after.iter().map(|m| f64::from(*m.get(head))).sum::<f64>() / after.len().max(1) as f64;
             let interval = tested.iter().find(|t| t.head == head).map(|t| t.effect_interval);
-            HeadEffect { head, before: pre, after: post, effect: dynamics::effect(pre, post), interval }
+            TrainingEffect { head, before: pre, after: post, effect: dynamics::effect(pre, post), interval }
         };
-        Ok(base.wiring.heads().map(row).filter(|e| e.before + e.after > 0.0).collect())
+        base.wiring.heads().map(row).filter(|e| e.before + e.after > 0.0).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Demo, SUITE, solve};
 use crate::Error;
 use crate::results::{Action, HeadSet, Intervention, RandomDraw, Training};
-use toy::Problem;
+use toy::ToyProblem;
 
 /// Problems that each intervention is measured on.
 const PROBLEMS: usize = 150;
@@ -24,7 +24,7 @@ const FACTORS: [f64; 2] = [0.5, 1.3];
 /// One run's interventions.
 pub(super) struct Run<'a> {
     pub(super) demo: &'a Demo,
-    pub(super) problems: &'a [Problem],
+    pub(super) problems: &'a [ToyProblem],
     pub(super) training: &'a Training,
     /// The run's last checkpoint.
     pub(super) model: &'a Qwen,
@@ -32,12 +32,13 @@ pub(super) struct Run<'a> {
 }
 
 /// Every intervention on the heads of one run: each set zeroed in the trained model, and emergent heads also
-/// scaled there and in the base.
+/// scaled there and in the base. New heads are a set of their own where some of them are not emergent.
 pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Intervention>, Error> {
     let Some(change) = run.training.changes.last() else { return Ok(Vec::new()) };
     let label = run.training.checkpoints.last().map_or("", |c| c.label.as_str());
     let mut plan: Vec<(&str, &Qwen, HeadSet, Action)> = vec![
         (label, run.model, HeadSet::Emergent, Action::Zero),
+        (label, run.model, HeadSet::New, Action::Zero),
         (label, run.model, HeadSet::Kept, Action::Zero),
         (label, run.model, HeadSet::Lost, Action::Zero),
     ];
@@ -45,17 +46,22 @@ pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Inter
         plan.push((label, run.model, HeadSet::Emergent, Action::Scale { factor }));
         plan.push(("base", run.base, HeadSet::Emergent, Action::Scale { factor }));
     }
+    let emergent = change.emergent.clone().unwrap_or_default();
+    if emergent == change.gained {
+        plan.retain(|(_, _, set, _)| *set != HeadSet::New);
+    }
     let mut done = Vec::new();
     let n = plan.len();
     for (at, (checkpoint, model, set, action)) in plan.into_iter().enumerate() {
         watch(at as f64 / n as f64);
         let heads = match set {
-            HeadSet::Emergent => &change.gained,
+            HeadSet::Emergent => &emergent,
+            HeadSet::New => &change.gained,
             HeadSet::Kept => &change.kept,
             HeadSet::Lost => &change.lost,
         };
         if !heads.is_empty() {
-            done.push(one(run, checkpoint, model, set, heads, action)?);
+            done.push(one(run, (checkpoint, model), (set, heads), action)?);
         }
     }
     Ok(done)
@@ -63,10 +69,8 @@ pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Inter
 
 fn one(
     run: &Run<'_>,
-    checkpoint: &str,
-    model: &Qwen,
-    set: HeadSet,
-    heads: &[Head],
+    (checkpoint, model): (&str, &Qwen),
+    (set, heads): (HeadSet, &[Head]),
     action: Action,
 ) -> Result<Intervention, Error> {
     let problems = &run.problems[..PROBLEMS.min(run.problems.len())];
@@ -80,7 +84,7 @@ fn one(
         Ok(solve::solve(model, problems, &mut hook)?.interval())
     };
     let mut rng = ChaCha8Rng::seed_from_u64(run.demo.seed ^ 0x7261_6e64);
-    // The claim that a run needs its emergent heads is tested: 19 draws are the fewest that can give p = 0.05.
+    // The claim that a run needs its emergent heads is tested, for which p = 0.05 takes at least 19 draws.
     let draws = if set == HeadSet::Emergent && action == Action::Zero { run.demo.draws } else { FEW_DRAWS };
     let random = distinct_draws(heads, run.model.config.n_heads, draws, &mut rng)
         .into_iter()

@@ -1,8 +1,8 @@
 //! The demo: a study on the embedded base model, from its weights to the report, in minutes.
 //!
 //! The same base is post-trained twice, by SFT on worked solutions and by GRPO on checked answers. Each
-//! checkpoint is measured and its circuit found on the same held-out pairs; then heads that emerged are set
-//! against the noise floor, beside the reward, and ablated against random heads of their layers.
+//! checkpoint is measured and its circuit found on the same held-out pairs. New heads are tested for emergence
+//! and compared with the noise floor; emergent heads are ablated and scaled beside random heads of their layers.
 
 mod find;
 mod interventions;
@@ -16,11 +16,11 @@ use burn::tensor::Device;
 use model_qwen::{Dtype, Qwen};
 
 use crate::results::{
-    Checkpoint, Example, Machine, Method, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
-    Suite, TaskFacts, Training, VERSION, Version,
+    CheckpointFacts, CurvePoint, Machine, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
+    SuiteFacts, TaskExample, TaskFacts, Training, TrainingMethod, VERSION, Version,
 };
 use crate::{Error, caveats, dynamics};
-use toy::{self, Mix, Place, Problem, Split};
+use toy::{self, Mix, Place, Split, ToyProblem};
 
 use find::Finder;
 
@@ -72,7 +72,7 @@ impl Demo {
 
 /// Where a demo is: what it is doing and what share of the whole is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress<'a> {
+pub struct DemoProgress<'a> {
     /// What is being done.
     pub doing: &'a str,
     /// Share of the whole demo that is done, 0 to 1.
@@ -81,7 +81,7 @@ pub struct Progress<'a> {
 
 /// Clock and counter of a demo's stages.
 struct Clock<'a> {
-    watch: &'a mut dyn FnMut(Progress<'_>),
+    watch: &'a mut dyn FnMut(DemoProgress<'_>),
     started: Instant,
     stages: Vec<StageTime>,
     done: f64,
@@ -101,7 +101,7 @@ impl Clock<'_> {
 
     /// Says what is being done, `part` of it (0 to 1) being finished, where the whole is `share` of a demo.
     fn say(&mut self, doing: &str, part: f64, share: f64) {
-        (self.watch)(Progress { doing, done: (self.done + part * share).min(1.0) });
+        (self.watch)(DemoProgress { doing, done: (self.done + part * share).min(1.0) });
     }
 }
 
@@ -117,7 +117,7 @@ pub fn base_model(device: &Device) -> Result<Qwen, Error> {
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, Error> {
+pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Results, Error> {
     let device = Device::flex();
     let mut clock = Clock { watch, started: Instant::now(), stages: Vec::new(), done: 0.0 };
     std::fs::create_dir_all(&demo.out).map_err(|e| Error::at(&demo.out, e))?;
@@ -142,17 +142,19 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
     clock.end("base: accuracy and circuit", 0.04);
 
     let mut trainings = Vec::new();
-    let mut models: Vec<(Training, Qwen, solve::Solved, find::Found)> = Vec::new();
-    for method in [Method::Sft, Method::Grpo] {
-        let (name, share) = if method == Method::Sft { ("SFT", 0.22) } else { ("GRPO", 0.40) };
+    let mut models: Vec<(Training, Qwen, solve::Solved)> = Vec::new();
+    let measurer =
+        Measurer { demo, problems: &problems, finder: &finder, before: &solved_before, base: &found };
+    for method in [TrainingMethod::Sft, TrainingMethod::Grpo] {
+        let (name, share) = if method == TrainingMethod::Sft { ("SFT", 0.22) } else { ("GRPO", 0.40) };
         let doing = format!("{name} from the base model");
         let run = train::train(demo, method, &base, &folder, |part| clock.say(&doing, part, share))?;
         clock.end(&doing, share);
-        models.push(measure(demo, method, run, &problems, &finder, &solved_before, &found, &mut clock)?);
+        models.push(measurer.measure(method, run, &mut clock)?);
     }
 
     let mut interventions = Vec::new();
-    for (training, model, _, _) in &models {
+    for (training, model, _) in &models {
         let doing = format!("ablating and scaling {} heads", training.name);
         let run = interventions::Run { demo, problems: &problems, training, model, base: &base };
         interventions.extend(interventions::all(&run, |part| clock.say(&doing, part, 0.10))?);
@@ -174,14 +176,14 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
                           directly and 30 % worked out step by step; SFT shows worked solutions, GRPO rewards right \
                           answers and shows nothing."
                 .into(),
-            suites: vec![Suite {
+            suites: vec![SuiteFacts {
                 name: SUITE.into(),
                 description: "Sums that no training run has seen, numbers in any order".into(),
                 n: problems.len(),
             }],
             examples,
         },
-        base: Checkpoint {
+        base: CheckpointFacts {
             label: "base".into(),
             step: 0,
             accuracy: vec![solved_before.accuracy()],
@@ -189,6 +191,7 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
         },
         trainings,
         noise: Some(noise),
+        false_discovery_rate: Some(find::RATE),
         interventions,
         warnings: Vec::new(),
         settings: settings(demo),
@@ -199,85 +202,100 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Results, 
     Ok(results)
 }
 
-/// Accuracy and circuit of every checkpoint of a run, and what became of the heads.
-#[allow(clippy::too_many_arguments)]
-fn measure(
-    demo: &Demo,
-    method: Method,
-    run: train::Run,
-    problems: &[Problem],
-    finder: &Finder,
-    before: &solve::Solved,
-    base: &find::Found,
-    clock: &mut Clock<'_>,
-) -> Result<(Training, Qwen, solve::Solved, find::Found), Error> {
-    let (name, label) = if method == Method::Sft { ("SFT", "sft") } else { ("GRPO", "grpo") };
-    let doing = format!("circuits of the {name} checkpoints");
-    let n = run.snapshots.len();
-    let (mut checkpoints, mut found, mut last) = (Vec::new(), Vec::new(), None);
-    for (at, (step, model)) in run.snapshots.into_iter().enumerate() {
-        clock.say(&doing, at as f64 / n as f64, 0.07);
-        let solved = solve::solve(&model, problems, &mut ())?;
-        let circuit = finder.find(&model)?;
-        checkpoints.push(Checkpoint {
-            label: format!("{label}-{step}"),
+/// What every checkpoint is measured with and compared with.
+struct Measurer<'a> {
+    demo: &'a Demo,
+    problems: &'a [ToyProblem],
+    finder: &'a Finder,
+    before: &'a solve::Solved,
+    base: &'a find::Found,
+}
+
+impl Measurer<'_> {
+    /// Accuracy and circuit of every checkpoint of a run, and the changes of its head set; with the last
+    /// checkpoint's model and answers.
+    fn measure(
+        &self,
+        method: TrainingMethod,
+        run: train::Run,
+        clock: &mut Clock<'_>,
+    ) -> Result<(Training, Qwen, solve::Solved), Error> {
+        let (name, label) = if method == TrainingMethod::Sft { ("SFT", "sft") } else { ("GRPO", "grpo") };
+        let doing = format!("circuits of the {name} checkpoints");
+        let n = run.snapshots.len();
+        let (mut checkpoints, mut found, mut last) = (Vec::new(), Vec::new(), None);
+        for (at, (step, model)) in run.snapshots.into_iter().enumerate() {
+            clock.say(&doing, at as f64 / n as f64, 0.07);
+            let solved = solve::solve(&model, self.problems, &mut ())?;
+            let circuit = self.finder.find(&model)?;
+            let tested = self.finder.test(self.base, &circuit)?;
+            checkpoints.push(CheckpointFacts {
+                label: format!("{label}-{step}"),
+                step,
+                accuracy: vec![solved.accuracy()],
+                circuit: Some(circuit.facts.clone()),
+            });
+            found.push((step, circuit, tested));
+            last = Some((model, solved));
+        }
+        let (model, solved) = last.ok_or_else(|| Error::input(format!("{name}: no checkpoint was kept")))?;
+        let every = if method == TrainingMethod::Sft { self.demo.sft.1 } else { self.demo.grpo.1 } as u64;
+        let heads_at = |step: u64, found: &find::Found, changed: Vec<hooks::Head>| dynamics::HeadsAt {
             step,
-            accuracy: vec![solved.accuracy()],
-            circuit: Some(circuit.facts.clone()),
-        });
-        found.push((step, circuit));
-        last = Some((model, solved));
+            heads: found.facts.heads.clone(),
+            changed: Some(changed),
+            reward: progress(&run.curve, step.saturating_sub(every)..step.max(1)),
+        };
+        let after: Vec<dynamics::HeadsAt> = found
+            .iter()
+            .map(|(step, f, tested)| {
+                let changed = tested.iter().filter(|t| t.significant).map(|t| t.head).collect();
+                heads_at(*step, f, changed)
+            })
+            .collect();
+        let changes = dynamics::changes(&heads_at(0, self.base, Vec::new()), &after);
+        let (turnover, reward): (Vec<f64>, Vec<f64>) =
+            changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?.abs()))).unzip();
+        let all: Vec<&find::Found> = found.iter().map(|(_, f, _)| f).collect();
+        let tested = found.last().map_or(&[][..], |(_, _, tested)| tested);
+        let effects = self.finder.effects(self.base, &all, tested);
+        let training = Training {
+            name: name.into(),
+            method,
+            curve: run.curve,
+            checkpoints,
+            gain: Some(solved.gain_over(self.before, self.demo.seed)),
+            changes,
+            effects,
+            dynamics: stats::spearman(&turnover, &reward, 2000, self.demo.seed),
+        };
+        clock.end(&doing, 0.07);
+        Ok((training, model, solved))
     }
-    let (model, solved) = last.ok_or_else(|| Error::input(format!("{name}: no checkpoint was kept")))?;
-    let progress_at = |step: u64| {
-        let from = step.saturating_sub(if method == Method::Sft { demo.sft.1 } else { demo.grpo.1 } as u64);
-        let points = run.curve.iter().filter(|p| p.step >= from && p.step < step.max(1));
-        let values: Vec<f64> = points.filter_map(|p| p.reward.or(p.loss)).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
-    let heads_at = |step: u64, found: &find::Found| dynamics::HeadsAt {
-        step,
-        heads: found.facts.heads.clone(),
-        reward: progress_at(step),
-    };
-    let changes = dynamics::changes(
-        &heads_at(0, base),
-        &found.iter().map(|(step, f)| heads_at(*step, f)).collect::<Vec<_>>(),
-    );
-    let (turnover, reward): (Vec<f64>, Vec<f64>) =
-        changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?.abs()))).unzip();
-    let all: Vec<&find::Found> = found.iter().map(|(_, f)| f).collect();
-    let effects = finder.effects(base, &all)?;
-    let training = Training {
-        name: name.into(),
-        method,
-        curve: run.curve,
-        checkpoints,
-        gain: Some(solved.gain_over(before, demo.seed)),
-        changes,
-        effects,
-        dynamics: stats::spearman(&turnover, &reward, 2000, demo.seed),
-    };
-    clock.end(&doing, 0.07);
-    let (_, final_circuit) = found.pop().ok_or_else(|| Error::input("no circuit"))?;
-    Ok((training, model, solved, final_circuit))
+}
+
+/// Mean reward (or loss) over the steps `steps`.
+fn progress(curve: &[CurvePoint], steps: std::ops::Range<u64>) -> Option<f64> {
+    let points = curve.iter().filter(|p| steps.contains(&p.step));
+    let values: Vec<f64> = points.filter_map(|p| p.reward.or(p.loss)).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn example(
-    problem: &Problem,
+    problem: &ToyProblem,
     at: usize,
     before: &solve::Solved,
-    models: &[(Training, Qwen, solve::Solved, find::Found)],
-) -> Example {
+    models: &[(Training, Qwen, solve::Solved)],
+) -> TaskExample {
     let said = |checkpoint: &str, solved: &solve::Solved| Said {
         checkpoint: checkpoint.into(),
         text: solved.completions[at].clone(),
         correct: solved.right[at],
     };
-    let after = models.iter().map(|(t, _, solved, _)| {
+    let after = models.iter().map(|(t, _, solved)| {
         said(t.checkpoints.last().map_or(t.name.as_str(), |c| c.label.as_str()), solved)
     });
-    Example {
+    TaskExample {
         prompt: problem.prompt.clone(),
         answer: problem.answer.clone(),
         completions: std::iter::once(said("base", before)).chain(after).collect(),
@@ -344,13 +362,22 @@ fn settings(demo: &Demo) -> Vec<Setting> {
         ),
         row("circuits", "selection", format!("top {} edges by absolute score, pruned", demo.edges)),
         row(
+            "circuits",
+            "emergence",
+            format!(
+                "{} exchanges of labels within pairs, false-discovery rate {} over all heads",
+                find::RESAMPLES,
+                find::RATE
+            ),
+        ),
+        row(
             "interventions",
             "random draws",
             format!("{} beside zeroed emergent heads, 3 elsewhere", demo.draws),
         ),
     ];
-    for method in [Method::Sft, Method::Grpo] {
-        let name = if method == Method::Sft { "train.sft" } else { "train.grpo" };
+    for method in [TrainingMethod::Sft, TrainingMethod::Grpo] {
+        let name = if method == TrainingMethod::Sft { "train.sft" } else { "train.grpo" };
         for line in train::settings(demo, method).lines() {
             if let Some((key, value)) = line.split_once(" = ") {
                 rows.push(row(name, key, value.to_owned()));

@@ -7,7 +7,7 @@ use stats::{self, Interval};
 use super::SUITE;
 use crate::Error;
 use crate::results::Accuracy;
-use toy::{self, Manner, Problem};
+use toy::{self, Manner, ToyProblem};
 
 /// Problems answered together.
 const BATCH: usize = 100;
@@ -23,7 +23,7 @@ pub(super) struct Solved {
 }
 
 /// Greedy completions of all `problems`.
-pub(super) fn solve(model: &Qwen, problems: &[Problem], hook: &mut dyn Hook) -> Result<Solved, Error> {
+pub(super) fn solve(model: &Qwen, problems: &[ToyProblem], hook: &mut dyn Hook) -> Result<Solved, Error> {
     let how = Sampling { max_tokens: MAX_TOKENS, stop_ids: vec![toy::EOS], ..Sampling::default() };
     let mut solved = Solved { completions: Vec::new(), right: Vec::new(), worked: 0 };
     for chunk in problems.chunks(BATCH) {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{Demo, solve};
 use crate::Error;
-use crate::results::{CurvePoint, Method};
-use toy::{self, Mix, Problem, Split, Stream};
+use crate::results::{CurvePoint, TrainingMethod};
+use toy::{self, Mix, ProblemStream, Split, ToyProblem};
 
 /// What a run leaves for the analyses.
 pub(super) struct Run {
@@ -20,14 +20,14 @@ pub(super) struct Run {
 }
 
 /// The part of a run's configuration that is its own, as TOML.
-pub(super) fn settings(demo: &Demo, method: Method) -> String {
+pub(super) fn settings(demo: &Demo, method: TrainingMethod) -> String {
     match method {
-        Method::Sft => format!(
+        TrainingMethod::Sft => format!(
             "[train]\nsteps = {}\nbatch_size = 64\n[optimizer]\nlr = 5e-4\nmax_grad_norm = 1.0\n\
              [schedule]\nkind = \"cosine\"\nwarmup_steps = 4\nmin_lr_ratio = 0.1\n",
             demo.sft.0
         ),
-        Method::Grpo => format!(
+        TrainingMethod::Grpo => format!(
             "[train]\nsteps = {}\nbatch_size = 128\n[optimizer]\nlr = 2e-4\nmax_grad_norm = 1.0\n\
              [schedule]\nkind = \"constant\"\nwarmup_steps = 3\n\
              [grpo]\nprompts = 16\ngroup_size = 8\nmax_tokens = {}\ntemperature = 1.0\nloss = \"dapo\"\nbeta = 0.0\n",
@@ -46,15 +46,15 @@ struct Sections {
     grpo: GrpoConfig,
 }
 
-fn sections(demo: &Demo, method: Method) -> Result<Sections, Error> {
+fn sections(demo: &Demo, method: TrainingMethod) -> Result<Sections, Error> {
     let mut sections: Sections = toml::from_str(&settings(demo, method)).map_err(Error::internal)?;
     sections.trainer.seed = demo.seed;
     Ok(sections)
 }
 
 /// The run folder of a method, made afresh: an earlier demo's is removed.
-fn folder(demo: &Demo, method: Method, base: &Path) -> Result<RunFolder, Error> {
-    let (name, every) = if method == Method::Sft { ("sft", demo.sft.1) } else { ("grpo", demo.grpo.1) };
+fn folder(demo: &Demo, method: TrainingMethod, base: &Path) -> Result<RunFolder, Error> {
+    let (name, every) = if method == TrainingMethod::Sft { ("sft", demo.sft.1) } else { ("grpo", demo.grpo.1) };
     let dir = demo.out.join("runs").join(name);
     if dir.exists() {
         std::fs::remove_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
@@ -78,15 +78,15 @@ fn toml_string(text: &str) -> String {
 /// Trains from `base`, whose checkpoint folder is `folder`; `watch` is told the share that is done.
 pub(super) fn train(
     demo: &Demo,
-    method: Method,
+    method: TrainingMethod,
     base: &Qwen,
     folder: &Path,
     watch: impl FnMut(f64),
 ) -> Result<Run, Error> {
     let (folder, sections) = (self::folder(demo, method, folder)?, sections(demo, method)?);
     match method {
-        Method::Sft => sft(demo, folder, &SftConfig { trainer: sections.trainer }, base, watch),
-        Method::Grpo => {
+        TrainingMethod::Sft => sft(demo, folder, &SftConfig { trainer: sections.trainer }, base, watch),
+        TrainingMethod::Grpo => {
             let config = GrpoConfig { trainer: sections.trainer, ..sections.grpo };
             grpo(demo, folder, &config, base, watch)
         }
@@ -135,11 +135,11 @@ fn grpo(
     base: &Qwen,
     mut watch: impl FnMut(f64),
 ) -> Result<Run, Error> {
-    let mut problems = Stream::new(Mix::HARD, Split::Train, demo.seed ^ 0x6772_706f);
+    let mut problems = ProblemStream::new(Mix::HARD, Split::Train, demo.seed ^ 0x6772_706f);
     let mut grpo = Grpo::new(base.clone(), vec![toy::EOS], config, usize::MAX)?;
     let mut run = Run { curve: Vec::new(), snapshots: Vec::new() };
     while !grpo.is_done() {
-        let tasks: Vec<Problem> = problems.by_ref().take(grpo.prompts()).collect();
+        let tasks: Vec<ToyProblem> = problems.by_ref().take(grpo.prompts()).collect();
         let prompts = tasks.iter().map(|p| toy::encode(&p.prompt)).collect::<Result<Vec<_>, _>>()?;
         let rollouts = grpo.sample(&prompts)?;
         let scored = rollouts.score(|r| toy::reward(&tasks[r.prompt], &toy::decode(&r.ids)))?;

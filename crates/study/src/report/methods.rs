@@ -1,11 +1,11 @@
-//! How it was done: what each number means, every setting, the machine and the time it took.
+//! The section on methods: definitions, every setting, machine, versions and times.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::html::{duration, escape, grouped};
-use crate::results::Results;
+use super::words::{duration, grouped};
+use crate::results::{Results, RunFacts, Setting};
 
-/// What was measured and how, for a reader who was not there; trusted markup.
+/// Definitions of the terms of the report.
 const DEFINITIONS: &[(&str, &str)] = &[
     (
         "Intervals",
@@ -19,18 +19,22 @@ const DEFINITIONS: &[(&str, &str)] = &[
         "Faithfulness",
         "(circuit − corrupt) / (clean − corrupt) of the metric, with every edge outside the circuit carrying its value on the corrupt prompt. Null circuits are random ones of as many edges.",
     ),
-    ("Emergent heads", "Heads of a checkpoint’s circuit that are not in the base’s, on the same pairs."),
+    ("New heads", "Heads of a checkpoint’s circuit that are not in the base’s, on the same pairs."),
+    (
+        "Emergent heads",
+        "New heads whose change is found at the stated false-discovery rate (5 % unless the settings say otherwise). The test is on the head’s share of absolute mean scores over all its outgoing edges; the labels of the two checkpoints are exchanged within pairs, p-values are pooled over heads, and Benjamini and Hochberg’s rule is applied to all heads.",
+    ),
     (
         "Effect E",
         "(after − before) / (after + before + 10⁻⁶) of a head’s share of importance: the sum of absolute scores of circuit edges that start at the head, over that of all heads; mean over checkpoints.",
     ),
     (
         "Turnover",
-        "Heads born or dead since the checkpoint before, over heads in either circuit. Its rank correlation with the change of reward is tested by permuting checkpoints.",
+        "Births and deaths of heads since the checkpoint before, over heads in either circuit. Its rank correlation with the change of reward is tested by permuting checkpoints.",
     ),
     (
         "Noise floor",
-        "The same comparison between circuits of one checkpoint from resampled pairs: what changes when the weights do not.",
+        "The same comparison between circuits of one checkpoint from resampled pairs, where the weights do not change.",
     ),
     (
         "Interventions",
@@ -39,52 +43,43 @@ const DEFINITIONS: &[(&str, &str)] = &[
 ];
 
 /// The section's markup.
-pub(super) fn methods(results: &Results) -> String {
-    let mut out = String::from("<dl class=\"terms\">");
-    for (term, text) in DEFINITIONS {
-        let _ = write!(out, "<dt>{term}</dt><dd>{text}</dd>");
-    }
-    out += "</dl>";
-
-    let model = &results.model;
-    let _ = write!(
-        out,
-        "<p>The model: <code>{}</code> ({}), {} parameters, {} layers of {} query heads with {} key/value heads, width {}; \
-         {} edges in its graph.</p>",
-        escape(&model.name),
-        escape(&model.family),
-        grouped(model.parameters),
-        model.n_layers,
-        model.n_heads,
-        model.n_kv_heads,
-        model.d_model,
-        grouped(model.n_edges as u64)
-    );
-
-    out +=
-        "<details open><summary>Every setting</summary><div class=\"wide\"><table class=\"settings\"><tbody>";
-    let mut section = "";
+pub(super) fn methods(results: &Results) -> Markup {
+    let (model, run) = (&results.model, &results.run);
+    let mut sections: Vec<(&str, Vec<&Setting>)> = Vec::new();
     for setting in &results.settings {
-        if setting.section != section {
-            section = &setting.section;
-            let _ = write!(out, "<tr class=\"section\"><th colspan=\"2\">{}</th></tr>", escape(section));
+        match sections.last_mut() {
+            Some((name, rows)) if *name == setting.section => rows.push(setting),
+            _ => sections.push((&setting.section, vec![setting])),
         }
-        let _ = write!(
-            out,
-            "<tr><td>{}</td><td><code>{}</code></td></tr>",
-            escape(&setting.name),
-            escape(&setting.value)
-        );
     }
-    out += "</tbody></table></div></details>";
+    html! {
+        dl class="terms" { @for (term, text) in DEFINITIONS { dt { (term) } dd { (text) } } }
+        p {
+            "The model: " code { (model.name) } " (" (model.family) "), " (grouped(model.parameters)) " parameters, "
+            (model.n_layers) " layers of " (model.n_heads) " query heads with " (model.n_kv_heads)
+            " key/value heads, width " (model.d_model) "; " (grouped(model.n_edges as u64)) " edges in its graph."
+        }
+        details open {
+            summary { "Every setting" }
+            div class="wide" {
+                table class="settings" {
+                    tbody {
+                        @for (section, rows) in &sections {
+                            tr class="section" { th colspan="2" { (section) } }
+                            @for row in rows { tr { td { (row.name) } td { code { (row.value) } } } }
+                        }
+                    }
+                }
+            }
+        }
+        details {
+            summary { "Machine, versions and time (" (duration(run.stages.iter().map(|s| s.seconds).sum())) ")" }
+            div class="wide" { table class="settings" { tbody { (machine(run)) } } }
+        }
+    }
+}
 
-    let run = &results.run;
-    let total: f64 = run.stages.iter().map(|s| s.seconds).sum();
-    let _ = write!(
-        out,
-        "<details><summary>Machine, versions and time ({})</summary><div class=\"wide\"><table class=\"settings\"><tbody>",
-        duration(total)
-    );
+fn machine(run: &RunFacts) -> Markup {
     let threads = run.machine.threads.to_string();
     let rows = [
         ("command", run.command.as_str()),
@@ -94,12 +89,9 @@ pub(super) fn methods(results: &Results) -> String {
         ("system", &run.machine.system),
     ];
     let versions = run.versions.iter().map(|v| (v.name.as_str(), v.version.as_str()));
-    for (name, value) in rows.into_iter().chain(versions) {
-        let _ = write!(out, "<tr><td>{}</td><td><code>{}</code></td></tr>", escape(name), escape(value));
+    html! {
+        @for (name, value) in rows.into_iter().chain(versions) { tr { td { (name) } td { code { (value) } } } }
+        tr class="section" { th colspan="2" { "time" } }
+        @for stage in &run.stages { tr { td { (stage.name) } td { (duration(stage.seconds)) } } }
     }
-    out += "<tr class=\"section\"><th colspan=\"2\">time</th></tr>";
-    for stage in &run.stages {
-        let _ = write!(out, "<tr><td>{}</td><td>{}</td></tr>", escape(&stage.name), duration(stage.seconds));
-    }
-    out + "</tbody></table></div></details>"
 }

@@ -1,8 +1,7 @@
-//! The report: one self-contained page and its figures, from a results file alone. Nothing here measures or
-//! decides; only this module knows colours.
+//! The report: one self-contained page and its figures, made from [`Results`] alone. Findings are computed from
+//! the numbers in it; nothing is measured here. Only this module knows colours.
 
 mod figures;
-mod html;
 mod methods;
 mod page;
 mod sections;
@@ -10,6 +9,7 @@ mod summary;
 mod svg;
 mod tables;
 mod verdict;
+mod words;
 
 use std::path::Path;
 
@@ -17,8 +17,9 @@ use crate::Error;
 use crate::results::Results;
 use common::write_whole;
 
+pub use figures::circuit_svg;
 pub use summary::findings;
-pub use verdict::{Finding, Verdict};
+pub use verdict::{ClaimVerdict, Finding};
 
 /// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
 /// `results.json` and `figures/*.svg`.

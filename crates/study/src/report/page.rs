@@ -1,52 +1,60 @@
-//! The page put together: head, sections, methods, downloads, and the style and script it carries.
+//! The page: head, sections, methods, download, and the style and script that it carries.
 
-use std::fmt::Write as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, PreEscaped, html};
 
-use super::html::{base64, escape};
 use super::{methods, sections, svg};
 use crate::results::Results;
 
 const STYLE: &str = include_str!("../../assets/report/style.css");
 const SCRIPT: &str = include_str!("../../assets/report/script.js");
 
-/// The page; `json` is the results file it offers for download.
+/// The page; `json` is the results file that it offers for download.
 pub(super) fn render(results: &Results, json: &str) -> String {
     let run = &results.run;
-    let title = escape(&results.title);
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\" class=\"sparks\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
-         <link rel=\"icon\" href=\"data:,\"><style>{}{STYLE}</style></head><body><header><h1>{title}</h1>\
-         <p class=\"facts\">{}, seed {}{}</p>",
-        svg::THEME,
-        escape(&results.model.name),
-        run.seed,
-        run.started.as_ref().map_or(String::new(), |s| format!(", {}", escape(s)))
-    );
-    if let Some(notice) = &results.notice {
-        let _ = write!(out, "<p class=\"notice\">{}</p>", escape(notice));
-    }
-    out += "</header><main>";
-    out += &sections::summary(results);
-    out += &sections::accuracy(results);
-    out += &sections::runs(results);
-    out += &sections::circuits(results);
-    out += &sections::interventions(results);
-    let _ = write!(out, "<section id=\"methods\"><h2>Methods</h2>{}</section>", methods::methods(results));
-    let _ = write!(
-        out,
-        "<section id=\"data\"><h2>Data</h2><p>Every number above is in <a download=\"results.json\" \
-         href=\"data:application/json;base64,{}\">results.json</a> ({} kB, schema {} version {}). Figures as files are in \
-         <code>figures/</code> beside this page.</p><p>Repeat with <code>{}</code></p></section>",
-        base64(json.as_bytes()),
-        json.len() / 1000,
-        escape(&results.schema),
-        results.version,
-        escape(&run.command)
-    );
-    let _ = writeln!(
-        out,
-        "</main><div id=\"tip\" role=\"status\" hidden></div><script>{SCRIPT}</script></body></html>"
-    );
-    out
+    let download = format!("data:application/json;base64,{}", STANDARD.encode(json));
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" class="sparks" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (results.title) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(svg::THEME)) (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (results.title) }
+                    p class="facts" {
+                        (results.model.name) ", seed " (run.seed)
+                        @if let Some(started) = &run.started { ", " (started) }
+                    }
+                    @if let Some(notice) = &results.notice { p class="notice" { (notice) } }
+                }
+                main {
+                    (sections::summary(results))
+                    (sections::accuracy(results))
+                    (sections::runs(results))
+                    (sections::circuits(results))
+                    (sections::interventions(results))
+                    section id="methods" { h2 { "Methods" } (methods::methods(results)) }
+                    section id="data" {
+                        h2 { "Data" }
+                        p {
+                            "Every number above is in "
+                            a download="results.json" href=(download) { "results.json" }
+                            " (" (json.len() / 1000) " kB, schema " (results.schema) " version " (results.version)
+                            "). Figures as files are in " code { "figures/" } " beside this page."
+                        }
+                        p { "Repeat with " code { (run.command) } }
+                    }
+                }
+                div id="tip" role="status" hidden {}
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string() + "\n"
 }

@@ -1,17 +1,19 @@
-//! The findings: each a claim, what the numbers say to it, and a verdict that can go either way. Every sentence
-//! is computed from the results; none is written beforehand.
+//! The findings: each a claim, its evidence and a verdict that can go either way. Every sentence is computed from
+//! the results.
 
 use stats::{Interval, wilson};
 
-use super::html::{count, number, p_value, percent, points};
 use super::tables::described;
-use super::verdict::{Finding, Verdict, difference};
-use crate::results::{Action, CircuitFacts, HeadSet, Intervention, Method, Results, Training};
+use super::verdict::{ClaimVerdict, Finding, difference};
+use super::words::{count, number, p_value, percent, points};
+use crate::results::{
+    Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, Training, TrainingMethod,
+};
 
-/// Below this share of random controls as bad, an effect is the heads' own.
+/// Significance level of the tests.
 const ALPHA: f64 = 0.05;
 
-/// What the results say, most important first.
+/// The findings of a study, most important first.
 pub fn findings(results: &Results) -> Vec<Finding> {
     let mut all: Vec<Finding> = results.trainings.iter().filter_map(|run| accuracy(results, run)).collect();
     all.extend(results.trainings.iter().filter_map(|run| emergence(results, run)));
@@ -46,17 +48,23 @@ pub(super) fn headline(results: &Results) -> String {
         let (gained, lost) = (last.gained.len(), last.lost.len());
         out += &match i {
             0 => format!(
-                " The last circuit of {} has {} that the base’s has not, and lacks {lost} of the base’s",
+                " The last circuit of {} has {}{} and lacks {lost} of the base’s",
                 run.name,
-                count(gained, "head")
+                count(gained, "new head"),
+                emergent(last)
             ),
-            _ => format!("; that of {} has {gained} and lacks {lost}", run.name),
+            _ => format!("; that of {} has {gained} new{} and lacks {lost}", run.name, emergent(last)),
         };
     }
     if results.trainings.iter().any(|run| !run.changes.is_empty()) {
         out.push('.');
     }
     out
+}
+
+/// How many of the new heads are emergent, in parentheses; nothing where they were not tested.
+fn emergent(change: &HeadChange) -> String {
+    change.emergent.as_ref().map_or(String::new(), |heads| format!(" ({} emergent)", heads.len()))
 }
 
 fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
@@ -72,9 +80,9 @@ fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
         None => (difference(&before.interval, &after.interval), "unpaired"),
     };
     let verdict = match () {
-        () if gain.low > 0.0 => Verdict::Holds,
-        () if gain.high < 0.0 => Verdict::Fails,
-        () => Verdict::Open,
+        () if gain.low > 0.0 => ClaimVerdict::Holds,
+        () if gain.high < 0.0 => ClaimVerdict::Fails,
+        () => ClaimVerdict::Open,
     };
     let thinks = after.worked.zip(before.worked).map_or(String::new(), |(after, before)| {
         format!(
@@ -102,26 +110,27 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     let last = run.changes.last()?;
     let changed = last.gained.len() + last.lost.len();
     let evidence = format!(
-        "The last circuit has {} that the base’s has not, lacks {} of the base’s, and keeps {}.",
-        count(last.gained.len(), "head"),
+        "The last circuit has {}{}, lacks {} of the base’s, and keeps {}.",
+        count(last.gained.len(), "new head"),
+        emergent(last),
         last.lost.len(),
         last.kept.len()
     );
     let (control, verdict) = match &results.noise {
         None => (
             " No noise floor was measured.".to_owned(),
-            if changed == 0 { Verdict::Fails } else { Verdict::Open },
+            if changed == 0 { ClaimVerdict::Fails } else { ClaimVerdict::Open },
         ),
         Some(floor) => {
             let range = &floor.changed_heads;
-            let verdict = if changed as f64 > range.high { Verdict::Holds } else { Verdict::Fails };
+            let verdict = if changed as f64 > range.high { ClaimVerdict::Holds } else { ClaimVerdict::Fails };
             let control = format!(
                 " Circuits of one checkpoint ({}) from resampled pairs differ by {} heads on average, {} at most in 95 % \
                  of cases: the difference of {changed} is {} that.",
                 floor.checkpoint,
                 number(range.estimate, 1),
                 number(range.high, 1),
-                if verdict == Verdict::Holds { "beyond" } else { "within" }
+                if verdict == ClaimVerdict::Holds { "beyond" } else { "within" }
             );
             (control, verdict)
         }
@@ -142,18 +151,18 @@ fn survivors(run: &Training) -> Option<(usize, usize)> {
 
 fn retention(results: &Results) -> Option<Finding> {
     let of = |method| results.trainings.iter().find(|run: &&Training| run.method == method);
-    let (sft, grpo) = (of(Method::Sft)?, of(Method::Grpo)?);
+    let (sft, grpo) = (of(TrainingMethod::Sft)?, of(TrainingMethod::Grpo)?);
     let ((a, n), (b, m)) = (survivors(sft)?, survivors(grpo)?);
     let d = difference(&wilson(b, m, 0.95), &wilson(a, n, 0.95));
     let verdict = match () {
-        () if n == 0 || m == 0 => Verdict::Open,
-        () if d.low > 0.0 => Verdict::Holds,
-        () if d.high < 0.0 => Verdict::Fails,
-        () => Verdict::Open,
+        () if n == 0 || m == 0 => ClaimVerdict::Open,
+        () if d.low > 0.0 => ClaimVerdict::Holds,
+        () if d.high < 0.0 => ClaimVerdict::Fails,
+        () => ClaimVerdict::Open,
     };
     let reading = match verdict {
         _ if n == 0 || m == 0 => " One of them never had a new head, so there is nothing to compare.".into(),
-        Verdict::Open => {
+        ClaimVerdict::Open => {
             format!(" With so few heads the difference could be anything in {} points.", range(&d, points))
         }
         _ => format!(" The difference has the 95 % interval {} points.", range(&d, points)),
@@ -173,24 +182,24 @@ fn retention(results: &Results) -> Option<Finding> {
 }
 
 fn rewarded(run: &Training) -> Option<Finding> {
-    if run.method != Method::Grpo {
+    if run.method != TrainingMethod::Grpo {
         return None;
     }
     let claim = "Head turnover goes with reward during GRPO".to_owned();
     let Some(found) = &run.dynamics else {
         let evidence =
             "Too few checkpoints, or a reward that never changed: no correlation was computed.".into();
-        return Some(Finding { claim, evidence, verdict: Verdict::Open });
+        return Some(Finding { claim, evidence, verdict: ClaimVerdict::Open });
     };
     let verdict = match () {
-        () if found.p_value < ALPHA && found.coefficient > 0.0 => Verdict::Holds,
-        () if found.p_value < ALPHA || found.n >= 20 => Verdict::Fails,
-        () => Verdict::Open,
+        () if found.p_value < ALPHA && found.coefficient > 0.0 => ClaimVerdict::Holds,
+        () if found.p_value < ALPHA || found.n >= 20 => ClaimVerdict::Fails,
+        () => ClaimVerdict::Open,
     };
     let reading = if found.p_value < ALPHA {
         ""
     } else {
-        " Chance orders of the checkpoints do as well too often to rule chance out."
+        " Random orders of the checkpoints reach this too often to rule chance out."
     };
     Some(Finding {
         claim,
@@ -221,10 +230,10 @@ fn ablated(row: &Intervention) -> Finding {
     let worst_draw = row.random.iter().min_by(|a, b| a.accuracy.estimate.total_cmp(&b.accuracy.estimate));
     let beyond = worst_draw.is_some_and(|d| difference(&d.accuracy, &row.accuracy).high < 0.0);
     let verdict = match () {
-        () if row.random.is_empty() => Verdict::Open,
-        () if hurts && beyond && control_p(row) <= ALPHA => Verdict::Holds,
-        () if !hurts || row.accuracy.estimate > worst => Verdict::Fails,
-        () => Verdict::Open,
+        () if row.random.is_empty() => ClaimVerdict::Open,
+        () if hurts && beyond && control_p(row) <= ALPHA => ClaimVerdict::Holds,
+        () if !hurts || row.accuracy.estimate > worst => ClaimVerdict::Fails,
+        () => ClaimVerdict::Open,
     };
     let control = match (random.is_empty(), verdict) {
         (true, _) => " No random control was run.".to_owned(),
@@ -234,12 +243,12 @@ fn ablated(row: &Intervention) -> Finding {
             percent(worst),
             percent(best),
             match verdict {
-                Verdict::Holds => ": no draw does nearly as much harm",
-                Verdict::Fails if hurts =>
-                    ": some draw does as much harm, so this is no mark of emergent heads",
-                Verdict::Fails => "; there is no loss to explain",
-                Verdict::Open if !beyond => ": the worst draw is too close to tell apart",
-                Verdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
+                ClaimVerdict::Holds => ": no draw does nearly as much harm",
+                ClaimVerdict::Fails if hurts =>
+                    ": some draw does as much harm, so the loss is not specific to emergent heads",
+                ClaimVerdict::Fails => "; there is no loss to explain",
+                ClaimVerdict::Open if !beyond => ": the worst draw is too close to tell apart",
+                ClaimVerdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
             }
         ),
     };
@@ -266,7 +275,7 @@ fn faithful(results: &Results) -> Option<Finding> {
     let best = circuits.iter().map(|c| c.faithfulness).reduce(f64::max)?;
     let beaten = circuits.iter().filter(|c| c.nulls.iter().all(|&null| null < c.faithfulness)).count();
     let (control, verdict) = match nulls.iter().copied().reduce(f64::max) {
-        None => ("No random circuits were run beside them.".to_owned(), Verdict::Open),
+        None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
         Some(null) => (
             format!(
                 "Random circuits of as many edges reach {} at most; {beaten} of {} circuits beat all of theirs.",
@@ -274,14 +283,14 @@ fn faithful(results: &Results) -> Option<Finding> {
                 circuits.len()
             ),
             match () {
-                () if beaten < circuits.len() => Verdict::Fails,
-                () if worst >= 0.5 => Verdict::Holds,
-                () => Verdict::Open,
+                () if beaten < circuits.len() => ClaimVerdict::Fails,
+                () if worst >= 0.5 => ClaimVerdict::Holds,
+                () => ClaimVerdict::Open,
             },
         ),
     };
     Some(Finding {
-        claim: "The circuits stand for the models they were found in".into(),
+        claim: "The circuits are faithful to the models they were found in".into(),
         evidence: format!(
             "With every other edge corrupted they keep {} to {} of the difference between clean and corrupt prompts (1 is \
              all of it). {control}",

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::html::escape;
+use maud::{Markup, PreEscaped, Render as _};
+
+use super::words::visible;
 
 /// The theme: variables and classes, shared by the page and the standalone files.
 pub(super) const THEME: &str = include_str!("../../assets/report/theme.css");
@@ -25,6 +27,11 @@ pub(super) enum Anchor {
     Start,
     Middle,
     End,
+}
+
+/// Text with the characters of markup escaped.
+fn escape(text: &str) -> String {
+    visible(text).render().into_string()
 }
 
 /// A coordinate, at most two decimals.
@@ -137,14 +144,14 @@ impl Canvas {
     }
 
     /// The drawing for a page that has the theme.
-    pub(super) fn inline(&self) -> String {
-        format!(
+    pub(super) fn inline(&self) -> Markup {
+        PreEscaped(format!(
             "<svg class=\"fig\" viewBox=\"0 0 {} {}\" role=\"group\" aria-label=\"{}\">{}</svg>",
             at(WIDTH),
             at(self.height),
             escape(&self.label),
             self.body
-        )
+        ))
     }
 
     /// The drawing as a file of its own.

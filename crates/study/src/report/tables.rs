@@ -1,19 +1,19 @@
-//! Tables of the page: heads kept, gained and lost; interventions with their intervals.
-
-use std::fmt::Write as _;
+//! Tables of the page: heads kept, new, emergent and lost; interventions with their intervals; checkpoints.
 
 use hooks::Head;
+use maud::{Markup, html};
 use stats::Interval;
 
-use super::html::{count, escape, p_value, percent, points};
 use super::summary::control_p;
 use super::verdict::difference;
-use crate::results::{Action, HeadSet, Intervention, Results, Training};
+use super::words::{count, number, p_value, percent, points};
+use crate::results::{Action, CheckpointFacts, HeadSet, Intervention, Results, SuiteFacts, Training};
 
-/// An intervention in words: `grpo-60: 3 emergent heads of GRPO zeroed`.
+/// A short description of an intervention: `grpo-60: 3 emergent heads of GRPO zeroed`.
 pub(super) fn described(row: &Intervention) -> String {
     let set = match row.set {
         HeadSet::Emergent => "emergent head",
+        HeadSet::New => "new head",
         HeadSet::Kept => "kept head",
         HeadSet::Lost => "lost head",
     };
@@ -25,103 +25,138 @@ pub(super) fn described(row: &Intervention) -> String {
     format!("{}: {} of {} {action}", row.checkpoint, count(row.heads.len(), set), row.training)
 }
 
-fn chips(heads: &[Head], class: &str) -> String {
-    if heads.is_empty() {
-        return "<span class=\"none\">none</span>".into();
+fn chips(heads: &[Head], class: &str) -> Markup {
+    html! {
+        @if heads.is_empty() {
+            span class="none" { "none" }
+        } @else {
+            span {
+                @for head in heads {
+                    span class=(format!("chip {class}")) data-head=(head) tabindex="0" { (head) } " "
+                }
+            }
+        }
     }
-    let chip =
-        |h: &Head| format!("<span class=\"chip {class}\" data-head=\"{h}\" tabindex=\"0\">{h}</span> ");
-    format!("<span>{}</span>", heads.iter().map(chip).collect::<String>())
 }
 
-/// Heads kept, gained and lost at the end of each run.
-pub(super) fn heads(runs: &[Training]) -> String {
-    let mut out = String::from(
-        "<div class=\"wide\"><table class=\"stack\"><thead><tr><th>Run</th><th>Gained (emergent)</th><th>Kept</th><th>Lost</th></tr></thead><tbody>",
-    );
-    for run in runs {
-        let Some(last) = run.changes.last() else { continue };
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{}, step {}</th><td data-label=\"Gained\">{}</td><td data-label=\"Kept\">{}</td>\
-             <td data-label=\"Lost\">{}</td></tr>",
-            escape(&run.name),
-            last.step,
-            chips(&last.gained, "new"),
-            chips(&last.kept, "old"),
-            chips(&last.lost, "off")
-        );
+/// Heads kept, new, emergent and lost at the end of each run.
+pub(super) fn heads(runs: &[Training]) -> Markup {
+    let ends = runs.iter().filter_map(|run| Some((run, run.changes.last()?)));
+    html! {
+        div class="wide" {
+            table class="stack" {
+                thead { tr { th { "Run" } th { "New" } th { "Emergent" } th { "Kept" } th { "Lost" } } }
+                tbody {
+                    @for (run, last) in ends {
+                        tr {
+                            th scope="row" { (run.name) ", step " (last.step) }
+                            td data-label="New" { (chips(&last.gained, "new")) }
+                            td data-label="Emergent" {
+                                @match &last.emergent {
+                                    Some(heads) => (chips(heads, "new")),
+                                    None => span class="none" { "not tested" },
+                                }
+                            }
+                            td data-label="Kept" { (chips(&last.kept, "old")) }
+                            td data-label="Lost" { (chips(&last.lost, "off")) }
+                        }
+                    }
+                }
+            }
+        }
     }
-    out + "</tbody></table></div>"
 }
 
-fn cell(i: &Interval) -> String {
-    format!("<span>{}</span> <small>{} to {}</small>", percent(i.estimate), percent(i.low), percent(i.high))
+fn cell(i: &Interval) -> Markup {
+    html! { span { (percent(i.estimate)) } " " small { (percent(i.low)) " to " (percent(i.high)) } }
 }
 
 /// Interventions beside their controls.
-pub(super) fn interventions(rows: &[Intervention]) -> String {
-    let mut out = String::from(
-        "<div class=\"wide\"><table class=\"numbers stack\"><thead><tr><th>Intervention</th><th>Heads</th><th>Solved</th>\
-         <th>Change, points</th><th>Random heads</th><th>Against random</th></tr></thead><tbody>",
-    );
-    for row in rows {
-        let d = difference(&row.untouched, &row.accuracy);
-        let mut random: Vec<f64> = row.random.iter().map(|r| r.accuracy.estimate).collect();
-        random.sort_by(f64::total_cmp);
-        let control = match (random.first(), random.last()) {
-            (Some(&low), Some(&high)) => {
-                let mean = random.iter().sum::<f64>() / random.len() as f64;
-                format!(
-                    "<span>{}</span> <small>{} to {}, {}</small>",
-                    percent(mean),
-                    percent(low),
-                    percent(high),
-                    count(random.len(), "draw")
-                )
+pub(super) fn interventions(rows: &[Intervention]) -> Markup {
+    html! {
+        div class="wide" {
+            table class="numbers stack" {
+                thead {
+                    tr {
+                        th { "Intervention" } th { "Heads" } th { "Solved" } th { "Change, points" }
+                        th { "Random heads" } th { "Against random" }
+                    }
+                }
+                tbody { @for row in rows { (intervention(row)) } }
             }
-            _ => "<span class=\"none\">not run</span>".into(),
-        };
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{} <small>{}, n = {}</small></th><td data-label=\"Heads\">{}</td><td data-label=\"Solved\">{}</td>\
-             <td data-label=\"Change, points\"><span>{}</span> <small>{} to {}</small></td><td data-label=\"Random heads\">{control}</td>\
-             <td data-label=\"Against random\"><span>{}</span></td></tr>",
-            escape(&described(row)),
-            escape(&row.suite),
-            row.n,
-            chips(&row.heads, "new"),
-            cell(&row.accuracy),
-            points(d.estimate),
-            points(d.low),
-            points(d.high),
-            if row.random.is_empty() { "–".into() } else { p_value(control_p(row)) }
-        );
+        }
     }
-    out + "</tbody></table></div>"
+}
+
+fn intervention(row: &Intervention) -> Markup {
+    let change = difference(&row.untouched, &row.accuracy);
+    html! {
+        tr {
+            th scope="row" { (described(row)) " " small { (row.suite) ", n = " (row.n) } }
+            td data-label="Heads" { (chips(&row.heads, "new")) }
+            td data-label="Solved" { (cell(&row.accuracy)) }
+            td data-label="Change, points" {
+                span { (points(change.estimate)) } " "
+                small { (points(change.low)) " to " (points(change.high)) }
+            }
+            td data-label="Random heads" { (control(row)) }
+            td data-label="Against random" {
+                span { @if row.random.is_empty() { "–" } @else { (p_value(control_p(row))) } }
+            }
+        }
+    }
+}
+
+fn control(row: &Intervention) -> Markup {
+    let mut random: Vec<f64> = row.random.iter().map(|r| r.accuracy.estimate).collect();
+    random.sort_by(f64::total_cmp);
+    let mean = random.iter().sum::<f64>() / random.len() as f64;
+    html! {
+        @if let (Some(&low), Some(&high)) = (random.first(), random.last()) {
+            span { (percent(mean)) } " "
+            small { (percent(low)) " to " (percent(high)) ", " (count(random.len(), "draw")) }
+        } @else {
+            span class="none" { "not run" }
+        }
+    }
 }
 
 /// Accuracy of every checkpoint on every suite.
-pub(super) fn checkpoints(results: &Results) -> String {
-    let mut out = String::from("<div class=\"wide\"><table class=\"numbers\"><thead><tr><th>Checkpoint</th>");
-    for suite in &results.task.suites {
-        let _ = write!(out, "<th>{}</th>", escape(&suite.name));
-    }
-    out += "<th>Thinks first</th><th>Heads</th><th>Faithfulness</th></tr></thead><tbody>";
+pub(super) fn checkpoints(results: &Results) -> Markup {
+    let suites = &results.task.suites;
     let all = std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    for at in all {
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&at.label));
-        for suite in &results.task.suites {
-            let text = at
-                .accuracy(&suite.name)
-                .map_or("–".into(), |a| format!("{} <small>n = {}</small>", cell(&a.interval), a.n));
-            let _ = write!(out, "<td>{text}</td>");
+    html! {
+        div class="wide" {
+            table class="numbers" {
+                thead {
+                    tr {
+                        th { "Checkpoint" }
+                        @for suite in suites { th { (suite.name) } }
+                        th { "Thinks first" } th { "Heads" } th { "Faithfulness" }
+                    }
+                }
+                tbody { @for at in all { (checkpoint(at, suites)) } }
+            }
         }
-        let worked = at.accuracy.first().and_then(|a| a.worked).map_or("–".into(), percent);
-        let (heads, faithfulness) = at.circuit.as_ref().map_or(("–".into(), "–".into()), |c| {
-            (c.heads.len().to_string(), super::html::number(c.faithfulness, 2))
-        });
-        let _ = write!(out, "<td>{worked}</td><td>{heads}</td><td>{faithfulness}</td></tr>");
     }
-    out + "</tbody></table></div>"
+}
+
+fn checkpoint(at: &CheckpointFacts, suites: &[SuiteFacts]) -> Markup {
+    let circuit = at.circuit.as_ref();
+    html! {
+        tr {
+            th scope="row" { (at.label) }
+            @for suite in suites {
+                td {
+                    @match at.accuracy(&suite.name) {
+                        Some(a) => { (cell(&a.interval)) " " small { "n = " (a.n) } },
+                        None => "–",
+                    }
+                }
+            }
+            td { (at.accuracy.first().and_then(|a| a.worked).map_or("–".into(), percent)) }
+            td { (circuit.map_or("–".into(), |c| c.heads.len().to_string())) }
+            td { (circuit.map_or("–".into(), |c| number(c.faithfulness, 2))) }
+        }
+    }
 }

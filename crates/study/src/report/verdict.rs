@@ -1,38 +1,38 @@
-//! What can be said: a sentence, how it stands, and the interval of a difference of two shares.
+//! A finding: claim, evidence and verdict; and the interval of a difference of two shares.
 
 use stats::Interval;
 
-/// How a claim stands after its control.
+/// Whether a claim holds against its control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The control does not explain it.
+pub enum ClaimVerdict {
+    /// Supported: the control does not explain it.
     Holds,
-    /// The control explains it, or it goes the other way.
+    /// Not supported: the control explains it, or the effect has the other sign.
     Fails,
-    /// Too few data, or no control was run.
+    /// Undecided: too few data, or no control was run.
     Open,
 }
 
-impl Verdict {
+impl ClaimVerdict {
     /// One or two words for a reader.
     pub fn words(self) -> &'static str {
         match self {
-            Verdict::Holds => "holds",
-            Verdict::Fails => "not supported",
-            Verdict::Open => "cannot tell",
+            ClaimVerdict::Holds => "holds",
+            ClaimVerdict::Fails => "not supported",
+            ClaimVerdict::Open => "cannot tell",
         }
     }
 }
 
-/// A claim as a heading, its evidence as sentences, and how it stands.
+/// A claim as a heading, its evidence as sentences, and the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The claim.
     pub claim: String,
     /// The numbers for and against it.
     pub evidence: String,
-    /// How it stands.
-    pub verdict: Verdict,
+    /// The verdict.
+    pub verdict: ClaimVerdict,
 }
 
 /// `after − before` for two independent shares with intervals: Newcombe's hybrid score interval (1998,

@@ -65,23 +65,23 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
     let scores = |share: f64, worked: f64| {
         vec![accuracy(suites[0], share, worked), accuracy(suites[1], (share + 0.35).min(0.99), worked)]
     };
-    let base = Checkpoint {
+    let base = CheckpointFacts {
         label: "base".into(),
         step: 0,
         accuracy: scores(0.31, 0.02),
         circuit: Some(circuit(&wiring, &base_heads, &mut rng)),
     };
-    let mut train = |name: &str, method: Method, steps: u64, every: u64, flips: f64, top: f64| {
+    let mut train = |name: &str, method: TrainingMethod, steps: u64, every: u64, flips: f64, top: f64| {
         let at = |step: f64| 0.31 + effect_size * (top - 0.31) * (1.0 - (-4.0 * step / steps as f64).exp());
         let noise = |rng: &mut ChaCha8Rng| 0.09 * (rng.random::<f64>() - 0.5);
         let curve: Vec<CurvePoint> = (0..steps)
             .map(|step| CurvePoint {
                 step,
-                loss: (method == Method::Sft)
+                loss: (method == TrainingMethod::Sft)
                     .then(|| 0.24 + 1.4 * (-6.0 * step as f64 / steps as f64).exp() + noise(&mut rng)),
-                reward: (method == Method::Grpo)
+                reward: (method == TrainingMethod::Grpo)
                     .then(|| (at(step as f64) + 3.0 * noise(&mut rng)).clamp(0.0, 1.0)),
-                length: (method == Method::Grpo).then_some(4.0 + 18.0 * step as f64 / steps as f64),
+                length: (method == TrainingMethod::Grpo).then_some(4.0 + 18.0 * step as f64 / steps as f64),
                 lr: Some(1e-3),
             })
             .collect();
@@ -92,7 +92,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             for &head in &all {
                 if rng.random::<f64>() < flips * effect_size {
                     match heads.iter().position(|h| *h == head) {
-                        Some(i) if method == Method::Grpo => drop(heads.remove(i)),
+                        Some(i) if method == TrainingMethod::Grpo => drop(heads.remove(i)),
                         Some(_) => {}
                         None => heads.push(head),
                     }
@@ -102,16 +102,18 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             found.push(HeadsAt {
                 step,
                 heads: heads.clone(),
+                // Every second head passes the test.
+                changed: Some(heads.iter().copied().step_by(2).collect()),
                 reward: Some(at(step as f64) + noise(&mut rng)),
             });
-            checkpoints.push(Checkpoint {
+            checkpoints.push(CheckpointFacts {
                 label: format!("{}-{step}", name.to_lowercase()),
                 step,
                 accuracy: scores(at(step as f64), effect_size * (at(step as f64) - 0.31) * 1.6),
                 circuit: Some(circuit(&wiring, &heads, &mut rng)),
             });
         }
-        let start = HeadsAt { step: 0, heads: base_heads.clone(), reward: Some(0.31) };
+        let start = HeadsAt { step: 0, heads: base_heads.clone(), changed: None, reward: Some(0.31) };
         let changes = changes(&start, &found);
         let moves: Vec<(f64, f64)> =
             changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?))).collect();
@@ -124,7 +126,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                 let wide = 0.1 + 0.4 * rng.random::<f64>();
                 let interval =
                     stats::Interval { estimate: e, low: (e - wide).max(-1.0), high: (e + wide).min(1.0) };
-                HeadEffect {
+                TrainingEffect {
                     head,
                     before: before / 4.0,
                     after: after / 4.0,
@@ -136,17 +138,20 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
         let dynamics = spearman(&turnover, &reward, 9999, 0);
         Training { name: name.into(), method, curve, checkpoints, gain: None, changes, effects, dynamics }
     };
-    let trainings =
-        vec![train("SFT", Method::Sft, 120, 20, 0.09, 0.93), train("GRPO", Method::Grpo, 96, 8, 0.12, 0.78)];
+    let trainings = vec![
+        train("SFT", TrainingMethod::Sft, 120, 20, 0.09, 0.93),
+        train("GRPO", TrainingMethod::Grpo, 96, 8, 0.12, 0.78),
+    ];
     let mut interventions = Vec::new();
     for run in &trainings {
-        let Some(emergent) = run.changes.last().map(|c| c.gained.clone()).filter(|g| !g.is_empty()) else {
+        let Some(emergent) = run.changes.last().and_then(|c| c.emergent.clone()).filter(|g| !g.is_empty())
+        else {
             continue;
         };
         let Some(last) = run.checkpoints.last() else { continue };
         let whole = last.accuracy[0].interval;
         for (checkpoint, action, factor) in [
-            (last.label.as_str(), Action::Zero, if run.method == Method::Sft { 0.2 } else { 0.7 }),
+            (last.label.as_str(), Action::Zero, if run.method == TrainingMethod::Sft { 0.2 } else { 0.7 }),
             (last.label.as_str(), Action::Scale { factor: 0.5 }, 0.8),
             ("base", Action::Scale { factor: 1.3 }, 1.0),
         ] {
@@ -223,13 +228,13 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             description: "A small model adds two-digit numbers, and was post-trained to work the sum out."
                 .into(),
             suites: suites
-                .map(|name| Suite {
+                .map(|name| SuiteFacts {
                     name: name.into(),
                     description: format!("Held-out sums of {name}."),
                     n: N,
                 })
                 .to_vec(),
-            examples: vec![Example {
+            examples: vec![TaskExample {
                 prompt: "47+28+36=".into(),
                 answer: "111".into(),
                 completions: [
@@ -246,6 +251,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
         },
         base,
         trainings,
+        false_discovery_rate: Some(0.05),
         noise: Some(NoiseFloor {
             checkpoint: "base".into(),
             repeats: 20,

@@ -1,9 +1,9 @@
 //! Interventions: accuracy with some heads changed, beside the same done to random heads of the same layers.
 
 use super::{Figure, names, slug};
-use crate::report::html::percent;
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH};
 use crate::report::tables::described;
+use crate::report::words::percent;
 use crate::results::{Results, Training};
 use stats::Interval;
 
@@ -56,8 +56,8 @@ pub(crate) fn ablation(results: &Results, run: &Training) -> Option<Figure> {
         name: format!("interventions-{}", slug(&run.name)),
         title: format!("The heads of {} against random heads", run.name),
         caption: "Blue dot: the heads named. Ring: all heads as they are. Ticks beneath: as many random heads of the \
-                  same layers, one tick a draw. Bars are 95 % intervals. Heads matter beyond their number and depth \
-                  only where the blue dot lies left of all ticks."
+                  same layers, one tick a draw. Bars are 95 % intervals. The loss is specific to these heads only \
+                  where the blue dot lies left of all ticks."
             .into(),
         svg,
     })

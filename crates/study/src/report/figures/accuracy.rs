@@ -1,15 +1,15 @@
 //! Accuracy before and after: one row a model, a dot with its 95 % interval.
 
 use super::{Figure, last, slug};
-use crate::report::html::percent;
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH};
-use crate::results::{Accuracy, Results, Suite};
+use crate::report::words::percent;
+use crate::results::{Accuracy, Results, SuiteFacts};
 
 const ROW: f64 = 34.0;
 const LEFT: f64 = 64.0;
 
 /// The figure of one suite; `None` where no model was measured on it.
-pub(crate) fn accuracy(results: &Results, suite: &Suite) -> Option<Figure> {
+pub(crate) fn accuracy(results: &Results, suite: &SuiteFacts) -> Option<Figure> {
     let finals = results.trainings.iter().filter_map(|run| Some((run.name.as_str(), last(run)?)));
     let rows: Vec<(&str, &Accuracy)> = std::iter::once(("Base", &results.base))
         .chain(finals)

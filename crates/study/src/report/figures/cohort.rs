@@ -1,5 +1,5 @@
-//! The cohort plot (paper, Figure 2A): emergent heads at each checkpoint, stacked by when each first appeared,
-//! beside the base's heads that are still there.
+//! The cohort plot (Thinking Sparks, Figure 2A): new heads at each checkpoint, stacked by the checkpoint at which
+//! each first appeared, beside the base's heads that are kept.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     let width = (slot * 0.62).min(44.0);
     let mut svg = Canvas::new(
         BOTTOM + 42.0,
-        format!("{}: emergent heads by the checkpoint they first appeared at", run.name),
+        format!("{}: new heads by the checkpoint they first appeared at", run.name),
     );
     svg.text("muted", (0.0, TOP - 18.0), Anchor::Start, "heads in the circuit");
     svg.y_axis(&y, &y.whole_ticks(5), |v| format!("{v:.0}"), (LEFT, WIDTH - 8.0));
@@ -60,7 +60,7 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     svg.polyline("line-b", &kept);
     for (i, change) in changes.iter().enumerate() {
         let tip = format!(
-            "step {}: {} of the base's heads still there: {}",
+            "step {}: {} of the base's heads kept: {}",
             change.step,
             change.kept.len(),
             names(&change.kept)
@@ -71,9 +71,9 @@ pub(crate) fn cohort(run: &Training) -> Option<Figure> {
     svg.text("muted", (f64::midpoint(LEFT, WIDTH), BOTTOM + 36.0), Anchor::Middle, "optimiser steps");
     Some(Figure {
         name: format!("cohorts-{}", slug(&run.name)),
-        title: format!("{}: cohorts of emergent heads", run.name),
-        caption: "Blue: heads that the base's circuit has not, strongest those that appeared first. Red, dashed: the \
-                  base's heads that are still there."
+        title: format!("{}: cohorts of new heads", run.name),
+        caption: "Blue: new heads (not in the base's circuit), darkest those that appeared first. Red, dashed: the \
+                  base's heads that are kept."
             .into(),
         svg,
     })

@@ -4,8 +4,8 @@
 use hooks::Head;
 
 use super::{Figure, slug};
-use crate::report::html::{number, percent};
 use crate::report::svg::{Anchor, Canvas, WIDTH};
+use crate::report::words::{number, percent};
 use crate::results::{ModelFacts, Results, Training};
 
 const LEFT: f64 = 40.0;
@@ -109,7 +109,10 @@ pub(crate) fn cohort_map(run: &Training, results: &Results) -> Option<Figure> {
             let kind = match (is_base, times) {
                 (true, _) => "in the base's circuit",
                 (false, 0) => "never in a circuit",
-                (false, _) => "emergent",
+                (false, _) if last.emergent.as_ref().is_some_and(|heads| heads.contains(&head)) => {
+                    "new, and emergent in the last checkpoint"
+                }
+                (false, _) => "new",
             };
             let tip = format!(
                 "{head}: {kind}; in {times} of {n} checkpoints{}",
@@ -121,11 +124,10 @@ pub(crate) fn cohort_map(run: &Training, results: &Results) -> Option<Figure> {
     }
     Some(Figure {
         name: format!("heads-{}", slug(&run.name)),
-        title: format!("{}: which heads, how often", run.name),
-        caption:
-            "Red: in the base's circuit, fading as checkpoints drop it. Blue: emergent, stronger the more \
+        title: format!("{}: heads by number of checkpoints", run.name),
+        caption: "Red: in the base's circuit, fading as checkpoints drop it. Blue: new, stronger the more \
                   checkpoints have it. Outlined: in the last checkpoint's circuit."
-                .into(),
+            .into(),
         svg,
     })
 }

@@ -1,4 +1,4 @@
-//! The figures, each a file here: data in, drawing out. A figure has its own file name, title and caption.
+//! The figures, one file each: results in, drawing out. A figure has a file name, a title and a caption.
 
 mod ablation;
 mod accuracy;
@@ -10,12 +10,13 @@ mod training;
 pub(super) use ablation::ablation;
 pub(super) use accuracy::accuracy;
 pub(super) use circuit::circuit;
+pub use circuit::circuit_svg;
 pub(super) use cohort::cohort;
 pub(super) use head_map::{cohort_map, effect_map};
 pub(super) use training::training;
 
 use super::svg::Canvas;
-use crate::results::{Checkpoint, Results, Training};
+use crate::results::{CheckpointFacts, Results, Training};
 
 /// A drawing with its words.
 #[derive(Debug, Clone)]
@@ -68,6 +69,6 @@ pub(super) fn names(heads: &[hooks::Head]) -> String {
 }
 
 /// The last checkpoint of a run.
-pub(super) fn last(run: &Training) -> Option<&Checkpoint> {
+pub(super) fn last(run: &Training) -> Option<&CheckpointFacts> {
     run.checkpoints.last()
 }

@@ -1,9 +1,9 @@
 //! A run over its steps: reward or loss, held-out accuracy, and the heads born and dead, on one time axis.
 
 use super::{Figure, names, slug};
-use crate::report::html::percent;
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH, range};
-use crate::results::{CurvePoint, HeadChange, Method, Results, Training};
+use crate::report::words::percent;
+use crate::results::{CurvePoint, HeadChange, Results, Training, TrainingMethod};
 
 const LEFT: f64 = 44.0;
 /// Upper and lower ends of the three panels.
@@ -14,8 +14,8 @@ const HEADS: (f64, f64) = (284.0, 364.0);
 /// The figure; `None` for a run without a curve.
 pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     let value = |p: &CurvePoint| match run.method {
-        Method::Sft => p.loss,
-        Method::Grpo => p.reward,
+        TrainingMethod::Sft => p.loss,
+        TrainingMethod::Grpo => p.reward,
     };
     let points: Vec<(f64, f64)> = run.curve.iter().filter_map(|p| Some((p.step as f64, value(p)?))).collect();
     let end = run.checkpoints.last().map_or(0.0, |c| c.step as f64);
@@ -27,8 +27,8 @@ pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     );
 
     let (label, most) = match run.method {
-        Method::Sft => ("loss, nats a token", top * 1.04),
-        Method::Grpo => ("mean reward of the step's samples", f64::max(1.0, top)),
+        TrainingMethod::Sft => ("loss, nats a token", top * 1.04),
+        TrainingMethod::Grpo => ("mean reward of the step's samples", f64::max(1.0, top)),
     };
     let y = Scale::new((0.0, most), (CURVE.1, CURVE.0));
     svg.text("muted", (0.0, CURVE.0 - 12.0), Anchor::Start, label);
