@@ -54,7 +54,8 @@ fn sections(demo: &Demo, method: TrainingMethod) -> Result<Sections, Error> {
 
 /// The run folder of a method, made afresh: an earlier demo's is removed.
 fn folder(demo: &Demo, method: TrainingMethod, base: &Path) -> Result<RunFolder, Error> {
-    let (name, every) = if method == TrainingMethod::Sft { ("sft", demo.sft.1) } else { ("grpo", demo.grpo.1) };
+    let (name, every) =
+        if method == TrainingMethod::Sft { ("sft", demo.sft.1) } else { ("grpo", demo.grpo.1) };
     let dir = demo.out.join("runs").join(name);
     if dir.exists() {
         std::fs::remove_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
