@@ -12,15 +12,10 @@ use bench_math::{grade, read_problems};
 use math_grade::grade_with;
 
 /// Rows whose convention is not Math-Verify's and is not followed, with the reason.
-const NOT_FOLLOWED: [(&str, &str); 5] = [
+const NOT_FOLLOWED: [(&str, &str); 3] = [
     ("dev-0135", "string normalisation: the order of a list matters"),
     ("dev-0142", "string normalisation: the order of a list matters"),
     ("dev-0234", "Qwen's grader does not read 10{,}000 as 10000"),
-    (
-        "dev-0263",
-        "lighteval joins the last two of three boxes; Math-Verify 0.9 joins three that stand this close",
-    ),
-    ("dev-0264", "as dev-0263"),
 ];
 
 #[test]

@@ -1,7 +1,8 @@
-//! Grades a file of labelled cases (JSONL `{gold, pred, expected, helper?, options?}`) and reports agreement by helper, every
-//! disagreement, and the time for one pair.
+//! Grades files of labelled cases and reports agreement by kind, every disagreement, and the time for one pair. A file
+//! is JSONL (`{gold, pred, expected | expect, helper? | note?, options?}`) or TOML (`[groups]` of
+//! `[gold, pred, expected]`).
 //!
-//! `cargo run --release -p bench-math --example grader_report -- ../shared/data/grader_cases_dev.jsonl`
+//! `cargo run --release -p math-grade --example grader_report -- crates/math-grade/testdata/field.toml`
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -10,52 +11,96 @@ use std::time::Instant;
 use math_grade::{Options, grade_with};
 use serde_json::Value;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: grader_report CASES.jsonl")?;
-    let text = std::fs::read_to_string(path)?;
-    let cases: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let field = |case: &Value, name: &str| case[name].as_str().unwrap_or_default().to_string();
-    let pairs: Vec<(String, String)> = cases.iter().map(|c| (field(c, "gold"), field(c, "pred"))).collect();
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-    let options: Vec<Options> = cases
-        .iter()
-        .map(|c| {
-            c.get("options").map_or_else(|| Ok(Options::default()), |o| serde_json::from_value(o.clone()))
-        })
-        .collect::<Result<_, _>>()?;
+struct Case {
+    kind: String,
+    gold: String,
+    pred: String,
+    expected: bool,
+    options: Options,
+}
 
-    let mut table: BTreeMap<String, [usize; 4]> = BTreeMap::new(); // right, wrong positive, wrong negative, all
-    for ((case, (gold, pred)), options) in cases.iter().zip(&pairs).zip(&options) {
-        let verdict = grade_with(gold, pred, options);
-        let expected = case["expected"].as_bool().unwrap_or_default();
-        let row = table.entry(field(case, "helper")).or_default();
-        row[3] += 1;
-        if verdict.correct == expected {
+fn main() -> Result<()> {
+    let mut cases = Vec::new();
+    for path in std::env::args().skip(1) {
+        cases.extend(read(&path)?);
+    }
+    if cases.is_empty() {
+        return Err("usage: grader_report CASES.jsonl|CASES.toml…".into());
+    }
+    let mut table: BTreeMap<&str, [usize; 4]> = BTreeMap::new(); // all, right, wrong positive, wrong negative
+    for case in &cases {
+        let verdict = grade_with(&case.gold, &case.pred, &case.options);
+        let right = verdict.correct == case.expected;
+        let column = if right { 1 } else { 2 + usize::from(!verdict.correct) };
+        for kind in [case.kind.as_str(), "all"] {
+            let row = table.entry(kind).or_default();
             row[0] += 1;
-        } else {
-            row[if verdict.correct { 1 } else { 2 }] += 1;
+            row[column] += 1;
+        }
+        if !right {
             let cut =
                 |s: &str| s.chars().rev().take(160).collect::<Vec<_>>().into_iter().rev().collect::<String>();
             println!(
-                "{} expected {expected}: {:?} | {:?}\n    {:?} | {:?} | {}",
-                case["id"],
-                cut(gold),
-                cut(pred),
+                "{}: expected {}: {} | {}\n    {:?} | {:?} | {}",
+                case.kind,
+                case.expected,
+                cut(&case.gold),
+                cut(&case.pred),
                 verdict.gold_parsed,
                 verdict.pred_parsed,
                 verdict.reason
             );
         }
     }
-    println!("{:32} {:>6} {:>6} {:>6} {:>6}", "helper", "rows", "agree", "FP", "FN");
-    for (helper, [right, fp, fne, all]) in &table {
-        println!("{helper:32} {all:>6} {right:>6} {fp:>6} {fne:>6}");
+    println!("{:32} {:>6} {:>6} {:>6} {:>6}", "kind", "rows", "right", "FP", "FN");
+    for (kind, [all, right, fp, fne]) in &table {
+        println!("{kind:32} {all:>6} {right:>6} {fp:>6} {fne:>6}");
     }
     let rounds = 20;
     let start = Instant::now();
-    let correct: usize =
-        (0..rounds).map(|_| pairs.iter().filter(|(g, p)| math_grade::grade(g, p).correct).count()).sum();
-    let each = start.elapsed().as_secs_f64() / (rounds * pairs.len()) as f64;
-    println!("{:.1} µs a pair, {} of {} correct", each * 1e6, correct / rounds, pairs.len());
+    let correct: usize = (0..rounds)
+        .map(|_| cases.iter().filter(|c| math_grade::grade(&c.gold, &c.pred).correct).count())
+        .sum();
+    let each = start.elapsed().as_secs_f64() / (rounds * cases.len()) as f64;
+    println!("{:.1} µs a pair, {} of {} accepted", each * 1e6, correct / rounds, cases.len());
     Ok(())
+}
+
+fn read(path: &str) -> Result<Vec<Case>> {
+    let text = std::fs::read_to_string(path)?;
+    if path.ends_with(".toml") {
+        let file: toml::Table = toml::from_str(&text)?;
+        let groups: BTreeMap<String, Vec<(String, String, bool)>> =
+            file.get("groups").ok_or("a table `groups`")?.clone().try_into()?;
+        let case = |kind: &str, (gold, pred, expected)| Case {
+            kind: kind.to_string(),
+            gold,
+            pred,
+            expected,
+            options: Options::default(),
+        };
+        return Ok(groups
+            .into_iter()
+            .flat_map(|(kind, rows)| rows.into_iter().map(move |r| case(&kind, r)))
+            .collect());
+    }
+    text.lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line)?;
+            let field = |name: &str| row[name].as_str().unwrap_or_default().to_string();
+            let options = row.get("options").cloned().unwrap_or_else(|| serde_json::json!({}));
+            Ok(Case {
+                kind: if row["helper"].is_string() { field("helper") } else { "cases".into() },
+                gold: field("gold"),
+                pred: field("pred"),
+                expected: row["expected"]
+                    .as_bool()
+                    .or(row["expect"].as_bool())
+                    .ok_or("`expected` is no boolean")?,
+                options: serde_json::from_value(options)?,
+            })
+        })
+        .collect()
 }

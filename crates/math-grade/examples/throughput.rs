@@ -1,8 +1,8 @@
 //! Grades many pairs on all cores and reports the time for one, the slowest (processor time), and the memory used:
-//! the runs behind the numbers in docs/bench-math.md.
+//! the runs behind the numbers in docs/RESULTS.md.
 //!
-//! `cargo run --release -p bench-math --example throughput -- pairs 1000000 ../shared/data/grader_cases_dev.jsonl`
-//! `cargo run --release -p bench-math --example throughput -- fuzz 1000000`
+//! `cargo run --release -p math-grade --example throughput -- pairs 1000000 ../shared/data/grader_cases_dev.jsonl`
+//! `cargo run --release -p math-grade --example throughput -- fuzz 1000000`
 #![allow(clippy::print_stdout)]
 
 use std::time::{Duration, Instant};

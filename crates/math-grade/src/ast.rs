@@ -9,6 +9,8 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
+use super::clock::Clock;
+
 /// An answer, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
@@ -44,6 +46,8 @@ pub(crate) enum Expr {
     /// `ℕ`, `ℤ`, `ℚ`, `ℝ`, `ℂ`
     Named(char),
     Matrix(Vec<Vec<Expr>>),
+    /// A time of day.
+    Clock(Clock),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +293,7 @@ impl Expr {
             | Expr::Based(..)
             | Expr::Sym(_)
             | Expr::Const(_)
+            | Expr::Clock(_)
             | Expr::Named(_) => vec![],
         }
     }
@@ -329,6 +334,7 @@ impl Expr {
             | Expr::Based(..)
             | Expr::Sym(_)
             | Expr::Const(_)
+            | Expr::Clock(_)
             | Expr::Named(_) => self.clone(),
         }
     }
@@ -426,6 +432,7 @@ impl fmt::Display for Expr {
             Expr::Intersection(xs) => join(f, xs, " n ", |_| false),
             Expr::Minus(a, b) => write!(f, "{a} \\ {b}"),
             Expr::Named(c) => write!(f, "{c}"),
+            Expr::Clock(clock) => write!(f, "{clock}"),
             Expr::Matrix(rows) => {
                 f.write_str("[")?;
                 for (i, row) in rows.iter().enumerate() {

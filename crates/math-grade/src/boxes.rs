@@ -1,5 +1,7 @@
 //! `\boxed{…}` and `\fbox{…}`: the last one, with those just before it that belong to the same answer.
 
+use super::words;
+
 /// The content of the last box or boxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Boxed {
@@ -12,21 +14,22 @@ pub(crate) struct Boxed {
 /// Most boxes that are looked at, from the end.
 const MAX_BOXES: usize = 64;
 
-/// The last complete box, joined with earlier ones as long as these stand close by: under ten bytes before the
-/// next, or under seventy with a comma, semicolon, "and" or "or" between and another content. Equal neighbours
-/// count once. Boxes inside boxes are part of the outer one.
+/// The last complete box, joined with earlier ones as long as the text between only separates them
+/// ([`words::separates`]). Equal neighbours count once; empty boxes and those that the text takes back ("not
+/// \boxed{8}") do not count. Boxes inside boxes are part of the outer one.
 pub(crate) fn last(text: &str) -> Option<Boxed> {
     let mut boxes = complete(text);
+    boxes.retain(|b| !text[b.1..b.2].trim().is_empty());
+    while boxes.last().is_some_and(|b| words::disowned(text, b.0, b.2 + 1)) {
+        boxes.pop();
+    }
     let (start, open, end) = boxes.pop()?;
     let mut contents = vec![text[open..end].trim()];
     let mut first = start;
     while let Some((start, open, end)) = boxes.pop() {
         let content = text[open..end].trim();
         let between = &text[(end + 1).min(first)..first];
-        let separated = between.contains([',', ';']) || has_word(between, "and") || has_word(between, "or");
-        let close =
-            between.len() < 10 || between.len() < 70 && separated && contents.last() != Some(&content);
-        if !close {
+        if !words::separates(between) {
             break;
         }
         if contents.last() != Some(&content) {
@@ -36,6 +39,11 @@ pub(crate) fn last(text: &str) -> Option<Boxed> {
     }
     contents.reverse();
     Some(Boxed { content: contents.join(","), start: first, end: end + 1 })
+}
+
+/// Where the boxes of a text stand.
+pub(crate) fn spans(text: &str) -> Vec<(usize, usize)> {
+    complete(text).into_iter().map(|(start, _, end)| (start, end + 1)).collect()
 }
 
 /// Whether a box is opened after the last complete one and never closed.
@@ -52,8 +60,13 @@ fn complete(text: &str) -> Vec<(usize, usize, usize)> {
     let mut stack: Vec<Option<usize>> = Vec::new();
     let mut next = starts.partition_point(|_| false);
     let begin = starts.first().map_or(text.len(), |s| s.1 - 1);
+    let mut escaped = false;
     for (i, b) in text.bytes().enumerate().skip(begin) {
+        // `\{` and `\}` are signs, not groups.
+        let sign = escaped;
+        escaped = b == b'\\' && !sign;
         match b {
+            b'{' | b'}' if sign => {}
             b'{' => {
                 while starts.get(next).is_some_and(|s| s.1 <= i) {
                     next += 1;
@@ -97,10 +110,6 @@ fn openings(text: &str) -> impl Iterator<Item = (usize, usize)> {
     found.into_iter()
 }
 
-fn has_word(text: &str, word: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +117,9 @@ mod tests {
     #[test]
     fn last_box_with_its_companions() {
         for (text, expected) in [
-            (r"\boxed{1} no \boxed{\frac{1}{2}}", r"1,\frac{1}{2}"),
+            (r"\boxed{1} no \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+            (r"\boxed{1}, \boxed{\frac{1}{2}}", r"1,\frac{1}{2}"),
+            (r"\boxed{3}, not \boxed{4}", "3"),
             (
                 r"\boxed{1} and then a long discussion of all the many things that in the end lead to \boxed{2}",
                 r"2",

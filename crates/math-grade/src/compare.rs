@@ -2,8 +2,9 @@
 //! prediction is read, so the comparison is not symmetric (an assignment unwraps to its value, an inequality
 //! accepts an interval and not the reverse).
 
-use super::ast::{Expr, Fun, Interval, RelOp};
+use super::ast::{Const, Expr, Fun, Interval, RelOp};
 use super::equal::{Outcome, Scalars, approximate, difference, infinite};
+use super::parse::Answer;
 use super::region;
 
 const NO: Outcome = Outcome::Unequal("different kinds of answer");
@@ -27,17 +28,23 @@ pub(crate) fn compare(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcom
         (gold, pred)
     };
     match (&gold, &pred) {
+        (Expr::Clock(a), Expr::Clock(b)) => Outcome::of(a.same(*b), "same time", "different times"),
+        (Expr::Clock(a), other) => a.as_number().map_or(NO, |a| compare(&a, other, scalars)),
+        (other, Expr::Clock(b)) => b.as_number().map_or(NO, |b| compare(other, &b, scalars)),
         (Expr::Rel(..), Expr::Rel(..)) => relations(&gold, &pred, scalars),
         (Expr::Rel(..), _) if is_set(&pred) => Outcome::of(
             region::solves(&gold, &pred, &mut scalars.work),
             "solution set",
             "another solution set",
         ),
-        (_, Expr::Rel(..)) if scalars.relation_for_set && is_set(&gold) => Outcome::of(
-            region::solves(&pred, &gold, &mut scalars.work),
-            "solution set",
-            "another solution set",
-        ),
+        // A union has no other reading, so that a relation may be it; an interval may be a pair.
+        (_, Expr::Rel(..)) if matches!(gold, Expr::Union(_)) || scalars.relation_for_set && is_set(&gold) => {
+            Outcome::of(
+                region::solves(&pred, &gold, &mut scalars.work),
+                "solution set",
+                "another solution set",
+            )
+        }
         (Expr::Rel(..), _) | (_, Expr::Rel(..)) => NO,
         _ if is_set(&gold) || is_set(&pred) => sets(&gold, &pred, scalars),
         _ if has_matrix(&gold) || has_matrix(&pred) => match (matrix(&gold), matrix(&pred)) {
@@ -179,6 +186,12 @@ fn link(gold: &(Expr, RelOp, Expr), pred: &(Expr, RelOp, Expr), scalars: &mut Sc
 
 fn sets(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
     let (yes, no) = ("same set", Outcome::Unequal("different sets"));
+    if let (Some(a), Some(b)) = (relation_list(gold), relation_list(pred)) {
+        let joined = a.0 == b.0 || a.0.is_none() || b.0.is_none();
+        if joined && unordered(a.1, b.1, scalars).is_equal() {
+            return Outcome::Equal("same relations");
+        }
+    }
     match (gold, pred) {
         (Expr::Named(a), Expr::Named(b)) => return Outcome::of(a == b, yes, "different sets"),
         (Expr::Interval(a), Expr::Interval(b)) => {
@@ -201,6 +214,17 @@ fn sets(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
         return sequences(&a, &b, scalars);
     }
     Outcome::of(region::same(gold, pred, &mut scalars.work), yes, no.reason())
+}
+
+/// Relations that are joined: by "or" (true), by "and" (false), or by commas alone.
+fn relation_list(e: &Expr) -> Option<(Option<bool>, &[Expr])> {
+    let (word, items) = match e {
+        Expr::Union(xs) => (Some(true), xs),
+        Expr::Intersection(xs) => (Some(false), xs),
+        Expr::Set(xs) => (None, xs),
+        _ => return None,
+    };
+    items.iter().all(|e| matches!(e, Expr::Rel(..))).then_some((word, items))
 }
 
 fn intervals(a: &Interval, b: &Interval, scalars: &mut Scalars) -> bool {
@@ -375,7 +399,6 @@ fn symbols(gold: &Expr, pred: &Expr, scalars: &mut Scalars) -> Outcome {
 }
 
 fn spelled(e: &Expr) -> Option<String> {
-    use super::ast::Const;
     match e {
         Expr::Sym(name) => Some(name.clone()),
         Expr::Const(Const::E) => Some("e".into()),
@@ -385,4 +408,33 @@ fn spelled(e: &Expr) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// An answer that is text with numbers in it, spelled out: `june20` for `\text{June}\ 20`; `None` if it has no word.
+pub(crate) fn text_of(answer: &Answer) -> Option<String> {
+    fn spell(e: &Expr, out: &mut String, words: &mut bool) -> Option<()> {
+        match e {
+            Expr::Sym(name) => {
+                *words |= name.chars().count() > 1;
+                out.push_str(name);
+            }
+            Expr::Const(Const::E) => out.push('e'),
+            Expr::Const(Const::I) => out.push('i'),
+            Expr::Num(n) if n.is_integer() && !num_traits::Signed::is_negative(n) => {
+                out.push_str(&n.to_string())
+            }
+            Expr::Mul(xs) => xs.iter().try_for_each(|x| match x {
+                Expr::Mul(_) => None,
+                x => spell(x, out, words),
+            })?,
+            _ => return None,
+        }
+        Some(())
+    }
+    let (mut out, mut words) = (String::new(), answer.noun.chars().count() > 1);
+    spell(&answer.expr, &mut out, &mut words)?;
+    out.push_str(&answer.noun);
+    // `7may` is a text in letters too, as `\text{7 May}` is read.
+    let letters = out.chars().filter(|c| c.is_alphabetic()).count();
+    (words || letters > 2).then_some(out)
 }

@@ -95,9 +95,15 @@ impl Scalars {
         if let (Expr::Based(m, _), Expr::Num(n)) | (Expr::Num(n), Expr::Based(m, _)) = (gold, pred) {
             return Outcome::of(n.is_integer() && n.to_integer() == *m, "same digits", "different digits");
         }
-        // Percent signs: 9 % is 9 where both are whole, and otherwise a hundredth.
+        // Percent signs: 9 % is 9 as well as 0.09, so that 500 % is 5.
         if let Some((m, n)) = percents(gold, pred) {
-            return Outcome::of(m == n, "percent", "different percentages");
+            let hundred = BigRational::from_integer(100.into());
+            let scaled = match (gold, pred) {
+                (Expr::Percent(_), Expr::Percent(_)) => false,
+                (Expr::Percent(_), _) => m == &n * &hundred,
+                _ => n == &m * &hundred,
+            };
+            return Outcome::of(m == n || scaled, "percent", "different percentages");
         }
         if let (Some(a), Some(b)) = (gold.number(), pred.number()) {
             return match (gold, pred) {

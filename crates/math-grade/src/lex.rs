@@ -1,6 +1,9 @@
 //! Text to tokens, LaTeX and plain alike. Spacing, sizing and font commands vanish here; text groups, numbers,
 //! words and commands come out whole. Linear in the length of the text, which is capped.
 
+use super::unicode;
+use super::vocabulary::has;
+
 /// A token with whether white space came before it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
@@ -51,68 +54,18 @@ pub(crate) const MAX_LENGTH: usize = 8192;
 pub(crate) const MAX_TOKENS: usize = 2048;
 
 /// Words that mean the same with and without a backslash.
-const PLAIN_COMMANDS: [&str; 52] = [
-    "arcsinh",
-    "arccosh",
-    "arctanh",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "arsinh",
-    "arcosh",
-    "artanh",
-    "sinh",
-    "cosh",
-    "tanh",
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "asin",
-    "acos",
-    "atan",
-    "sqrt",
-    "cbrt",
-    "ln",
-    "log",
-    "lg",
-    "exp",
-    "pi",
-    "infinity",
-    "infty",
-    "inf",
-    "oo",
-    "gcd",
-    "lcm",
-    "max",
-    "min",
-    "floor",
-    "ceil",
-    "abs",
-    "and",
-    "or",
-    "percent",
-    "percentage",
-    "pct",
-    "theta",
-    "alpha",
-    "beta",
-    "gamma",
-    "lambda",
-    "phi",
-    "union",
-    "mod",
-];
+const PLAIN_COMMANDS: &str = "arcsinh|arccosh|arctanh|arcsin|arccos|arctan|arsinh|arcosh|artanh|sinh|cosh|tanh|sin|cos|\
+    tan|cot|sec|csc|asin|acos|atan|sqrt|cbrt|ln|log|lg|exp|pi|infinity|infty|inf|oo|gcd|lcm|\
+    max|min|floor|ceil|abs|and|or|percent|percentage|pct|theta|alpha|beta|gamma|lambda|phi|\
+    union|mod";
 
 /// The tokens of `text`.
-pub(crate) fn lex(text: &str, words: Words) -> Result<Vec<Token>, Unreadable> {
+pub(crate) fn lex(text: &str, words: Words, euler: bool) -> Result<Vec<Token>, Unreadable> {
     if text.len() > MAX_LENGTH {
         return Err(Unreadable::TooLong);
     }
     let mut lexer =
-        Lexer { rest: text, tokens: Vec::new(), spaced: false, rows: text.contains("\\begin"), words };
+        Lexer { rest: text, tokens: Vec::new(), spaced: false, rows: text.contains("\\begin"), words, euler };
     while let Some(c) = lexer.rest.chars().next() {
         lexer.step(c)?;
         if lexer.tokens.len() > MAX_TOKENS {
@@ -152,7 +105,21 @@ pub(crate) fn words_of(text: &str) -> Words {
 /// A word that no formula has: three letters or more and no function's name, or a small word of English.
 fn is_prose_word(word: &str) -> bool {
     const SMALL: [&str; 12] = ["is", "of", "to", "so", "we", "it", "be", "by", "as", "at", "an", "if"];
-    word.len() > 2 && !PLAIN_COMMANDS.contains(&word) || SMALL.contains(&word)
+    word.len() > 2 && !has(PLAIN_COMMANDS, word) || SMALL.contains(&word)
+}
+
+/// Whether `e`, a sign and so many digits after a number may be Euler's number and a sum as well as an exponent.
+fn ambiguous(mantissa: &str, digits: usize) -> bool {
+    digits == 1 && !mantissa.contains('.') && mantissa != "1"
+}
+
+/// Whether a text has a number like `3e+2`, which may be read in two ways.
+pub(crate) fn may_be_euler(text: &str) -> bool {
+    text.match_indices('e').any(|(i, _)| {
+        let digit = |s: &str| s.starts_with(|c: char| c.is_ascii_digit());
+        let signed = text[i + 1..].strip_prefix(['+', '-', '−']);
+        text[..i].ends_with(|c: char| c.is_ascii_digit()) && signed.is_some_and(digit)
+    })
 }
 
 struct Lexer<'a> {
@@ -162,6 +129,8 @@ struct Lexer<'a> {
     /// `\\` ends a matrix row; elsewhere, before a letter, it is a doubled backslash.
     rows: bool,
     words: Words,
+    /// `3e+2` is `3·e + 2`.
+    euler: bool,
 }
 
 impl Lexer<'_> {
@@ -184,16 +153,23 @@ impl Lexer<'_> {
             return self.command();
         } else if c.is_ascii_alphabetic() {
             self.word();
-        } else if let Some(name) = unicode_command(c) {
+        } else if let Some(name) = unicode::command(c) {
             self.skip(c.len_utf8());
             self.push(Kind::Command(name.into()));
-        } else if let Some(mark) = unicode_mark(c) {
+        } else if let Some(mark) = unicode::mark(c) {
             self.skip(c.len_utf8());
             self.push(Kind::Mark(mark));
-        } else if let Some(exponent) = superscript(c) {
+        } else if let Some(script) = unicode::script(self.rest) {
+            self.skip(script.bytes);
+            self.script(&script);
+        } else if let Some((top, bottom)) = unicode::fraction(c) {
             self.skip(c.len_utf8());
-            self.push(Kind::Mark('^'));
-            self.push(Kind::Number(exponent.to_string(), 0));
+            self.push(Kind::Command("frac".into()));
+            for part in [top, bottom] {
+                self.push(Kind::Mark('{'));
+                self.push(Kind::Number(part.to_string(), 0));
+                self.push(Kind::Mark('}'));
+            }
         } else if "+-*/^_()[]{}|=<>!,;:&'%".contains(c) {
             self.skip(1);
             self.push(Kind::Mark(c));
@@ -235,8 +211,17 @@ impl Lexer<'_> {
             // "5." at the end of a sentence
             self.skip(1);
         }
-        let exponent = self.exponent();
+        let exponent = self.exponent(&digits);
         self.push(Kind::Number(digits, exponent));
+        // 2 x 10^6
+        let after = self.rest.trim_start();
+        if after
+            .strip_prefix(['x', 'X'])
+            .is_some_and(|r| r.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        {
+            self.rest = &after[1..];
+            self.push(Kind::Command("times".into()));
+        }
     }
 
     fn digits(&mut self, out: &mut String) {
@@ -245,16 +230,48 @@ impl Lexer<'_> {
         self.skip(n);
     }
 
-    fn exponent(&mut self) -> i64 {
-        let Some(after) = self.rest.strip_prefix('E') else { return 0 };
-        let unsigned = after.trim_start_matches(['+', '-']);
+    /// Signs and digits that stand above or below in Unicode.
+    fn script(&mut self, script: &unicode::Script) {
+        self.push(Kind::Mark(if script.above { '^' } else { '_' }));
+        if script.text.len() == 1 {
+            self.script_part(&script.text);
+            return;
+        }
+        self.push(Kind::Mark('{'));
+        let sign = script.text.strip_prefix(['-', '+']);
+        if sign.is_some() {
+            self.push(Kind::Mark(if script.text.starts_with('-') { '-' } else { '+' }));
+        }
+        self.script_part(sign.unwrap_or(&script.text));
+        self.push(Kind::Mark('}'));
+    }
+
+    fn script_part(&mut self, text: &str) {
+        match text.chars().next() {
+            Some(c) if c.is_alphabetic() => self.push(Kind::Letter(c)),
+            _ => self.push(Kind::Number(text.into(), 0)),
+        }
+    }
+
+    /// `E5`, `e-4` directly after a number. A small `e` may be Euler's number where a sign and one digit follow a whole
+    /// number (`3e+2`); [`may_be_euler`] tells.
+    fn exponent(&mut self, digits: &str) -> i64 {
+        let Some(after) = self.rest.strip_prefix(['E', 'e']) else { return 0 };
+        let unsigned = after.trim_start_matches(['+', '-', '−']);
         let n = unsigned.bytes().take_while(u8::is_ascii_digit).count();
-        if n == 0 || n > 6 || after.len() - unsigned.len() > 1 {
+        let signs = after.chars().count() - unsigned.chars().count();
+        if n == 0 || n > 6 || signs > 1 {
             return 0;
+        }
+        if self.rest.starts_with('e') {
+            let letter = unsigned[n..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '^' || c == '_');
+            if letter || signs == 1 && self.euler && ambiguous(digits, n) {
+                return 0;
+            }
         }
         self.rest = &unsigned[n..];
         let value: i64 = unsigned[..n].parse().unwrap_or(0);
-        if after.starts_with('-') { -value } else { value }
+        if after.starts_with(['-', '−']) { -value } else { value }
     }
 
     fn command(&mut self) -> Result<(), Unreadable> {
@@ -385,7 +402,7 @@ impl Lexer<'_> {
             && inner.bytes().any(|b| b.is_ascii_digit())
         {
             self.rest_of(inner)?;
-        } else if command.starts_with("math") && PLAIN_COMMANDS.contains(&inner) {
+        } else if command.starts_with("math") && has(PLAIN_COMMANDS, inner) {
             self.push(Kind::Command(inner.into()));
         } else {
             self.push(Kind::Text(inner.into()));
@@ -402,7 +419,7 @@ impl Lexer<'_> {
         {
             return Err(Unreadable::Syntax); // no recursion
         }
-        let tokens = lex(inner, self.words)?;
+        let tokens = lex(inner, self.words, self.euler)?;
         self.tokens.extend(tokens);
         Ok(())
     }
@@ -414,7 +431,7 @@ impl Lexer<'_> {
         self.rest = &self.rest[n..];
         if n == 1 {
             self.push(Kind::Letter(word.chars().next().unwrap_or('x')));
-        } else if PLAIN_COMMANDS.contains(&word) {
+        } else if has(PLAIN_COMMANDS, word) {
             self.push(Kind::Command(if word == "sqrt" { "plainsqrt" } else { word }.into()));
         } else if let Some(unit) = super::unit::spelled(word).filter(|_| self.after_quantity()) {
             self.push(Kind::Text(unit.into()));
@@ -432,54 +449,4 @@ impl Lexer<'_> {
         ) || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Command(c)) if c == "pi")
             || matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Letter(_))) && self.spaced
     }
-}
-
-fn unicode_command(c: char) -> Option<&'static str> {
-    Some(match c {
-        'π' => "pi",
-        '∞' => "infty",
-        '√' => "plainsqrt",
-        '×' => "times",
-        '÷' => "div",
-        '·' | '⋅' => "cdot",
-        '≤' | '⩽' => "le",
-        '≥' | '⩾' => "ge",
-        '≠' => "ne",
-        '≈' => "approx",
-        '∈' => "in",
-        '∉' => "notin",
-        '∪' => "cup",
-        '∩' => "cap",
-        '∅' => "emptyset",
-        '∖' => "setminus",
-        '±' => "pm",
-        '°' => "degree",
-        'ℕ' => "N",
-        'ℤ' => "Z",
-        'ℚ' => "Q",
-        'ℝ' => "R",
-        'ℂ' => "C",
-        'θ' => "theta",
-        'α' => "alpha",
-        'β' => "beta",
-        'γ' => "gamma",
-        'λ' => "lambda",
-        'φ' => "phi",
-        'ω' => "omega",
-        _ => return None,
-    })
-}
-
-fn unicode_mark(c: char) -> Option<char> {
-    Some(match c {
-        '−' | '–' => '-',
-        '∗' => '*',
-        '⁄' => '/',
-        '，' => ',',
-        _ => return None,
-    })
-}
-
-fn superscript(c: char) -> Option<u32> {
-    "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|s| s == c).map(|i| i as u32)
 }

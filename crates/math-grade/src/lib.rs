@@ -1,48 +1,90 @@
-//! Is the answer that a text gives equal to a reference answer?
+//! A deterministic grader of mathematics: is the answer that a text gives equal to a reference answer?
 //!
-//! [`grade`] extracts ([`extract()`]), reads and compares. It is deterministic, never panics, and its work is
-//! bounded by budgets of steps, depth and length, never by a clock. The conventions are Math-Verify 0.9's
-//! (Kydlíček, Hugging Face 2025) with boxes first, as it recommends for rewards. It is stricter in these places,
-//! all of which a policy under optimisation would find: two known units must agree, power included; two bases
-//! must; a decimal equals a number that rounds to it at six places only within one part in ten thousand; a
-//! prediction may not bring variables of its own, even if they cancel; text must match.
+//! [`grade`] takes a reference and a response (a whole text or a bare answer), extracts the answer ([`extract()`]),
+//! parses it and compares. It is made for evaluation and for rewards in reinforcement learning, where a false positive
+//! costs more than a false negative.
+//!
+//! ```
+//! use math_grade::grade;
+//! let verdict = grade(r"10-2\sqrt{5}", "**Answer:** 10 - 2√5");
+//! assert!(verdict.correct, "{}", verdict.reason);
+//! assert!(!grade("10", "**Answer:** 10 - 2√5").correct);
+//! assert!(!grade("7", "The answer is 7 or 8.").correct);
+//! assert!(grade("9", r"First I get \boxed{4}. That was wrong; it is \boxed{9}.").correct);
+//! ```
+//!
+//! # What it reads
+//! Numbers (thousands separators, decimals, percent, scientific notation, bases, units, currency, times of day),
+//! expressions in LaTeX, Unicode or plain text, equations and inequalities, sets, intervals and their unions, tuples,
+//! matrices, systems of equations, letters of multiple-choice options, text answers. Answers are announced by
+//! `\boxed{}`, `####`, `<answer>` or "answer" in some twenty languages.
+//!
+//! # What it is not
+//! Not a computer algebra system: it proves equality by canonical forms of polynomials and roots, else compares values
+//! at seeded points with 384 bits. Symbolic sums, integrals and limits are compared as they are written. Not a judge of
+//! proofs or free text. It uses no clock, no network and no randomness: equal input gives equal output.
+//!
+//! # Conventions
+//! Those of Math-Verify 0.9 (Kydlíček, Hugging Face 2025) with boxes first, which it recommends for rewards. It is
+//! stricter in these places:
+//!
+//! - Two units that are both known must agree, power included; so must two bases, and a.m. and p.m.
+//! - A decimal equals a number that rounds to it at six places only within one part in ten thousand.
+//! - A prediction may not bring variables of its own, even if they cancel. Text must match.
+//! - An expression in running text is taken whole or not at all; it is never cut to its first number.
+//! - Alternatives, ranges, bounds and negations ("7 or 8", "at least 7", "not 7") are not the number.
+//!
+//! Degrees are a unit and are dropped: 180° equals 180, not π.
+//!
+//! # Bounds
+//! Work is limited by counts (256 KiB of text, 8 KiB and 2,048 tokens an answer, 64 levels, steps of comparison and
+//! evaluation). No input makes it panic or hang; what exceeds a limit is not equal.
 
+mod anchor;
 mod ast;
 mod boxes;
 mod canon;
+mod choice;
+mod clock;
 mod compare;
 mod complex;
+mod environment;
 mod equal;
 mod evaluate;
 mod exact;
 mod extract;
+mod judge;
 mod lex;
 mod parse;
+mod plain;
+mod reading;
 mod region;
+mod run;
 #[cfg(test)]
 mod srepr;
+mod unicode;
 mod unit;
+mod vocabulary;
+mod words;
 
-use ast::Expr;
-use equal::{Outcome, Scalars};
-use extract::{Body, Candidate};
-use lex::{Words, words_of};
-use parse::{Answer, parse};
+use lex::Words;
+use parse::parse;
+use reading::Reading;
 
-/// What the grader found.
+/// The result of grading one response.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Verdict {
     /// Whether the prediction's answer equals the reference.
     pub correct: bool,
-    /// The reference as it was understood; `None` if nothing could be read.
+    /// The parsed reference; `None` if it has no answer.
     pub gold_parsed: Option<String>,
-    /// The prediction's answer as it was understood; `None` if there was none.
+    /// The parsed answer of the prediction; `None` if it has none.
     pub pred_parsed: Option<String>,
-    /// Why, in a short phrase.
+    /// The reason in a short phrase.
     pub reason: String,
 }
 
-/// The answer that a text gives.
+/// The answer that a text gives, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extraction {
     /// The answer's own text, without box, dollar signs or anchor words.
@@ -51,7 +93,7 @@ pub struct Extraction {
     pub truncated: bool,
 }
 
-/// What an answer may be written as; the names are Math-Verify's.
+/// Notations in which an answer is accepted; the names are Math-Verify's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MatchType {
@@ -77,8 +119,8 @@ pub struct Options {
     pub strict: bool,
     /// Whether a relation may answer a reference that is a set (the reverse always may); default false.
     pub allow_set_relation_comp: bool,
-    /// Whether everything up to the last `</think>` is ignored (if there is one); default false: a box in the
-    /// thoughts counts if nothing follows it.
+    /// Whether everything up to the last `</think>` is ignored (if there is one); default false: a box in the reasoning
+    /// counts if no other follows.
     pub after_think_only: bool,
 }
 
@@ -94,7 +136,8 @@ impl Default for Options {
     }
 }
 
-/// Judges `pred` (a whole response, or a bare answer) against `gold` (likewise). Never panics; the work is bounded.
+/// Compares the answer of `pred` with that of `gold`; each is a whole response or a bare answer. Never panics; the work is
+/// bounded.
 ///
 /// ```
 /// use math_grade::grade;
@@ -107,28 +150,21 @@ pub fn grade(gold: &str, pred: &str) -> Verdict {
 
 /// [`grade`] with other options.
 pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
-    let pred_text = pred;
-    let gold = read(gold, options);
-    let mut pred = read(pred_text, options);
+    let reference = reading::read(gold, options);
+    let mut answer = reading::read(pred, options);
     // Multiple choice: "the answer is (C)".
     if options.match_types.contains(&MatchType::String)
-        && let Some(Expr::Sym(_) | Expr::Const(_)) = gold.answer.as_ref().map(|a| &a.expr)
-        && gold.text.as_deref().is_some_and(extract::is_choice)
-        && !pred.text.as_deref().is_some_and(extract::is_choice)
-        && let Some(letter) = extract::choice(tail(pred_text, options))
+        && reference.letter().is_some()
+        && answer.letter().is_none()
+        && let Some(letter) = extract::choice(reading::tail(pred, options))
     {
-        pred = Reading {
-            text: Some(letter.to_string()),
-            answer: parse(letter, Words::Letters).ok(),
-            second: None,
-        };
+        answer = Reading::of_letter(letter);
     }
-    let show = |r: &Reading| r.answer.as_ref().map(|a| a.expr.to_string()).or_else(|| r.text.clone());
-    let outcome = judge(&gold, &pred, options);
+    let outcome = judge::judge(&reference, &answer, options);
     Verdict {
         correct: outcome.is_equal(),
-        gold_parsed: show(&gold),
-        pred_parsed: show(&pred),
+        gold_parsed: reference.shown(),
+        pred_parsed: answer.shown(),
         reason: outcome.reason().to_string(),
     }
 }
@@ -140,13 +176,12 @@ pub fn extract(text: &str) -> Extraction {
 
 /// [`extract()`] with other options.
 pub fn extract_with(text: &str, options: &Options) -> Extraction {
-    let reading = read(text, options);
-    Extraction { answer: reading.text, truncated: boxes::unclosed(tail(text, options)) }
+    let reading = reading::read(text, options);
+    Extraction { answer: reading.text, truncated: boxes::unclosed(reading::tail(text, options)) }
 }
 
-/// The canonical name of an answer's equivalence class is its first member: `classes[i]` is the class of
-/// `answers[i]`, numbered by first appearance; `None` for a missing answer. Equality is that of [`grade`], either
-/// way round.
+/// Groups equal answers: element `i` is the class of `answers[i]`, numbered by first appearance; `None` for a missing
+/// answer. Two answers are equal if [`grade`] accepts either as the reference of the other.
 pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
     // An extracted answer has lost its delimiters; a box keeps it from being searched again.
     let boxed = |answer: &str| format!("\\boxed{{{answer}}}");
@@ -170,180 +205,6 @@ pub fn equivalence_classes(answers: &[Option<&str>]) -> Vec<Option<usize>> {
 pub fn plain_value(text: &str) -> Option<f64> {
     let answer = parse(text, Words::Letters).ok().filter(|a| a.unit.is_none())?;
     equal::approximate(&answer.expr, &mut complex::Work::new(1000))
-}
-
-/// What was made of one text.
-struct Reading {
-    /// The extracted text of the best candidate, readable or not.
-    text: Option<String>,
-    answer: Option<Answer>,
-    /// Another reading of an ambiguous bare text: `1,22` as a decimal.
-    second: Option<Answer>,
-}
-
-fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcome {
-    let mut scalars = Scalars::new(options.float_places);
-    scalars.relation_for_set = options.allow_set_relation_comp;
-    let mut last = Outcome::Unequal("no answer found");
-    for g in gold.answer.iter().chain(&gold.second) {
-        for p in pred.answer.iter().chain(&pred.second) {
-            last = answers(g, p, &mut scalars);
-            if !last.is_equal() && !options.strict {
-                let expr = |a: &Answer| Answer { expr: compare::loose(&a.expr), unit: a.unit.clone() };
-                last = answers(&expr(g), &expr(p), &mut scalars);
-            }
-            if last.is_equal() {
-                return last;
-            }
-        }
-    }
-    // What could not be read as mathematics is compared as text.
-    match (&gold.text, &pred.text) {
-        (Some(g), Some(p)) if gold.answer.is_none() && pred.answer.is_none() => {
-            Outcome::of(!g.is_empty() && tidy(g) == tidy(p), "same text", "different text")
-        }
-        (Some(_), Some(_)) if gold.answer.is_none() => Outcome::Unequal("the reference could not be read"),
-        (Some(_), Some(_)) if pred.answer.is_none() => Outcome::Unequal("the prediction could not be read"),
-        _ => last,
-    }
-}
-
-fn answers(gold: &Answer, pred: &Answer, scalars: &mut Scalars) -> Outcome {
-    let (Some(a), Some(b)) = (&gold.unit, &pred.unit) else {
-        return compare::compare(&gold.expr, &pred.expr, scalars);
-    };
-    match b.ratio(a) {
-        None => Outcome::Unequal("different units"),
-        Some(ratio) if ratio == num_rational::BigRational::from_integer(1.into()) => {
-            compare::compare(&gold.expr, &pred.expr, scalars)
-        }
-        Some(ratio) => {
-            let converted = Expr::Mul(vec![pred.expr.clone(), Expr::Num(ratio)]);
-            compare::compare(&gold.expr, &converted, scalars)
-        }
-    }
-}
-
-fn tidy(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The part of `text` that is looked at.
-fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
-    let mut text = text;
-    if options.after_think_only
-        && let Some(i) = text.rfind("</think>")
-    {
-        text = &text[i + "</think>".len()..];
-    }
-    let from = text.len().saturating_sub(extract::MAX_TEXT);
-    &text[(from..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())..]
-}
-
-/// Reads a text: as a bare answer if it is one, else from its best readable candidate.
-fn read(text: &str, options: &Options) -> Reading {
-    let text = tail(text, options);
-    let may = |kind: MatchType| options.match_types.contains(&kind);
-    if (may(MatchType::Latex) || !text.contains('\\'))
-        && (may(MatchType::Expr) || text.contains('\\') || may(MatchType::String) && extract::is_choice(text))
-        && let Some(reading) = bare(text)
-    {
-        return reading;
-    }
-    let mut first_text = None;
-    for priority in [0, 50, 100, 200, 300] {
-        // Tags of a template come before mere words.
-        if priority == 100
-            && let Some(inner) = extract::tagged(text)
-        {
-            return read(inner, options);
-        }
-        for candidate in extract::candidates(text, priority) {
-            if !may(if matches!(candidate.body, Body::Latex(_)) { MatchType::Latex } else { MatchType::Expr })
-            {
-                continue;
-            }
-            if first_text.is_none() {
-                first_text = Some(candidate.body.text().to_string());
-            }
-            if let Some(answer) = understand(&candidate) {
-                return Reading {
-                    text: Some(candidate.body.text().to_string()),
-                    answer: Some(answer),
-                    second: None,
-                };
-            }
-        }
-    }
-    Reading { text: first_text, answer: None, second: None }
-}
-
-/// A text that is nothing but an answer: no delimiters, no prose.
-fn bare(text: &str) -> Option<Reading> {
-    // A dollar sign alone is money; two are mathematics.
-    let trimmed = match text.trim() {
-        t if t.matches('$').count() == 1 => t.trim_end_matches('$'),
-        t => t,
-    };
-    let trimmed = trimmed.trim_end_matches(['€', '£', '¥', '₹']).trim();
-    let delimiters = trimmed.matches('$').count() - trimmed.matches("\\$").count();
-    if trimmed.len() > lex::MAX_LENGTH || delimiters > usize::from(trimmed.starts_with('$')) {
-        return None;
-    }
-    let delimited =
-        ["\\(", "\\[", "$$", "\\boxed", "\\fbox", "answer", "Answer"].iter().any(|d| trimmed.contains(d));
-    if delimited || trimmed.is_empty() {
-        return None;
-    }
-    let answer = parse(trimmed, words_of(trimmed)).ok().filter(|a| !is_prose(&a.expr))?;
-    // A comma between digits may be a decimal comma, unless it separates thousands.
-    let list = matches!(answer.expr, Expr::Set(_));
-    let second = trimmed.split_once(',').filter(|(a, b)| {
-        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-        list && digits(a.strip_prefix('-').unwrap_or(a)) && digits(b)
-    });
-    let second = second.and_then(|(a, b)| parse(&format!("{a}.{b}"), Words::Text).ok());
-    Some(Reading { text: Some(trimmed.to_string()), answer: Some(answer), second })
-}
-
-/// More than one word of running text in one element.
-fn is_prose(e: &Expr) -> bool {
-    fn words(e: &Expr) -> usize {
-        let name =
-            |n: &str| n.chars().filter(|c| c.is_alphabetic()).count() > 1 && !n.contains(['_', '\\', '{']);
-        let here = matches!(e, Expr::Sym(n) if name(n));
-        usize::from(here) + e.children().into_iter().map(words).sum::<usize>()
-    }
-    match e {
-        Expr::Set(xs) => xs.iter().any(is_prose),
-        e => words(e) > 1,
-    }
-}
-
-/// Reads a candidate; a chain of equations that cannot be read is cut down to its last side.
-fn understand(candidate: &Candidate) -> Option<Answer> {
-    match &candidate.body {
-        Body::Latex(text) => {
-            let text = boxes::last(text).map_or_else(|| text.clone(), |b| b.content);
-            parse(&text, Words::Letters)
-                .ok()
-                .or_else(|| last_side(&text).and_then(|side| parse(side, Words::Letters).ok()))
-        }
-        Body::Number(text) | Body::Plain(text) => parse(text, Words::Text).ok(),
-    }
-}
-
-/// What follows the last `=` of three sides or more, where there is no list.
-fn last_side(text: &str) -> Option<&str> {
-    if text.contains([',', ';']) {
-        return None;
-    }
-    let equals: Vec<usize> = text
-        .match_indices('=')
-        .map(|(i, _)| i)
-        .filter(|&i| !text[..i].ends_with(['\\', '<', '>', '!']))
-        .collect();
-    equals.last().filter(|_| equals.len() > 1).map(|i| &text[i + 1..])
 }
 
 /// A file of the shared test data (`$SPARKS_SHARED` or `../shared`, its `data` folder); where it is absent, a

@@ -30,6 +30,9 @@ fn alike(a: f64, b: f64) -> bool {
 
 /// Whether two sets are the same union of intervals and points.
 pub(crate) fn same(gold: &Expr, pred: &Expr, work: &mut Work) -> bool {
+    if !one_variable(gold, pred) {
+        return false;
+    }
     match (pieces(gold, work), pieces(pred, work)) {
         (Some(a), Some(b)) => same_pieces(a, b),
         _ => false,
@@ -38,10 +41,24 @@ pub(crate) fn same(gold: &Expr, pred: &Expr, work: &mut Work) -> bool {
 
 /// Whether `set` is the solution set of the relation `gold`.
 pub(crate) fn solves(gold: &Expr, set: &Expr, work: &mut Work) -> bool {
+    if !one_variable(gold, set) {
+        return false;
+    }
     match (solution(gold, work), pieces(set, work)) {
         (Some(a), Some(b)) => same_pieces(a, b),
         _ => false,
     }
+}
+
+/// Whether no more than one variable occurs in both together; unknown functions are variables here.
+fn one_variable(a: &Expr, b: &Expr) -> bool {
+    let mut names = BTreeSet::new();
+    a.symbols(&mut names);
+    b.symbols(&mut names);
+    let (mut values_a, mut values_b) = (Vec::new(), Vec::new());
+    applications(a, &mut values_a);
+    applications(b, &mut values_b);
+    names.len() <= 1 && (values_a.is_empty() || values_b.is_empty() || values_a[0] == values_b[0])
 }
 
 fn same_pieces(a: Vec<Piece>, b: Vec<Piece>) -> bool {
@@ -77,7 +94,8 @@ fn pieces(e: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
             .into_iter()
             .reduce(|a, b| intersect(&a, &b))?,
         Expr::Minus(a, b) => intersect(&pieces(a, work)?, &complement(pieces(b, work)?)),
-        Expr::Tuple(_) => return None,
+        Expr::Rel(..) => solution(e, work)?,
+        Expr::Tuple(_) | Expr::Clock(_) => return None,
         other => vec![point(approximate(other, work)?)],
     })
 }

@@ -13,7 +13,7 @@ pub(crate) struct Unit {
 
 /// (dimension, size as numerator and denominator, spellings). The first dimensions are convertible; `count`
 /// units have a dimension each of their own.
-const KNOWN: [(&str, (i64, i64), &[&str]); 37] = [
+const KNOWN: [(&str, (i64, i64), &[&str]); 55] = [
     ("length", (1, 1000), &["mm", "millimeter", "millimeters", "millimetres"]),
     ("length", (1, 100), &["cm", "centimeter", "centimeters", "centimetre", "centimetres"]),
     ("length", (1, 1), &["m", "meter", "meters", "metre", "metres"]),
@@ -49,7 +49,25 @@ const KNOWN: [(&str, (i64, i64), &[&str]); 37] = [
     ("unit", (1, 1), &["unit", "units"]),
     ("ohm", (1, 1), &["ohm", "ohms"]),
     ("ordinal", (1, 1), &["th", "st", "nd", "rd"]),
-    ("clock", (1, 1), &["am", "pm", "noon"]),
+    ("January", (1, 1), &["January", "Jan"]),
+    ("February", (1, 1), &["February", "Feb"]),
+    ("March", (1, 1), &["March", "Mar"]),
+    ("April", (1, 1), &["April", "Apr"]),
+    ("May", (1, 1), &["May"]),
+    ("June", (1, 1), &["June", "Jun"]),
+    ("July", (1, 1), &["July", "Jul"]),
+    ("August", (1, 1), &["August", "Aug"]),
+    ("September", (1, 1), &["September", "Sept"]),
+    ("October", (1, 1), &["October", "Oct"]),
+    ("November", (1, 1), &["November", "Nov"]),
+    ("December", (1, 1), &["December", "Dec"]),
+    ("Monday", (1, 1), &["Monday"]),
+    ("Tuesday", (1, 1), &["Tuesday"]),
+    ("Wednesday", (1, 1), &["Wednesday"]),
+    ("Thursday", (1, 1), &["Thursday"]),
+    ("Friday", (1, 1), &["Friday"]),
+    ("Saturday", (1, 1), &["Saturday"]),
+    ("Sunday", (1, 1), &["Sunday"]),
     (
         "way",
         (1, 1),

@@ -3,133 +3,30 @@
 
 use super::super::ast::{Bind, BindKind, Const, Expr, Fun};
 use super::super::lex::{Kind, Unreadable};
+use super::super::vocabulary::has;
+use super::list::collect;
 use super::operand::divide;
-use super::{Parse, Parser, collect};
+use super::{Parse, Parser};
 
-const GREEK: [&str; 52] = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "varepsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "vartheta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "varpi",
-    "rho",
-    "varrho",
-    "sigma",
-    "varsigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "varphi",
-    "chi",
-    "psi",
-    "omega",
-    "Gamma",
-    "Delta",
-    "Theta",
-    "Lambda",
-    "Xi",
-    "Pi",
-    "Sigma",
-    "Upsilon",
-    "Phi",
-    "Psi",
-    "Omega",
-    "ell",
-    "hbar",
-    "triangle",
-    "angle",
-    "ldots",
-    "dots",
-    "cdots",
-    "prime",
-    "aleph",
-    "nabla",
-    "partial",
-    "square",
-];
+const GREEK: &str = "alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|iota|kappa|lambda|mu|nu|\
+    xi|omicron|varpi|rho|varrho|sigma|varsigma|tau|upsilon|phi|varphi|chi|psi|omega|Gamma|\
+    Delta|Theta|Lambda|Xi|Pi|Sigma|Upsilon|Phi|Psi|Omega|ell|hbar|triangle|angle|ldots|dots|\
+    cdots|prime|aleph|nabla|partial|square";
+
+/// Commands that begin an operand.
+const OPERANDS: &str = "{|lbrace|lbrack|lgroup|langle|lvert|lVert|lfloor|lceil|llcorner|ulcorner|frac|dfrac|tfrac|\
+    cfrac|sqrt|plainsqrt|cbrt|pi|infty|infinity|inf|oo|ln|log|lg|exp|exponentialE|binom|\
+    dbinom|tbinom|sum|prod|int|lim|begin|boxed|fbox|overline|bar|vec|hat|widehat|tilde|\
+    widetilde|overrightarrow|dot|ddot|mathbb|R|N|Z|Q|C|emptyset|varnothing|imath|jmath|\
+    mathring|underline|char";
 
 impl Parser {
     /// Whether `\name` can begin an operand.
     pub(super) fn starts_operand(&self, name: &str) -> bool {
         Fun::named(name).is_some()
-            || GREEK.contains(&name)
-            || matches!(
-                name,
-                "{" | "|"
-                    | "lbrace"
-                    | "lbrack"
-                    | "lgroup"
-                    | "langle"
-                    | "lvert"
-                    | "lVert"
-                    | "lfloor"
-                    | "lceil"
-                    | "llcorner"
-                    | "ulcorner"
-                    | "frac"
-                    | "dfrac"
-                    | "tfrac"
-                    | "cfrac"
-                    | "sqrt"
-                    | "plainsqrt"
-                    | "cbrt"
-                    | "pi"
-                    | "infty"
-                    | "infinity"
-                    | "inf"
-                    | "oo"
-                    | "ln"
-                    | "log"
-                    | "lg"
-                    | "exp"
-                    | "exponentialE"
-                    | "binom"
-                    | "dbinom"
-                    | "tbinom"
-                    | "sum"
-                    | "prod"
-                    | "int"
-                    | "lim"
-                    | "begin"
-                    | "boxed"
-                    | "fbox"
-                    | "overline"
-                    | "bar"
-                    | "vec"
-                    | "hat"
-                    | "widehat"
-                    | "tilde"
-                    | "widetilde"
-                    | "overrightarrow"
-                    | "dot"
-                    | "ddot"
-                    | "mathbb"
-                    | "R"
-                    | "N"
-                    | "Z"
-                    | "Q"
-                    | "C"
-                    | "emptyset"
-                    | "varnothing"
-                    | "imath"
-                    | "jmath"
-                    | "mathring"
-                    | "underline"
-                    | "char"
-            )
+            || has(GREEK, name)
+            || name == "|"
+            || has(OPERANDS, name)
             || matches!(name, "vert" | "lvert" | "rvert" | "Vert") && self.bars == 0
     }
 
@@ -167,6 +64,12 @@ impl Parser {
                 let groups = self.list()?;
                 self.expect_mark('}')?;
                 collect(groups)?
+            }
+            "{" | "lbrace" if self.is_command("begin") => {
+                self.at += 1;
+                let system = self.environment()?;
+                self.closing('S');
+                system
             }
             "{" | "lbrace" => self.bracketed('S')?,
             "lbrack" => self.bracketed('[')?,
@@ -206,7 +109,7 @@ impl Parser {
                 Expr::Named(c)
             }
             "R" | "N" | "Z" | "Q" | "C" => Expr::Named(name.chars().next().unwrap_or('R')),
-            _ if GREEK.contains(&name) => {
+            _ if has(GREEK, name) => {
                 let named = Expr::Sym(name.to_string());
                 let value = self.subscripted(named)?;
                 if self.is_mark('{') && matches!(self.peek_after(1), Some(Kind::Mark('}'))) {
@@ -355,7 +258,7 @@ impl Parser {
     fn variable_name(&mut self) -> Parse<String> {
         let name = match self.peek() {
             Some(Kind::Letter(c)) => c.to_lowercase().to_string(),
-            Some(Kind::Command(c)) if GREEK.contains(&c.as_str()) => c.clone(),
+            Some(Kind::Command(c)) if has(GREEK, c) => c.clone(),
             _ => return Err(Unreadable::Syntax),
         };
         self.at += 1;
@@ -415,7 +318,7 @@ impl Parser {
         matches!(self.peek(), Some(Kind::Letter('d')))
             && match self.peek_after(1) {
                 Some(Kind::Letter(_)) => true,
-                Some(Kind::Command(c)) => GREEK.contains(&c.as_str()),
+                Some(Kind::Command(c)) => has(GREEK, c),
                 _ => false,
             }
     }
@@ -442,46 +345,6 @@ impl Parser {
         let kind = if below { BindKind::LimitBelow } else { BindKind::Limit };
         let body = self.term()?;
         Ok(Expr::Bind(Box::new(Bind { kind, var, low: Some(point), high: None, body })))
-    }
-
-    /// `\begin{pmatrix} a & b \\ c & d \end{pmatrix}`
-    fn environment(&mut self) -> Parse<Expr> {
-        let name = self.raw()?;
-        if !matches!(
-            name.as_str(),
-            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "vmatrix" | "smallmatrix" | "array"
-        ) {
-            return Err(Unreadable::Syntax);
-        }
-        if name == "array" {
-            self.raw()?;
-        }
-        let mut rows = vec![vec![]];
-        loop {
-            if self.take_command(&["end"]) {
-                break;
-            }
-            if matches!(self.peek(), Some(Kind::Row)) {
-                self.at += 1;
-                if !self.is_command("end") {
-                    rows.push(vec![]);
-                }
-                continue;
-            }
-            let cell = self.additive()?;
-            rows.last_mut().ok_or(Unreadable::Syntax)?.push(cell);
-            if !self.take_mark('&') && !matches!(self.peek(), Some(Kind::Row)) && !self.is_command("end") {
-                return Err(Unreadable::Syntax);
-            }
-        }
-        if self.raw()? != name || rows[0].is_empty() || rows.iter().any(|r| r.len() != rows[0].len()) {
-            return Err(Unreadable::Syntax);
-        }
-        Ok(if name == "vmatrix" {
-            Expr::Call(Fun::Det, vec![Expr::Matrix(rows)])
-        } else {
-            Expr::Matrix(rows)
-        })
     }
 
     /// `{n \choose k}` and `{a \over b}`, after the first part was read as a group's only element.

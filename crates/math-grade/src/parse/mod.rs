@@ -4,23 +4,36 @@
 //! What is ambiguous is read as Math-Verify 0.9 reads it: `1,2` is a set and `32,349` a number; `(1,2)` is an
 //! open interval that also passes for a pair; `1 \frac{1}{2}` is mixed; `2\pm1` is two elements; `\{x\}` is `x`.
 
+mod ending;
 mod function;
+mod list;
+mod number;
 mod operand;
-
-use num_bigint::BigInt;
-use num_rational::BigRational;
+mod system;
 
 use super::ast::{Expr, RelOp};
-use super::lex::{Kind, Token, Unreadable, Words, lex};
-use super::unit::{self, Unit};
+use super::clock;
+use super::lex::{Kind, Token, Unreadable, Words, lex, may_be_euler};
+use super::unit::Unit;
+use ending::{Ending, thousands};
+use list::collect;
+pub(crate) use number::literal;
 
 type Parse<T> = Result<T, Unreadable>;
 
-/// An answer as read: its value, and its unit if it carries a known one.
+/// An answer as read: its value, its unit if it carries a known one, and the running text after it.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) expr: Expr,
     pub(crate) unit: Option<Unit>,
+    /// `"apples"` of `6 apples`, lower case, no spaces.
+    pub(crate) noun: String,
+}
+
+impl From<Expr> for Answer {
+    fn from(expr: Expr) -> Answer {
+        Answer { expr, unit: None, noun: String::new() }
+    }
 }
 
 /// Deepest nesting that is read.
@@ -30,20 +43,36 @@ const MAX_STEPS: usize = 20_000;
 
 /// Reads one answer.
 pub(crate) fn parse(text: &str, words: Words) -> Parse<Answer> {
+    read(text, words, false)
+}
+
+/// The other reading of a text with a number like `3e+2`: as a sum.
+pub(crate) fn parse_euler(text: &str, words: Words) -> Option<Answer> {
+    if may_be_euler(text) { read(text, words, true).ok() } else { None }
+}
+
+fn read(text: &str, words: Words, euler: bool) -> Parse<Answer> {
     let text = text
         .trim()
-        .trim_end_matches(['.', ',', ';', ':', ' ', '\n'])
+        .trim_end_matches(['.', ',', ';', ':', ' ', '\n', '。', '，'])
         .trim_start_matches([',', ';', ':', ' ']);
-    let mut tokens = lex(text, words)?;
+    if let Some(clock) = clock::read(text) {
+        return Ok(Expr::Clock(clock).into());
+    }
+    let mut tokens = lex(text, words, euler)?;
     if tokens.is_empty() {
         return Err(Unreadable::Empty);
     }
     if let Some(number) = thousands(&tokens) {
-        return Ok(Answer { expr: Expr::Num(number), unit: None });
+        return Ok(Expr::Num(number).into());
     }
-    let unit = take_unit(&mut tokens, text);
+    let Ending { unit, noun, power } = Ending::cut(&mut tokens, text)?;
     let expr = Parser::new(tokens).whole()?;
-    Ok(Answer { expr, unit })
+    let expr = match power {
+        0 => expr,
+        n => operand::multiply(expr, Expr::int(10).pow(Expr::int(n.into()))),
+    };
+    Ok(Answer { expr, unit, noun })
 }
 
 pub(super) struct Parser {
@@ -139,96 +168,6 @@ impl Parser {
         result
     }
 
-    // Lists: groups separated by `;` of elements separated by `,`, `and`, `or`.
-
-    /// Reads a list up to a closing bracket or the end; at least one element.
-    fn list(&mut self) -> Parse<Vec<Vec<Expr>>> {
-        self.nested(|p| {
-            let mut groups = vec![vec![]];
-            let mut splits = vec![vec![]]; // the same with `and`/`or` taken for `;`
-            loop {
-                let first = splits.len() == 1 && groups.len() == 1 && groups[0].is_empty();
-                let element = p.element(first)?;
-                if let (Some(g), Some(s)) = (groups.last_mut(), splits.last_mut()) {
-                    g.extend(element.iter().cloned());
-                    s.extend(element);
-                }
-                if p.take_mark(';') {
-                    groups.push(vec![]);
-                    splits.push(vec![]);
-                } else if p.take_mark(',') {
-                    p.take_command(&["and", "or"]);
-                } else if p.take_command(&["and", "or"]) {
-                    splits.push(vec![]);
-                } else {
-                    break;
-                }
-            }
-            let pairs = splits.len() > 1 && splits[0].len() > 1;
-            let alike = splits
-                .iter()
-                .all(|s| s.len() == splits[0].len() && s.iter().all(|e| matches!(e, Expr::Rel(..))));
-            Ok(if pairs && alike { splits } else { groups })
-        })
-    }
-
-    /// One element, or two where it contains `\pm` at its own level. The only element of a bracket inside an
-    /// element that is being split is split with it.
-    fn element(&mut self, first: bool) -> Parse<Vec<Expr>> {
-        let (signed, followed) = self.has_plus_minus();
-        if !signed || self.splitting && first && !followed {
-            return Ok(vec![self.relation()?]);
-        }
-        let (start, sign, outer) = (self.at, self.plus, std::mem::replace(&mut self.splitting, true));
-        self.plus = true;
-        let upper = self.relation()?;
-        self.at = start;
-        self.plus = false;
-        let lower = self.relation()?;
-        (self.plus, self.splitting) = (sign, outer);
-        match (upper, lower) {
-            (Expr::Rel(lhs, mut a), Expr::Rel(_, b)) if a.len() == b.len() => {
-                if let (Some(x), Some((_, y))) = (a.last_mut(), b.last()) {
-                    x.1 = Expr::Set(vec![x.1.clone(), y.clone()]);
-                }
-                Ok(vec![Expr::Rel(lhs, a)])
-            }
-            (a, b) => Ok(vec![a, b]),
-        }
-    }
-
-    /// Whether the element that starts here has a `\pm` outside nested lists, and whether another follows it.
-    fn has_plus_minus(&self) -> (bool, bool) {
-        if !self.signed {
-            return (false, false);
-        }
-        let mut open = vec![(false, false)]; // (has a separator, has a sign)
-        for token in &self.tokens[self.at..] {
-            match &token.kind {
-                Kind::Mark('(' | '[' | '{') => open.push((false, false)),
-                Kind::Command(c) if c == "{" => open.push((false, false)),
-                Kind::Mark(')' | ']' | '}') => match (open.pop(), open.last_mut()) {
-                    (Some((separated, sign)), Some(outer)) => outer.1 |= sign && !separated,
-                    (Some((_, sign)), None) => return (sign, false),
-                    _ => return (false, false),
-                },
-                Kind::Command(c) if c == "}" => match (open.pop(), open.last_mut()) {
-                    (Some((separated, sign)), Some(outer)) => outer.1 |= sign && !separated,
-                    (Some((_, sign)), None) => return (sign, false),
-                    _ => return (false, false),
-                },
-                Kind::Command(c) if c == "pm" || c == "mp" => {
-                    open.iter_mut().rev().take(1).for_each(|o| o.1 = true)
-                }
-                Kind::Mark(',' | ';') if open.len() == 1 => return (open[0].1, true),
-                Kind::Command(c) if open.len() == 1 && (c == "and" || c == "or") => return (open[0].1, true),
-                Kind::Mark(',' | ';') => open.iter_mut().rev().take(1).for_each(|o| o.0 = true),
-                _ => {}
-            }
-        }
-        (open[0].1, false)
-    }
-
     // Relations and set operations.
 
     fn relation(&mut self) -> Parse<Expr> {
@@ -260,7 +199,7 @@ impl Parser {
                 self.take_mark('=');
                 return Ok(Some(RelOp::Eq));
             }
-            Some(Kind::Mark('!')) if matches!(self.peek_after(1), Some(Kind::Mark('='))) => {
+            Some(Kind::Mark('!')) if self.at_unequal() => {
                 self.at += 2;
                 return Ok(Some(RelOp::Ne));
             }
@@ -387,145 +326,4 @@ impl Parser {
         self.at += 1;
         Some(close)
     }
-}
-
-/// A list at the top or in a box: one element is itself, several are a set, `;` makes it a set of tuples, and
-/// `k = 1, 2, 3` gives `k` three values.
-pub(super) fn collect(mut groups: Vec<Vec<Expr>>) -> Parse<Expr> {
-    if groups.len() == 1 {
-        let mut items = groups.swap_remove(0);
-        if items.len() == 1 {
-            return Ok(items.swap_remove(0));
-        }
-        let one_variable = matches!(&items[0], Expr::Rel(lhs, rest) if rest.len() == 1 && rest[0].0 == RelOp::Eq && lhs.only_symbols());
-        if one_variable && !items[1..].iter().any(|e| matches!(e, Expr::Rel(..))) {
-            let mut values = items.split_off(1);
-            if let Some(Expr::Rel(lhs, mut rest)) = items.pop() {
-                values.insert(0, rest.swap_remove(0).1);
-                return Ok(Expr::Rel(lhs, vec![(RelOp::Eq, Expr::Set(values))]));
-            }
-        }
-        return Ok(Expr::Set(items));
-    }
-    if groups.iter().all(|g| g.len() == 1) {
-        return Ok(Expr::Set(groups.into_iter().flatten().collect()));
-    }
-    Ok(Expr::Set(groups.into_iter().map(Expr::Tuple).collect()))
-}
-
-/// `-1,234,567.8` with nothing around it and no space inside, as a number. (`0,125` is a decimal.)
-fn thousands(tokens: &[Token]) -> Option<BigRational> {
-    let (negative, tokens) = match tokens.first()?.kind {
-        Kind::Mark('-') => (true, &tokens[1..]),
-        _ => (false, tokens),
-    };
-    if tokens.len() < 3 || tokens.len().is_multiple_of(2) {
-        return None;
-    }
-    let mut digits = String::new();
-    for (i, token) in tokens.iter().enumerate() {
-        match &token.kind {
-            Kind::Number(n, 0) if i % 2 == 0 && (i == 0 || !token.spaced) => {
-                let (whole, decimals) = n.split_once('.').unwrap_or((n, ""));
-                let fits = if i == 0 { (1..=3).contains(&whole.len()) } else { whole.len() == 3 };
-                if !fits || !decimals.is_empty() && i + 1 < tokens.len() {
-                    return None;
-                }
-                digits.push_str(n);
-            }
-            Kind::Mark(',') if i % 2 == 1 && !token.spaced => {}
-            _ => return None,
-        }
-    }
-    if digits.starts_with('0') && tokens.len() == 3 {
-        digits.insert(1, '.');
-    }
-    let value = literal(&digits, 0)?;
-    Some(if negative { -value } else { value })
-}
-
-/// The exact value of `digits` (with an optional point) times `10^exponent`.
-pub(super) fn literal(digits: &str, exponent: i64) -> Option<BigRational> {
-    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
-    let mantissa: BigInt = format!("{whole}{decimals}").parse().ok()?;
-    let scale = super::ast::power_of_ten(exponent - decimals.len() as i64)?;
-    Some(BigRational::from_integer(mantissa) * scale)
-}
-
-/// Cuts running text off the end, and gives the unit that it names, if any.
-fn take_unit(tokens: &mut Vec<Token>, text: &str) -> Option<Unit> {
-    let mut end = tokens.len();
-    let mut exponent = 1;
-    if let [
-        ..,
-        Token { kind: Kind::Text(_) | Kind::Letter(_), .. },
-        Token { kind: Kind::Mark('^'), .. },
-        Token { kind: Kind::Number(n, 0), .. },
-    ] = &tokens[..]
-    {
-        exponent = n.parse().unwrap_or(1);
-        end -= 2;
-    } else if let [
-        ..,
-        Token { kind: Kind::Text(_), .. },
-        Token { kind: Kind::Mark('^'), .. },
-        Token { kind: Kind::Mark('{'), .. },
-        Token { kind: Kind::Number(n, 0), .. },
-        Token { kind: Kind::Mark('}'), .. },
-    ] = &tokens[..]
-    {
-        exponent = n.parse().unwrap_or(1);
-        end -= 4;
-    }
-    let mut start = end;
-    while start > 0 && matches!(tokens[start - 1].kind, Kind::Text(_)) {
-        start -= 1;
-    }
-    if start == end
-        && let [
-            ..,
-            Token { kind: Kind::Number(..), .. },
-            Token { kind: Kind::Letter(c @ ('m' | 'g' | 's' | 'h' | 'l' | 'L')), spaced: true },
-        ] = &tokens[..end]
-    {
-        let unit = unit::read(&c.to_string(), exponent);
-        tokens.truncate(end - 1);
-        return unit;
-    }
-    let operand_before = start > 0
-        && match &tokens[start - 1].kind {
-            Kind::Mark(c) => ")]}'!%|".contains(*c),
-            Kind::Command(c) => !matches!(
-                c.as_str(),
-                "and"
-                    | "or"
-                    | "in"
-                    | "le"
-                    | "leq"
-                    | "ge"
-                    | "geq"
-                    | "times"
-                    | "cdot"
-                    | "approx"
-                    | "ne"
-                    | "neq"
-                    | "cup"
-                    | "cap"
-            ),
-            Kind::Row => false,
-            _ => true,
-        };
-    if start < end && operand_before {
-        let words: Vec<&str> = tokens[start..end]
-            .iter()
-            .filter_map(|t| if let Kind::Text(t) = &t.kind { Some(t.as_str()) } else { None })
-            .collect();
-        let unit = unit::read(&words.join(" "), exponent);
-        tokens.truncate(start);
-        return unit;
-    }
-    if text.contains("\\$") || text.starts_with('$') && text.matches('$').count() == 1 {
-        return unit::read("dollars", 1);
-    }
-    None
 }

@@ -1,15 +1,15 @@
 //! Arithmetic: sums, products written and implied, powers, numbers, variables, brackets, fractions, matrices.
 
-use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{One, Signed};
+use num_traits::Signed;
 
 use super::super::ast::{Const, Expr, Fun};
 use super::super::lex::{Kind, Unreadable};
-use super::{Parse, Parser, literal};
+use super::number::literal;
+use super::{Parse, Parser};
 
 /// Longest chain that nests what it is applied to: `x!!!`, `x^a^b`, `a \mod b \mod c`.
-const MAX_CHAIN: usize = 12;
+pub(super) const MAX_CHAIN: usize = 12;
 
 impl Parser {
     /// `a + b - c \pm d`
@@ -45,7 +45,9 @@ impl Parser {
                 {
                     p.at += 1;
                     left = multiply(left, p.unary()?);
-                } else if p.is_mark('/') || p.is_mark(':') || p.is_command("div") {
+                } else if p.is_mark(':') {
+                    left = p.ratio(left)?;
+                } else if p.is_mark('/') || p.is_command("div") {
                     p.at += 1;
                     let right = p.unary()?;
                     left = divide(left, right);
@@ -65,7 +67,7 @@ impl Parser {
         })
     }
 
-    fn unary(&mut self) -> Parse<Expr> {
+    pub(super) fn unary(&mut self) -> Parse<Expr> {
         let mut negative = false;
         loop {
             if self.take_mark('-') {
@@ -121,6 +123,15 @@ impl Parser {
         Ok(factors.into_iter().reduce(multiply).unwrap_or(Expr::int(1)))
     }
 
+    /// `!=` stands here, and not a factorial before an equals sign: `3! = 6`, `3!=6`.
+    pub(super) fn at_unequal(&self) -> bool {
+        let glued = self.tokens.get(self.at + 1).is_some_and(|t| t.kind == Kind::Mark('=') && !t.spaced);
+        let factorial = !self.tokens[self.at].spaced
+            && self.at > 0
+            && matches!(self.tokens[self.at - 1].kind, Kind::Number(..));
+        self.is_mark('!') && glued && !factorial
+    }
+
     fn last_was_integer(&self) -> bool {
         self.at > 0 && matches!(&self.tokens[self.at - 1].kind, Kind::Number(n, 0) if !n.contains('.'))
     }
@@ -158,7 +169,7 @@ impl Parser {
             }
             let mut value = p.power()?;
             for _ in 0..MAX_CHAIN {
-                if p.is_mark('!') && !matches!(p.peek_after(1), Some(Kind::Mark('='))) {
+                if p.is_mark('!') && !p.at_unequal() {
                     p.at += 1;
                     value = Expr::Call(Fun::Factorial, vec![value]);
                 } else if p.take_mark('%') {
@@ -318,50 +329,6 @@ impl Parser {
             }
             _ => Err(Unreadable::Syntax),
         })
-    }
-
-    fn number(&mut self, digits: &str, exponent: i64) -> Parse<Expr> {
-        self.at += 1;
-        // 1 234 567
-        let mut digits = digits.to_string();
-        if exponent == 0 && digits.len() <= 3 && !digits.contains('.') && !digits.starts_with('0') {
-            while let Some(Kind::Number(group, 0)) = self.peek() {
-                let whole = group.split('.').next().unwrap_or(group);
-                if whole.len() != 3 || !self.tokens[self.at].spaced || digits.contains('.') {
-                    break;
-                }
-                digits.push_str(group);
-                self.at += 1;
-            }
-        }
-        let value = literal(&digits, exponent).ok_or(Unreadable::TooLong)?;
-        if digits.contains('.')
-            && (self.is_command("overline") || self.is_command("bar") || self.is_command("dot"))
-        {
-            return self.repeating(&digits, value);
-        }
-        if self.is_mark('_') {
-            self.at += 1;
-            let base = self.raw()?;
-            let integer = value.is_integer().then(|| value.to_integer());
-            return match (integer, base.parse::<u32>()) {
-                (Some(digits), Ok(base @ 2..=36)) => Ok(Expr::Based(digits, base)),
-                _ => Ok(Expr::Num(value)),
-            };
-        }
-        Ok(if digits.contains('.') || exponent != 0 { Expr::Dec(value) } else { Expr::Num(value) })
-    }
-
-    /// `0.1\overline{6}`
-    fn repeating(&mut self, digits: &str, value: BigRational) -> Parse<Expr> {
-        self.at += 1;
-        let period = self.raw()?;
-        let repeated: BigInt = period.parse().map_err(|_| Unreadable::Syntax)?;
-        let places = digits.split('.').nth(1).map_or(0, str::len);
-        let ten = BigInt::from(10);
-        let nines = num_traits::pow(ten.clone(), period.len()) - BigInt::one();
-        let tail = BigRational::new(repeated, nines * num_traits::pow(ten, places));
-        Ok(Expr::Num(value + tail))
     }
 
     /// One letter: `e` and `i` are constants, `f(…)`, `g(…)`, `h(…)` applications, others variables.

@@ -3,16 +3,21 @@
 //! a proof of equality; unequal ones a proof of the contrary only where the atoms are independent
 //! ([`Canon::is_exact`]), and otherwise a question for [`super::evaluate`].
 
+mod poly;
+mod power;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_rational::BigRational;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, Zero};
 
 use super::ast::{BindKind, Const, Expr, Fun};
-use super::exact::{based, factor, finite_range, fold, gcd, substitute};
+use super::exact::{based, finite_range, fold, gcd, substitute};
+use poly::{Monomial, Poly, divide_by_term};
+
+pub(crate) use poly::Ratio;
 
 /// Why there is no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +29,6 @@ pub(crate) enum Stop {
 }
 
 type Form<T> = Result<T, Stop>;
-/// Atoms with their exponents, sorted by atom.
-type Monomial = Vec<(u32, u32)>;
-
 const MAX_TERMS: usize = 200;
 const MAX_BITS: u64 = 8192;
 const MAX_EXPONENT: i64 = 512;
@@ -42,17 +44,6 @@ enum Atom {
     Opaque,
 }
 
-/// A polynomial: monomials with non-zero coefficients.
-#[derive(Clone, Debug, PartialEq, Default)]
-struct Poly(BTreeMap<Monomial, BigRational>);
-
-/// `numerator / denominator`, the latter not zero. Not reduced, so compare with [`Canon::equal`].
-#[derive(Clone, Debug)]
-pub(crate) struct Ratio {
-    top: Poly,
-    bottom: Poly,
-}
-
 /// The atoms of one comparison, shared by both sides.
 #[derive(Debug)]
 pub(crate) struct Canon {
@@ -60,69 +51,6 @@ pub(crate) struct Canon {
     names: HashMap<String, u32>,
     /// Steps left: one for a node, one for a product of two terms; a few microseconds.
     pub(crate) steps: usize,
-}
-
-impl Poly {
-    fn constant(c: BigRational) -> Poly {
-        if c.is_zero() { Poly::default() } else { Poly(BTreeMap::from([(vec![], c)])) }
-    }
-
-    fn as_constant(&self) -> Option<BigRational> {
-        match self.0.len() {
-            0 => Some(BigRational::zero()),
-            1 => self.0.get(&vec![]).cloned(),
-            _ => None,
-        }
-    }
-
-    fn add_term(&mut self, monomial: Monomial, c: BigRational) {
-        let entry = self.0.entry(monomial);
-        let sum = match entry {
-            std::collections::btree_map::Entry::Vacant(v) => {
-                if !c.is_zero() {
-                    v.insert(c);
-                }
-                return;
-            }
-            std::collections::btree_map::Entry::Occupied(mut o) => {
-                *o.get_mut() += c;
-                o
-            }
-        };
-        if sum.get().is_zero() {
-            sum.remove();
-        }
-    }
-
-    fn add(&self, other: &Poly) -> Poly {
-        let mut sum = self.clone();
-        for (m, c) in &other.0 {
-            sum.add_term(m.clone(), c.clone());
-        }
-        sum
-    }
-
-    fn scale(mut self, k: &BigRational) -> Poly {
-        if !k.is_one() {
-            self.0.values_mut().for_each(|c| *c *= k);
-        }
-        self
-    }
-}
-
-impl Ratio {
-    fn constant(c: BigRational) -> Ratio {
-        Ratio { top: Poly::constant(c), bottom: Poly::constant(BigRational::one()) }
-    }
-
-    /// The value, if it is a rational number.
-    pub(crate) fn as_number(&self) -> Option<BigRational> {
-        Some(self.top.as_constant()? / self.bottom.as_constant()?)
-    }
-
-    pub(crate) fn is_zero(&self) -> bool {
-        self.top.0.is_empty()
-    }
 }
 
 impl Canon {
@@ -396,105 +324,6 @@ impl Canon {
         (merged, c)
     }
 
-    fn reciprocal(a: Ratio) -> Form<Ratio> {
-        if a.is_zero() { Err(Stop::Undefined) } else { Ok(Ratio { top: a.bottom, bottom: a.top }) }
-    }
-
-    fn power(&mut self, base: Ratio, exponent: Ratio) -> Form<Ratio> {
-        let Some(e) = exponent.as_number() else {
-            if base.as_number().is_some_and(|b| b.is_one()) {
-                return Ok(base);
-            }
-            return self.opaque("pow", &[base, exponent]);
-        };
-        if e.is_integer() {
-            return match e.to_i64() {
-                Some(n) if n.abs() <= MAX_EXPONENT || base.as_number().is_some() => {
-                    self.integer_power(base, n)
-                }
-                _ => Err(Stop::Budget),
-            };
-        }
-        let (p, q) = (e.numer().to_i64().ok_or(Stop::Budget)?, e.denom().to_u32().ok_or(Stop::Budget)?);
-        if q > 64 || p.abs() > MAX_EXPONENT {
-            return Err(Stop::Budget);
-        }
-        if base.is_zero() {
-            return if p > 0 { Ok(base) } else { Err(Stop::Undefined) };
-        }
-        match base.as_number() {
-            Some(n) if n.is_positive() || q == 2 => {
-                let root = self.root(&n, q)?;
-                self.integer_power(root, p)
-            }
-            _ => {
-                let root = self.opaque(&format!("root{q}"), &[base])?;
-                self.integer_power(root, p)
-            }
-        }
-    }
-
-    fn integer_power(&mut self, base: Ratio, n: i64) -> Form<Ratio> {
-        if let Some(b) = base.as_number() {
-            if b.is_zero() && n <= 0 {
-                // 0^0 is 1, as everywhere in computer algebra.
-                return if n == 0 { Ok(Ratio::constant(BigRational::one())) } else { Err(Stop::Undefined) };
-            }
-            let bits = b.numer().bits().max(b.denom().bits());
-            if bits > 1 && bits.saturating_mul(n.unsigned_abs()) > MAX_BITS {
-                return Err(Stop::Budget);
-            }
-            self.spend((bits.saturating_mul(n.unsigned_abs()) / 64).min(MAX_BITS) as usize)?;
-            let power = num_traits::pow(
-                b.clone(),
-                if bits <= 1 { (n.unsigned_abs() % 2) as usize } else { n.unsigned_abs() as usize },
-            );
-            return Ok(Ratio::constant(if n < 0 { power.recip() } else { power }));
-        }
-        let mut base = if n < 0 { Self::reciprocal(base)? } else { base };
-        let mut left = n.unsigned_abs();
-        let mut out = Ratio::constant(BigRational::one());
-        while left > 0 {
-            if left & 1 == 1 {
-                out = self.mul(&out, &base)?;
-            }
-            left >>= 1;
-            if left > 0 {
-                base = self.mul(&base, &base)?;
-            }
-        }
-        Ok(out)
-    }
-
-    /// The `q`-th root of a rational number (a negative one only for `q = 2`), as roots of primes.
-    fn root(&mut self, n: &BigRational, q: u32) -> Form<Ratio> {
-        let mut out = if n.is_negative() {
-            self.atom("\u{1}i".into(), Atom::I)
-        } else {
-            Ratio::constant(BigRational::one())
-        };
-        for (part, inverse) in [(n.numer().abs(), false), (n.denom().clone(), true)] {
-            for (prime, exponent) in factor(part)? {
-                // 1/p^{e/q} = p^{-e/q}; keep roots in the numerator: p^{(q - e mod q)/q} / p^{⌈e/q⌉}.
-                let (whole, rest) = if inverse {
-                    (-i64::from(exponent.div_ceil(q)), (q - exponent % q) % q)
-                } else {
-                    (i64::from(exponent / q), exponent % q)
-                };
-                let outside =
-                    self.integer_power(Ratio::constant(BigRational::from_integer(prime.clone())), whole)?;
-                out = self.mul(&out, &outside)?;
-                if rest > 0 {
-                    let g = rest.gcd(&q);
-                    let atom = self.atom(format!("r{prime},{}", q / g), Atom::Root(prime, q / g));
-                    let inside = self.integer_power(atom, i64::from(rest / g))?;
-                    out = self.mul(&out, &inside)?;
-                }
-            }
-        }
-        Ok(out)
-    }
-
     /// Greatest common divisor or least common multiple of polynomials, as far as it shows in their contents and
     /// common monomials (or they are the same).
     fn common(&mut self, fun: Fun, args: &[Ratio]) -> Form<Option<Ratio>> {
@@ -558,17 +387,4 @@ impl Canon {
         }
         Ok(sum)
     }
-}
-
-/// A polynomial by one term that divides all of its terms.
-fn divide_by_term(a: &Ratio, term: &Ratio) -> Ratio {
-    let Some((monomial, c)) = term.top.0.first_key_value() else { return a.clone() };
-    let lower = |m: &Monomial| {
-        let exponent = |atom: u32| monomial.iter().find(|(a, _)| *a == atom).map_or(0, |(_, n)| *n);
-        m.iter()
-            .map(|&(atom, n)| (atom, n.saturating_sub(exponent(atom))))
-            .filter(|(_, n)| *n > 0)
-            .collect::<Monomial>()
-    };
-    Ratio { top: Poly(a.top.0.iter().map(|(m, x)| (lower(m), x / c)).collect()), bottom: a.bottom.clone() }
 }
