@@ -1,6 +1,6 @@
 //! What the benches share: the demo shape with random weights, and a pair of prompts for it.
 //!
-//! Run them with `cargo bench -p benches`; whole-process comparisons with peers are the scripts beside this file.
+//! Run them with `cargo bench -p benches`; whole-process comparisons with peers are `tools/peers`.
 
 use burn::tensor::Device;
 use hooks::{Pair, Target};

@@ -1,6 +1,6 @@
 //! One task on one checkpoint, timed inside the process: one JSON line with the fields of the peers' scripts.
 //!
-//! `peers.sh` runs it in turn with them. CPU seconds are those of all threads.
+//! `tools/peers/peers.sh` runs it in turn with them. CPU seconds are those of all threads.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! A LoRA adapter beside a checkpoint: made, given some factors, written in PEFT's format, and the merged model
 //! written in shards: `adapter MODEL OUT_ADAPTER OUT_MERGED`.
 //!
-//! The factors are random and no training made them: this shows the parts, and `tests/fixtures/check_saved.py`
+//! The factors are random and no training made them: this shows the parts, and `tools/oracles/check_saved.py`
 //! asks PEFT and transformers whether they read what was written.
 
 use std::error::Error;

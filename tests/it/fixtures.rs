@@ -1,4 +1,4 @@
-//! Reading what `fixtures/generate.py` recorded, and the data beside the project where there is any.
+//! Reading what `tools/oracles/generate.py` recorded, and the data beside the project where there is any.
 
 use std::path::{Path, PathBuf};
 

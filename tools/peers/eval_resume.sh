@@ -3,7 +3,7 @@
 # records lost, repeated or torn, and is the result the same? crates/cli/tests/eval_resume.rs asks the same of the
 # toy model, in seconds.
 #
-#   benches/eval_resume.sh MODEL SUITE.jsonl [TOKENS [PROBLEMS]]      (SPARKS: the command, default `sparks`)
+#   tools/peers/eval_resume.sh MODEL SUITE.jsonl [TOKENS [PROBLEMS]]      (SPARKS: the command, default `sparks`)
 set -eu
 model=$1 suite=$2 tokens=${3:-48} problems=${4:-1000000} sparks=${SPARKS:-sparks}
 work=$(mktemp -d)

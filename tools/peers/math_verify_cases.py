@@ -1,7 +1,7 @@
 """Cases of math-verify's own tests, and crossed pairs labelled by running it, for `grader_report`.
 
     pip install math-verify==0.9.0 pytest; pip download --no-deps --no-binary :all: math-verify==0.9.0; tar xf math_verify-0.9.0.tar.gz
-    python math_verify_cases.py math_verify-0.9.0 OUT
+    python tools/peers/math_verify_cases.py math_verify-0.9.0 OUT
 
 Writes OUT/own.jsonl (labels of its tests) and OUT/crossed.jsonl (a reference beside another case's prediction or reference, of the
 same test function, labelled by the package). Nothing of either enters the project.

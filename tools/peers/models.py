@@ -1,4 +1,4 @@
-"""The checkpoints that peers.sh compares on: random weights of the peers' shapes. `cd PEERS && python models.py OUT`"""
+"""The checkpoints that peers.sh compares on: random weights of the peers' shapes. `cd PEERS && python REPO/tools/peers/models.py OUT`"""
 import os
 import sys
 

@@ -1,4 +1,4 @@
-"""A peer's script with one torch thread (they set two themselves): `cd PEERS && python one_thread.py SCRIPT.py ARGUMENTS`"""
+"""A peer's script with one torch thread (they set two themselves): `cd PEERS && python REPO/tools/peers/one_thread.py SCRIPT.py ARGUMENTS`"""
 import os
 import runpy
 import sys

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Ours and the peers' timings in turn, on an otherwise idle machine; prints one line a comparison.
-#   peers.sh PEERS MODELS [ROUNDS]
+#   tools/peers/peers.sh PEERS MODELS [ROUNDS]
 # PEERS holds the peers' scripts (forward.py, decode.py, eap_ig.py, circuit_eval.py), run by `python` with torch, transformers,
 # TransformerLens < 4 and the EAP-IG package; MODELS the checkpoints demo, q05, q05-bf16 of the shapes in common_bench.py
 # (save_pretrained of its random models). TIMING names our binary (cargo build --workspace --all-targets).

@@ -1,5 +1,5 @@
 //! Another device than the CPU gives the CPU's numbers: wgpu on a software adapter (Mesa's llvmpipe), where one is
-//! installed. Built and run with `cargo test -p cli --features wgpu --test devices`.
+//! installed. Built and run with `cargo test -p sparks --features wgpu --test devices`.
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

@@ -95,7 +95,7 @@
 //! assert_eq!(seen.stream(Stream::Embed).into_data().to_vec::<f32>().unwrap(), [0.0, 1.0, 0.0, 0.0]);
 //! # Ok::<(), hooks::Error>(())
 //! ```
-//! Transformers are in `model-qwen`, and a tiny one in plain burn operations in `toy-model`.
+//! Transformers are in `model-qwen`, and a tiny one in plain burn operations in `test-models`.
 
 mod data;
 mod graph;

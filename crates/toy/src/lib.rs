@@ -1,5 +1,5 @@
 //! The toy world of the demo: additions of two to four two-digit numbers, answered directly or worked out,
-//! with the tokenizer and the sizes of the small Qwen2 model that lives in it. No tensors, no training.
+//! with their tokenizer and the small Qwen2 model that was trained on them.
 //!
 //! ```
 //! use toy::{self, ProblemKind, ToyProblem};
@@ -21,7 +21,9 @@ mod tokenizer;
 
 pub use common::Error;
 pub use corpus::{Corpus, SFT_LINES_FIELDS, pretraining_corpus, sft_corpus};
-pub use model::{CONFIG_JSON, GENERATION_CONFIG_JSON, TOKENIZER_JSON, config, write_model_files};
+pub use model::{
+    CONFIG_JSON, GENERATION_CONFIG_JSON, TOKENIZER_JSON, WEIGHTS, base, config, write_model_files,
+};
 pub use pairs::{Place, Toward, opening_pairs, swap_pairs};
 pub use task::{Manner, Mix, ProblemKind, ProblemStream, Split, ToyProblem, distinct, manner, reward};
 pub use tokenizer::{EOS, PAD, THINK, THINK_END, UNK, VOCAB, decode, encode, tokenizer_json};

@@ -1,6 +1,9 @@
-//! The folder that the toy base model lives in, without its weights: configuration and tokenizer.
+//! The embedded base model: weights, configuration and tokenizer.
 
 use std::path::Path;
+
+use burn::tensor::Device;
+use model_qwen::Qwen;
 
 use crate::Error;
 use common::write_whole;
@@ -11,6 +14,8 @@ pub const CONFIG_JSON: &str = include_str!("../assets/config.json");
 pub const GENERATION_CONFIG_JSON: &str = include_str!("../assets/generation_config.json");
 /// `tokenizer.json`, the committed output of [`crate::tokenizer_json`].
 pub const TOKENIZER_JSON: &str = include_str!("../assets/tokenizer.json");
+/// `model.safetensors`: the trained weights, bf16. `examples/train_base_model.rs` made them.
+pub const WEIGHTS: &[u8] = include_bytes!("../assets/model.safetensors");
 
 /// The sizes of the toy model.
 ///
@@ -18,6 +23,14 @@ pub const TOKENIZER_JSON: &str = include_str!("../assets/tokenizer.json");
 /// None for the committed file: a test parses it.
 pub fn config() -> Result<model_qwen::Config, Error> {
     model_qwen::Config::parse(CONFIG_JSON).map_err(|e| Error::input(format!("assets/config.json: {e}")))
+}
+
+/// The trained base model, in f32.
+///
+/// # Errors
+/// None for the committed files: a test loads them.
+pub fn base(device: &Device) -> Result<Qwen, Error> {
+    Qwen::from_bytes(CONFIG_JSON, WEIGHTS, device).map_err(|e| e.within("embedded model"))
 }
 
 /// Writes `config.json`, `generation_config.json`, `tokenizer.json` and `tokenizer_config.json` into the
@@ -46,7 +59,7 @@ pub fn write_model_files(dir: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// `SPARKS_BLESS=1 cargo test -p study committed` writes the tokenizer anew.
+    /// `SPARKS_BLESS=1 cargo test -p sparks-toy committed` writes the tokenizer anew.
     #[test]
     fn the_committed_tokenizer_is_the_generated_one() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tokenizer.json");

@@ -24,9 +24,6 @@ use toy::{self, Mix, Place, Split, ToyProblem};
 
 use find::Finder;
 
-/// The weights that the demo starts from: `examples/train_base_model.rs` made them.
-const BASE: &[u8] = include_bytes!("../../../toy/assets/model.safetensors");
-
 /// The name of the set of problems that accuracies are of.
 const SUITE: &str = "held-out sums";
 
@@ -105,14 +102,6 @@ impl Clock<'_> {
     }
 }
 
-/// The embedded base model.
-///
-/// # Errors
-/// Never for the shipped files, unless they are damaged.
-pub fn base_model(device: &Device) -> Result<Qwen, Error> {
-    Qwen::from_bytes(toy::CONFIG_JSON, BASE, device).map_err(|e| Error::input(format!("embedded model: {e}")))
-}
-
 /// Runs the demo and writes its runs and its report into `demo.out`.
 ///
 /// # Errors
@@ -121,7 +110,7 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
     let device = Device::flex();
     let mut clock = Clock { watch, started: Instant::now(), stages: Vec::new(), done: 0.0 };
     std::fs::create_dir_all(&demo.out).map_err(|e| Error::at(&demo.out, e))?;
-    let base = base_model(&device)?;
+    let base = toy::base(&device)?;
     let folder = demo.out.join("base");
     let files = demo.out.join("files");
     toy::write_model_files(&files)?;
