@@ -86,7 +86,7 @@ pub fn save_sharded(
         }
         for file in COPIED {
             if let Some(source) = from.map(|from| from.join(file)).filter(|path| path.exists()) {
-                std::fs::copy(&source, folder.join(file)).map_err(|e| Error::at(&source, e))?;
+                std::fs::copy(&source, folder.join(file)).map_err(|e| Error::io(&source, e))?;
             }
         }
         Ok(())
@@ -103,7 +103,7 @@ pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Er
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let io = |path: &Path| {
         let path = path.to_owned();
-        move |e: std::io::Error| Error::at(&path, e)
+        move |e: std::io::Error| Error::io(&path, e)
     };
     // `.` and `..` have no name of their own.
     let dir = if dir.exists() { &*dir.canonicalize().map_err(io(dir))? } else { dir };
@@ -147,8 +147,8 @@ fn only_a_checkpoint(dir: &Path) -> Result<(), Error> {
     if !dir.is_dir() {
         return Err(Error::at(dir, "is a file, expected a new or empty folder"));
     }
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::at(dir, e))? {
-        let entry = entry.map_err(|e| Error::at(dir, e))?;
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+        let entry = entry.map_err(|e| Error::io(dir, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = ["config.json", "adapter_config.json", "model.safetensors.index.json"].contains(&&*name)
             || name.ends_with(".safetensors")
@@ -164,7 +164,7 @@ fn only_a_checkpoint(dir: &Path) -> Result<(), Error> {
 }
 
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let at = |e| Error::at(path, e);
+    let at = |e| Error::io(path, e);
     let mut out = File::create(path).map_err(at)?;
     out.write_all(bytes).map_err(at)?;
     out.sync_all().map_err(at)
@@ -213,7 +213,7 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype:
     let mut header = serde_json::to_vec(&header).map_err(|e| Error::at(path, e))?;
     // Data begin at a multiple of eight bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
-    let at = |e| Error::at(path, e);
+    let at = |e| Error::io(path, e);
     let mut out = BufWriter::new(File::create(path).map_err(at)?);
     out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(at)?;
     for (name, param) in tensors {

@@ -78,17 +78,17 @@ struct Row<'a> {
 }
 
 impl Grpo {
-    /// Training of `policy`; `prompts` is the number in an epoch. With `beta` above 0 the policy as it is now is
-    /// the reference.
+    /// Training of `policy`, or of its adapter where one is attached; `prompts` is the number in an epoch. With
+    /// `beta` above 0 the reference is the policy as it is now, or without its adapter.
     ///
     /// # Errors
-    /// A setting out of its range, or weights that are not f32.
+    /// A setting out of its range, or trained parameters that are not f32.
     pub fn new(policy: Qwen, stop_ids: Vec<u32>, config: &GrpoConfig, prompts: usize) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;
         let steps = trainer.steps(prompts.div_ceil(config.prompts));
         Ok(Self {
-            reference: (config.beta > 0.0).then(|| policy.clone()),
+            reference: (config.beta > 0.0).then(|| posttrain::without_adapter(&policy)),
             optimizer: Optimizer::new(&policy, &trainer.optimizer)?,
             schedule: trainer.schedule(steps * config.updates),
             progress: Progress { step: 0, position: 0, seed: trainer.seed },
@@ -100,13 +100,15 @@ impl Grpo {
         })
     }
 
-    /// Goes on from a checkpoint, whose model this was made with. `reference` is the model that the run started
-    /// from; it is kept only with `beta` above 0.
+    /// Goes on from a checkpoint, whose model or adapter this was made with. `reference` is the model that the run
+    /// started from, kept only with `beta` above 0; an adapter's run needs none.
     ///
     /// # Errors
     /// An optimiser state that cannot be read.
-    pub fn resume(mut self, reference: Qwen, from: &Resumed) -> Result<Self, Error> {
-        self.reference = self.reference.is_some().then_some(reference);
+    pub fn resume(mut self, reference: Option<Qwen>, from: &Resumed) -> Result<Self, Error> {
+        if let (Some(kept), Some(reference)) = (&mut self.reference, reference) {
+            *kept = reference;
+        }
         self.optimizer.load(&from.dir.join("optimizer.safetensors"))?;
         self.progress = from.progress;
         Ok(self)
@@ -213,7 +215,7 @@ impl Grpo {
         gap: &mut f64,
         how: &LossConfig,
     ) -> Result<(f64, LossStats, Gradients), Error> {
-        let mut tracked = self.policy.tracked();
+        let mut tracked = posttrain::tracked(&self.policy);
         let mut log_probs = self.log_probs(&tracked, rows)?;
         let flat = log_probs.values();
         let now = split(&flat, rows);

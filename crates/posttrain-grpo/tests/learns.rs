@@ -141,7 +141,7 @@ fn the_batch_changes_no_draw_and_a_resumed_run_has_the_same_bits() {
     let at = model_qwen::Checkpoint::open(&resumed.dir).unwrap();
     let model = at.load(model_qwen::Dtype::F32, &Device::flex()).unwrap();
     let second = Grpo::new(model, vec![6], &config(more), 2).unwrap();
-    let mut second = second.resume(policy(1), &resumed).unwrap();
+    let mut second = second.resume(Some(policy(1)), &resumed).unwrap();
     assert_eq!(steps(&mut second, 5), expected[3..]);
     assert_eq!(weights(second.policy()), weights(whole.policy()));
 }

@@ -1,9 +1,10 @@
-//! Settings of supervised fine-tuning.
+//! Settings of supervised fine-tuning and of its data.
 
 use posttrain::TrainerConfig;
+use posttrain::config::check_ranges;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Columns, Error};
 
 /// Supervised fine-tuning.
 ///
@@ -44,6 +45,33 @@ pub enum Packing {
     Bfd,
 }
 
+/// What happens to an example that is longer than `max_length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncation {
+    /// Its end is cut off.
+    #[default]
+    KeepStart,
+    /// Its beginning is cut off.
+    KeepEnd,
+    /// It is left out.
+    Drop,
+    /// It is an error.
+    Error,
+}
+
+/// Which assistant messages of a conversation are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turns {
+    /// All: in one example, or, where the chat template rewrites earlier messages (Qwen3, R1), in one example
+    /// for each with the messages before it as context.
+    #[default]
+    All,
+    /// The last, with the messages before it as context.
+    Last,
+}
+
 /// How examples are read from a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,13 +80,26 @@ pub struct DataConfig {
     pub shuffle: bool,
     /// How examples share rows.
     pub packing: Packing,
-    /// Tokens of an example; longer ones lose their end.
+    /// Tokens of an example at most.
     pub max_length: usize,
+    /// What happens to longer ones.
+    pub truncation: Truncation,
+    /// Which assistant messages are trained.
+    pub turns: Turns,
+    /// The columns that examples are made of, where their names are not the common ones.
+    pub columns: Columns,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { shuffle: true, packing: Packing::None, max_length: 1024 }
+        Self {
+            shuffle: true,
+            packing: Packing::None,
+            max_length: 1024,
+            truncation: Truncation::default(),
+            turns: Turns::default(),
+            columns: Columns::default(),
+        }
     }
 }
 
@@ -71,6 +112,6 @@ impl DataConfig {
         if self.packing != Packing::None {
             return Err(Error::input("data.packing = \"bfd\" is not implemented yet, expected \"none\""));
         }
-        posttrain::config::check_ranges(&[("data.max_length", self.max_length as f64, 2.0, 1e9, "from 2")])
+        check_ranges(&[("data.max_length", self.max_length as f64, 2.0, 1e9, "from 2")])
     }
 }

@@ -1,16 +1,17 @@
 //! Examples and their order.
 
-use std::io::BufRead as _;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use posttrain::Order;
+use posttrain::rows::read_rows;
 
-use crate::{DataConfig, Encoder, Error};
+use crate::{DataConfig, Encoder, Error, Truncation};
 
 /// Tokens and which of them are trained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Where it came from, for messages: the field `id` of its line, or the line's number from 1.
+    /// Where it came from, for messages: the field `id` of its row, or the row's number from 1.
     pub id: String,
     /// Token ids.
     pub ids: Vec<u32>,
@@ -29,12 +30,6 @@ impl Example {
     pub fn tokens(&self) -> usize {
         self.trained.iter().skip(1).filter(|&&t| t).count()
     }
-
-    /// Leaves out what is beyond `max` tokens.
-    fn truncate(&mut self, max: usize) {
-        self.ids.truncate(max);
-        self.trained.truncate(max);
-    }
 }
 
 /// Examples in a deterministic order without end: see [`Order`].
@@ -43,48 +38,92 @@ pub struct Dataset {
     examples: Vec<Example>,
     /// `None` keeps the file's order.
     seed: Option<u64>,
-    /// Examples whose end was cut off at `data.max_length`.
+    /// How the examples came about.
+    pub report: Report,
+}
+
+/// How examples came about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Rows of the file.
+    pub rows: usize,
+    /// Examples that were cut to `max_length`.
     pub truncated: usize,
-    /// Examples left out because no trained token was left.
-    pub empty: usize,
+    /// Examples left out because they are longer than `max_length`.
+    pub dropped: usize,
+    /// Examples left out because no token of theirs is trained.
+    pub untrained: usize,
+    /// Columns that nothing reads.
+    pub unused: BTreeSet<String>,
+    /// Tokens of the longest example.
+    pub longest: usize,
 }
 
 impl Dataset {
-    /// Reads a file: JSONL of `{"prompt","completion"}`, `{"text"}`, `{"messages"}` or
-    /// `{"input_ids","labels"}`. Blank lines are skipped, what is longer than `data.max_length` loses its
-    /// end, what then has no trained token is left out.
+    /// Reads the rows of a file: `{"messages"}` (also ShareGPT's `conversations`), `{"prompt","completion"}` as
+    /// texts or as messages, `{"text"}`, `{"problem","solution"}`, `{"question","answer"}`, Alpaca's
+    /// `{"instruction","input","output"}`, `{"input_ids"}` with labels or masks, or what `columns` names.
     ///
     /// # Errors
-    /// A file that cannot be read, a line that is not an example (with its number), or no example at all.
+    /// A file that cannot be read, a row that is not an example (with its place), or no example at all.
     pub fn open(path: &Path, config: &DataConfig, seed: u64, encoder: &Encoder) -> Result<Self, Error> {
         config.check()?;
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut examples = Vec::new();
-        for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|e| Error::io(path, e))?;
-            if !line.trim().is_empty() {
-                let bad = |e: Error| Error::at(path, format!("line {}: {e}", at + 1));
-                examples.push(encoder.line(&line, &(at + 1).to_string()).map_err(bad)?);
-            }
+        let (mut examples, mut unused) = (Vec::new(), BTreeSet::new());
+        let rows = read_rows(path)?;
+        let n = rows.len();
+        for row in rows {
+            let place = row.place.clone();
+            let made = encoder.row(row, &config.columns, config.turns, &mut unused);
+            examples.extend(made.map_err(|e| e.within(place).within(path.display()))?);
         }
-        let seed = config.shuffle.then_some(seed);
-        Self::new(examples, config.max_length, seed).map_err(|e| Error::at(path, e))
+        let data = Self::new(examples, config, seed).map_err(|e| e.within(path.display()))?;
+        Ok(Self { report: Report { rows: n, unused, ..data.report }, ..data })
     }
 
-    /// A data set of examples, shuffled where there is a seed.
+    /// A data set of examples, none longer than `config.max_length`.
     ///
     /// # Errors
-    /// No example with a trained token.
-    pub fn new(mut examples: Vec<Example>, max_length: usize, seed: Option<u64>) -> Result<Self, Error> {
-        let truncated = examples.iter().filter(|e| e.ids.len() > max_length).count();
-        examples.iter_mut().for_each(|e| e.truncate(max_length));
-        let all = examples.len();
-        examples.retain(|e| e.tokens() > 0);
-        if examples.is_empty() {
+    /// No example with a trained token; an example that is too long with [`Truncation::Error`].
+    pub fn new(examples: Vec<Example>, config: &DataConfig, seed: u64) -> Result<Self, Error> {
+        let mut report = Report { rows: examples.len(), ..Report::default() };
+        let (mut kept, max) = (Vec::with_capacity(examples.len()), config.max_length);
+        for mut example in examples {
+            let n = example.ids.len();
+            if n > max {
+                match config.truncation {
+                    Truncation::KeepStart => {
+                        example.ids.truncate(max);
+                        example.trained.truncate(max);
+                    }
+                    Truncation::KeepEnd => {
+                        example.ids.drain(..n - max);
+                        example.trained.drain(..n - max);
+                        example.trained[0] = false;
+                    }
+                    Truncation::Drop => {
+                        report.dropped += 1;
+                        continue;
+                    }
+                    Truncation::Error => {
+                        return Err(Error::input(format!(
+                            "example {} has {n} tokens, expected at most data.max_length = {max}",
+                            example.id
+                        )));
+                    }
+                }
+                report.truncated += 1;
+            }
+            if example.tokens() == 0 {
+                report.untrained += 1;
+                continue;
+            }
+            report.longest = report.longest.max(example.ids.len());
+            kept.push(example);
+        }
+        if kept.is_empty() {
             return Err(Error::input("no example with a trained token"));
         }
-        let empty = all - examples.len();
-        Ok(Self { examples, seed, truncated, empty })
+        Ok(Self { examples: kept, seed: config.shuffle.then_some(seed), report })
     }
 
     /// All examples, in file order.
@@ -115,10 +154,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_nothing_to_train_is_left_out() {
+    fn long_examples_are_cut_left_out_or_refused_and_counted() {
         let examples = vec![Example::new("a", vec![1, 2, 3, 4], 3), Example::new("b", vec![1, 2], 1)];
-        let data = Dataset::new(examples.clone(), 3, None).unwrap();
-        assert_eq!((data.len(), data.truncated, data.empty), (1, 1, 1));
-        assert!(Dataset::new(examples, 1, None).is_err());
+        let with = |truncation, max_length| {
+            let config = DataConfig { truncation, max_length, shuffle: false, ..DataConfig::default() };
+            Dataset::new(examples.clone(), &config, 0)
+        };
+        let start = with(Truncation::KeepStart, 3).unwrap();
+        assert_eq!((start.len(), start.report.truncated, start.report.untrained), (1, 1, 1));
+        let end = with(Truncation::KeepEnd, 3).unwrap();
+        assert_eq!((end.len(), end.examples()[0].ids.as_slice()), (2, &[2, 3, 4][..]));
+        assert_eq!(end.examples()[0].trained, [false, false, true]);
+        let drop = with(Truncation::Drop, 3).unwrap();
+        assert_eq!((drop.len(), drop.report.dropped, drop.report.longest), (1, 1, 2));
+        let message = with(Truncation::Error, 3).unwrap_err().to_string();
+        assert!(message.contains("example a has 4 tokens"), "{message}");
+        assert!(with(Truncation::KeepStart, 2).unwrap().len() == 1);
     }
 }

@@ -1,32 +1,24 @@
-//! From a line of JSON to an example.
+//! From a row to examples.
 
-use model_qwen::{ChatTemplate, Checkpoint, Message, Text};
-use serde::Deserialize;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use crate::{Error, Example};
+use model_qwen::{ChatTemplate, Checkpoint, Text};
+use posttrain::chat::{Conversation, Seen};
+use posttrain::rows::Row;
+use serde_json::Value;
 
-/// The label of a token that is not trained.
-const IGNORED: i64 = -100;
+use crate::columns::{Columns, Form, left};
+use crate::{Error, Example, Turns, tokens};
 
-/// The forms that a line may have.
-#[derive(Debug, Deserialize)]
-struct Line {
-    id: Option<serde_json::Value>,
-    prompt: Option<String>,
-    completion: Option<String>,
-    text: Option<String>,
-    messages: Option<Vec<Message>>,
-    input_ids: Option<Vec<u32>>,
-    labels: Option<Vec<i64>>,
-}
-
-/// Turns texts into tokens; needs no tokenizer where data is tokenised already.
+/// Turns rows into tokens; needs no tokenizer where data is tokenised already.
 #[derive(Debug, Default)]
 pub struct Encoder {
     text: Option<Text>,
     template: Option<ChatTemplate>,
     /// The token put after a completion or a text.
     end: Option<u32>,
+    seen: RefCell<Seen>,
 }
 
 impl Encoder {
@@ -34,47 +26,78 @@ impl Encoder {
     /// token.
     ///
     /// # Errors
-    /// A tokenizer that is there but cannot be read.
+    /// A tokenizer or a chat template that is there but cannot be read.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let has_text = checkpoint.dir().join("tokenizer.json").exists();
         let text = if has_text { Some(checkpoint.text()?) } else { None };
-        Ok(Self {
-            text,
-            template: checkpoint.chat_template().ok(),
-            end: checkpoint.stop_ids.first().copied(),
-        })
+        let (template, end) = (checkpoint.chat_template().ok(), checkpoint.stop_ids.first().copied());
+        Ok(Self { text, template, end, seen: RefCell::default() })
     }
 
     /// An encoder of texts that end with `end`.
     pub fn new(text: Text, end: Option<u32>) -> Self {
-        Self { text: Some(text), template: None, end }
+        Self { text: Some(text), template: None, end, seen: RefCell::default() }
     }
 
-    /// The example on one line of a JSONL file; `id` names it where the line does not.
+    /// The same with a chat template.
+    #[must_use]
+    pub fn with_template(self, template: ChatTemplate) -> Self {
+        Self { template: Some(template), ..self }
+    }
+
+    /// The examples of a row: one, or one for each assistant message of a conversation whose template rewrites
+    /// earlier messages. The names of columns that nothing reads are added to `unused`.
     ///
     /// # Errors
-    /// A line of none of the forms, labels that do not fit, no tokenizer for a text.
-    pub fn line(&self, line: &str, id: &str) -> Result<Example, Error> {
-        let line: Line = serde_json::from_str(line).map_err(|e| Error::input(e.to_string()))?;
-        let id = line
-            .id
-            .as_ref()
-            .map_or_else(|| id.to_owned(), |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
-        match line {
-            Line { input_ids: Some(ids), labels, .. } => tokenised(id, ids, labels),
-            Line { prompt: Some(prompt), completion: Some(completion), .. } => {
-                self.completion(id, &prompt, &completion)
+    /// A row of none of the forms, a column that would change the loss and is not read, no tokenizer for a text.
+    pub fn row(
+        &self,
+        row: Row,
+        columns: &Columns,
+        turns: Turns,
+        unused: &mut BTreeSet<String>,
+    ) -> Result<Vec<Example>, Error> {
+        let mut fields = row.fields;
+        let id = match fields.remove("id") {
+            None | Some(Value::Null) => row.number.to_string(),
+            Some(Value::String(id)) => id,
+            Some(other) => other.to_string(),
+        };
+        let examples = match columns.form(&mut fields)? {
+            Form::Tokens(ids) => vec![tokens::example(id, &ids, &mut fields)?],
+            Form::Text(text) => vec![self.whole(id, string("text", &text)?)?],
+            Form::Completion(Value::String(prompt), Value::String(completion)) => {
+                vec![self.completion(id, &prompt, &completion)?]
             }
-            Line { messages: Some(messages), .. } => self.messages(id, &messages),
-            Line { text: Some(text), .. } => {
-                let mut ids = self.tokenizer()?.encode(&text)?;
-                ids.extend(self.end);
-                Ok(Example::new(id, ids, 0))
+            Form::Completion(prompt, completion) => {
+                let bad = |what: &'static str| move |e: Error| e.within(what);
+                let mut chat = Conversation::new(&prompt).map_err(bad("prompt"))?;
+                let start = chat.messages.len();
+                chat.messages.extend(Conversation::new(&completion).map_err(bad("completion"))?.messages);
+                let chat = chat.with_fields(&mut fields)?;
+                vec![self.turn(id, &self.checked(chat)?, start..)?]
             }
-            _ => Err(Error::input(
-                "expected {\"prompt\",\"completion\"}, {\"text\"}, {\"messages\"} or {\"input_ids\",\"labels\"}",
-            )),
-        }
+            Form::Chat(messages) => {
+                let mut chat = Conversation::new(&messages).map_err(|e| e.within("messages"))?;
+                if let Some(Value::String(system)) = fields.get("system") {
+                    if !system.is_empty() {
+                        let first = serde_json::json!({ "role": "system", "content": system });
+                        chat.messages.insert(0, first);
+                    }
+                    fields.remove("system");
+                }
+                let chat = chat.with_fields(&mut fields)?;
+                self.chat(id, &self.checked(chat)?, turns)?
+            }
+            Form::Alpaca(instruction, input, output) => {
+                let input = if input.is_null() { "" } else { string("input", &input)? };
+                let prompt = alpaca(string("instruction", &instruction)?, input);
+                vec![self.completion(id, &prompt, string("output", &output)?)?]
+            }
+        };
+        unused.extend(left(&fields)?.cloned());
+        unused.extend(self.seen.borrow().unused.iter().cloned());
+        Ok(examples)
     }
 
     /// A prompt and its completion, each tokenised by itself so that the border is a token's border; the
@@ -91,37 +114,87 @@ impl Encoder {
         Ok(Example::new(id, ids, start))
     }
 
-    /// A conversation: assistant turns are trained. A turn's tokens are what the template adds to the
-    /// conversation so far with its generation prompt; a template that rewrites earlier turns is refused.
-    fn messages(&self, id: String, messages: &[Message]) -> Result<Example, Error> {
-        let template = self
-            .template
-            .as_ref()
-            .ok_or_else(|| Error::input("`messages`: the model has no chat template"))?;
-        let text = self.tokenizer()?;
-        let (mut ids, mut trained, mut so_far) = (Vec::new(), Vec::new(), String::new());
-        let mut add = |rendered: &str, train: bool, so_far: &mut String| -> Result<(), Error> {
-            let new = rendered.strip_prefix(so_far.as_str()).ok_or_else(|| {
-                Error::input(
-                    "`messages`: the chat template rewrites earlier turns; give one assistant turn a line",
-                )
-            })?;
-            let new = text.encode_raw(new)?;
-            trained.extend(std::iter::repeat_n(train, new.len()));
-            ids.extend(new);
-            rendered.clone_into(so_far);
-            Ok(())
+    /// A text that is trained whole, with one stop token at its end.
+    fn whole(&self, id: String, text: &str) -> Result<Example, Error> {
+        let mut ids = self.tokenizer()?.encode(text)?;
+        ids.extend(self.end.filter(|end| ids.last() != Some(end)));
+        Ok(Example::new(id, ids, 0))
+    }
+
+    fn checked(&self, chat: Conversation) -> Result<Conversation, Error> {
+        chat.check(self.template()?, &mut self.seen.borrow_mut())?;
+        Ok(chat)
+    }
+
+    /// A conversation's assistant messages, or the last of them.
+    fn chat(&self, id: String, chat: &Conversation, turns: Turns) -> Result<Vec<Example>, Error> {
+        let answers: Vec<usize> =
+            (0..chat.messages.len()).filter(|&at| chat.messages[at]["role"] == "assistant").collect();
+        let Some(&last) = answers.last() else {
+            let roles: Vec<&str> = chat.messages.iter().filter_map(|m| m["role"].as_str()).collect();
+            return Err(Error::input(format!(
+                "messages: the roles are {}, expected `assistant` among them: nothing would be trained",
+                roles.join(", ")
+            )));
         };
-        for (at, message) in messages.iter().enumerate() {
-            if message.role == "assistant" {
-                add(&template.render(&messages[..at], true, None)?, false, &mut so_far)?;
-                add(&template.render(&messages[..=at], false, None)?, true, &mut so_far)?;
+        if turns == Turns::Last {
+            return Ok(vec![self.turn(id, chat, last..last + 1)?]);
+        }
+        if let Some(example) = self.whole_chat(id.clone(), chat, &answers)? {
+            return Ok(vec![example]);
+        }
+        let turn = |(n, &at): (usize, &usize)| self.turn(format!("{id}#{}", n + 1), chat, at..at + 1);
+        answers.iter().enumerate().map(turn).collect()
+    }
+
+    /// All assistant messages as one example; `None` where the template rewrites earlier messages. The tokens of
+    /// a message are those that it adds to the conversation so far with its generation prompt.
+    fn whole_chat(
+        &self,
+        id: String,
+        chat: &Conversation,
+        answers: &[usize],
+    ) -> Result<Option<Example>, Error> {
+        let (template, text) = (self.template()?, self.tokenizer()?);
+        let (mut ids, mut trained, mut so_far) = (Vec::new(), Vec::new(), String::new());
+        for &at in answers {
+            for (n, generate) in [(at, true), (at + 1, false)] {
+                let rendered = chat.render(template, n, generate)?;
+                let Some(new) = rendered.strip_prefix(so_far.as_str()) else { return Ok(None) };
+                let new = text.encode_raw(new)?;
+                trained.extend(std::iter::repeat_n(!generate, new.len()));
+                ids.extend(new);
+                so_far = rendered;
             }
         }
         if let Some(first) = trained.first_mut() {
             *first = false;
         }
-        Ok(Example { id, ids, trained })
+        Ok(Some(Example { id, ids, trained }))
+    }
+
+    /// The messages of `range`, to its end trained, with all before it as context.
+    fn turn(
+        &self,
+        id: String,
+        chat: &Conversation,
+        range: impl std::ops::RangeBounds<usize>,
+    ) -> Result<Example, Error> {
+        use std::ops::Bound;
+        let (template, text) = (self.template()?, self.tokenizer()?);
+        let start = if let Bound::Included(&start) = range.start_bound() { start } else { 0 };
+        let end = if let Bound::Excluded(&end) = range.end_bound() { end } else { chat.messages.len() };
+        let prompt = chat.render(template, start, true)?;
+        let whole = chat.render(template, end, false)?;
+        let answer = whole.strip_prefix(&prompt).ok_or_else(|| {
+            Error::input(format!(
+                "messages[{start}]: the chat template does not put the answer after its generation prompt"
+            ))
+        })?;
+        let mut ids = text.encode_raw(&prompt)?;
+        let start = ids.len();
+        ids.extend(text.encode_raw(answer)?);
+        Ok(Example::new(id, ids, start))
     }
 
     fn tokenizer(&self) -> Result<&Text, Error> {
@@ -129,45 +202,28 @@ impl Encoder {
             .as_ref()
             .ok_or_else(|| Error::input("text without a tokenizer: the model folder has no tokenizer.json"))
     }
-}
 
-fn tokenised(id: String, ids: Vec<u32>, labels: Option<Vec<i64>>) -> Result<Example, Error> {
-    let Some(labels) = labels else { return Ok(Example::new(id, ids, 0)) };
-    if labels.len() != ids.len() {
-        let message = format!("`labels` has {} entries, expected {} as input_ids", labels.len(), ids.len());
-        return Err(Error::input(message));
+    fn template(&self) -> Result<&ChatTemplate, Error> {
+        self.template.as_ref().ok_or_else(|| Error::input("messages: the model has no chat template"))
     }
-    let one = |(at, (&label, &token)): (usize, (&i64, &u32))| match label {
-        IGNORED => Ok(false),
-        label if label == i64::from(token) => Ok(at > 0),
-        label => {
-            Err(Error::input(format!("`labels`[{at}] is {label}, expected {token} as input_ids, or -100")))
-        }
-    };
-    let trained: Result<Vec<bool>, Error> = labels.iter().zip(&ids).enumerate().map(one).collect();
-    Ok(Example { id, ids, trained: trained? })
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
+fn string<'a>(name: &str, value: &'a Value) -> Result<&'a str, Error> {
+    value.as_str().ok_or_else(|| Error::input(format!("`{name}` is {value}, expected a text")))
+}
 
-    #[test]
-    fn labels_say_what_is_trained() {
-        let encoder = Encoder::default();
-        let line = r#"{"input_ids":[5,6,7],"labels":[5,-100,7],"id":"x"}"#;
-        let example = encoder.line(line, "1").unwrap();
-        assert_eq!((example.id.as_str(), example.trained.clone()), ("x", vec![false, false, true]));
-        assert_eq!(example.tokens(), 1);
-        for bad in [
-            r#"{"input_ids":[5,6],"labels":[5]}"#,
-            r#"{"input_ids":[5,6],"labels":[5,7]}"#,
-            r#"{"prompt":"a","completion":"b"}"#,
-            r#"{"prompt":"a"}"#,
-            "[]",
-        ] {
-            assert!(encoder.line(bad, "1").is_err(), "{bad}");
-        }
+/// The prompt of Stanford Alpaca (Taori et al. 2023).
+fn alpaca(instruction: &str, input: &str) -> String {
+    if input.is_empty() {
+        format!(
+            "Below is an instruction that describes a task. Write a response that appropriately completes the \
+             request.\n\n### Instruction:\n{instruction}\n\n### Response:\n"
+        )
+    } else {
+        format!(
+            "Below is an instruction that describes a task, paired with an input that provides further context. \
+             Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n\
+             ### Input:\n{input}\n\n### Response:\n"
+        )
     }
 }

@@ -22,13 +22,16 @@
 //! The loop is the caller's, and so is everything that looks at the model between two steps: this crate knows
 //! nothing of circuits, figures or terminals.
 
+mod columns;
 mod config;
 mod data;
 mod encode;
+mod tokens;
 mod train;
 
+pub use columns::Columns;
 pub use common::Error;
-pub use config::{DataConfig, Packing, SftConfig};
-pub use data::{Dataset, Example};
+pub use config::{DataConfig, Packing, SftConfig, Truncation, Turns};
+pub use data::{Dataset, Example, Report};
 pub use encode::Encoder;
 pub use train::{Sft, SftStats};

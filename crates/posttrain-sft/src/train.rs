@@ -38,10 +38,10 @@ pub struct SftStats {
 }
 
 impl Sft {
-    /// Training of `model`; `examples` is the number in an epoch.
+    /// Training of `model`, or of its adapter where one is attached; `examples` is the number in an epoch.
     ///
     /// # Errors
-    /// A setting out of its range, or weights that are not f32.
+    /// A setting out of its range, or trained parameters that are not f32.
     pub fn new(model: Qwen, config: &SftConfig, examples: usize) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;
@@ -80,7 +80,7 @@ impl Sft {
                 continue;
             }
             let (log_probs, part) = {
-                let mut tracked = self.model.tracked();
+                let mut tracked = posttrain::tracked(&self.model);
                 let (batch, positions, targets) = batch(rows)?;
                 let weights = vec![-1.0 / n_tokens as f32; targets.len()];
                 let scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)

@@ -1,8 +1,10 @@
-//! Gradients by parameter, in the order of `Qwen::params`: added up over micro-batches, measured, not
+//! Gradients by parameter, in the order of the trained parameters: added up over micro-batches, measured, not
 //! clipped (the optimiser multiplies by the coefficient as it reads them).
 
 use burn::tensor::Tensor;
 use model_qwen::{Param, Qwen};
+
+use crate::trained;
 
 /// The name of the output projection in a checkpoint; a tied model has none and its embedding takes the
 /// gradient.
@@ -20,7 +22,7 @@ impl Gradients {
     /// Takes the gradients of a tracked model's parameters out of what a backward pass left.
     pub(crate) fn take(tracked: &mut Qwen, left: &mut burn::tensor::Gradients) -> Self {
         let (mut by_param, mut names) = (Vec::new(), Vec::new());
-        for (name, param) in tracked.params() {
+        for (name, param) in trained::params(tracked) {
             by_param.push(match param {
                 Param::Matrix(w) => w.grad_remove(left).map(flat),
                 Param::Vector(w) => w.grad_remove(left),

@@ -8,19 +8,24 @@
 //! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
 //! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
 //! | schedule | [`Schedule`] | learning rate of step k |
+//! | what is trained | [`tracked`] | all weights, or the factors of an attached adapter |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
+//! | data files | [`rows`], [`chat`] | rows of JSONL and JSON, conversations in one form |
 //! | run folder | [`RunFolder`] | metrics and checkpoints that survive being killed |
 //!
-//! Losses and data are those of `posttrain-sft` and `posttrain-grpo`. The caller writes the loop and looks at
+//! Losses and examples are those of `posttrain-sft` and `posttrain-grpo`. The caller writes the loop and looks at
 //! the model between two steps; nothing here knows of circuits.
 
+pub mod chat;
 pub mod config;
 mod gradients;
 mod log_probs;
 mod optimizer;
 mod order;
+pub mod rows;
 mod run_folder;
 pub mod schedule;
+mod trained;
 
 pub use common::Error;
 pub use config::TrainerConfig;
@@ -30,3 +35,4 @@ pub use optimizer::{Optimizer, Update};
 pub use order::Order;
 pub use run_folder::{Progress, Resumed, RunFolder};
 pub use schedule::Schedule;
+pub use trained::{has_adapter, tracked, without_adapter};

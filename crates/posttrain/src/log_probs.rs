@@ -22,6 +22,8 @@ pub struct TokenLogProbs {
     hidden: Tensor<2>,
     /// `[vocab, d_model]`, untracked.
     unembed: Tensor<2>,
+    /// Whether the output projection collects gradients.
+    trained_unembed: bool,
     targets: Vec<u32>,
     inverse_temperature: f64,
     /// Rows of a chunk.
@@ -42,7 +44,7 @@ impl TokenLogProbs {
     /// Runs `model` on `batch` and keeps its hidden states at `positions` (indices into `[batch * seq]`),
     /// each of which predicts one of `targets` under `softmax(logits * inverse_temperature)`.
     ///
-    /// A model from `Qwen::tracked` gives gradients; any other gives values only and is cheaper.
+    /// A model from [`tracked`](crate::tracked) gives gradients; any other gives values only and is cheaper.
     ///
     /// # Errors
     /// A token beyond the vocabulary.
@@ -67,10 +69,12 @@ impl TokenLogProbs {
         let index: Vec<i64> = positions.iter().map(|&p| p as i64).collect();
         let index = Tensor::<1, Int>::from_data(TensorData::from(&index[..]), &model.device());
         let hidden = hidden.reshape([n * seq, d_model]).select(0, index);
-        let unembed = model.unembed().clone().inner();
+        let trained_unembed = model.unembed().is_autodiff();
+        let unembed = model.unembed().clone();
+        let unembed = if trained_unembed { unembed.inner() } else { unembed };
         let unembed = if unembed.dtype() == DType::F32 { unembed } else { unembed.cast(DType::F32) };
         let rows = (MAX_LOGITS / vocab).max(1);
-        Ok(Self { hidden, unembed, targets, inverse_temperature, rows, kept: None })
+        Ok(Self { hidden, unembed, trained_unembed, targets, inverse_temperature, rows, kept: None })
     }
 
     /// The same with chunks of `rows` rows: a test's way to see several.
@@ -98,7 +102,7 @@ impl TokenLogProbs {
         values
     }
 
-    /// Gradients of `Σ weights[i] * log_prob[i]` in every parameter of `tracked`, the model that this was
+    /// Gradients of `Σ weights[i] * log_prob[i]` in every trained parameter of `tracked`, the model that this was
     /// made with; and the log-probabilities.
     ///
     /// # Panics
@@ -139,7 +143,11 @@ impl TokenLogProbs {
         let leaf = |x: Tensor<2>| if tracked { x.autodiff().require_grad() } else { x };
         let d_model = self.hidden.dims()[1];
         let x = self.hidden.clone().inner().slice([range.clone(), 0..d_model]);
-        let (x, unembed) = (leaf(x), leaf(self.unembed.clone()));
+        let unembed = match (tracked, self.trained_unembed) {
+            (true, false) => self.unembed.clone().autodiff(),
+            _ => leaf(self.unembed.clone()),
+        };
+        let x = leaf(x);
         let logits = x.clone().matmul(unembed.clone().transpose());
         let log_probs = kernels::token_log_probs(logits, &self.targets[range], self.inverse_temperature);
         Chunk { x, unembed, log_probs }

@@ -8,7 +8,7 @@ use model_qwen::{Param, Qwen};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::config::{Decay, OptimizerConfig};
-use crate::{Error, Gradients};
+use crate::{Error, Gradients, trained};
 
 /// AdamW and its state: the moments of each parameter and the number of updates.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Optimizer {
     config: OptimizerConfig,
     /// Updates done.
     t: u64,
-    /// Name and moments, in the order of `Qwen::params`.
+    /// Name and moments, in the order of the trained parameters.
     moments: Vec<(String, [Tensor<1>; 2])>,
 }
 
@@ -30,22 +30,23 @@ pub struct Update {
 }
 
 impl Optimizer {
-    /// An optimiser with moments of zero for every parameter of `model`.
+    /// An optimiser with moments of zero for every trained parameter of `model`: the factors of its adapter,
+    /// where one is attached, else all weights.
     ///
     /// # Errors
-    /// Weights that are not f32: an update would be rounded away.
+    /// Trained parameters that are not f32: an update would be rounded away.
     pub fn new(model: &Qwen, config: &OptimizerConfig) -> Result<Self, Error> {
         let device = model.device();
         let mut view = model.clone();
         let mut moments = Vec::new();
-        for (name, param) in view.params() {
+        for (name, param) in trained::params(&mut view) {
             let (n, dtype) = match param {
                 Param::Matrix(w) => (w.dims().iter().product::<usize>(), w.dtype()),
                 Param::Vector(w) => (w.dims()[0], w.dtype()),
             };
             if dtype != DType::F32 {
                 return Err(Error::input(format!(
-                    "`{name}` is held in {dtype:?}: full training needs model.dtype = \"f32\""
+                    "`{name}` is held in {dtype:?}: trained parameters are f32; load the model in f32, or train an adapter"
                 )));
             }
             moments.push((name, [Tensor::zeros([n], &device), Tensor::zeros([n], &device)]));
@@ -83,7 +84,8 @@ impl Optimizer {
             self.moments.len(),
             "gradients of the model that this optimiser was made for"
         );
-        for (((_, param), (_, moments)), grad) in model.params().into_iter().zip(&mut self.moments).zip(grads)
+        for (((_, param), (_, moments)), grad) in
+            trained::params(model).into_iter().zip(&mut self.moments).zip(grads)
         {
             let Some(grad) = grad else { continue };
             // Taken out and put back: what nobody else holds is updated in place.

@@ -3,7 +3,7 @@
 //! ```text
 //! config.toml           the caller's configuration, defaults written out
 //! metrics.jsonl         one object a step
-//! checkpoints/step-N/   a Hugging Face folder, optimizer.safetensors, state.json: whole or absent
+//! checkpoints/step-N/   a Hugging Face folder or PEFT adapter, optimizer.safetensors, state.json: whole or absent
 //! circuits/step-N.json  attribution and circuit of the weights after step N, written by the `[watch]` caller
 //! .lock                 held by the process that trains in this folder
 //! ```
@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use model_qwen::{Dtype, Qwen};
+use model_qwen::{Adapter, Dtype, LoraConfig, Qwen};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Optimizer};
@@ -51,6 +51,8 @@ pub struct RunFolder {
     keep: usize,
     /// Folder whose tokenizer files go into every checkpoint.
     tokenizer: Option<PathBuf>,
+    /// Set where checkpoints are adapters.
+    adapter: Option<LoraConfig>,
     metrics: File,
     /// Locked as long as it is open.
     _lock: File,
@@ -77,7 +79,7 @@ impl RunFolder {
         std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         common::write_whole(&config_path, format!("{WRITTEN}{config}").as_bytes())?;
         let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Self { dir: dir.to_owned(), keep: 0, tokenizer: None, metrics, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), keep: 0, tokenizer: None, adapter: None, metrics, _lock: lock })
     }
 
     /// Opens an existing run folder at its latest whole checkpoint.
@@ -99,7 +101,7 @@ impl RunFolder {
         let progress: Progress = serde_json::from_str(&text).map_err(|e| Error::at(&path, e))?;
         let metrics = cut_metrics(&dir.join("metrics.jsonl"), progress.step)?;
         let tokenizer = Some(checkpoint.clone());
-        let folder = Self { dir: dir.to_owned(), keep: 0, tokenizer, metrics, _lock: lock };
+        let folder = Self { dir: dir.to_owned(), keep: 0, tokenizer, adapter: None, metrics, _lock: lock };
         Ok((folder, Resumed { dir: checkpoint, progress }))
     }
 
@@ -114,6 +116,13 @@ impl RunFolder {
     #[must_use]
     pub fn with_tokenizer(mut self, model: &Path) -> Self {
         self.tokenizer = Some(model.to_owned());
+        self
+    }
+
+    /// Writes the attached adapter, of this configuration, in place of the whole model.
+    #[must_use]
+    pub fn with_adapter(mut self, config: LoraConfig) -> Self {
+        self.adapter = Some(config);
         self
     }
 
@@ -196,7 +205,10 @@ impl RunFolder {
         optimizer: &Optimizer,
         progress: Progress,
     ) -> Result<(), Error> {
-        model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?;
+        match &self.adapter {
+            Some(config) => Adapter::of(config.clone(), model).save(dir)?,
+            None => model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?,
+        }
         write_synced(&dir.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
         let state = serde_json::to_vec_pretty(&progress).map_err(Error::internal)?;
         write_synced(&dir.join("state.json"), &state)?;

@@ -1,12 +1,13 @@
 //! The run file of `sparks sft` and `sparks grpo`: TOML with a section for each owner, and `--set` over it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::Error;
+use model_qwen::{Dtype, LoraConfig, Targets};
 use posttrain::TrainerConfig;
 use posttrain::config::{OptimizerConfig, ScheduleConfig, TrainConfig, check_ranges};
 use posttrain_grpo::GrpoConfig;
-use posttrain_sft::{DataConfig, Packing, SftConfig};
+use posttrain_sft::{Columns, DataConfig, Packing, SftConfig, Truncation, Turns};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -23,17 +24,84 @@ pub(super) struct RunFile {
     pub(super) optimizer: OptimizerConfig,
     pub(super) schedule: ScheduleConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lora: Option<LoraSection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) watch: Option<WatchSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grpo: Option<GrpoConfig>,
 }
 
-/// Precisions in which weights can be trained.
+/// How weights are held: f32 where they are trained; those under an adapter also in 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TrainDtype {
     #[default]
     F32,
+    Bf16,
+    F16,
+}
+
+impl From<TrainDtype> for Dtype {
+    fn from(dtype: TrainDtype) -> Self {
+        match dtype {
+            TrainDtype::F32 => Self::F32,
+            TrainDtype::Bf16 => Self::Bf16,
+            TrainDtype::F16 => Self::F16,
+        }
+    }
+}
+
+/// Training of a low-rank adapter beside frozen weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LoraSection {
+    pub(super) rank: usize,
+    /// The scale is `alpha / rank`, or `alpha / sqrt(rank)` with `rslora`.
+    pub(super) alpha: f64,
+    /// Dropout before the first factor: not implemented yet, so 0.
+    pub(super) dropout: f64,
+    pub(super) targets: LoraTargets,
+    pub(super) rslora: bool,
+}
+
+/// Projections that get an adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum LoraTargets {
+    /// By name: `q_proj`.
+    Names(Vec<String>),
+    /// `all-linear`, or a regular expression for whole paths, as in PEFT.
+    Pattern(String),
+}
+
+impl Default for LoraSection {
+    fn default() -> Self {
+        let targets = LoraTargets::Pattern("all-linear".to_owned());
+        Self { rank: 16, alpha: 32.0, dropout: 0.0, targets, rslora: false }
+    }
+}
+
+impl LoraSection {
+    /// The adapter's own configuration, for the model at `base`.
+    pub(super) fn config(&self, base: &Path) -> LoraConfig {
+        let targets = match &self.targets {
+            LoraTargets::Names(names) => Targets::Names(names.clone()),
+            LoraTargets::Pattern(all) if all == "all-linear" => Targets::AllLinear,
+            LoraTargets::Pattern(pattern) => Targets::Pattern(pattern.clone()),
+        };
+        let base = Some(base.display().to_string());
+        LoraConfig { rslora: self.rslora, targets, base, ..LoraConfig::new(self.rank, self.alpha, &[]) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.dropout != 0.0 {
+            return Err(Error::input("lora.dropout is not implemented yet, expected 0"));
+        }
+        check_ranges(&[
+            ("lora.rank", self.rank as f64, 1.0, 65536.0, "from 1 to 65536"),
+            ("lora.alpha", self.alpha, f64::MIN_POSITIVE, f64::MAX, "above 0"),
+        ])
+    }
 }
 
 /// The model that a run starts from.
@@ -56,13 +124,44 @@ pub(super) struct DataSection {
     pub(super) eval: Option<PathBuf>,
     pub(super) shuffle: bool,
     pub(super) packing: Packing,
-    pub(super) max_length: usize,
+    /// Tokens of an example (1024 where not given) or of a prompt (any number where not given).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_length: Option<usize>,
+    /// What happens to longer ones: `keep_start` in SFT and `error` in GRPO, where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) truncation: Option<Truncation>,
+    pub(super) turns: Turns,
+    #[serde(skip_serializing_if = "DataColumns::is_empty")]
+    pub(super) columns: DataColumns,
 }
 
 impl Default for DataSection {
     fn default() -> Self {
-        let DataConfig { shuffle, packing, max_length } = DataConfig::default();
-        Self { train: PathBuf::new(), eval: None, shuffle, packing, max_length }
+        let DataConfig { shuffle, packing, turns, .. } = DataConfig::default();
+        let (max_length, truncation, columns) = (None, None, DataColumns::default());
+        Self { train: PathBuf::new(), eval: None, shuffle, packing, max_length, truncation, turns, columns }
+    }
+}
+
+/// Names of columns, where they are not the common ones.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct DataColumns {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) completion: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) messages: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) answer: Option<String>,
+}
+
+impl DataColumns {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -142,9 +241,12 @@ impl RunFile {
         Ok(table)
     }
 
-    /// Reads `config.toml` of a run folder, which earlier versions wrote with keys that have no effect.
+    /// Reads `config.toml` of a run folder, which earlier versions wrote with keys that had no effect.
     pub(super) fn written(kind: Kind, text: &str) -> Result<Self, Error> {
         let mut table = keys::table(text)?;
+        if kind == Kind::Grpo && keys::find(&table, "data.truncation").is_none() {
+            keys::remove(&mut table, "data.max_length");
+        }
         keys::remove_without_effect(kind, &mut table);
         Self::from_table(kind, table)
     }
@@ -189,8 +291,16 @@ impl RunFile {
     }
 
     pub(super) fn examples(&self) -> DataConfig {
-        let DataSection { shuffle, packing, max_length, .. } = self.data;
-        DataConfig { shuffle, packing, max_length }
+        let DataSection { shuffle, packing, max_length, truncation, turns, columns, .. } = self.data.clone();
+        let DataColumns { prompt, completion, text, messages, .. } = columns;
+        DataConfig {
+            shuffle,
+            packing,
+            max_length: max_length.unwrap_or(DataConfig::default().max_length),
+            truncation: truncation.unwrap_or_default(),
+            turns,
+            columns: Columns { prompt, completion, text, messages },
+        }
     }
 
     pub(super) fn grpo(&self) -> GrpoConfig {
@@ -205,11 +315,24 @@ impl RunFile {
             return missing(name);
         }
         check_ranges(&[
+            ("data.max_length", self.data.max_length.unwrap_or(2) as f64, 2.0, 1e9, "from 2"),
             ("run.log_every", self.run.log_every as f64, 1.0, f64::MAX, "from 1"),
             ("run.eval_every", self.run.eval_every.unwrap_or(1) as f64, 1.0, f64::MAX, "from 1"),
         ])?;
         if self.run.eval_every.is_some() && self.data.eval.is_none() {
             return Err(Error::input("run.eval_every has no effect without data.eval"));
+        }
+        if kind == Kind::Grpo && self.data.truncation.is_some() && self.data.max_length.is_none() {
+            return Err(Error::input("data.truncation has no effect without data.max_length"));
+        }
+        match &self.lora {
+            Some(lora) => lora.check()?,
+            None if self.model.dtype != TrainDtype::F32 => {
+                return Err(Error::input(
+                    "model.dtype (--dtype): weights that are trained are held in f32, expected f32, or a section [lora]",
+                ));
+            }
+            None => {}
         }
         if let Some(watch) = &self.watch {
             if watch.pairs.as_os_str().is_empty() {

@@ -1,25 +1,31 @@
 //! Keys of the run file: `--set`, unknown ones, ones without an effect, ones that a resumed run may change.
 
 use common::Error;
+use posttrain_sft::Truncation;
 use toml::{Table, Value};
 
 use super::Kind;
-use super::config::RunFile;
+use super::config::{DataColumns, LoraSection, RunFile, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
 fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
-    const GRADED: &str = "problems are not tokenised examples";
-    const LORA: (&str, &str) = ("lora", "training of adapters is not implemented yet");
     const ROLLOUTS: (&str, &str) = ("rollouts", "sampling on a server is not implemented yet");
+    const EXAMPLES: &str = "problems have a prompt and an answer alone";
     match kind {
-        Kind::Sft => &[LORA, ROLLOUTS, ("grpo", "it belongs to sparks grpo")],
+        Kind::Sft => &[
+            ROLLOUTS,
+            ("grpo", "it belongs to sparks grpo"),
+            ("data.columns.answer", "examples have no answer to be graded against"),
+        ],
         Kind::Grpo => &[
-            LORA,
             ROLLOUTS,
             ("data.eval", "evaluation during GRPO is not implemented yet, run sparks eval on a checkpoint"),
-            ("data.max_length", GRADED),
-            ("data.packing", GRADED),
             ("run.eval_every", "evaluation during GRPO is not implemented yet"),
+            ("data.packing", EXAMPLES),
+            ("data.turns", EXAMPLES),
+            ("data.columns.completion", EXAMPLES),
+            ("data.columns.text", EXAMPLES),
+            ("data.columns.messages", EXAMPLES),
             (
                 "train.accumulation",
                 "all completions of a step are taken together, in passes of train.batch_size rows",
@@ -51,19 +57,22 @@ pub(super) fn table(text: &str) -> Result<Table, Error> {
 /// `train.epochs` replace each other.
 pub(super) fn apply(table: &mut Table, change: &str) -> Result<(), Error> {
     let bad = || Error::input(format!("--set {change}: expected section.key=value"));
-    let (key, value) = change.split_once('=').ok_or_else(bad)?;
-    let (section, key) = key.trim().split_once('.').ok_or_else(bad)?;
+    let (path, value) = change.split_once('=').ok_or_else(bad)?;
+    let (sections, key) = path.trim().rsplit_once('.').ok_or_else(bad)?;
     let text = value.trim();
     let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
     let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
-    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    let entry = entry.as_table_mut().ok_or_else(bad)?;
-    match (section, key) {
-        ("train", "steps") => entry.remove("epochs"),
-        ("train", "epochs") => entry.remove("steps"),
-        _ => None,
-    };
-    entry.insert(key.to_owned(), value);
+    match path.trim() {
+        "train.steps" => remove(table, "train.epochs"),
+        "train.epochs" => remove(table, "train.steps"),
+        _ => {}
+    }
+    let mut at = table;
+    for section in sections.split('.') {
+        let entry = at.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        at = entry.as_table_mut().ok_or_else(bad)?;
+    }
+    at.insert(key.to_owned(), value);
     Ok(())
 }
 
@@ -77,29 +86,34 @@ pub(super) fn check_effect(kind: Kind, table: &Table) -> Result<(), Error> {
 
 /// Removes keys that have no effect on this kind of run.
 pub(super) fn remove_without_effect(kind: Kind, table: &mut Table) {
-    for (key, _) in without_effect(kind) {
-        match key.split_once('.') {
-            Some((section, key)) => {
-                table.get_mut(section).and_then(Value::as_table_mut).and_then(|t| t.remove(key))
+    without_effect(kind).iter().for_each(|(key, _)| remove(table, key));
+}
+
+/// Removes the value of `section.key`, or a section.
+pub(super) fn remove(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        Some((section, rest)) => {
+            if let Some(inner) = table.get_mut(section).and_then(Value::as_table_mut) {
+                remove(inner, rest);
             }
-            None => table.remove(*key),
-        };
+        }
+        None => drop(table.remove(key)),
     }
 }
 
-/// The value of `section.key`, or of a section.
+/// The value of `section.key`, or a section.
 pub(super) fn find<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
-        Some((section, key)) => table.get(section)?.as_table()?.get(key),
+        Some((section, rest)) => find(table.get(section)?.as_table()?, rest),
         None => table.get(key),
     }
 }
 
 /// `section.key` of every value.
-fn leaves(table: &Table) -> Vec<String> {
-    let of = |(section, value): (&String, &Value)| match value {
-        Value::Table(keys) => keys.keys().map(|key| format!("{section}.{key}")).collect(),
-        _ => vec![section.clone()],
+pub(super) fn leaves(table: &Table) -> Vec<String> {
+    let of = |(name, value): (&String, &Value)| match value {
+        Value::Table(inner) => leaves(inner).into_iter().map(|key| format!("{name}.{key}")).collect(),
+        _ => vec![name.clone()],
     };
     table.iter().flat_map(of).collect()
 }
@@ -139,11 +153,13 @@ pub(super) fn every_key() -> Table {
     let mut file = RunFile::default();
     (file.train.steps, file.train.epochs) = (Some(1), Some(1.0));
     (file.data.eval, file.run.eval_every) = (Some("eval.jsonl".into()), Some(1));
-    let mut watch = super::config::WatchSection::default();
-    watch.steps = Some(5);
-    let mut grpo = posttrain_grpo::GrpoConfig::default();
-    (grpo.epsilon_high, grpo.delta) = (Some(0.2), Some(2.0));
-    (file.watch, file.grpo) = (Some(watch), Some(grpo));
+    (file.data.max_length, file.data.truncation) = (Some(1024), Some(Truncation::default()));
+    let name = || Some("column".to_owned());
+    file.data.columns =
+        DataColumns { prompt: name(), completion: name(), text: name(), messages: name(), answer: name() };
+    let watch = WatchSection { steps: Some(5), ..WatchSection::default() };
+    let grpo = posttrain_grpo::GrpoConfig { epsilon_high: Some(0.2), delta: Some(2.0), ..Default::default() };
+    (file.lora, file.watch, file.grpo) = (Some(LoraSection::default()), Some(watch), Some(grpo));
     Table::try_from(&file).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Error;
-use model_qwen::{Checkpoint, Dtype, Qwen};
+use model_qwen::{Adapter, Checkpoint, Qwen};
 use posttrain::{Resumed, RunFolder};
 use toml::Table;
 
@@ -19,7 +19,7 @@ pub(super) struct Open<'a> {
     pub(super) kind: Kind,
     pub(super) file: RunFile,
     pub(super) folder: RunFolder,
-    /// Weights to begin with: the model's, or the newest checkpoint's in a resumed run.
+    /// Weights to begin with: the model's, or the newest checkpoint's in a resumed run of whole models.
     pub(super) start: Checkpoint,
     /// Where a resumed run was.
     pub(super) resumed: Option<Resumed>,
@@ -34,7 +34,14 @@ impl<'a> Open<'a> {
             Some(dir) => resume(common, kind, args, dir)?,
             None => begin(common, kind, args)?,
         };
-        let from = resumed.as_ref().map_or(&file.model.path, |r| &r.dir);
+        let from = match (&resumed, &file.lora) {
+            (Some(resumed), None) => &resumed.dir,
+            _ => &file.model.path,
+        };
+        let folder = match &file.lora {
+            Some(lora) => folder.with_adapter(lora.config(&file.model.path)),
+            None => folder,
+        };
         let start = common.open(&from.to_string_lossy())?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
@@ -43,8 +50,15 @@ impl<'a> Open<'a> {
         Ok(Self { common, kind, file, folder, start, resumed, json: args.json, stop })
     }
 
+    /// The model to train: the weights, with an adapter where `[lora]` asks for one.
     pub(super) fn load(&self) -> Result<Qwen> {
-        self.common.load_base(&self.start, Dtype::F32)
+        let base = self.common.load_base(&self.start, self.file.model.dtype.into())?;
+        let Some(lora) = &self.file.lora else { return Ok(base) };
+        let adapter = match &self.resumed {
+            Some(resumed) => Adapter::open(&resumed.dir, &base)?,
+            None => Adapter::new(lora.config(&self.file.model.path), &base, self.file.run.seed)?,
+        };
+        adapter.attach(&base)
     }
 
     pub(super) fn interrupted(&self) -> bool {
@@ -107,18 +121,18 @@ fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result
     Ok(file)
 }
 
-/// `--seed` is `run.seed`, and `--dtype` is f32.
+/// `--seed` is `run.seed`, and `--dtype` is `model.dtype`.
 fn flags(common: &Common, table: &mut Table) -> Result {
-    if common.given_dtype().is_some_and(|dtype| dtype != Dtype::F32) {
-        return Err(Error::input("--dtype: training holds its weights in f32, expected f32"));
-    }
-    if let Some(seed) = common.given_seed() {
-        match keys::find(table, "run.seed") {
-            None => keys::apply(table, &format!("run.seed={seed}"))?,
-            Some(given) if given.as_integer() == i64::try_from(seed).ok() => {}
+    let seed = common.given_seed().map(|seed| seed.to_string());
+    let dtype = common.given_dtype().map(|dtype| format!("{dtype:?}").to_lowercase());
+    for (flag, key, value) in [("--seed", "run.seed", seed), ("--dtype", "model.dtype", dtype)] {
+        let Some(value) = value else { continue };
+        match keys::find(table, key).map(|v| v.to_string().trim_matches('"').to_owned()) {
+            None => keys::apply(table, &format!("{key}={value}"))?,
+            Some(given) if given == value => {}
             Some(given) => {
                 return Err(Error::input(format!(
-                    "run.seed is {given} and --seed {seed}: expected one of the two"
+                    "{key} is {given} and {flag} {value}: expected one of the two"
                 )));
             }
         }

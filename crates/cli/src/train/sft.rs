@@ -7,34 +7,58 @@ use serde_json::{Map, Value};
 
 use super::open::Open;
 use super::steps::{self, Line, State, Trainer};
+use super::watch::Watch;
 use super::{Args, Kind};
 use crate::options::{Common, Result};
 
 pub(crate) fn sft(common: &Common, args: &Args) -> Result {
     let mut open = Open::new(common, Kind::Sft, args)?;
+    let watch = Watch::new(&open)?;
     let encoder = Encoder::of(&open.start)?;
     let data = read(&open, &open.file.data.train, &encoder)?;
     let eval = open.file.data.eval.as_deref().map(|path| read(&open, path, &encoder)).transpose()?;
+    report(&open, &open.file.data.train, &data)?;
+    if let (Some(path), Some(eval)) = (&open.file.data.eval, &eval) {
+        report(&open, path, eval)?;
+    }
     let config = open.file.sft();
     let mut sft = Sft::new(open.load()?, &config, data.len())?;
     if let Some(resumed) = &open.resumed {
         sft = sft.resume(resumed)?;
     }
-    steps::run(&mut open, &mut Examples { sft, data, eval })
+    steps::run(&mut open, watch.as_ref(), &mut Examples { sft, data, eval })
 }
 
-/// Reads a file of examples and notes what was cut or left out.
 fn read(open: &Open<'_>, path: &Path, encoder: &Encoder) -> Result<Dataset> {
-    let data = Dataset::open(path, &open.file.examples(), open.file.run.seed, encoder)?;
-    if data.truncated + data.empty > 0 {
-        open.common.note(format!(
-            "{}: {} examples cut at max_length, {} left out as untrained",
-            path.display(),
-            data.truncated,
-            data.empty
+    Dataset::open(path, &open.file.examples(), open.file.run.seed, encoder)
+}
+
+/// Notes what was cut or left out, and warns of what is not used.
+fn report(open: &Open<'_>, path: &Path, data: &Dataset) -> Result {
+    let (report, place) = (&data.report, path.display());
+    let (common, max) = (open.common, open.start.config.max_positions);
+    if report.truncated + report.dropped + report.untrained > 0 || data.len() != report.rows {
+        common.note(format!(
+            "{place}: {} rows, {} examples, {} cut to data.max_length, {} longer ones left out, {} left out \
+             without a trained token",
+            report.rows,
+            data.len(),
+            report.truncated,
+            report.dropped,
+            report.untrained
         ));
     }
-    Ok(data)
+    if !report.unused.is_empty() {
+        let names: Vec<&str> = report.unused.iter().map(String::as_str).collect();
+        common.warn(format!("{place}: not used: {}", names.join(", ")))?;
+    }
+    if report.longest > max {
+        common.warn(format!(
+            "{place}: an example has {} tokens, the model has {max} positions",
+            report.longest
+        ))?;
+    }
+    Ok(())
 }
 
 struct Examples {

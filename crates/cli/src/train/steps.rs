@@ -52,8 +52,7 @@ impl Line {
 }
 
 /// Makes the steps that are left.
-pub(super) fn run(open: &mut Open<'_>, trainer: &mut dyn Trainer) -> Result {
-    let watch = Watch::new(open)?;
+pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn Trainer) -> Result {
     let State { progress: begun, steps, .. } = trainer.state();
     if begun.step > steps {
         return Err(Error::input(format!(
@@ -63,7 +62,7 @@ pub(super) fn run(open: &mut Open<'_>, trainer: &mut dyn Trainer) -> Result {
     }
     let bar = progress(open.common, steps, open.kind.name());
     bar.set_position(begun.step as u64);
-    if let (Some(watch), None) = (&watch, &open.resumed) {
+    if let (Some(watch), None) = (watch, &open.resumed) {
         watch.write(trainer.state().model, &open.folder, 0)?;
     }
     let mut last_metrics = Value::Null;
@@ -84,7 +83,7 @@ pub(super) fn run(open: &mut Open<'_>, trainer: &mut dyn Trainer) -> Result {
         bar.inc(1);
         last_metrics = Value::Object(line.metrics);
         let state = trainer.state();
-        if let Some(watch) = watch.as_ref().filter(|w| w.is_due(done, last)) {
+        if let Some(watch) = watch.filter(|w| w.is_due(done, last)) {
             watch.write(state.model, &open.folder, done)?;
         }
         let every = open.file.run.checkpoint_every;

@@ -1,0 +1,341 @@
+//! `sparks sft` and `sparks grpo`: every key acts or is refused, runs resume, folders are locked, signals end a run
+//! with a checkpoint.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
+    command.args(args).current_dir(dir).env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+/// Exit status and stderr.
+fn outcome(dir: &Path, args: &[&str]) -> (i32, String) {
+    let out = run(dir, args);
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+/// A run file over the tokenised rows of the traces, in `dir`.
+fn sft_file(dir: &Path, more: &str) {
+    let trace = root("tests/fixtures/sft-trace");
+    let text = format!(
+        "model.path = '{}'\nmodel.dtype = 'f32'\ndata.train = '{}'\ndata.eval = '{}'\ndata.max_length = 10\n\
+         run.dir = 'run'\nrun.eval_every = 2\nrun.checkpoint_every = 2\n\
+         train.steps = 5\ntrain.batch_size = 4\noptimizer.lr = 1e-2\noptimizer.weight_decay = 0.1\n\
+         schedule.kind = 'wsd'\nschedule.decay_ratio = 0.5\n{more}",
+        trace.join("tied").display(),
+        trace.join("data.jsonl").display(),
+        trace.join("data.jsonl").display(),
+    );
+    std::fs::write(dir.join("c.toml"), text).unwrap();
+}
+
+/// Everything that a run left but its configuration.
+fn left(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let (mut files, mut folders) = (Vec::new(), vec![dir.join("run")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().unwrap() != "config.toml" {
+                let name = path.strip_prefix(dir).unwrap().display().to_string();
+                files.push((name, std::fs::read(path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_key_of_an_sft_run_changes_something_or_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    let trace = root("tests/fixtures/sft-trace");
+    let (untied, data) =
+        (trace.join("untied").display().to_string(), dir.join("d.jsonl").display().to_string());
+    std::fs::write(dir.join("d.jsonl"), "{\"input_ids\":[5,6,7,8,9]}\n").unwrap();
+    let pairs = root("tests/fixtures/eap/pairs.jsonl").display().to_string();
+    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet"]), (0, String::new()));
+    let written = std::fs::read_to_string(dir.join("run/config.toml")).unwrap();
+    let base = left(dir);
+    let changes = [
+        ("model.path", untied.as_str()),
+        ("model.dtype", "bf16"),
+        ("data.train", &data),
+        ("data.eval", &data),
+        ("data.shuffle", "false"),
+        ("data.packing", "bfd"),
+        ("data.max_length", "1000"),
+        ("data.truncation", "keep_end"),
+        ("data.turns", "banana"),
+        ("data.columns.prompt", "x"),
+        ("data.columns.answer", "x"),
+        ("run.dir", "other"),
+        ("run.seed", "1"),
+        ("run.log_every", "3"),
+        ("run.checkpoint_every", "1"),
+        ("run.eval_every", "3"),
+        ("run.keep", "1"),
+        ("train.steps", "4"),
+        ("train.epochs", "1"),
+        ("train.batch_size", "2"),
+        ("train.accumulation", "2"),
+        ("optimizer.lr", "1e-3"),
+        ("optimizer.betas", "[0.5, 0.9]"),
+        ("optimizer.eps", "1e-2"),
+        ("optimizer.weight_decay", "0"),
+        ("optimizer.decay", "all"),
+        ("optimizer.max_grad_norm", "0.01"),
+        ("schedule.kind", "cosine"),
+        ("schedule.warmup_steps", "2"),
+        ("schedule.warmup_ratio", "0.4"),
+        ("schedule.min_lr_ratio", "0.5"),
+        ("schedule.decay_ratio", "0.9"),
+        ("watch.pairs", &pairs),
+        ("lora.rank", "4"),
+        ("rollouts.server", "http://x"),
+        ("grpo.beta", "0.1"),
+    ];
+    for key in written.lines().filter_map(|l| l.split_once(" = ").map(|(key, _)| key)) {
+        assert!(changes.iter().any(|(name, _)| name.rsplit('.').next() == Some(key)), "untested: {key}");
+    }
+    for (key, value) in changes {
+        std::fs::remove_dir_all(dir.join("run")).unwrap();
+        let (status, message) =
+            outcome(dir, &["sft", "c.toml", "--quiet", "--set", &format!("{key}={value}")]);
+        let name = key.split('.').nth(1).unwrap();
+        let section = key.split('.').next().unwrap();
+        match status {
+            0 => assert_ne!(left(dir), base, "{key} has no effect"),
+            2 => assert!(message.contains(name) || message.contains(section), "{key}: {message}"),
+            _ => panic!("{key}: {message}"),
+        }
+        std::fs::create_dir_all(dir.join("run")).unwrap();
+    }
+    // The flags.
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--seed", "1"]).0, 0);
+    assert_ne!(left(dir), base, "--seed has no effect");
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    assert!(outcome(dir, &["sft", "c.toml", "--dtype", "bf16"]).1.contains("--dtype"));
+    let twice = outcome(dir, &["sft", "c.toml", "--seed", "1", "--set", "run.seed=2"]);
+    assert!(twice.0 == 2 && twice.1.contains("--seed"), "{twice:?}");
+    for (set, name) in [
+        ("optimizer.bets=1", "optimizer.betas"),
+        ("optimiser.lr=1", "[optimizer]"),
+        ("lr", "section.key"),
+        ("train.steps=0", "train.steps"),
+        ("data.eval=/no/such", "/no/such"),
+    ] {
+        let (status, message) = outcome(dir, &["sft", "c.toml", "--set", set]);
+        assert!(status == 2 && message.contains(name) && message.lines().count() == 1, "{set}: {message}");
+    }
+}
+
+#[test]
+fn a_resumed_run_changes_what_it_may_and_names_what_it_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--set", "train.steps=2"]).0, 0);
+    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet", "--set", "train.steps=4"]).0, 0);
+    let lines = |dir: &Path| std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap().lines().count();
+    assert_eq!(lines(dir), 4);
+    let written = std::fs::read_to_string(dir.join("run/config.toml")).unwrap();
+    assert!(written.contains("steps = 4"), "{written}");
+    // The run file, whose train.steps is 5.
+    assert_eq!(outcome(dir, &["sft", "c.toml", "--resume", "run", "--quiet"]).0, 0);
+    assert_eq!(lines(dir), 5);
+    for (args, name) in [
+        (&["--set", "nonsense"][..], "nonsense"),
+        (&["--set", "optimizer.lr=1"], "optimizer.lr"),
+        (&["--set", "train.steps=3"], "train.steps"),
+        (&["--set", "grpo.beta=1"], "grpo"),
+        (&["--seed", "4"], "seed"),
+        (&["/no/such.toml"], "/no/such.toml"),
+    ] {
+        let (status, message) = outcome(dir, &[&["sft", "--resume", "run", "--quiet"], args].concat());
+        assert!(status == 2 && message.contains(name), "{args:?}: {message}");
+    }
+    assert_eq!(outcome(dir, &["grpo", "--resume", "c.toml"]).0, 2);
+}
+
+fn wait(child: &mut Child) -> i32 {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap_or(-1);
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn until(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < Duration::from_secs(120), "does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_write_a_checkpoint_and_a_folder_belongs_to_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    let long =
+        ["sft", "c.toml", "--set", "train.steps=1000000", "run.checkpoint_every=0", "run.eval_every=1000000"];
+    for signal in ["INT", "TERM"] {
+        let _ = std::fs::remove_dir_all(dir.join("run"));
+        let mut child = command(dir, &long).stderr(Stdio::piped()).spawn().unwrap();
+        until(|| std::fs::read_to_string(dir.join("run/metrics.jsonl")).is_ok_and(|m| m.lines().count() > 2));
+        let second = outcome(dir, &["sft", "c.toml", "--set", "optimizer.lr=1"]);
+        assert!(second.0 == 2 && second.1.contains("another process"), "{second:?}");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+        assert_eq!(wait(&mut child), 1, "{signal}");
+        let mut message = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut message).unwrap();
+        assert!(message.contains("sparks sft --resume run"), "{message}");
+        assert_eq!(std::fs::read_dir(dir.join("run/checkpoints")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn files_of_the_users_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    std::fs::create_dir(dir.join("run")).unwrap();
+    std::fs::rename(dir.join("c.toml"), dir.join("run/config.toml")).unwrap();
+    let before = std::fs::read(dir.join("run/config.toml")).unwrap();
+    let (status, message) = outcome(dir, &["sft", "run/config.toml", "--set", "optimizer.lr=0.5"]);
+    assert!(status == 2 && message.contains("config.toml"), "{message}");
+    assert_eq!(std::fs::read(dir.join("run/config.toml")).unwrap(), before);
+}
+
+#[test]
+fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    let row = |n: usize| format!("{{\"input_ids\":{:?}}}\n", vec![5; n + 2]);
+    std::fs::write(dir.join("d.jsonl"), (0..7).map(row).collect::<String>()).unwrap();
+    for (batch, steps) in [("3", 3), ("16", 1)] {
+        let _ = std::fs::remove_dir_all(dir.join("run"));
+        let batch = format!("train.batch_size={batch}");
+        let args = ["sft", "c.toml", "--quiet", "--set", "train.epochs=1", "data.train=d.jsonl", &batch];
+        assert_eq!(outcome(dir, &args).0, 0);
+        let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+        let tokens: Vec<u64> = metrics
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["tokens"].as_u64().unwrap())
+            .collect();
+        assert_eq!((tokens.len(), tokens.iter().sum::<u64>()), (steps, 28), "{tokens:?}");
+    }
+    // More tokens than the model has positions: 128.
+    std::fs::write(dir.join("d.jsonl"), row(200)).unwrap();
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    let long = ["sft", "c.toml", "--set", "data.train=d.jsonl", "data.max_length=500", "train.steps=1"];
+    let (status, message) = outcome(dir, &long);
+    assert!(status == 0 && message.contains("128 positions"), "{message}");
+}
+
+#[test]
+fn adapters_are_trained_and_resumed_by_both_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "[lora]\nrank = 2\ntargets = ['q_proj', 'down_proj']\n");
+    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--set", "run.keep=0"]), (0, String::new()));
+    let whole = left(dir);
+    assert!(whole.iter().any(|(name, _)| name == "run/checkpoints/step-5/adapter_model.safetensors"));
+    std::fs::remove_dir_all(dir.join("run/checkpoints/step-5")).unwrap();
+    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
+    assert!(left(dir) == whole, "a resumed run has other bits");
+    for (set, name) in
+        [("lora.dropout=0.1", "lora.dropout"), ("lora.rank=0", "lora.rank"), ("lora.alpa=1", "lora.alpha")]
+    {
+        let (status, message) = outcome(dir, &["sft", "c.toml", "--set", set, "run.dir=other"]);
+        assert!(status == 2 && message.contains(name), "{set}: {message}");
+    }
+    let toy = root("crates/toy/assets");
+    let text = format!(
+        "model.path = '{}'\ndata.train = 'd.jsonl'\nrun.dir = 'grpo'\ntrain.steps = 1\n\
+         grpo.group_size = 4\ngrpo.prompts = 1\ngrpo.max_tokens = 8\ngrpo.beta = 0.1\nlora.rank = 2\n",
+        toy.display()
+    );
+    std::fs::write(dir.join("g.toml"), text).unwrap();
+    std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
+    assert_eq!(outcome(dir, &["grpo", "g.toml", "--quiet"]), (0, String::new()));
+    assert_eq!(
+        outcome(dir, &["grpo", "--resume", "grpo", "--quiet", "--set", "train.steps=2"]),
+        (0, String::new())
+    );
+    assert!(dir.join("grpo/checkpoints/step-2/adapter_model.safetensors").exists());
+}
+
+#[test]
+fn problems_of_grpo_as_people_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let toy = root("crates/toy/assets");
+    let text = format!(
+        "model.path = '{}'\ndata.train = 'd.jsonl'\nrun.dir = 'run'\ntrain.steps = 1\n\
+         grpo.group_size = 4\ngrpo.prompts = 1\ngrpo.max_tokens = 8\n",
+        toy.display()
+    );
+    std::fs::write(dir.join("c.toml"), text).unwrap();
+    let sparks = |row: &str, set: &[&str]| {
+        let _ = std::fs::remove_dir_all(dir.join("run"));
+        std::fs::write(dir.join("d.jsonl"), row).unwrap();
+        let mut args = vec!["grpo", "c.toml"];
+        args.extend(set.iter().flat_map(|change| ["--set", *change]));
+        outcome(dir, &args)
+    };
+    let plain = r#"{"problem":"12+34=","answer":"46"}"#;
+    let good = [
+        plain,
+        r#"{"problem":"12+34=","answer":46}"#,
+        r#"{"prompt":"12+34=","problem":"12+34=","answer":"46"}"#,
+        r#"[{"question":"12+34=","answer":46,"solution":"so 46"}]"#,
+    ];
+    for row in good {
+        let (status, message) = sparks(row, &[]);
+        assert_eq!(status, 0, "{row}: {message}");
+    }
+    let refused = [
+        (r#"{"problem":"12+34=","answer":""}"#, &[][..], "answer is empty"),
+        (r#"{"problem":"12+34=","prompt":"1+1=","answer":"2"}"#, &[], "data.columns.prompt"),
+        (r#"{"problem":"12+34="}"#, &[], "answer"),
+        (plain, &["grpo.group_size=1"], "grpo.group_size"),
+        (plain, &["train.accumulation=2"], "train.accumulation"),
+        (plain, &["data.eval=d.jsonl"], "data.eval"),
+        (plain, &["data.turns=last"], "data.turns"),
+        (plain, &["data.max_length=2"], "data.max_length"),
+    ];
+    for (row, set, name) in refused {
+        let (status, message) = sparks(row, set);
+        assert!(status == 2 && message.contains(name), "{row} {set:?}: {message}");
+    }
+    assert_eq!(sparks(plain, &["data.max_length=2", "data.truncation=keep_end"]).0, 0);
+    let (status, message) = sparks(r#"{"problem":"12+34=","answer":"}{ \\frac{"}"#, &[]);
+    assert!(status == 0 && message.contains("not judged"), "{message}");
+    let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"unjudged\":1.0"), "{metrics}");
+}

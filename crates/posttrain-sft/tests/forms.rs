@@ -1,0 +1,170 @@
+//! Forms of rows: trained tokens and loss as in TRL, equal forms, refusals by name.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use model_qwen::{ChatTemplate, Checkpoint, Dtype};
+use posttrain::rows::Row;
+use posttrain_sft::{Columns, DataConfig, Dataset, Encoder, Example, Sft, SftConfig, Truncation, Turns};
+use serde_json::{Value, json};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sft-forms")
+}
+
+fn encoder() -> Encoder {
+    Encoder::of(&Checkpoint::open(&folder()).unwrap()).unwrap()
+}
+
+fn row(value: Value) -> Row {
+    Row { place: "line 1".into(), number: 1, fields: value.as_object().unwrap().clone() }
+}
+
+fn examples(encoder: &Encoder, value: Value) -> Result<Vec<Example>, posttrain_sft::Error> {
+    encoder.row(row(value), &Columns::default(), Turns::All, &mut BTreeSet::new())
+}
+
+fn one(value: Value) -> Example {
+    let mut all = examples(&encoder(), value).unwrap();
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn refused(value: Value) -> String {
+    examples(&encoder(), value).unwrap_err().to_string()
+}
+
+#[test]
+fn every_form_has_the_tokens_and_the_loss_of_trl() {
+    let cases = std::fs::read_to_string(folder().join("cases.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&cases).unwrap();
+    let model = Checkpoint::open(&folder()).unwrap().load(Dtype::F32, &Device::flex()).unwrap();
+    let sft = Sft::new(model, &SftConfig::default(), 1).unwrap();
+    for case in &cases {
+        let mut config =
+            DataConfig { shuffle: false, truncation: Truncation::KeepStart, ..DataConfig::default() };
+        if let Some(max) = case["options"]["max_length"].as_u64() {
+            config.max_length = max as usize;
+        }
+        let data = Dataset::new(vec![one(case["row"].clone())], &config, 0).unwrap();
+        let (tokens, loss) = (data.examples()[0].tokens(), sft.evaluate(data.examples()).unwrap());
+        assert_eq!(tokens as u64, case["tokens"].as_u64().unwrap(), "{case}");
+        let expected = case["loss"].as_f64().unwrap();
+        assert!((loss - expected).abs() < 1e-5 * expected, "{case}: {loss}");
+    }
+    assert!(cases.len() >= 14);
+}
+
+#[test]
+fn other_spellings_are_the_same_examples() {
+    let turns = json!([{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]);
+    let chat = one(json!({ "messages": turns }));
+    let equal = [
+        json!({"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]}),
+        json!({"conversations": turns}),
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2?"}]},
+            {"role": "assistant", "content": "4", "tool_calls": null}], "tools": []}),
+        json!({"prompt": [turns[0]], "completion": [turns[1]]}),
+    ];
+    for row in equal {
+        assert_eq!(one(row.clone()), chat, "{row}");
+    }
+    let text = one(json!({"prompt": "2+2=", "completion": "4"}));
+    assert_eq!(one(json!({"problem": "2+2=", "solution": "4"})), text);
+    assert_eq!(one(json!({"question": "2+2=", "answer": "4", "labels": null})), text);
+    let columns = Columns { prompt: Some("q".into()), completion: Some("a".into()), ..Columns::default() };
+    let mut unused = BTreeSet::new();
+    let named = row(json!({"q": "2+2=", "a": "4", "text": "other", "source": "here"}));
+    assert_eq!(encoder().row(named, &columns, Turns::All, &mut unused).unwrap(), [text]);
+    assert_eq!(unused.into_iter().collect::<Vec<_>>(), ["source", "text"]);
+    let alpaca = one(json!({"instruction": "Add", "input": "2 2", "output": "4"}));
+    assert_eq!(alpaca.tokens(), 2, "4 and the stop token");
+
+    let ids = json!([5, 14, 5, 18, 6]);
+    let labels = one(json!({"input_ids": ids, "labels": [-100, 14, -100, -100, 6]}));
+    assert_eq!(one(json!({"input_ids": ids, "assistant_masks": [0, 1, 0, 0, 1]})), labels);
+    assert_eq!(
+        one(
+            json!({"input_ids": ids, "completion_mask": [0, 1, 0, 1, 1], "assistant_masks": [1, 1, 1, 0, 1]})
+        ),
+        labels
+    );
+    let padded = json!({"input_ids": [0, 0, 5, 14, 5, 18, 6, 0], "attention_mask": [0, 0, 1, 1, 1, 1, 1, 0],
+        "labels": [-100, -100, -100, 14, -100, -100, 6, -100]});
+    assert_eq!(one(padded), labels);
+}
+
+#[test]
+fn what_would_change_the_loss_and_is_not_read_is_refused_by_name() {
+    let turn = |role: &str| json!({"role": role, "content": "4"});
+    let cases = [
+        (json!({"input_ids": [1, 2], "position_ids": [0, 1]}), "position_ids"),
+        (json!({"input_ids": [1, 2], "attention_mask": [1]}), "attention_mask"),
+        (json!({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}), "attention_mask"),
+        (json!({"input_ids": [1, 2], "labels": [1, 3]}), "labels"),
+        (json!({"text": "a", "weight": 2.0}), "weight"),
+        (json!({"prompt": "a", "completion": "b", "tools": [{"type": "function"}]}), "tools"),
+        (json!({"prompt": "a", "completion": "b", "text": "c"}), "data.columns"),
+        (json!({"prompt": "a"}), "`prompt`"),
+        (json!({"messages": [turn("user"), {"role": "assistant", "content": "4", "weight": 0}]}), "weight"),
+        (
+            json!({"messages": [turn("user"), {"role": "assistant", "content": "4", "thinking": "hm"}]}),
+            "thinking",
+        ),
+        (json!({"messages": [turn("user")]}), "assistant"),
+        (json!({"messages": [turn("user"), {"content": "4"}]}), "role"),
+        (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}, turn("assistant")]}), "image"),
+        (json!({"conversations": [{"from": "function_call", "value": "x"}]}), "function_call"),
+    ];
+    for (row, name) in cases {
+        let message = refused(row.clone());
+        assert!(message.contains(name), "{row}: {message}");
+    }
+}
+
+#[test]
+fn roles_that_a_template_leaves_out_are_refused() {
+    let source = "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}<|s|>{{ m.role }}: {{ m.content }}<|e|>{% endif %}\
+                  {% endfor %}{% if add_generation_prompt %}<|s|>assistant: {% endif %}";
+    let text = Checkpoint::open(&folder()).unwrap().text().unwrap();
+    let encoder = Encoder::new(text, None).with_template(ChatTemplate::new(source.into(), "", "").unwrap());
+    let chat = |first: &str| {
+        json!({"messages": [{"role": first, "content": "a"}, {"role": "user", "content": "b"},
+            {"role": "assistant", "content": "c", "name": "Ann"}]})
+    };
+    let message = examples(&encoder, chat("developer")).unwrap_err().to_string();
+    assert!(message.contains("developer"), "{message}");
+    let mut unused = BTreeSet::new();
+    encoder.row(row(chat("user")), &Columns::default(), Turns::All, &mut unused).unwrap();
+    assert!(unused.contains("messages.name"), "{unused:?}");
+    let mut with_tools = chat("user");
+    with_tools["tools"] = json!([{"type": "function"}]);
+    assert!(examples(&encoder, with_tools).unwrap_err().to_string().contains("tools"));
+}
+
+#[test]
+fn a_template_that_rewrites_history_gives_an_example_for_each_answer() {
+    // As Qwen3's: only the last answer keeps its thoughts.
+    let source = "{% for m in messages %}<|s|>{{ m.role }}: {% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}\
+                  {{ m.content }}<|e|>{% endfor %}{% if add_generation_prompt %}<|s|>assistant: {% endif %}";
+    let text = Checkpoint::open(&folder()).unwrap().text().unwrap();
+    let template = ChatTemplate::new(source.into(), "", "").unwrap();
+    let encoder = Encoder::new(text, None).with_template(template);
+    let chat = json!({"id": "x", "messages": [
+        {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"},
+        {"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "6"}]});
+    let all = examples(&encoder, chat.clone()).unwrap();
+    assert_eq!(all.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["x#1", "x#2"]);
+    let text = Checkpoint::open(&folder()).unwrap().text().unwrap();
+    let trained = |e: &Example| -> String {
+        let ids: Vec<u32> = e.ids.iter().zip(&e.trained).filter(|(_, t)| **t).map(|(id, _)| *id).collect();
+        text.decode(&ids).unwrap()
+    };
+    assert_eq!((trained(&all[0]), trained(&all[1])), ("<think></think>4".into(), "<think></think>6".into()));
+    let history = text.decode(&all[1].ids).unwrap();
+    assert!(history.starts_with("user: 2+2?assistant: 4user: 3+3?"), "{history}");
+    let last = encoder.row(row(chat), &Columns::default(), Turns::Last, &mut BTreeSet::new()).unwrap();
+    assert_eq!((last.len(), &last[0].ids), (1, &all[1].ids));
+}

@@ -1,0 +1,28 @@
+//! Which parameters of a model are trained: the factors of its adapter where one is attached, else all weights.
+
+use model_qwen::{Lora, Param, Qwen};
+
+/// Whether `model` has an adapter attached, so that its factors alone are trained.
+pub fn has_adapter(model: &Qwen) -> bool {
+    model.blocks.iter().any(|block| !block.lora.is_empty())
+}
+
+/// The trained parameters with their names, in a fixed order: those of `Qwen::adapter_params` or
+/// `Qwen::params`.
+pub(crate) fn params(model: &mut Qwen) -> Vec<(String, Param<'_>)> {
+    if has_adapter(model) { model.adapter_params() } else { model.params() }
+}
+
+/// A view of `model` whose trained parameters collect gradients; weights are shared, not copied.
+#[must_use]
+pub fn tracked(model: &Qwen) -> Qwen {
+    if has_adapter(model) { model.tracked_adapter() } else { model.tracked() }
+}
+
+/// `model` without its adapter; weights are shared, not copied.
+#[must_use]
+pub fn without_adapter(model: &Qwen) -> Qwen {
+    let mut model = model.clone();
+    model.blocks.iter_mut().for_each(|block| block.lora = Lora::default());
+    model
+}
