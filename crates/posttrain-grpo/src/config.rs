@@ -46,7 +46,8 @@ pub enum Advantage {
     None,
 }
 
-/// Group-relative policy optimisation. Defaults are those of TRL 1.16.
+/// Group-relative policy optimisation (Shao et al. 2024). Defaults of loss, ratio, advantage and clipping are those
+/// of TRL 1.16; `docs/TRL.md` lists its settings and where they are here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GrpoConfig {

@@ -244,10 +244,7 @@ impl RunFile {
     /// Reads `config.toml` of a run folder, which earlier versions wrote with keys that had no effect.
     pub(super) fn written(kind: Kind, text: &str) -> Result<Self, Error> {
         let mut table = keys::table(text)?;
-        if kind == Kind::Grpo && keys::find(&table, "data.truncation").is_none() {
-            keys::remove(&mut table, "data.max_length");
-        }
-        keys::remove_without_effect(kind, &mut table);
+        keys::remove_what_had_no_effect(kind, &mut table);
         Self::from_table(kind, table)
     }
 
@@ -352,6 +349,54 @@ impl RunFile {
         match kind {
             Kind::Sft => self.examples().check().and_then(|()| self.sft().check()),
             Kind::Grpo => self.grpo().check(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "model.path = 'm'\nmodel.dtype = 'f32'\ndata.train = 'd'\ndata.shuffle = true\n\
+        data.packing = 'none'\ndata.max_length = 1024\nrun.dir = 'r'\nrun.log_every = 0\ntrain.steps = 3\n\
+        train.accumulation = 1\nschedule.warmup_steps = 2\nschedule.warmup_ratio = 0.5\nwatch.pairs = 'p'\n\
+        watch.every = 0\nwatch.method = 'eap'\nwatch.steps = 5\ngrpo.group_size = 4\n";
+
+    #[test]
+    fn run_folders_of_earlier_versions_are_read() {
+        for kind in [Kind::Sft, Kind::Grpo] {
+            let file = RunFile::written(kind, OLD).unwrap();
+            assert_eq!((file.run.log_every, file.grpo.is_some()), (1, kind == Kind::Grpo));
+            assert_eq!(file.data.max_length, (kind == Kind::Sft).then_some(1024));
+            let again = RunFile::written(kind, &file.to_toml(kind).unwrap()).unwrap();
+            assert_eq!(again, file);
+            // As a user's file it has keys without an effect.
+            assert!(RunFile::user_table(kind, OLD, &[]).and_then(|t| RunFile::from_table(kind, t)).is_err());
+        }
+    }
+
+    #[test]
+    fn every_key_is_taken_or_refused_by_name() {
+        for kind in [Kind::Sft, Kind::Grpo] {
+            let base = "model.path = 'm'\ndata.train = 'd'\nrun.dir = 'r'\nwatch.pairs = 'p'\n";
+            let every = keys::every_key();
+            for key in keys::leaves(&every) {
+                let value = keys::find(&every, &key).unwrap();
+                let set = [format!("{key}={value}")];
+                match RunFile::user_table(kind, base, &set).and_then(|t| RunFile::from_table(kind, t)) {
+                    Ok(file) => {
+                        let table = file.to_table(kind).unwrap();
+                        assert_eq!(keys::find(&table, &key), Some(value), "{key}");
+                    }
+                    Err(e) => {
+                        let name = key.rsplit('.').next().unwrap();
+                        let section = key.split('.').next().unwrap();
+                        let message = e.to_string();
+                        assert!(message.contains(name) || message.contains(section), "{key}: {message}");
+                    }
+                }
+            }
         }
     }
 }

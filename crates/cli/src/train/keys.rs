@@ -89,6 +89,30 @@ pub(super) fn remove_without_effect(kind: Kind, table: &mut Table) {
     without_effect(kind).iter().for_each(|(key, _)| remove(table, key));
 }
 
+/// Removes from `config.toml` of a run folder what earlier versions wrote and did not act on, and what they read
+/// in another way.
+pub(super) fn remove_what_had_no_effect(kind: Kind, table: &mut Table) {
+    remove_without_effect(kind, table);
+    if kind == Kind::Grpo && find(table, "data.truncation").is_none() {
+        remove(table, "data.max_length");
+    }
+    let integer = |table: &Table, key: &str| find(table, key).and_then(Value::as_integer);
+    if integer(table, "schedule.warmup_steps").is_some_and(|n| n > 0) {
+        remove(table, "schedule.warmup_ratio");
+    }
+    if integer(table, "run.log_every") == Some(0) {
+        remove(table, "run.log_every");
+    }
+    if let Some(watch) = table.get_mut("watch").and_then(Value::as_table_mut) {
+        if matches!(watch.get("method").and_then(Value::as_str), Some("eap" | "clean-corrupt")) {
+            watch.remove("steps");
+        }
+        if watch.get("every").and_then(Value::as_integer) == Some(0) {
+            watch.insert("every".to_owned(), Value::Integer(1));
+        }
+    }
+}
+
 /// Removes the value of `section.key`, or a section.
 pub(super) fn remove(table: &mut Table, key: &str) {
     match key.split_once('.') {
