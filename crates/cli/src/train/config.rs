@@ -1,17 +1,17 @@
 //! The run file of `sparks sft` and `sparks grpo`: TOML with a section for each owner, and `--set` over it.
 
-use std::path::{Path, PathBuf};
-
 use common::Error;
-use model_qwen::{Dtype, LoraConfig, Targets};
 use posttrain::TrainerConfig;
 use posttrain::config::{OptimizerConfig, ScheduleConfig, TrainConfig, check_ranges};
 use posttrain_grpo::GrpoConfig;
-use posttrain_sft::{Columns, DataConfig, Packing, SftConfig, Truncation, Turns};
+use posttrain_sft::{Columns, DataConfig, SftConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::keys;
+use super::sections::{
+    DataColumns, DataSection, LoraSection, ModelSection, RunSection, TrainDtype, WatchSection,
+};
 
 /// A run file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,204 +29,6 @@ pub(super) struct RunFile {
     pub(super) watch: Option<WatchSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grpo: Option<GrpoConfig>,
-}
-
-/// How weights are held: f32 where they are trained; those under an adapter also in 16 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum TrainDtype {
-    #[default]
-    F32,
-    Bf16,
-    F16,
-}
-
-impl From<TrainDtype> for Dtype {
-    fn from(dtype: TrainDtype) -> Self {
-        match dtype {
-            TrainDtype::F32 => Self::F32,
-            TrainDtype::Bf16 => Self::Bf16,
-            TrainDtype::F16 => Self::F16,
-        }
-    }
-}
-
-/// Training of a low-rank adapter beside frozen weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct LoraSection {
-    pub(super) rank: usize,
-    /// The scale is `alpha / rank`, or `alpha / sqrt(rank)` with `rslora`.
-    pub(super) alpha: f64,
-    /// Dropout before the first factor: not implemented yet, so 0.
-    pub(super) dropout: f64,
-    pub(super) targets: LoraTargets,
-    pub(super) rslora: bool,
-}
-
-/// Projections that get an adapter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum LoraTargets {
-    /// By name: `q_proj`.
-    Names(Vec<String>),
-    /// `all-linear`, or a regular expression for whole paths, as in PEFT.
-    Pattern(String),
-}
-
-impl Default for LoraSection {
-    fn default() -> Self {
-        let targets = LoraTargets::Pattern("all-linear".to_owned());
-        Self { rank: 16, alpha: 32.0, dropout: 0.0, targets, rslora: false }
-    }
-}
-
-impl LoraSection {
-    /// The adapter's own configuration, for the model at `base`.
-    pub(super) fn config(&self, base: &Path) -> LoraConfig {
-        let targets = match &self.targets {
-            LoraTargets::Names(names) => Targets::Names(names.clone()),
-            LoraTargets::Pattern(all) if all == "all-linear" => Targets::AllLinear,
-            LoraTargets::Pattern(pattern) => Targets::Pattern(pattern.clone()),
-        };
-        let base = Some(base.display().to_string());
-        LoraConfig { rslora: self.rslora, targets, base, ..LoraConfig::new(self.rank, self.alpha, &[]) }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if self.dropout != 0.0 {
-            return Err(Error::input("lora.dropout is not implemented yet, expected 0"));
-        }
-        check_ranges(&[
-            ("lora.rank", self.rank as f64, 1.0, 65536.0, "from 1 to 65536"),
-            ("lora.alpha", self.alpha, f64::MIN_POSITIVE, f64::MAX, "above 0"),
-        ])
-    }
-}
-
-/// The model that a run starts from.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct ModelSection {
-    /// Checkpoint folder or hub id; required.
-    pub(super) path: PathBuf,
-    pub(super) dtype: TrainDtype,
-}
-
-/// What it is trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct DataSection {
-    /// Examples or problems; required.
-    pub(super) train: PathBuf,
-    /// Examples whose loss is taken every `run.eval_every` steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) eval: Option<PathBuf>,
-    pub(super) shuffle: bool,
-    pub(super) packing: Packing,
-    /// Tokens of an example (1024 where not given) or of a prompt (any number where not given).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) max_length: Option<usize>,
-    /// What happens to longer ones: `keep_start` in SFT and `error` in GRPO, where not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) truncation: Option<Truncation>,
-    pub(super) turns: Turns,
-    #[serde(skip_serializing_if = "DataColumns::is_empty")]
-    pub(super) columns: DataColumns,
-}
-
-impl Default for DataSection {
-    fn default() -> Self {
-        let DataConfig { shuffle, packing, turns, .. } = DataConfig::default();
-        let (max_length, truncation, columns) = (None, None, DataColumns::default());
-        Self { train: PathBuf::new(), eval: None, shuffle, packing, max_length, truncation, turns, columns }
-    }
-}
-
-/// Names of columns, where they are not the common ones.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct DataColumns {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) prompt: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) completion: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) messages: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) answer: Option<String>,
-}
-
-impl DataColumns {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Folder, seed and rhythm of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct RunSection {
-    /// The run folder; required.
-    pub(super) dir: PathBuf,
-    pub(super) seed: u64,
-    /// Steps between two lines of metrics.
-    pub(super) log_every: usize,
-    /// Steps between two checkpoints; 0 writes the last only.
-    pub(super) checkpoint_every: usize,
-    /// Steps between two evaluations on `data.eval`; 100 where not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) eval_every: Option<usize>,
-    /// Checkpoints kept; 0 keeps all.
-    pub(super) keep: usize,
-}
-
-impl Default for RunSection {
-    fn default() -> Self {
-        Self { dir: PathBuf::new(), seed: 0, log_every: 1, checkpoint_every: 100, eval_every: None, keep: 3 }
-    }
-}
-
-/// Attribution methods that are fast enough to watch with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum WatchMethod {
-    Eap,
-    #[default]
-    EapIgInputs,
-    EapIgActivations,
-    CleanCorrupt,
-}
-
-impl WatchMethod {
-    /// Whether it integrates over `watch.steps` points.
-    pub(super) fn integrates(self) -> bool {
-        matches!(self, Self::EapIgInputs | Self::EapIgActivations)
-    }
-}
-
-/// Attribution and circuit of the model in training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct WatchSection {
-    /// JSONL of clean and corrupt prompts; required.
-    pub(super) pairs: PathBuf,
-    /// Training steps between two circuits.
-    pub(super) every: usize,
-    pub(super) method: WatchMethod,
-    /// Sample points of an integrating method; 5 where not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) steps: Option<usize>,
-    /// Edges of a circuit.
-    pub(super) top: usize,
-}
-
-impl Default for WatchSection {
-    fn default() -> Self {
-        Self { pairs: PathBuf::new(), every: 100, method: WatchMethod::default(), steps: None, top: 5000 }
-    }
 }
 
 impl RunFile {

@@ -5,7 +5,8 @@ use posttrain_sft::Truncation;
 use toml::{Table, Value};
 
 use super::Kind;
-use super::config::{DataColumns, LoraSection, RunFile, WatchSection};
+use super::config::RunFile;
+use super::sections::{DataColumns, LoraSection, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
 fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {

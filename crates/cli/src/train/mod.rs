@@ -6,6 +6,7 @@ mod grpo;
 mod keys;
 mod open;
 mod problems;
+mod sections;
 mod sft;
 mod steps;
 mod watch;

@@ -9,7 +9,7 @@ use posttrain::rows::{Fields, read_rows};
 use posttrain_sft::Truncation;
 use serde_json::Value;
 
-use super::config::DataSection;
+use super::sections::DataSection;
 use crate::options::Result;
 
 /// A prompt and the answer that completions are graded against.

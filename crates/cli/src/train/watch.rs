@@ -8,8 +8,8 @@ use model_qwen::Qwen;
 use posttrain::RunFolder;
 use serde_json::json;
 
-use super::config::{WatchMethod, WatchSection};
 use super::open::Open;
+use super::sections::{WatchMethod, WatchSection};
 use crate::input;
 use crate::options::Result;
 
