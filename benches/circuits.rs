@@ -4,15 +4,17 @@
 use std::hint::black_box;
 
 use ablation::Baseline;
-use attribution::{Endpoint, Method, Options, score_pair};
+use attribution::{Endpoint, Method, Options, attribute};
 use benches::{demo, pair};
 use circuits::{Circuit, Rank, Selection, faithfulness};
 use criterion::{Criterion, criterion_group, criterion_main};
-use hooks::{EdgeMap, HookedModel as _, KeyValue, Metric, Pairs, Wiring};
+use hooks::{EdgeMap, HookedModel as _, KeyValue, Metric, Pairs, Task, Wiring};
 
 fn attribution(c: &mut Criterion) {
     let (model, pair) = (demo(), pair(64));
-    let score = |method| score_pair(&model, &pair, Metric::LogitDiff, method, Options::default());
+    let pairs = Pairs::new(vec![pair]).expect("a pair");
+    let task = Task::new(&model, &pairs, Metric::LogitDiff);
+    let score = |method| attribute(&task, method, Options::default());
     c.bench_function("EAP, 6,637 edges, 64 tokens", |b| b.iter(|| black_box(score(Method::Eap))));
     let ig = Method::EapIgInputs { steps: 5, endpoint: Endpoint::Left };
     c.bench_function("EAP-IG inputs, 5 steps", |b| b.iter(|| black_box(score(ig))));
@@ -36,14 +38,12 @@ fn selection(c: &mut Criterion) {
 
 fn evaluation(c: &mut Criterion) {
     let (model, pair) = (demo(), pair(64));
-    let scores =
-        score_pair(&model, &pair, Metric::LogitDiff, Method::Eap, Options::default()).expect("scores").scores;
-    let circuit = Circuit::top(&scores, 400).expect("scores without NaN").pruned();
     let pairs = Pairs::new(vec![pair]).expect("a pair");
+    let task = Task::new(&model, &pairs, Metric::LogitDiff).batch_size(1);
+    let scores = attribute(&task, Method::Eap, Options::default()).expect("scores").mean;
+    let circuit = Circuit::top(&scores, 400).expect("scores without NaN").pruned();
     c.bench_function("faithfulness of 400 edges, 64 tokens", |b| {
-        b.iter(|| {
-            black_box(faithfulness(&model, &circuit, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 1))
-        });
+        b.iter(|| black_box(faithfulness(&task, &circuit, &Baseline::Corrupt)));
     });
     assert_eq!(model.wiring().n_edges(), 6637);
 }

@@ -15,7 +15,7 @@ use benches::{pair, tokens};
 use burn::tensor::{Device, Tensor};
 use circuits::{Circuit, Rank, Selection};
 use clap::Parser;
-use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Probe, Rows, Stream};
+use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Pairs, Probe, Rows, Stream, Task};
 use model_qwen::{Checkpoint, Dtype, Qwen, Request, Sampling, generate};
 use rayon::prelude::*;
 use serde_json::json;
@@ -95,7 +95,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let rows: Vec<Vec<u32>> = (0..args.batch).map(|i| tokens(args.seq, i as u32)).collect();
     let pair = pair(args.seq);
     let method = Method::EapIgInputs { steps: args.steps, endpoint: Endpoint::Left };
-    let score = |method| score_pair(&model, &pair, Metric::LogitDiff, method, Options::default());
+    let pairs = Pairs::new(vec![pair.clone()])?;
+    let task = Task::new(&model, &pairs, Metric::LogitDiff);
+    let score = |method| score_pair(&task, &pair, method, Options::default());
     let noise = EdgeMap::from_values(
         wiring,
         (0..wiring.n_edges()).map(|i| ((i * 2_654_435_761) % 1_000_003) as f32 - 5e5).collect(),

@@ -6,7 +6,7 @@ use ablation::{Ablation, Baseline, Fill};
 use attribution::{Endpoint, Method, Options, attribute};
 use burn::tensor::Device;
 use circuits::{Circuit, Null, faithfulness};
-use hooks::{Batch, HookedModel, Metric, Pair, Pairs, Target};
+use hooks::{Batch, HookedModel, Metric, Pair, Pairs, Target, Task};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = model::Gpt2::random(24, &Device::flex());
@@ -21,10 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pairs = Pairs::new((0..8).map(pair).collect())?;
 
     let method = Method::EapIgInputs { steps: 5, endpoint: Endpoint::Midpoint };
-    let scores = attribute(&model, &pairs, Metric::LogitDiff, method, Options::default())?;
+    let scores = attribute(&Task::new(&model, &pairs, Metric::LogitDiff), method, Options::default())?;
     let circuit = Circuit::top(&scores.mean, 40)?.pruned();
     let judge =
-        |circuit: &Circuit| faithfulness(&model, circuit, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 8);
+        |circuit: &Circuit| faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(8), circuit, &Baseline::Corrupt);
     let (found, full) = (judge(&circuit)?, judge(&Circuit::full(model.wiring()))?);
     let by_chance = judge(&circuit.null(Null::Random, 0).pruned())?;
     println!("{} of {} edges: {:?}", circuit.n_edges(), model.wiring().n_edges(), circuit.heads());

@@ -4,7 +4,7 @@
 use attribution::{Method, Options, attribute};
 use burn::tensor::Device;
 use circuits::{Emergence, Fate, PerPair, Selection};
-use hooks::{HookedModel, Metric, Pair, Pairs, Target, Wiring, Writer};
+use hooks::{HookedModel, Metric, Pair, Pairs, Target, Task, Wiring, Writer};
 use test_models::{Toy, ToyConfig};
 
 /// A fixed stream of numbers below `n`.
@@ -33,8 +33,8 @@ fn scored(seed: u64, n: usize) -> (Wiring, PerPair) {
     };
     let pairs = Pairs::new((0..n).map(pair).collect()).unwrap();
     let options = Options { per_pair: true, ..Options::default() };
-    let scores = attribute(&model, &pairs, Metric::LogitDiff, Method::Eap, options).unwrap();
-    let values = scores.per_pair.unwrap().iter().flat_map(|s| s.values().to_vec()).collect();
+    let scores = attribute(&Task::new(&model, &pairs, Metric::LogitDiff), Method::Eap, options).unwrap();
+    let values = scores.per_pair.unwrap().into_iter().collect();
     (model.wiring(), PerPair { ids: pairs.iter().map(|p| p.id.clone()).collect(), values })
 }
 

@@ -4,7 +4,7 @@ use ablation::Baseline;
 use attribution::{Endpoint, Method, Options, attribute};
 use burn::tensor::Device;
 use circuits::{Circuit, auroc, faithfulness};
-use hooks::{HookedModel, Metric, Pair, Pairs, Target};
+use hooks::{HookedModel, Metric, Pair, Pairs, Target, Task};
 
 #[path = "../../downstream/src/model.rs"]
 #[allow(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -23,12 +23,16 @@ fn a_model_of_ones_own_has_circuits() {
     let pairs = Pairs::new((0..4).map(pair).collect()).unwrap();
     let wiring = model.wiring();
     let judge = |circuit: &Circuit| {
-        faithfulness(&model, circuit, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 4).unwrap().faithfulness
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(4), circuit, &Baseline::Corrupt)
+            .unwrap()
+            .faithfulness
     };
     assert!((judge(&Circuit::full(wiring)) - 1.0).abs() < 1e-4);
     assert!(judge(&Circuit::empty(wiring)).abs() < 1e-4);
 
-    let score = |method| attribute(&model, &pairs, Metric::LogitDiff, method, Options::default()).unwrap();
+    let score = |method| {
+        attribute(&Task::new(&model, &pairs, Metric::LogitDiff), method, Options::default()).unwrap()
+    };
     let integral = score(Method::EapIgInputs { steps: 64, endpoint: Endpoint::Midpoint });
     assert!(integral.completeness_error() < 0.02, "{}", integral.completeness_error());
     // The best fifth by exact patching is found by integrated gradients far better than by chance.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ablation::{Ablation, Fill, Resampled, sweep};
-use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Target};
+use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Target, Task};
 use model_qwen::{Finish, Pass, Request, Sampling, generate};
 
 use crate::fixtures::{fixture, load};
@@ -207,7 +207,10 @@ fn resampled_values_are_those_of_the_prompt() {
 
     let pairs: Vec<Pair> = prompts.iter().enumerate().map(|(i, p)| pair(i, p)).collect();
     let pairs = Pairs::new(pairs).unwrap();
-    let effect = |batch| sweep(&model, &pairs, Metric::LogitDiff, &[hook.clone()], batch).unwrap()[0].ablated;
+    let effect = |batch| {
+        sweep(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(batch), &[hook.clone()]).unwrap()[0]
+            .ablated
+    };
     assert!((effect(1) - effect(4)).abs() < 1e-5 && (effect(1) - effect(9)).abs() < 1e-5);
 }
 

@@ -5,8 +5,8 @@ use attribution::{Endpoint, Method, Options, attribute, attribute_nodes, score_n
 use burn::tensor::{Device, Tensor};
 use circuits::ScoreFile;
 use hooks::{
-    Batch, Edge, Heads, Hook, HookedModel, Metric, Pair, Pairs, Port, Probe, Reader, Recorder, Rows, Site,
-    Stream, Target, Writer,
+    Batch, Edge, Heads, Hook, HookedModel, IdsOnly, Metric, Pair, Pairs, Port, Probe, Reader, Recorder, Rows,
+    Site, Stream, Target, Task, Writer,
 };
 use test_models::{Toy, ToyConfig};
 
@@ -20,7 +20,7 @@ const GRADIENT_METHODS: [Method; 4] = [
 ];
 
 fn pairs() -> Pairs {
-    Pairs::read(&fixture("eap/pairs.jsonl"), |_| panic!("ids only")).unwrap()
+    Pairs::read(fixture("eap/pairs.jsonl"), &IdsOnly).unwrap()
 }
 
 fn toy_pairs(n: usize) -> Pairs {
@@ -51,8 +51,10 @@ fn a_nodes_score_is_the_sum_of_its_edges() {
     let (model, pairs) = (load(&fixture("eap/model")), pairs());
     for pair in &pairs {
         for method in GRADIENT_METHODS {
-            let edges = score_pair(&model, pair, Metric::LogitDiff, method, Options::default()).unwrap();
-            let nodes = score_nodes(&model, pair, Metric::LogitDiff, method).unwrap();
+            let edges =
+                score_pair(&Task::new(&model, &pairs, Metric::LogitDiff), pair, method, Options::default())
+                    .unwrap();
+            let nodes = score_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), pair, method).unwrap();
             let mut sums = vec![0.0f32; model.wiring().n_writers()];
             for (edge, score) in edges.scores.iter() {
                 sums[model.wiring().writer_index(edge.from)] += score;
@@ -68,7 +70,10 @@ fn a_nodes_score_is_the_sum_of_its_edges() {
 fn a_readers_edges_sum_to_its_inputs_change_times_its_gradient() {
     let (model, pairs) = (load(&fixture("eap/model")), pairs());
     let (wiring, pair) = (model.wiring(), &pairs.as_slice()[1]);
-    let edges = score_pair(&model, pair, Metric::LogitDiff, Method::Eap, Options::default()).unwrap().scores;
+    let edges =
+        score_pair(&Task::new(&model, &pairs, Metric::LogitDiff), pair, Method::Eap, Options::default())
+            .unwrap()
+            .scores;
     let last = wiring.n_layers - 1;
     let sites: Vec<Site> = wiring.readers().map(|reader| site(reader, last).0).collect();
     let batch = |ids: &Vec<u32>| Batch::new(std::slice::from_ref(ids)).unwrap().rows(Rows::Last);
@@ -96,7 +101,7 @@ fn a_readers_edges_sum_to_its_inputs_change_times_its_gradient() {
             values((gap * grad).sum_dim(2).sum_dim(3))
         });
         products.push(each[head]);
-        let (start, n) = (wiring.offset(reader), wiring.n_before(reader));
+        let (start, n) = (wiring.offset(reader), wiring.n_writers_before(reader));
         sums.push(edges.values()[start..start + n].iter().sum::<f32>());
     }
     // Both sides are sums of seq * d_model products in f32.
@@ -110,9 +115,11 @@ fn on_a_linear_model_every_method_is_exact() {
     for seed in 0..3 {
         let model = Toy::linear(seed, ToyConfig { bias: true, ..ToyConfig::default() }, &device);
         let pairs = toy_pairs(3);
-        let edges =
-            |method| attribute(&model, &pairs, Metric::LogitDiff, method, Options::default()).unwrap().mean;
-        let nodes = |method| attribute_nodes(&model, &pairs, Metric::LogitDiff, method).unwrap().mean;
+        let edges = |method| {
+            attribute(&Task::new(&model, &pairs, Metric::LogitDiff), method, Options::default()).unwrap().mean
+        };
+        let nodes =
+            |method| attribute_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), method).unwrap().mean;
         let (exact_edges, exact_nodes) = (edges(Method::Exact), nodes(Method::Exact));
         // EAP-IG activations is not among them: a group that is put at a point of its path is a constant, which
         // cuts what reaches the metric through that group.
@@ -130,15 +137,16 @@ fn on_a_linear_model_every_method_is_exact() {
 fn neither_order_nor_grouping_of_pairs_changes_scores() {
     let (model, pairs) = (load(&fixture("eap/model")), pairs());
     let options = Options { per_pair: true, ..Options::default() };
-    let score =
-        |pairs: &Pairs| attribute(&model, pairs, Metric::LogitDiff, GRADIENT_METHODS[1], options).unwrap();
+    let score = |pairs: &Pairs| {
+        attribute(&Task::new(&model, pairs, Metric::LogitDiff), GRADIENT_METHODS[1], options).unwrap()
+    };
     let mut order = pairs.as_slice().to_vec();
     order.rotate_left(1);
     order.swap(0, 2);
     let (given, moved) = (score(&pairs), score(&Pairs::new(order.clone()).unwrap()));
     for (i, pair) in pairs.iter().enumerate() {
         let j = order.iter().position(|p| p.id == pair.id).unwrap();
-        let of = |scores: &attribution::Scores, i: usize| scores.per_pair.as_ref().unwrap()[i].clone();
+        let of = |scores: &attribution::Scores, i: usize| scores.per_pair.as_ref().unwrap().row(i).to_vec();
         assert_eq!(of(&given, i), of(&moved, j), "{}: bit for bit", pair.id);
     }
     // The mean is summed in f64 and stored in f32.
@@ -157,7 +165,7 @@ fn node_scores_are_the_packages_where_it_takes_gradients_at_outputs() {
     for (name, method) in [("eap-logit-diff", Method::Eap), ("eap-ig-inputs-5-logit-diff", ig)] {
         let file = ScoreFile::read(&fixture("eap-nodes").join(format!("{name}.pt"))).unwrap();
         let recorded = file.nodes.unwrap();
-        let found = attribute_nodes(&model, &pairs, Metric::LogitDiff, method).unwrap().mean;
+        let found = attribute_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), method).unwrap().mean;
         let (mut ours, mut theirs, mut mlps_apart) = (Vec::new(), Vec::new(), 0f32);
         for (node, &score) in recorded.iter() {
             // The package scores its loss: the metric negated.
@@ -194,8 +202,9 @@ impl Hook for Nudge {
 fn an_mlps_score_is_the_derivative_at_its_output() {
     let (model, pairs) = (load(&fixture("eap/model")), pairs());
     let pair = &pairs.as_slice()[0];
-    let nodes = score_nodes(&model, pair, Metric::LogitDiff, Method::Eap).unwrap().scores;
-    let exact = score_nodes(&model, pair, Metric::LogitDiff, Method::Exact).unwrap().scores;
+    let nodes = score_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), pair, Method::Eap).unwrap().scores;
+    let exact =
+        score_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), pair, Method::Exact).unwrap().scores;
     let largest = nodes.values().iter().fold(0f32, |m, v| m.max(v.abs()));
     for layer in 0..model.wiring().n_layers {
         let output = |ids: &Vec<u32>| {
@@ -224,12 +233,17 @@ fn every_edge_of_a_writer_patched_at_once_is_the_writer_patched() {
     // The oracle of exact node scores: the full graph without one writer's edges, run as a circuit.
     let (model, pairs) = (Toy::random(5, ToyConfig::default(), &Device::flex()), toy_pairs(2));
     let wiring = model.wiring();
-    let exact = attribute_nodes(&model, &pairs, Metric::LogitDiff, Method::Exact).unwrap().mean;
+    let exact = attribute_nodes(&Task::new(&model, &pairs, Metric::LogitDiff), Method::Exact).unwrap().mean;
     for writer in wiring.writers() {
         let without = wiring.edges().filter(|edge: &Edge| edge.from != writer);
         let circuit = circuits::Circuit::of(wiring, without).unwrap();
         let fill = ablation::Baseline::Corrupt;
-        let found = circuits::faithfulness(&model, &circuit, &pairs, Metric::LogitDiff, &fill, 2).unwrap();
+        let found = circuits::faithfulness(
+            &Task::new(&model, &pairs, Metric::LogitDiff).batch_size(2),
+            &circuit,
+            &fill,
+        )
+        .unwrap();
         let (effect, score) = (found.circuit - found.clean, *exact.get(writer));
         assert!((effect - score).abs() < 1e-4, "{writer}: {effect} {score}");
     }

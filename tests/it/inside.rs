@@ -2,10 +2,12 @@
 //! (`fixtures/inside`).
 
 use ablation::{Direction, Fill, Grid, HeadPlace, StreamPlace, patch_grid, sweep_heads};
-use attribution::{At, direct, direct_mean, lens, lens_metric};
+use attribution::{At, direct_logit_attribution, direct_mean, logit_lens, logit_lens_metric};
 use burn::tensor::Tensor;
 use circuits::{Circuit, attention_entropy, head_spectra, paths};
-use hooks::{Batch, Edge, EdgeMap, Head, HookedModel, Metric, Pair, Pairs, Rows, Stream, Target, Writer};
+use hooks::{
+    Batch, Edge, EdgeMap, Head, HookedModel, IdsOnly, Metric, Pair, Pairs, Rows, Stream, Target, Task, Writer,
+};
 use model_qwen::Qwen;
 use serde_json::Value;
 use test_models::{Toy, ToyConfig};
@@ -32,7 +34,7 @@ fn model() -> Qwen {
 }
 
 fn pairs() -> Pairs {
-    Pairs::read(&fixture("eap/pairs.jsonl"), |_| panic!("ids only")).unwrap()
+    Pairs::read(fixture("eap/pairs.jsonl"), &IdsOnly).unwrap()
 }
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {
@@ -52,7 +54,7 @@ fn the_logit_lens_is_that_of_transformer_lens() {
         let expected = &file[&pair.id];
         let batch = Batch::new(std::slice::from_ref(&pair.clean)).unwrap().rows(Rows::Last);
         let mut place = 0;
-        lens(&model, &batch, true, |stream, logits| -> Result<(), attribution::Error> {
+        logit_lens(&model, &batch, true, |stream, logits| -> Result<(), attribution::Error> {
             assert_eq!(name(stream), expected["labels"][place].as_str().unwrap());
             close(&name(stream), &values(logits), &numbers(&expected["logits"][place]));
             place += 1;
@@ -62,7 +64,7 @@ fn the_logit_lens_is_that_of_transformer_lens() {
         assert_eq!(place, 5);
     }
     // The last stream is the model itself, and the first reads nothing but the last token.
-    let found = lens_metric(&model, &pairs(), Metric::LogitDiff, false).unwrap();
+    let found = logit_lens_metric(&Task::new(&model, &pairs(), Metric::LogitDiff), false).unwrap();
     let own: Vec<f32> = numbers(&recorded("ablation.json")["clean"]);
     let mean = own.iter().sum::<f32>() / own.len() as f32;
     assert!((found[2].1 - mean).abs() < TOLERANCE * mean.abs().max(1.0), "{found:?} {mean}");
@@ -72,7 +74,7 @@ fn the_logit_lens_is_that_of_transformer_lens() {
 fn direct_attributions_are_those_of_transformer_lens_and_add_up() {
     let (model, file) = (model(), recorded("lens.json"));
     let wiring = model.wiring();
-    let found = direct(&model, &pairs(), At::Every).unwrap();
+    let found = direct_logit_attribution(&model, &pairs(), At::Every).unwrap();
     for pair in &found {
         let expected = &file[&pair.id];
         let names = wiring.writers().map(|w| match w {
@@ -81,10 +83,10 @@ fn direct_attributions_are_those_of_transformer_lens_and_add_up() {
             Writer::Mlp(l) => format!("{l}_mlp_out"),
         });
         let theirs: Vec<f32> = names.flat_map(|n: String| numbers(&expected["attrs"][n])).collect();
-        close(&pair.id, &pair.writers.concat(), &theirs);
-        close("whole", &pair.logit_diff[pair.logit_diff.len() - 1..], &numbers(&expected["logit_diff"]));
+        close(&pair.id, pair.writers.as_slice().unwrap(), &theirs);
+        close("whole", &[*pair.logit_diff.last().unwrap()], &numbers(&expected["logit_diff"]));
         for (at, whole) in pair.logit_diff.iter().enumerate() {
-            let parts: Vec<f32> = pair.writers.iter().map(|w| w[at]).collect();
+            let parts = pair.writers.column(at).to_vec();
             let size: f32 = parts.iter().map(|x| x.abs()).sum();
             assert!((parts.iter().sum::<f32>() - whole).abs() < 1e-6 * size, "position {at}");
             assert!(pair.biases[at].abs() < 1e-6 * size, "no output bias: {:?}", pair.biases);
@@ -93,9 +95,9 @@ fn direct_attributions_are_those_of_transformer_lens_and_add_up() {
     let (total, means) = direct_mean(wiring, &found);
     let size: f32 = means.iter().map(|(_, x)| x.abs()).sum();
     assert!((means.iter().map(|(_, x)| x).sum::<f32>() - total).abs() < 1e-6 * size);
-    for (every, last) in found.iter().zip(&direct(&model, &pairs(), At::Last).unwrap()) {
-        let end: Vec<f32> = every.writers.iter().map(|w| *w.last().unwrap()).collect();
-        close("last", &end, &last.writers.concat());
+    for (every, last) in found.iter().zip(&direct_logit_attribution(&model, &pairs(), At::Last).unwrap()) {
+        let end: Vec<f32> = every.writers.outer_iter().map(|w| *w.last().unwrap()).collect();
+        close("last", &end, last.writers.as_slice().unwrap());
     }
 }
 
@@ -113,18 +115,23 @@ fn biases_and_writers_add_up_where_attention_has_an_output_bias() {
     // Several answers are meaned; without distractors the parts are of the answer's own logit.
     for pair in [pair(vec![5], vec![9]), pair(vec![5, 2, 7], vec![9, 1]), pair(vec![5], vec![])] {
         let pairs = Pairs::new(vec![pair.clone()]).unwrap();
-        let found = &direct(&model, &pairs, At::Last).unwrap()[0];
+        let found = &direct_logit_attribution(&model, &pairs, At::Last).unwrap()[0];
         let batch = Batch::new(std::slice::from_ref(&pair.clean)).unwrap().rows(Rows::Last);
         let own = Metric::LogitDiff.values(model.run(&batch, &mut ()), &[&pair.target], None);
         let own = own.into_scalar::<f32>();
-        let parts: Vec<f32> = found.writers.iter().map(|w| w[0]).collect();
+        let parts = found.writers.column(0).to_vec();
         let size: f32 = parts.iter().map(|x| x.abs()).sum();
         assert!((found.logit_diff[0] - own).abs() < 1e-6 * size);
         assert!((parts.iter().sum::<f32>() + found.biases[0] - own).abs() < 1e-6 * size);
         assert!(found.biases[0].abs() > 1e-3 * size, "the biases matter here: {:?}", found.biases);
     }
     let nothing = Pairs::new(vec![pair(vec![], vec![])]).unwrap();
-    assert!(direct(&model, &nothing, At::Last).unwrap_err().to_string().contains("missing `answer`"));
+    assert!(
+        direct_logit_attribution(&model, &nothing, At::Last)
+            .unwrap_err()
+            .to_string()
+            .contains("missing `answer`")
+    );
 }
 
 /// A model that offers the three necessary methods and no more.
@@ -145,7 +152,7 @@ impl HookedModel for Bare {
 #[test]
 fn a_model_without_read_out_is_refused() {
     let model = Bare(Toy::random(4, ToyConfig::default(), &burn::tensor::Device::default()));
-    let error = direct(&model, &pairs_of_toy(), At::Last).unwrap_err().to_string();
+    let error = direct_logit_attribution(&model, &pairs_of_toy(), At::Last).unwrap_err().to_string();
     assert!(error.contains("HookedModel::read_out"), "{error}");
     assert!(head_spectra(&model).unwrap_err().to_string().contains("HookedModel::head_weights"));
 }
@@ -204,7 +211,9 @@ fn patching_grids_are_those_of_transformer_lens() {
     assert_eq!(grids.len(), file["p0"]["denoise"].as_object().unwrap().len());
     for (kind, direction) in [("denoise", Direction::Denoise), ("noise", Direction::Noise)] {
         for (name, grid) in &grids {
-            let found = patch_grid(&model, &chosen, Metric::LogitDiff, *grid, direction, 16).unwrap();
+            let found =
+                patch_grid(&Task::new(&model, &chosen, Metric::LogitDiff).batch_size(16), *grid, direction)
+                    .unwrap();
             for pair in found {
                 let expected = &file[&pair.id];
                 close(
@@ -212,7 +221,7 @@ fn patching_grids_are_those_of_transformer_lens() {
                     &[pair.clean, pair.corrupt],
                     &numbers(&serde_json::json!([expected["clean"], expected["corrupt"]])),
                 );
-                let ours: Vec<f32> = pair.patched.concat().concat();
+                let ours: Vec<f32> = pair.patched.iter().copied().collect();
                 close(&format!("{name} {kind} {}", pair.id), &ours, &numbers(&expected[kind][name]));
             }
         }
@@ -223,7 +232,8 @@ fn patching_grids_are_those_of_transformer_lens() {
 fn a_zero_ablation_sweep_is_that_of_transformers() {
     let (model, file) = (model(), recorded("ablation.json"));
     let mean = |v: &Value| numbers(v).iter().sum::<f32>() / pairs().len() as f32;
-    let found = sweep_heads(&model, &pairs(), Metric::LogitDiff, &Fill::Zero, 3).unwrap();
+    let found =
+        sweep_heads(&Task::new(&model, &pairs(), Metric::LogitDiff).batch_size(3), &Fill::Zero).unwrap();
     let (ours, theirs): (Vec<f32>, Vec<f32>) = found
         .iter()
         .map(|(head, effect)| {

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use circuits::{Circuit, auroc, mib_roc};
 use hooks::{
     Batch, Edge, EdgeMap, Heads, HookedModel, Metric, Pair, Pairs, Port, Reader, Recorder, Stream, Target,
-    Writer,
+    Task, Writer,
 };
 use serde_json::Value;
 use test_models::{Affine, Weights, Written, WrittenBlock, WrittenHead};
@@ -27,7 +27,8 @@ const METHODS: [Method; 5] = [
 /// The area of each method on `pairs`.
 fn areas(model: &Written, pairs: &Pairs, truth: &Circuit) -> [f64; 5] {
     METHODS.map(|method| {
-        let scores = attribute(model, pairs, Metric::LogitDiff, method, Options::default()).unwrap().mean;
+        let scores =
+            attribute(&Task::new(model, pairs, Metric::LogitDiff), method, Options::default()).unwrap().mean;
         auroc(&scores, truth).unwrap()
     })
 }
@@ -237,7 +238,7 @@ impl Program {
                 continue;
             }
             let reads = reads(reader);
-            for (u, varies) in varies.iter().enumerate().take(wiring.n_before(reader)) {
+            for (u, varies) in varies.iter().enumerate().take(wiring.n_writers_before(reader)) {
                 if !varies.is_disjoint(&reads) {
                     live.insert(wiring.writer(u));
                     *kept.get_mut(Edge { from: wiring.writer(u), to: reader }).unwrap() = true;
@@ -279,8 +280,9 @@ fn which_methods_find_compiled_programs() {
         let truth = program.truth(&pairs);
         let found = areas(&program.model, &pairs, &truth);
         let options = Options::default();
-        let exact =
-            attribute(&program.model, &pairs, Metric::LogitDiff, Method::Exact, options).unwrap().mean;
+        let exact = attribute(&Task::new(&program.model, &pairs, Metric::LogitDiff), Method::Exact, options)
+            .unwrap()
+            .mean;
         let edges: Vec<String> = truth.edges().map(|e| e.to_string()).collect();
         let mib = mib_roc(&exact, &truth).unwrap().area;
         eprintln!(

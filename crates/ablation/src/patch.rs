@@ -1,4 +1,5 @@
-//! Activation patching: one activation of one run put into another, place by place, and the metric read.
+//! Activation patching: replace one activation of a run by that of another run, place by place, and measure the
+//! metric.
 //!
 //! *Denoising* runs the corrupt prompt and puts in what the clean run had: it finds what suffices to restore
 //! the answer. *Noising* runs the clean prompt and puts in what the corrupt run had: it finds what the
@@ -8,7 +9,8 @@
 //! but rounding, and what comes before the layer is not run again.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use hooks::{Batch, Heads, Hook, HookedModel, Metric, Pair, Pairs, Recorder, Site, Stream, Wiring};
+use hooks::{Batch, Heads, Hook, Pair, Recorder, Site, Stream, Task, Wiring};
+use ndarray::Array3;
 
 use crate::Error;
 
@@ -43,11 +45,11 @@ pub enum HeadPlace {
 /// What is patched, one cell of the grid at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grid {
-    /// A stream at each layer and position: cells `[layer][0][position]`.
+    /// A stream at each layer and position: values `[layer, 1, position]`.
     Positions(StreamPlace),
-    /// A head at all positions: cells `[layer][head][0]`.
+    /// A head at all positions: values `[layer, head, 1]`.
     Heads(HeadPlace),
-    /// A head at each position: cells `[layer][head][position]`.
+    /// A head at each position: values `[layer, head, position]`.
     HeadPositions(HeadPlace),
 }
 
@@ -69,57 +71,36 @@ pub struct PatchGrid {
     pub clean: f32,
     /// The metric of the corrupt run.
     pub corrupt: f32,
-    /// The metric under each patch: `[layer][head][position]`, an axis that [`Grid`] does not have being 1
-    /// long.
-    pub patched: Vec<Vec<Vec<f32>>>,
+    /// The metric under each patch, `[layer, head, position]`; an axis that the [`Grid`] does not have is 1 long.
+    pub patched: Array3<f32>,
 }
 
 impl PatchGrid {
-    /// How far each patch moves the metric on the way from the run patched (0) to the other run (1). Not a
-    /// number where the two runs do not differ.
-    pub fn share(&self, direction: Direction) -> Vec<Vec<Vec<f32>>> {
+    /// How far each patch moves the metric on the way from the patched run (0) to the other run (1), `[layer, head,
+    /// position]`. NaN or infinite where the metrics of the two runs are equal.
+    pub fn share(&self, direction: Direction) -> Array3<f32> {
         let (from, to) = match direction {
             Direction::Denoise => (self.corrupt, self.clean),
             Direction::Noise => (self.clean, self.corrupt),
         };
-        let share = |v: &f32| (v - from) / (to - from);
-        self.patched
-            .iter()
-            .map(|layer| layer.iter().map(|head| head.iter().map(share).collect()).collect())
-            .collect()
+        self.patched.map(|v| (v - from) / (to - from))
     }
 }
 
-/// Patches every cell of `grid` on each pair and measures `metric`, with at most `rows` patches in a run.
+/// Activation patching: patches every cell of `grid` on each pair and measures the metric, with at most
+/// [`Task::batch_size`] patches in a run. One grid for each pair, in their order.
 ///
 /// Costs two runs a pair and one row of a run for each cell, from the cell's layer on.
 ///
 /// # Errors
-/// `rows` of 0, a pair without what the metric needs, or a metric that is not a number.
-pub fn patch_grid(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-    metric: Metric,
-    grid: Grid,
-    direction: Direction,
-    rows: usize,
-) -> Result<Vec<PatchGrid>, Error> {
-    if rows == 0 {
-        return Err(Error::input("rows of a run: 0, expected at least 1"));
-    }
-    pairs.iter().map(|pair| patch_pair(model, pair, metric, grid, direction, rows)).collect()
+/// A batch size of 0, a pair without what the metric needs, or a metric that is NaN or infinite.
+pub fn patch_grid(task: &Task<'_>, grid: Grid, direction: Direction) -> Result<Vec<PatchGrid>, Error> {
+    task.check()?;
+    task.pairs.iter().map(|pair| patch_pair(task, pair, grid, direction)).collect()
 }
 
-fn patch_pair(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    grid: Grid,
-    direction: Direction,
-    rows: usize,
-) -> Result<PatchGrid, Error> {
-    metric.check_pair(pair)?;
-    let wiring = model.wiring();
+fn patch_pair(task: &Task<'_>, pair: &Pair, grid: Grid, direction: Direction) -> Result<PatchGrid, Error> {
+    let (model, metric, wiring) = (task.model, &task.metric, task.wiring());
     let layers = 0..wiring.n_layers;
     let sites: Vec<Site> = layers.flat_map(|l| [grid.site(l), Stream::ResidPre(l).into()]).collect();
     let batch =
@@ -147,18 +128,19 @@ fn patch_pair(
     for layer in cells.chunk_by(|a, b| a.layer == b.layer) {
         let first = layer[0].layer;
         let resid = before.stream(Stream::ResidPre(first)).inner();
-        for cells in layer.chunks(rows) {
+        for cells in layer.chunks(task.batch_size) {
             let mut patch = Patch { grid, cells, source };
             let logits = model.run_from(&batch(into, cells.len())?, first, &resid, &mut patch);
             values.extend(measure(logits)?);
         }
     }
-    let by_head = values.chunks(positions).map(<[f32]>::to_vec).collect::<Vec<_>>();
+    let shape = (wiring.n_layers, heads, positions);
+    let patched = Array3::from_shape_vec(shape, values).map_err(Error::internal)?;
     Ok(PatchGrid {
         id: pair.id.clone(),
         clean: measure(clean.clone())?[0],
         corrupt: measure(corrupt)?[0],
-        patched: by_head.chunks(heads).map(<[Vec<f32>]>::to_vec).collect(),
+        patched,
     })
 }
 

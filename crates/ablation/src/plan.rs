@@ -97,7 +97,7 @@ impl EdgePlan {
 
         // The readers among `all` that have edges; with none, the block is still there if its base must be.
         let block = |all: Vec<Reader>| -> Option<Readers> {
-            let n_before = all.first().map_or(0, |&v| wiring.n_before(v));
+            let n_before = all.first().map_or(0, |&v| wiring.n_writers_before(v));
             let present: Vec<Reader> =
                 all.into_iter().filter(|&v| live.readers[wiring.reader_index(v)]).collect();
             let has_edge = |&v: &Reader| (wiring.offset(v)..wiring.offset(v) + n_before).any(touched);
@@ -189,7 +189,7 @@ impl Live {
             if alive {
                 live.readers[index] = true;
                 let offset = wiring.offset(reader);
-                for u in 0..wiring.n_before(reader) {
+                for u in 0..wiring.n_writers_before(reader) {
                     live.writers[u] |= touched(offset + u);
                 }
             }

@@ -1,7 +1,6 @@
-//! What heads are worth: the metric with each head, or each set of heads, changed in turn, against the metric
-//! of the clean run.
+//! Ablate each head, or each set of heads, in turn and measure the effect on the metric of the clean prompts.
 
-use hooks::{Batch, Head, HeadMap, HookedModel, Metric, Pair, Pairs, Recorder, Stream, Wiring};
+use hooks::{Batch, Head, HeadMap, Recorder, Stream, Task, Wiring};
 
 use crate::{Ablation, Error, Fill};
 
@@ -21,22 +20,16 @@ impl HeadEffect {
     }
 }
 
-/// Replaces every head in turn by `fill` and measures `metric` on the clean prompts of `pairs`: one run for
-/// the model and one for each head, from its layer on, in batches of `batch_size` pairs.
+/// Replaces every head in turn by `fill` and measures the metric on the clean prompts: one run for the model and
+/// one for each head, from its layer on. Returns an effect for each `[layer, head]`.
 ///
 /// # Errors
-/// A batch size of 0, a pair without what the metric needs, or a metric that is not a number.
-pub fn sweep_heads(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-    metric: Metric,
-    fill: &Fill,
-    batch_size: usize,
-) -> Result<HeadMap<HeadEffect>, Error> {
-    let wiring = model.wiring();
+/// As [`sweep`].
+pub fn sweep_heads(task: &Task<'_>, fill: &Fill) -> Result<HeadMap<HeadEffect>, Error> {
+    let wiring = task.wiring();
     let alone: Vec<Vec<Head>> = wiring.heads().map(|head| vec![head]).collect();
     let hooks = replaced(wiring, &alone, fill)?;
-    let found = sweep(model, pairs, metric, &hooks, batch_size)?;
+    let found = sweep(task, &hooks)?;
     let mut effects = HeadMap::filled(wiring, HeadEffect { clean: 0.0, ablated: 0.0 });
     wiring.heads().zip(found).for_each(|(head, effect)| *effects.get_mut(head) = effect);
     Ok(effects)
@@ -58,31 +51,22 @@ pub fn scaled(wiring: Wiring, sets: &[Vec<Head>], factor: f64) -> Result<Vec<Abl
     sets.iter().map(|set| Ablation::scale(wiring, set.iter().copied(), factor)).collect()
 }
 
-/// Measures `metric` on the clean prompts of `pairs`, plainly and under each of `hooks`, in batches of
-/// `batch_size` pairs.
+/// Measures the metric on the clean prompts, without a change and under each of `hooks`; the effects are in the order
+/// of `hooks`.
 ///
 /// # Errors
-/// A batch size of 0, a pair without what the metric needs, or a metric that is not a number.
-pub fn sweep(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-    metric: Metric,
-    hooks: &[Ablation],
-    batch_size: usize,
-) -> Result<Vec<HeadEffect>, Error> {
-    if batch_size == 0 {
-        return Err(Error::input("batch size: 0, expected at least 1"));
-    }
-    pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
+/// A batch size of 0, a pair without what the metric needs, or a metric that is NaN or infinite.
+pub fn sweep(task: &Task<'_>, hooks: &[Ablation]) -> Result<Vec<HeadEffect>, Error> {
+    task.check()?;
+    let model = task.model;
     let (mut clean, mut ablated) = (0.0f64, vec![0.0f64; hooks.len()]);
-    for places in pairs.batches(batch_size) {
-        let chunk: Vec<&Pair> = places.iter().map(|&i| &pairs.as_slice()[i]).collect();
+    for (places, chunk) in task.batches() {
         let prompts: Vec<_> = chunk.iter().map(|pair| pair.clean.clone()).collect();
         let batch = Batch::new(&prompts)?.rows(chunk[0].rows()).with_origins(places);
         let mut before = Recorder::new((0..model.wiring().n_layers).map(|l| Stream::ResidPre(l).into()));
         let plain = model.run(&batch, &mut before).inner();
         let total = |logits| -> Result<f64, Error> {
-            Ok(metric.read(logits, &chunk, Some(&plain))?.into_iter().map(f64::from).sum())
+            Ok(task.metric.read(logits, &chunk, Some(&plain))?.into_iter().map(f64::from).sum())
         };
         clean += total(plain.clone())?;
         for (sum, hook) in ablated.iter_mut().zip(hooks) {
@@ -91,7 +75,7 @@ pub fn sweep(
             *sum += total(model.run_from(&batch, first, &resid, &mut hook.clone()))?;
         }
     }
-    let n = pairs.len() as f64;
+    let n = task.pairs.len() as f64;
     Ok(ablated
         .into_iter()
         .map(|a| HeadEffect { clean: (clean / n) as f32, ablated: (a / n) as f32 })

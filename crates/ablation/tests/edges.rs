@@ -63,7 +63,7 @@ struct Plain<'a> {
 impl Plain<'_> {
     fn input(&self, reader: hooks::Reader, x: Tensor<3>) -> Tensor<3> {
         let w = self.circuit.wiring();
-        (0..w.n_before(reader)).fold(x, |x, u| {
+        (0..w.n_writers_before(reader)).fold(x, |x, u| {
             let kept = self.circuit.values()[w.offset(reader) + u];
             if kept { x } else { x + self.fills[u].clone() - self.current[u].clone() }
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ablation::{Ablation, Fill, HeadMeans, Resampled, replaced, scaled, sweep, sweep_heads};
 use burn::tensor::Tensor;
 use common::{batches, largest_gap, pairs, read, run, toy};
-use hooks::{Batch, Head, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows};
+use hooks::{Batch, Head, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows, Task};
 
 fn head(text: &str) -> Head {
     text.parse().unwrap()
@@ -102,7 +102,8 @@ fn decoding_goes_on_where_the_prompt_ended() {
 #[test]
 fn a_sweep_does_not_depend_on_the_batch_size() {
     let (model, pairs) = (toy(5, KeyValue::Ungrouped), pairs(5));
-    let sweep = |n| sweep_heads(&model, &pairs, Metric::LogitDiff, &Fill::Zero, n).unwrap();
+    let sweep =
+        |n| sweep_heads(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(n), &Fill::Zero).unwrap();
     let (one, all) = (sweep(1), sweep(5));
     for ((head, a), (_, b)) in one.iter().zip(all.iter()) {
         assert!((a.change() - b.change()).abs() < 1e-4, "{head}");
@@ -115,7 +116,9 @@ fn sets_of_heads_are_swept_as_one_and_scales_as_fills() {
     let (model, pairs) = (toy(5, KeyValue::Ungrouped), pairs(3));
     let w = model.wiring();
     let layers: Vec<Vec<Head>> = (0..2).map(|l| w.heads().filter(|h| h.layer == l).collect()).collect();
-    let run_of = |hooks: &[Ablation]| sweep(&model, &pairs, Metric::LogitDiff, hooks, 2).unwrap();
+    let run_of = |hooks: &[Ablation]| {
+        sweep(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(2), hooks).unwrap()
+    };
     let zero = run_of(&replaced(w, &layers, &Fill::Zero).unwrap());
     assert_eq!(zero, run_of(&scaled(w, &layers, 0.0).unwrap()));
     assert!(run_of(&scaled(w, &layers, 1.0).unwrap()).iter().all(|e| e.change() == 0.0));

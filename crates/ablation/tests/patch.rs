@@ -7,7 +7,7 @@ mod common;
 use ablation::{Direction, Grid, HeadPlace, StreamPlace, patch_grid};
 use burn::tensor::Tensor;
 use common::{pairs, toy};
-use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows, Site, Stream};
+use hooks::{Batch, Heads, Hook, HookedModel, KeyValue, Metric, Recorder, Rows, Site, Stream, Task};
 
 /// A grid, and its site in a layer.
 type Case = (Grid, fn(usize) -> Site);
@@ -62,7 +62,9 @@ fn grids_are_those_of_a_plain_loop() {
     for metric in [Metric::LogitDiff, Metric::Kl] {
         for direction in [Direction::Denoise, Direction::Noise] {
             for (grid, site) in &CASES {
-                let found = patch_grid(&model, &pairs, metric, *grid, direction, 7).unwrap();
+                let found =
+                    patch_grid(&Task::new(&model, &pairs, metric.clone()).batch_size(7), *grid, direction)
+                        .unwrap();
                 let mut moved = 0.0f32;
                 for (pair, found) in pairs.iter().zip(&found) {
                     let batch =
@@ -77,22 +79,16 @@ fn grids_are_those_of_a_plain_loop() {
                     let mut seen = Recorder::new((0..wiring.n_layers).map(site));
                     model.run(&batch(from), &mut seen);
                     let base = measure(model.run(&batch(into), &mut ()));
-                    for (l, layer) in found.patched.iter().enumerate() {
-                        for (h, head) in layer.iter().enumerate() {
-                            let whole = matches!(grid, Grid::Heads(_));
-                            assert_eq!(head.len(), if whole { 1 } else { pair.clean.len() });
-                            for (p, value) in head.iter().enumerate() {
-                                let (head, position) = (Some(h), (!whole).then_some(p));
-                                let mut put = Put { site: site(l), from: &seen, head, position };
-                                let expected = measure(model.run(&batch(into), &mut put));
-                                // f32 sums in another order: rows of one run against runs of one row.
-                                assert!(
-                                    (value - expected).abs() < 1e-5,
-                                    "{grid:?} {l} {h} {p}: {value} {expected}"
-                                );
-                                moved = moved.max((value - base).abs());
-                            }
-                        }
+                    let whole = matches!(grid, Grid::Heads(_));
+                    let (layers, _, positions) = found.patched.dim();
+                    assert_eq!((layers, positions), (2, if whole { 1 } else { pair.clean.len() }));
+                    for ((l, h, p), value) in found.patched.indexed_iter() {
+                        let (head, position) = (Some(h), (!whole).then_some(p));
+                        let mut put = Put { site: site(l), from: &seen, head, position };
+                        let expected = measure(model.run(&batch(into), &mut put));
+                        // f32 sums in another order: rows of one run against runs of one row.
+                        assert!((value - expected).abs() < 1e-5, "{grid:?} {l} {h} {p}: {value} {expected}");
+                        moved = moved.max((value - base).abs());
                     }
                 }
                 assert!(moved > 1e-3, "{grid:?} {direction:?}: no patch does anything");
@@ -105,24 +101,33 @@ fn grids_are_those_of_a_plain_loop() {
 fn a_whole_stream_restores_the_other_run() {
     let (model, pairs) = (toy(3, KeyValue::Ungrouped), pairs(4));
     let grid = Grid::Positions(StreamPlace::ResidPre);
-    let found = patch_grid(&model, &pairs, Metric::LogitDiff, grid, Direction::Denoise, 64).unwrap();
-    let other = patch_grid(&model, &pairs, Metric::LogitDiff, grid, Direction::Noise, 64).unwrap();
+    let found =
+        patch_grid(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(64), grid, Direction::Denoise)
+            .unwrap();
+    let other =
+        patch_grid(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(64), grid, Direction::Noise)
+            .unwrap();
     let swapped: Vec<hooks::Pair> = pairs
         .iter()
         .map(|p| hooks::Pair { clean: p.corrupt.clone(), corrupt: p.clean.clone(), ..p.clone() })
         .collect();
     let swapped = hooks::Pairs::new(swapped).unwrap();
-    let swapped = patch_grid(&model, &swapped, Metric::LogitDiff, grid, Direction::Denoise, 64).unwrap();
+    let swapped =
+        patch_grid(&Task::new(&model, &swapped, Metric::LogitDiff).batch_size(64), grid, Direction::Denoise)
+            .unwrap();
     for ((pair, noise), (denoise, swapped)) in pairs.iter().zip(&other).zip(found.iter().zip(&swapped)) {
         assert_eq!(noise.patched, swapped.patched, "noising is denoising of the pair the other way round");
         for (p, (clean, corrupt)) in pair.clean.iter().zip(&pair.corrupt).enumerate() {
             if clean == corrupt {
-                assert!((denoise.patched[0][0][p] - denoise.corrupt).abs() < 1e-5, "one token, no change");
+                assert!((denoise.patched[[0, 0, p]] - denoise.corrupt).abs() < 1e-5, "one token, no change");
             }
         }
         let share = denoise.share(Direction::Denoise);
-        let expected = (denoise.patched[1][0][0] - denoise.corrupt) / (denoise.clean - denoise.corrupt);
-        assert_eq!(share[1][0][0], expected);
+        let expected = (denoise.patched[[1, 0, 0]] - denoise.corrupt) / (denoise.clean - denoise.corrupt);
+        assert_eq!(share[[1, 0, 0]], expected);
     }
-    assert!(patch_grid(&model, &pairs, Metric::LogitDiff, grid, Direction::Noise, 0).is_err());
+    assert!(
+        patch_grid(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(0), grid, Direction::Noise)
+            .is_err()
+    );
 }

@@ -1,7 +1,7 @@
 //! The clean and the corrupt run of a pair, made together, and what each writer did in them.
 
 use burn::tensor::Tensor;
-use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Site, Stream, Wiring};
+use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Site, Stream, Task, Wiring};
 
 use crate::Error;
 
@@ -9,7 +9,7 @@ use crate::Error;
 pub(crate) struct Baseline<'a> {
     pub(crate) model: &'a dyn HookedModel,
     pub(crate) pair: &'a Pair,
-    pub(crate) metric: Metric,
+    pub(crate) metric: &'a Metric,
     pub(crate) wiring: Wiring,
     pub(crate) seq: usize,
     /// Clean embeddings, then corrupt ones, `[2, seq, d_model]`.
@@ -25,14 +25,9 @@ pub(crate) struct Baseline<'a> {
 }
 
 impl<'a> Baseline<'a> {
-    pub(crate) fn new(
-        model: &'a dyn HookedModel,
-        pair: &'a Pair,
-        metric: Metric,
-        keep_outputs: bool,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(task: &'a Task<'a>, pair: &'a Pair, keep_outputs: bool) -> Result<Self, Error> {
+        let (model, metric, wiring) = (task.model, &task.metric, task.wiring());
         metric.check_pair(pair)?;
-        let wiring = model.wiring();
         let sites = (0..wiring.n_layers)
             .flat_map(|l| [Heads::Write(l).into(), Stream::MlpOut(l).into()])
             .chain([Site::from(Stream::Embed)]);

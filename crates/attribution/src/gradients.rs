@@ -148,8 +148,8 @@ impl ReaderGradients {
         let wiring = baseline.wiring;
         let [n_writers, width] = baseline.differences.dims();
         let mut scores = Vec::with_capacity(wiring.n_edges());
-        let mut product = |readers: Tensor<2>, n_before: usize| -> Result<(), Error> {
-            let writers = baseline.differences.clone().slice([0..n_before, 0..width]);
+        let mut product = |readers: Tensor<2>, n_writers_before: usize| -> Result<(), Error> {
+            let writers = baseline.differences.clone().slice([0..n_writers_before, 0..width]);
             let values = (readers * factor).matmul(writers.transpose()).into_data().try_to_vec::<f32>();
             scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
             Ok(())

@@ -23,28 +23,32 @@
 //! ```no_run
 //! # fn scores(model: &dyn hooks::HookedModel, pairs: &hooks::Pairs) -> Result<(), Box<dyn std::error::Error>> {
 //! use attribution::{Endpoint, Method, Options, attribute};
+//! use hooks::{Metric, Task};
 //!
 //! let method = Method::EapIgInputs { steps: 5, endpoint: Endpoint::Left };
-//! let scores = attribute(model, pairs, hooks::Metric::LogitDiff, method, Options::default())?;
+//! let task = Task::new(model, pairs, Metric::LogitDiff);
+//! let scores = attribute(&task, method, Options::default())?;
 //! println!("{} edges, completeness error {:.3}", scores.mean.values().len(), scores.completeness_error());
 //! # Ok(())
 //! # }
 //! ```
 
 mod baseline;
-mod direct;
+mod direct_logit_attribution;
 mod exact;
 mod gradients;
+mod logit_lens;
 mod method;
 mod nodes;
 mod points;
 mod scores;
 
 pub use common::Error;
-pub use direct::{At, DirectPair, direct, direct_mean, lens, lens_metric};
+pub use direct_logit_attribution::{At, DirectPair, direct_logit_attribution, direct_mean};
+pub use logit_lens::{logit_lens, logit_lens_metric};
 pub use method::{Endpoint, Method};
 pub use nodes::{NodeScores, PairNodeScores, attribute_nodes, score_nodes};
-pub use scores::{Options, PairScores, PairSummary, Scores, attribute, score_pair};
+pub use scores::{Options, PairScores, PairSummary, Scores, attribute, score_pair, zero_gradient};
 
 #[allow(unused_imports)] // for links in the documentation
 use hooks::{EdgeMap, HookedModel};

@@ -62,6 +62,17 @@ pub enum Method {
 const MAX_STEPS: usize = 100_000;
 
 impl Method {
+    /// Whether the gradient is taken at the clean run and nowhere else.
+    pub(crate) fn is_clean_only(self) -> bool {
+        match self {
+            Method::Eap => true,
+            Method::EapIgInputs { steps, endpoint } | Method::EapIgActivations { steps, endpoint } => {
+                endpoint.points(steps) == [1.0]
+            }
+            Method::CleanCorrupt | Method::Exact => false,
+        }
+    }
+
     /// Whether the numbers make sense.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {

@@ -10,11 +10,12 @@
 //! and not one for each reader. EAP-IG's package takes an MLP's gradient at its input instead.
 
 use burn::tensor::Tensor;
-use hooks::{Hook, HookedModel, Metric, NodeMap, Pair, Pairs, Probe, Site, Stream, Writer};
+use hooks::{Hook, NodeMap, Pair, Probe, Site, Stream, Task, Warning, Writer};
+use ndarray::Array2;
 
 use crate::baseline::Baseline;
 use crate::points::{Interpolate, Path, activation_paths, per_run};
-use crate::{Error, Method, PairSummary};
+use crate::{Error, Method, PairSummary, zero_gradient};
 
 /// One pair's scores of nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +33,11 @@ pub struct NodeScores {
     pub mean: NodeMap<f32>,
     /// Each pair's clean and corrupt metric.
     pub pairs: Vec<PairSummary>,
-    /// Each pair's scores.
-    pub per_pair: Vec<NodeMap<f32>>,
+    /// The scores of each pair, `[pair, writer]`: rows in the order of `pairs`, columns in that of
+    /// [`hooks::Wiring::writers`].
+    pub per_pair: Array2<f32>,
+    /// What a reader of these scores should know.
+    pub warnings: Vec<Warning>,
 }
 
 /// Where a writer's output is seen alone or in the sum with its layer's heads.
@@ -49,17 +53,13 @@ fn output(writer: Writer) -> Stream {
 ///
 /// # Errors
 /// As [`crate::score_pair`].
-pub fn score_nodes(
-    model: &dyn HookedModel,
-    pair: &Pair,
-    metric: Metric,
-    method: Method,
-) -> Result<PairNodeScores, Error> {
+pub fn score_nodes(task: &Task<'_>, pair: &Pair, method: Method) -> Result<PairNodeScores, Error> {
     method.check()?;
     let keep_outputs = matches!(method, Method::EapIgActivations { .. });
-    let baseline = Baseline::new(model, pair, metric, keep_outputs)?;
+    let baseline = Baseline::new(task, pair, keep_outputs)?;
     let inputs = |points: &[f64]| along(&baseline, &[(Stream::Embed, &baseline.embed)], points);
     let values = match method {
+        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; baseline.wiring.n_writers()]),
         Method::Eap => inputs(&[1.0]),
         Method::CleanCorrupt => inputs(&[0.0, 1.0]),
         Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
@@ -89,34 +89,36 @@ pub fn score_nodes(
 ///
 /// # Errors
 /// As [`score_nodes`], and no pairs.
-pub fn attribute_nodes(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-    metric: Metric,
-    method: Method,
-) -> Result<NodeScores, Error> {
-    NodeScores::collect(pairs.iter().map(|pair| score_nodes(model, pair, metric, method)))
+pub fn attribute_nodes(task: &Task<'_>, method: Method) -> Result<NodeScores, Error> {
+    let mut scores = NodeScores::collect(task.pairs.iter().map(|pair| score_nodes(task, pair, method)))?;
+    scores.warnings.extend(task.pairs.warnings());
+    scores.warnings.extend(zero_gradient(method, &task.metric));
+    Ok(scores)
 }
 
 impl NodeScores {
-    /// The mean of pairs' scores as they come, so that a caller can show progress or stop.
+    /// The mean of pairs' scores as they come, so that a caller can show progress or stop. It does not know the
+    /// task, and so leaves [`warnings`](Self::warnings) empty.
     ///
     /// # Errors
     /// The first error among them, and no pairs.
     pub fn collect(scored: impl Iterator<Item = Result<PairNodeScores, Error>>) -> Result<Self, Error> {
         let mut sum: Option<NodeMap<f64>> = None;
-        let (mut pairs, mut per_pair) = (Vec::new(), Vec::new());
+        let (mut pairs, mut rows) = (Vec::new(), Vec::new());
         for one in scored {
             let PairNodeScores { summary, scores } = one?;
             let wiring = scores.wiring();
             let sum = sum.get_or_insert_with(|| NodeMap::filled(wiring, 0.0));
             sum.values_mut().iter_mut().zip(scores.values()).for_each(|(sum, &v)| *sum += f64::from(v));
             pairs.push(summary);
-            per_pair.push(scores);
+            rows.extend_from_slice(scores.values());
         }
         let n = pairs.len() as f64;
         let sum = sum.ok_or_else(|| Error::input("pairs: none given, expected at least one"))?;
-        Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs, per_pair })
+        let mean = sum.map(|&s| (s / n) as f32);
+        let shape = (pairs.len(), mean.values().len());
+        let per_pair = Array2::from_shape_vec(shape, rows).map_err(Error::internal)?;
+        Ok(Self { mean, pairs, per_pair, warnings: Vec::new() })
     }
 }
 

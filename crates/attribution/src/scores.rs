@@ -1,6 +1,7 @@
 //! Scores of one pair, and their mean over pairs.
 
-use hooks::{EdgeMap, HookedModel, KeyValue, Metric, Pair, Pairs, Port, Reader, Wiring, Writer};
+use hooks::{EdgeMap, KeyValue, Metric, Pair, Port, Reader, Task, Warning, Wiring, Writer};
+use ndarray::Array2;
 
 use crate::baseline::Baseline;
 use crate::{Error, Method, exact, points};
@@ -42,8 +43,11 @@ pub struct Scores {
     pub mean: EdgeMap<f32>,
     /// Each pair's clean and corrupt metric and input sum; its scores are kept where asked for.
     pub pairs: Vec<PairSummary>,
-    /// Each pair's scores in the order of `pairs`, where asked for.
-    pub per_pair: Option<Vec<EdgeMap<f32>>>,
+    /// The scores of each pair, `[pair, edge]`, where asked for: rows in the order of `pairs`, columns in that of
+    /// [`Wiring::edges`].
+    pub per_pair: Option<Array2<f32>>,
+    /// What a reader of these scores should know.
+    pub warnings: Vec<Warning>,
 }
 
 /// One pair's numbers beside its scores.
@@ -70,22 +74,22 @@ impl Scores {
     }
 }
 
-/// Scores every edge on one pair.
+/// Scores every edge on one pair, which need not be among the task's pairs.
 ///
 /// # Errors
-/// A pair without the answers that the metric needs, a metric that is not a number, zero steps.
+/// A pair without the answers that the metric needs, a metric that is NaN or infinite, zero steps.
 pub fn score_pair(
-    model: &dyn HookedModel,
+    task: &Task<'_>,
     pair: &Pair,
-    metric: Metric,
     method: Method,
     options: Options,
 ) -> Result<PairScores, Error> {
     method.check()?;
     let keep_outputs = matches!(method, Method::EapIgActivations { .. });
-    let baseline = Baseline::new(model, pair, metric, keep_outputs)?;
+    let baseline = Baseline::new(task, pair, keep_outputs)?;
     let inputs = |points: &[f64]| points::inputs(&baseline, points, options.recompute);
     let values = match method {
+        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; baseline.wiring.n_edges()]),
         Method::Eap => inputs(&[1.0]),
         Method::CleanCorrupt => inputs(&[0.0, 1.0]),
         Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
@@ -147,18 +151,25 @@ fn grouped(scores: &EdgeMap<f32>) -> EdgeMap<f32> {
 ///
 /// # Errors
 /// As [`score_pair`], and no pairs.
-pub fn attribute(
-    model: &dyn HookedModel,
-    pairs: &Pairs,
-    metric: Metric,
-    method: Method,
-    options: Options,
-) -> Result<Scores, Error> {
-    Scores::collect(pairs.iter().map(|pair| score_pair(model, pair, metric, method, options)), options)
+pub fn attribute(task: &Task<'_>, method: Method, options: Options) -> Result<Scores, Error> {
+    let scored = task.pairs.iter().map(|pair| score_pair(task, pair, method, options));
+    let mut scores = Scores::collect(scored, options)?;
+    scores.warnings.extend(task.pairs.warnings());
+    scores.warnings.extend(zero_gradient(method, &task.metric));
+    Ok(scores)
+}
+
+/// A warning if the gradient of `metric` is 0 by definition wherever `method` takes it: KL divergence from the clean
+/// run has its minimum at the clean run. Scores are then exact zeros, in place of the rounding that a gradient gives.
+pub fn zero_gradient(method: Method, metric: &Metric) -> Option<Warning> {
+    (method.is_clean_only() && *metric == Metric::Kl)
+        .then(|| Warning::ZeroGradient { method: method.to_string(), metric: metric.to_string() })
 }
 
 impl Scores {
-    /// The mean of pairs' scores as they come, so that a caller can show progress or stop.
+    /// The mean of pairs' scores as they come, so that a caller can show progress or stop. It does not know the task,
+    /// and so leaves [`warnings`](Self::warnings) empty: see [`Pairs::warnings`](hooks::Pairs::warnings) and
+    /// [`zero_gradient`].
     ///
     /// # Errors
     /// The first error among them, and no pairs.
@@ -168,7 +179,7 @@ impl Scores {
     ) -> Result<Self, Error> {
         let mut sum: Option<EdgeMap<f64>> = None;
         let mut summaries = Vec::new();
-        let mut per_pair = options.per_pair.then(Vec::new);
+        let mut rows = options.per_pair.then(Vec::new);
         for pair in pairs {
             let PairScores { id, scores, clean, corrupt, input_sum } = pair?;
             match &mut sum {
@@ -180,12 +191,15 @@ impl Scores {
                 }
             }
             summaries.push(PairSummary { id, clean, corrupt, input_sum });
-            if let Some(kept) = &mut per_pair {
-                kept.push(scores);
+            if let Some(rows) = &mut rows {
+                rows.extend_from_slice(scores.values());
             }
         }
         let n = summaries.len() as f64;
         let sum = sum.ok_or_else(|| Error::input("pairs: none given, expected at least one"))?;
-        Ok(Self { mean: sum.map(|&s| (s / n) as f32), pairs: summaries, per_pair })
+        let mean = sum.map(|&s| (s / n) as f32);
+        let shape = (summaries.len(), mean.values().len());
+        let per_pair = rows.map(|rows| Array2::from_shape_vec(shape, rows).map_err(Error::internal));
+        Ok(Self { mean, pairs: summaries, per_pair: per_pair.transpose()?, warnings: Vec::new() })
     }
 }

@@ -1,7 +1,7 @@
 //! Faithfulness over circuit size, and its two areas (Mueller et al. 2025, MIB).
 
 use ablation::Baseline;
-use hooks::{EdgeMap, HookedModel, Metric, Pairs};
+use hooks::{EdgeMap, Task};
 use serde::Serialize;
 
 use crate::{Circuit, Error, PruneRule, Rank, Selection, faithfulness_of};
@@ -40,16 +40,12 @@ pub struct Curve {
 ///
 /// # Errors
 /// As [`crate::faithfulness`] and [`Circuit::select`].
-#[allow(clippy::too_many_arguments)]
 pub fn curve(
-    model: &dyn HookedModel,
+    task: &Task<'_>,
     scores: &EdgeMap<f32>,
     rank: Rank,
     prune: PruneRule,
-    pairs: &Pairs,
-    metric: Metric,
     fill: &Baseline,
-    batch_size: usize,
 ) -> Result<Curve, Error> {
     let n_edges = scores.wiring().n_edges();
     let sizes = MIB_SHARES.map(|share| (share * n_edges as f64) as usize);
@@ -57,8 +53,7 @@ pub fn curve(
         .iter()
         .map(|&n| Ok(Circuit::select(scores, Selection::Top(n), rank)?.pruned_by(prune)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let found =
-        faithfulness_of(model, &circuits.iter().collect::<Vec<_>>(), pairs, metric, fill, batch_size)?;
+    let found = faithfulness_of(task, &circuits.iter().collect::<Vec<_>>(), fill)?;
     let points: Vec<Point> = (0..MIB_SHARES.len())
         .map(|i| Point {
             share: MIB_SHARES[i],

@@ -11,7 +11,7 @@
 
 use ablation::{Baseline, EdgeFill, EdgePatch, EdgePlan};
 use burn::tensor::Tensor;
-use hooks::{Batch, HookedModel, Metric, Pair, Pairs};
+use hooks::{Batch, Pair, Pairs, Task};
 use serde::Serialize;
 
 use crate::{Circuit, Error};
@@ -44,23 +44,16 @@ pub struct Faithfulness {
     pub per_pair: Vec<PairFaithfulness>,
 }
 
-/// Evaluates `circuit`, as it is, on `pairs`. Prune it first: a head without inputs reads only fills.
+/// Evaluates `circuit`, as it is, on the task's pairs. Prune it first: a head without inputs reads only fills.
 ///
-/// Pairs run in batches of at most `batch_size`, which changes nothing beyond rounding. The cost is two
+/// Pairs run in batches of at most [`Task::batch_size`], which changes nothing beyond rounding. The cost is two
 /// plain runs and one patched run of each pair.
 ///
 /// # Errors
 /// A batch size of 0, a circuit of another model, a pair without what the metric needs, a metric that is not
 /// a number, or what [`EdgeFill::new`] refuses.
-pub fn faithfulness(
-    model: &dyn HookedModel,
-    circuit: &Circuit,
-    pairs: &Pairs,
-    metric: Metric,
-    fill: &Baseline,
-    batch_size: usize,
-) -> Result<Faithfulness, Error> {
-    let all = faithfulness_of(model, &[circuit], pairs, metric, fill, batch_size)?;
+pub fn faithfulness(task: &Task<'_>, circuit: &Circuit, fill: &Baseline) -> Result<Faithfulness, Error> {
+    let all = faithfulness_of(task, &[circuit], fill)?;
     all.into_iter().next().ok_or_else(|| Error::input("circuits: none given"))
 }
 
@@ -69,18 +62,12 @@ pub fn faithfulness(
 /// # Errors
 /// As [`faithfulness`].
 pub fn faithfulness_of(
-    model: &dyn HookedModel,
+    task: &Task<'_>,
     circuits: &[&Circuit],
-    pairs: &Pairs,
-    metric: Metric,
     fill: &Baseline,
-    batch_size: usize,
 ) -> Result<Vec<Faithfulness>, Error> {
-    if batch_size == 0 {
-        return Err(Error::input("batch size: 0, expected at least 1"));
-    }
-    pairs.iter().try_for_each(|pair| metric.check_pair(pair))?;
-    let wiring = model.wiring();
+    task.check()?;
+    let (model, pairs, wiring) = (task.model, task.pairs, task.wiring());
     let circuits: Vec<Circuit> = circuits.iter().map(|c| c.on(wiring)).collect::<Result<_, _>>()?;
     let empty = circuits.first().map_or(Circuit::empty(wiring), |c| Circuit::empty(c.wiring()));
     let plans: Vec<EdgePlan> = std::iter::once(&empty)
@@ -90,15 +77,14 @@ pub fn faithfulness_of(
 
     // Pairs of like length run together; the results go back to the order of the pairs.
     let mut rows: Vec<Vec<(f32, f32, f32)>> = vec![vec![(0.0, 0.0, 0.0); pairs.len()]; circuits.len()];
-    for chunk in pairs.batches(batch_size) {
-        let members: Vec<&Pair> = chunk.iter().map(|&i| &pairs.as_slice()[i]).collect();
+    for (chunk, members) in task.batches() {
         let side = |prompt: fn(&Pair) -> &Vec<u32>| {
             let prompts: Vec<Vec<u32>> = members.iter().map(|pair| prompt(pair).clone()).collect();
             Batch::new(&prompts).map(|batch| batch.rows(members[0].rows()))
         };
         let (clean, corrupt) = (side(|p| &p.clean)?, side(|p| &p.corrupt)?);
         let clean_logits = model.run(&clean, &mut ()).inner();
-        let measure = |logits: Tensor<3>| metric.read(logits, &members, Some(&clean_logits));
+        let measure = |logits: Tensor<3>| task.metric.read(logits, &members, Some(&clean_logits));
         let fills = EdgeFill::new(model, fill, &corrupt, &plans.iter().collect::<Vec<_>>())?;
         let whole = measure(clean_logits.clone())?;
         let none = match fills.corrupt_logits() {

@@ -35,7 +35,7 @@ impl Circuit {
             .readers()
             .map(|v| {
                 let owners = owners(wiring, v).into_iter().map(|w| wiring.writer_index(w)).collect();
-                (wiring.offset(v), wiring.n_before(v), owners)
+                (wiring.offset(v), wiring.n_writers_before(v), owners)
             })
             .collect();
         let mut before = match rule {

@@ -78,7 +78,7 @@ impl Circuit {
                 for layer in 0..=wiring.n_layers {
                     let end = match layer {
                         l if l < wiring.n_layers => {
-                            wiring.offset(Reader::Mlp(l)) + wiring.n_before(Reader::Mlp(l))
+                            wiring.offset(Reader::Mlp(l)) + wiring.n_writers_before(Reader::Mlp(l))
                         }
                         _ => n_edges,
                     };
@@ -165,7 +165,7 @@ fn greedy(wiring: hooks::Wiring, keys: &[f32], n: usize, kept: &mut [bool]) {
         // Under grouped key/value one input is shared by several heads; its edges come in once.
         if !std::mem::replace(&mut opened[wiring.reader_index(reader)], true) {
             let offset = wiring.offset(reader);
-            heap.extend((0..wiring.n_before(reader)).map(|from| Candidate {
+            heap.extend((0..wiring.n_writers_before(reader)).map(|from| Candidate {
                 key: keys[offset + from],
                 index: offset + from,
                 from,

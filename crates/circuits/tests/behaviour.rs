@@ -10,7 +10,7 @@ use circuits::{
     Circuit, Emergence, Null, PerPair, PruneRule, Rank, Selection, compare, curve, effect, faithfulness,
     faithfulness_of, head_importance,
 };
-use hooks::{Batch, EdgeMap, Head, HookedModel, KeyValue, Metric, Pair, Pairs, Rows, Target, Wiring};
+use hooks::{Batch, EdgeMap, Head, HookedModel, KeyValue, Metric, Pair, Pairs, Rows, Target, Task, Wiring};
 use rand::{Rng, SeedableRng};
 use test_models::{Toy, ToyConfig};
 
@@ -51,7 +51,12 @@ fn the_full_graph_is_the_model_and_the_empty_one_the_fill() {
     let (full, empty) = (Circuit::full(wiring), Circuit::empty(wiring));
     for fill in baselines(&model, &pairs) {
         for metric in [Metric::LogitDiff, Metric::ProbDiff, Metric::Kl, Metric::Nll] {
-            let found = faithfulness_of(&model, &[&full, &empty], &pairs, metric, &fill, 2).unwrap();
+            let found = faithfulness_of(
+                &Task::new(&model, &pairs, metric.clone()).batch_size(2),
+                &[&full, &empty],
+                &fill,
+            )
+            .unwrap();
             assert!((found[0].faithfulness - 1.0).abs() < 1e-5, "{fill:?} {metric}");
             assert!(found[1].faithfulness.abs() < 1e-5, "{fill:?} {metric}");
         }
@@ -60,7 +65,9 @@ fn the_full_graph_is_the_model_and_the_empty_one_the_fill() {
     let logits =
         model.run(&Batch::new(std::slice::from_ref(&pair.corrupt)).unwrap().rows(Rows::Last), &mut ());
     let corrupt = Metric::LogitDiff.values(logits, &[&pair.target], None).into_scalar::<f32>();
-    let found = faithfulness(&model, &empty, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 5).unwrap();
+    let found =
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(5), &empty, &Baseline::Corrupt)
+            .unwrap();
     assert!((found.per_pair[0].corrupt - corrupt).abs() < 1e-5);
     assert_eq!(found.per_pair[4].id, "p4");
 }
@@ -70,7 +77,10 @@ fn batches_change_nothing() {
     let (model, pairs) = (toy(), pairs(7));
     let circuit = Circuit::top(&some_scores(model.wiring()), 40).unwrap().pruned();
     for fill in baselines(&model, &pairs) {
-        let run = |n| faithfulness(&model, &circuit, &pairs, Metric::LogitDiff, &fill, n).unwrap();
+        let run = |n| {
+            faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(n), &circuit, &fill)
+                .unwrap()
+        };
         let (one, all) = (run(1), run(7));
         for (a, b) in one.per_pair.iter().zip(&all.per_pair) {
             assert_eq!(a.id, b.id);
@@ -78,10 +88,14 @@ fn batches_change_nothing() {
         }
         assert!((one.faithfulness - all.faithfulness).abs() < 1e-3);
     }
-    let error = faithfulness(&model, &circuit, &pairs, Metric::LogitDiff, &Baseline::Zero, 0).unwrap_err();
+    let error =
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(0), &circuit, &Baseline::Zero)
+            .unwrap_err();
     assert!(error.to_string().contains("batch size"));
     let other = Circuit::empty(Wiring { n_layers: 3, ..model.wiring() });
-    let error = faithfulness(&model, &other, &pairs, Metric::LogitDiff, &Baseline::Zero, 1).unwrap_err();
+    let error =
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(1), &other, &Baseline::Zero)
+            .unwrap_err();
     assert!(error.to_string().contains("over 3 layers of 4 heads"), "{error}");
 }
 
@@ -90,14 +104,11 @@ fn a_curve_ends_at_one() {
     let (model, pairs) = (toy(), pairs(4));
     let scores = some_scores(model.wiring());
     let found = curve(
-        &model,
+        &Task::new(&model, &pairs, Metric::LogitDiff).batch_size(4),
         &scores,
         Rank::Absolute,
         PruneRule::Current,
-        &pairs,
-        Metric::LogitDiff,
         &Baseline::Corrupt,
-        4,
     )
     .unwrap();
     assert_eq!(found.points.len(), 10);
@@ -117,8 +128,10 @@ fn files_of_the_package_run_on_grouped_models() {
         Wiring { n_kv_heads: wiring.n_heads, d_model: 999, ..wiring },
         known.selection().values().to_vec(),
     ));
-    let run =
-        |c: &Circuit| faithfulness(&model, c, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 2).unwrap();
+    let run = |c: &Circuit| {
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(2), c, &Baseline::Corrupt)
+            .unwrap()
+    };
     assert_eq!(run(&known), run(&unknown));
 }
 
@@ -140,8 +153,10 @@ fn grouped_edges_are_their_ungrouped_copies() {
         }),
     )
     .unwrap();
-    let run =
-        |c: &Circuit| faithfulness(&model, c, &pairs, Metric::LogitDiff, &Baseline::Corrupt, 3).unwrap();
+    let run = |c: &Circuit| {
+        faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(3), c, &Baseline::Corrupt)
+            .unwrap()
+    };
     assert!((run(&circuit).circuit - run(&ungrouped).circuit).abs() < 1e-4);
 }
 

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use attribution::{Endpoint, Method, NodeScores, Options, PairScores, Scores, score_nodes, score_pair};
+use attribution::{
+    Endpoint, Method, NodeScores, Options, PairScores, Scores, score_nodes, score_pair, zero_gradient,
+};
 use circuits::{PerPair, ScoreFile};
 use clap::ValueEnum;
 use common::{Error, write_whole};
-use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions};
+use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions, Task};
 use serde_json::json;
 
 use crate::choices::{METRICS, POSITIONS, name, named, table};
@@ -119,7 +121,8 @@ fn method(args: &Args) -> Method {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let (metric, method, positions, key_value) = (args.metric, method(&args), args.positions, args.kv);
+    let (metric, method, positions, key_value) =
+        (args.metric.clone(), method(&args), args.positions, args.kv);
     let shard = shard(args.shard.as_deref())?;
     if let (Some((k, n)), None) = (shard, &args.shard) {
         common.note(format!("share {k} of {n} of the pairs, from the Slurm array (--shard {k}/{n})"));
@@ -151,25 +154,29 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         per_pair: args.per_pair || shard.is_some(),
         recompute: args.recompute,
     };
+    let task = Task::new(&model, &all, metric.clone());
+    if let Some(warning) = zero_gradient(method, &metric) {
+        common.warn(warning.to_string())?;
+    }
     let bar = progress(common, mine.len(), "scoring pairs");
     let (nodes, scores, per_pair) = if args.level == Level::Nodes {
         let scored = mine.iter().map(|(_, pair)| {
             bar.inc(1);
-            score_nodes(&model, pair, metric, method)
+            score_nodes(&task, pair, method)
         });
-        let NodeScores { mean, pairs, per_pair } = NodeScores::collect(scored)?;
+        let NodeScores { mean, pairs, per_pair, .. } = NodeScores::collect(scored)?;
         let edges = EdgeMap::filled(mean.wiring().with(key_value), 0.0);
-        let rows = options.per_pair.then(|| per_pair.iter().flat_map(|row| row.values().to_vec()).collect());
-        (Some(mean), Scores { mean: edges, pairs, per_pair: None }, rows)
+        let rows = options.per_pair.then(|| per_pair.into_iter().collect());
+        (Some(mean), Scores { mean: edges, pairs, per_pair: None, warnings: Vec::new() }, rows)
     } else {
         let scored = mine.iter().map(|(_, pair)| -> Result<PairScores> {
-            let scores = score_pair(&model, pair, metric, method, options);
+            let scores = score_pair(&task, pair, method, options);
             bar.inc(1);
             scores
         });
         let mut scores = Scores::collect(scored, options)?;
         let rows = scores.per_pair.take();
-        (None, scores, rows.map(|rows| rows.iter().flat_map(|row| row.values().to_vec()).collect()))
+        (None, scores, rows.map(|rows| rows.into_iter().collect()))
     };
     bar.finish_and_clear();
 

@@ -9,7 +9,7 @@ use circuits::{
 };
 use clap::ValueEnum;
 use common::Error;
-use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions};
+use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions, Task};
 use model_qwen::Qwen;
 use serde_json::json;
 
@@ -101,6 +101,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let file = file.on(model.wiring()).map_err(|e| e.within(args.circuit.display()))?;
     let fill = baseline(args.fill, &model, &pairs, args.batch)?;
 
+    let task = Task::new(&model, &pairs, metric.clone()).batch_size(args.batch);
     if args.curve {
         if file.nodes.is_some() {
             return Err(Error::at(&args.circuit, "scores of nodes; --curve is over edges"));
@@ -108,9 +109,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         crate::circuit::note_convention(common, &args.circuit, &file);
         // MIB: absolute scores for CMD, scores in the loss convention for CPR, the pruning rule it pins.
         let prune = PruneRule::Before2025July { greedy: false };
-        let along = |scores: &EdgeMap<f32>, rank| {
-            curve(&model, scores, rank, prune, &pairs, metric, &fill, args.batch)
-        };
+        let along = |scores: &EdgeMap<f32>, rank| curve(&task, scores, rank, prune, &fill);
         let of = |rank| match rank {
             Rank::Signed => along(&file.loss_scores(), rank),
             Rank::Absolute => along(&file.scores, rank),
@@ -120,7 +119,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let random = (0..args.nulls).map(random).collect::<Result<Vec<_>>>()?;
         if args.json {
             let full = Circuit::full(file.wiring);
-            let ends = faithfulness(&model, &full, &pairs, metric, &fill, args.batch)?;
+            let ends = faithfulness(&task, &full, &fill)?;
             print_json(&json!({
                 "clean": ends.clean, "corrupt": ends.corrupt,
                 "metric": metric.to_string(), "positions": positions, "fill": name(&args.fill),
@@ -155,7 +154,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             args.circuit.display()
         ));
     }
-    let found = faithfulness(&model, &circuit, &pairs, metric, &fill, args.batch)?;
+    let found = faithfulness(&task, &circuit, &fill)?;
     let mut nulls = serde_json::Map::new();
     for (name, kind) in [
         ("random", Null::Random),
@@ -166,8 +165,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         if drawn.is_empty() {
             continue;
         }
-        let all =
-            faithfulness_of(&model, &drawn.iter().collect::<Vec<_>>(), &pairs, metric, &fill, args.batch)?;
+        let all = faithfulness_of(&task, &drawn.iter().collect::<Vec<_>>(), &fill)?;
         nulls.insert(name.into(), all.iter().map(|f| f.faithfulness).collect());
     }
     if args.json {

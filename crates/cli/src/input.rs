@@ -1,10 +1,9 @@
 //! Input files: rows of token ids or texts (`forward`, `generate`, `lens`), and pairs of prompts.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use common::Error;
-use hooks::{Batch, Pair, Pairs, Positions};
+use hooks::{Batch, Encode, IdsOnly, Pairs, PairsReader, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -171,21 +170,14 @@ pub(crate) fn pairs_at(
     positions: Positions,
 ) -> Result<Pairs> {
     let text = text(checkpoint)?;
-    let encode = |s: &str, starts: bool| match &text {
-        Some(text) => if starts { text.encode(s) } else { text.encode_raw(s) }
-            .map_err(|e| hooks::Error::input(e.to_string())),
-        None => Err(hooks::Error::input("text in a pairs file needs tokenizer.json beside the model")),
+    let encode: &dyn Encode = match &text {
+        Some(text) => text,
+        None => &IdsOnly,
     };
-    let pairs = Pairs::read_at(path, positions, encode)?;
+    let pairs = PairsReader::new(encode).positions(positions).read(path)?;
     pairs.check_vocab(checkpoint.config.vocab).map_err(|e| e.within(path.display()))?;
-    let mut ids = HashSet::new();
-    let warn = |of: Option<&Pair>, what: &str| match of {
-        Some(pair) => common.warn(format!("{}: pair {}: {what}", path.display(), pair.id)),
-        None => Ok(()),
-    };
-    warn(pairs.iter().find(|pair| !ids.insert(&pair.id)), "an earlier pair has the same id")?;
-    let alone = |pair: &&Pair| pair.target.distractors.is_empty() && !pair.target.answers.is_empty();
-    warn(pairs.iter().find(alone), "no distractor: the metric is of the answer alone")?;
-    warn(pairs.iter().find(|pair| pair.clean == pair.corrupt), "clean and corrupt are the same prompt")?;
+    for warning in pairs.warnings() {
+        common.warn(format!("{}: {warning}", path.display()))?;
+    }
     Ok(pairs)
 }

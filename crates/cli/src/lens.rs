@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use attribution::{At, direct, direct_mean, lens, lens_metric};
+use attribution::{At, direct_logit_attribution, direct_mean, logit_lens, logit_lens_metric};
 use burn::tensor::Tensor;
 use common::{Error, write_whole};
-use hooks::{HookedModel as _, Metric, Rows, Site, Stream};
+use hooks::{HookedModel as _, Metric, Rows, Site, Stream, Task};
+use ndarray::ArrayView1;
 use serde_json::{Value, json};
 
 use crate::choices::{METRICS, named, table};
@@ -77,7 +78,7 @@ fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
         model.check(&batch).map_err(|e| e.within(path.display()))?;
         let batch = if at == At::Last { batch.rows(Rows::Last) } else { batch };
         let mut streams = Vec::new();
-        lens(&model, &batch, args.mid, |stream, logits| -> Result {
+        logit_lens(&model, &batch, args.mid, |stream, logits| -> Result {
             let positions = likeliest(logits, args.top)?;
             let positions = positions.into_iter().map(|tokens| -> Result<Value> {
                 let tokens = tokens.into_iter().map(|(id, logit, prob)| -> Result<Value> {
@@ -123,17 +124,17 @@ fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
 }
 
 fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Result<Value> {
-    let metric = args.metric;
+    let metric = args.metric.clone();
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, path, &checkpoint)?;
     let model = common.load(&checkpoint)?;
-    let streams = lens_metric(&model, &pairs, metric, args.mid)?;
+    let streams = logit_lens_metric(&Task::new(&model, &pairs, metric.clone()), args.mid)?;
     let streams: Vec<Value> = streams
         .into_iter()
         .map(|(stream, value)| json!({ "stream": Site::from(stream).to_string(), "value": value }))
         .collect();
     let wiring = model.wiring();
-    let found = direct(&model, &pairs, at)?;
+    let found = direct_logit_attribution(&model, &pairs, at)?;
     let (total, writers) = direct_mean(wiring, &found);
     let mut out = json!({
         "metric": metric.to_string(),
@@ -144,10 +145,13 @@ fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Res
         },
     });
     let per_pair = found.iter().map(|pair| {
-        let of = |values: &[f32]| if at == At::Last { json!(values[0]) } else { json!(values) };
-        let parts = wiring.writers().zip(&pair.writers).map(|(w, x)| (w.to_string(), of(x)));
+        let of = |values: ArrayView1<'_, f32>| match at {
+            At::Last => json!(values[0]),
+            At::Every => json!(values.to_vec()),
+        };
+        let parts = wiring.writers().zip(pair.writers.outer_iter()).map(|(w, x)| (w.to_string(), of(x)));
         json!({
-            "id": pair.id, "logit_diff": of(&pair.logit_diff), "biases": of(&pair.biases),
+            "id": pair.id, "logit_diff": of(pair.logit_diff.view()), "biases": of(pair.biases.view()),
             "writers": parts.collect::<serde_json::Map<_, _>>(),
         })
     });

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use ablation::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
 use clap::ValueEnum;
 use common::{Error, write_whole};
-use hooks::Metric;
+use hooks::{Metric, Task};
+use ndarray::{Array3, ArrayView2, Axis};
 use serde_json::{Value, json};
 
 use crate::choices::{METRICS, name, named};
@@ -97,31 +98,26 @@ fn grid(site: SiteName, by: Option<By>) -> Result<Grid> {
 }
 
 /// The mean over pairs; `None` where the pairs have different numbers of positions.
-fn mean(grids: &[Vec<Vec<Vec<f32>>>]) -> Option<Vec<Vec<Vec<f64>>>> {
+fn mean(grids: &[Array3<f32>]) -> Option<Array3<f64>> {
     let first = grids.first()?;
-    let alike = |g: &Vec<Vec<Vec<f32>>>| g[0][0].len() == first[0][0].len();
-    if !grids.iter().all(alike) {
+    if grids.iter().any(|grid| grid.dim() != first.dim()) {
         return None;
     }
-    let cell = |l: usize, h: usize, p: usize| {
-        grids.iter().map(|g| f64::from(g[l][h][p])).sum::<f64>() / grids.len() as f64
-    };
-    let layer = |l: usize| {
-        let head = |h: usize| (0..first[l][h].len()).map(|p| cell(l, h, p)).collect();
-        (0..first[l].len()).map(head).collect()
-    };
-    Some((0..first.len()).map(layer).collect())
+    let sum = grids.iter().fold(Array3::zeros(first.dim()), |sum, grid| sum + grid.mapv(f64::from));
+    Some(sum / grids.len() as f64)
 }
 
 /// The grid as nested lists, with only the axes that it has.
-fn squeezed<T: serde::Serialize>(grid: Grid, cells: &[Vec<Vec<T>>]) -> Value {
+fn squeezed<T: serde::Serialize + Clone>(grid: Grid, cells: &Array3<T>) -> Value {
     match grid {
-        Grid::Positions(_) => cells.iter().map(|layer| json!(layer[0])).collect(),
-        Grid::Heads(_) => {
-            cells.iter().map(|layer| layer.iter().map(|head| json!(head[0])).collect::<Value>()).collect()
-        }
-        Grid::HeadPositions(_) => json!(cells),
+        Grid::Positions(_) => nested(cells.index_axis(Axis(1), 0)),
+        Grid::Heads(_) => nested(cells.index_axis(Axis(2), 0)),
+        Grid::HeadPositions(_) => cells.outer_iter().map(nested).collect(),
     }
+}
+
+fn nested<T: serde::Serialize + Clone>(table: ArrayView2<'_, T>) -> Value {
+    table.outer_iter().map(|row| json!(row.to_vec())).collect()
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
@@ -130,16 +126,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let grid = grid(args.site, args.by)?;
     let site = name(&args.site);
-    let metric = args.metric;
+    let metric = args.metric.clone();
     let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
     let model = common.load(&checkpoint)?;
+    let task = Task::new(&model, &pairs, metric.clone()).batch_size(args.batch);
     let bar = progress(common, pairs.len(), "pairs");
     let mut found: Vec<PatchGrid> = Vec::new();
     for pair in &pairs {
         let one = hooks::Pairs::new(vec![pair.clone()])?;
-        found.extend(patch_grid(&model, &one, metric, grid, direction, args.batch)?);
+        found.extend(patch_grid(&task.on(&one), grid, direction)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -181,15 +178,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             if args.noise { "noising" } else { "denoising" },
             site
         );
-        let share = mean_share.unwrap_or_default();
-        let mut cells = Vec::new();
-        for (l, layer) in share.iter().enumerate() {
-            for (h, head) in layer.iter().enumerate() {
-                cells.extend(head.iter().enumerate().map(|(p, &share)| (share, l, h, p)));
-            }
-        }
-        cells.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
-        for (share, l, h, p) in cells.into_iter().take(20) {
+        let mut cells: Vec<_> = mean_share.iter().flat_map(|share| share.indexed_iter()).collect();
+        cells.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        for ((l, h, p), share) in cells.into_iter().take(20) {
             let place = match grid {
                 Grid::Positions(_) => format!("layer {l} position {p}"),
                 Grid::Heads(_) => format!("L{l}H{h}"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ablation::{replaced, scaled, sweep};
 use clap::ValueEnum;
 use common::write_whole;
-use hooks::{Head, HookedModel as _, Metric};
+use hooks::{Head, HookedModel as _, Metric, Task};
 use serde_json::json;
 
 use crate::choices::{METRICS, name, named};
@@ -65,7 +65,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let Some(out) = &args.out {
         ready(out, &[&args.pairs])?;
     }
-    let metric = args.metric;
+    let metric = args.metric.clone();
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
     let model = common.load(&checkpoint)?;
@@ -83,8 +83,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
     };
     let (names, sets): (Vec<String>, Vec<Vec<Head>>) = sets.into_iter().unzip();
+    let task = Task::new(&model, &pairs, metric.clone()).batch_size(args.batch);
     let found = match args.scale {
-        Some(factor) => sweep(&model, &pairs, metric, &scaled(wiring, &sets, factor)?, args.batch)?,
+        Some(factor) => sweep(&task, &scaled(wiring, &sets, factor)?)?,
         None if args.fill == FillName::Resample && args.fill_from.is_none() => {
             // Heads take their values on the corrupt prompt of the same pair, so pairs run one at a time.
             let mut sums = vec![(0.0f64, 0.0f64); sets.len()];
@@ -92,7 +93,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 let source = hooks::Batch::new(std::slice::from_ref(&pair.corrupt))?;
                 let fill = ablation::Fill::Resample(ablation::Resampled::record(&model, &source).into());
                 let one = hooks::Pairs::new(vec![pair.clone()])?;
-                let effects = sweep(&model, &one, metric, &replaced(wiring, &sets, &fill)?, 1)?;
+                let effects = sweep(&task.on(&one), &replaced(wiring, &sets, &fill)?)?;
                 for (sum, effect) in sums.iter_mut().zip(effects) {
                     *sum = (sum.0 + f64::from(effect.clean), sum.1 + f64::from(effect.ablated));
                 }
@@ -110,7 +111,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 None => Ok(hooks::Batch::new(&pairs.iter().map(|p| p.clean.clone()).collect::<Vec<_>>())?),
             };
             let fill = fill(args.fill, &model, source)?;
-            sweep(&model, &pairs, metric, &replaced(wiring, &sets, &fill)?, args.batch)?
+            sweep(&task, &replaced(wiring, &sets, &fill)?)?
         }
     };
     let clean = found.first().map_or(f32::NAN, |effect| effect.clean);

@@ -102,6 +102,11 @@ mod graph;
 mod run;
 
 pub use common::Error;
-pub use data::{Metric, Pair, Pairs, Positions, Target};
+pub use data::{
+    CustomMetric, Encode, IdsOnly, Metric, Pair, Pairs, PairsReader, Positions, Target, Task, Warning,
+};
 pub use graph::{Edge, EdgeMap, Head, HeadMap, KeyValue, NodeMap, Port, Reader, Wiring, Writer};
-pub use run::{Batch, HeadWeights, Heads, Hook, HookedModel, Part, Probe, Recorder, Rows, Site, Stream};
+pub use run::{
+    Batch, HeadWeights, Heads, Hook, HookAt, HookedModel, Part, Probe, Recorder, Rows, Site, SiteKind,
+    Stream, at,
+};

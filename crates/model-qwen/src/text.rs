@@ -80,6 +80,16 @@ impl Text {
     }
 }
 
+impl hooks::Encode for Text {
+    fn prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encode(text)
+    }
+
+    fn continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encode_raw(text)
+    }
+}
+
 /// Far above any tokenizer's nesting.
 const DEEPEST: usize = 64;
 

@@ -235,7 +235,7 @@ pub(super) fn scored(wiring: Wiring, scores: &[Option<f32>]) -> Result<Option<No
 pub(super) fn package_order(w: Wiring) -> Vec<Edge> {
     let mut edges = Vec::with_capacity(w.n_edges());
     for layer in 0..w.n_layers {
-        for from in w.writers().take(w.n_before(Reader::Head(Head { layer, head: 0 }, Port::Q))) {
+        for from in w.writers().take(w.n_writers_before(Reader::Head(Head { layer, head: 0 }, Port::Q))) {
             for head in 0..w.n_heads {
                 let ports = [(Port::Q, w.n_heads), (Port::K, w.n_kv_ports()), (Port::V, w.n_kv_ports())];
                 let ports = ports.into_iter().filter(|(_, n)| head < *n);
@@ -245,7 +245,7 @@ pub(super) fn package_order(w: Wiring) -> Vec<Edge> {
             }
         }
         let mlp = Reader::Mlp(layer);
-        edges.extend(w.writers().take(w.n_before(mlp)).map(|from| Edge { from, to: mlp }));
+        edges.extend(w.writers().take(w.n_writers_before(mlp)).map(|from| Edge { from, to: mlp }));
     }
     edges.extend(w.writers().map(|from| Edge { from, to: Reader::Logits }));
     edges

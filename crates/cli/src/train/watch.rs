@@ -1,9 +1,9 @@
 //! Attribution and circuit of the model in training, where `[watch]` asks for it.
 
-use attribution::{Endpoint, Method, Options, Scores, score_pair};
+use attribution::{Endpoint, Method, Options, attribute};
 use circuits::{Circuit, ScoreFile};
 use common::write_whole;
-use hooks::{Metric, Pairs};
+use hooks::{Metric, Pairs, Task};
 use model_qwen::Qwen;
 use posttrain::RunFolder;
 use serde_json::json;
@@ -39,8 +39,8 @@ impl Watch {
     /// Writes `circuits/step-N.json` of the weights as they are.
     pub(super) fn write(&self, model: &Qwen, folder: &RunFolder, step: usize) -> Result {
         let options = Options { per_pair: true, ..Options::default() };
-        let scored = self.pairs.iter().map(|p| score_pair(model, p, Metric::LogitDiff, self.method, options));
-        let scores = Scores::collect(scored, options)?;
+        let task = Task::new(model, &self.pairs, Metric::LogitDiff);
+        let scores = attribute(&task, self.method, options)?;
         let n = self.top.min(scores.mean.values().len());
         let circuit = Circuit::top(&scores.mean, n)?.pruned();
         let meta = json!({
@@ -50,10 +50,8 @@ impl Watch {
         });
         let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
         let mut file = ScoreFile::new(scores.mean, meta).with_circuit(&circuit)?;
-        file.per_pair = scores.per_pair.map(|rows| circuits::PerPair {
-            ids,
-            values: rows.iter().flat_map(|r| r.values().to_vec()).collect(),
-        });
+        file.per_pair =
+            scores.per_pair.map(|rows| circuits::PerPair { ids, values: rows.into_iter().collect() });
         let path = folder.circuit_path(step)?;
         write_whole(&path, &file.to_bytes(&path)?)
     }

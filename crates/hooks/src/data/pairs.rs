@@ -1,10 +1,8 @@
-//! Clean and corrupt prompts with their answers, from JSONL.
+//! Clean and corrupt prompts with their answers.
 
 use std::path::Path;
 
-use serde::Deserialize;
-
-use crate::{Error, Positions, Rows, Target};
+use crate::{Encode, Error, PairsReader, Rows, Target, Warning};
 
 /// One clean prompt, the corrupt prompt set against it, and what to measure at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +13,24 @@ pub struct Pair {
     pub clean: Vec<u32>,
     /// Token ids of the corrupt prompt, as many as of the clean one.
     pub corrupt: Vec<u32>,
-    /// Right and wrong next tokens.
+    /// Right and wrong next tokens after the last position.
     pub target: Target,
-    /// The targets of the positions just before the last, where a metric is read there too: see
-    /// [`Pairs::parse_at`].
+    /// The targets of the positions just before the last, where a metric is read there too: see [`PairsReader`].
     pub earlier: Vec<Target>,
 }
 
 impl Pair {
+    /// A pair that is read at its last position. [`Pairs::new`] checks it.
+    pub fn new(
+        id: impl Into<String>,
+        clean: impl Into<Vec<u32>>,
+        corrupt: impl Into<Vec<u32>>,
+        target: Target,
+    ) -> Self {
+        let (id, clean, corrupt) = (id.into(), clean.into(), corrupt.into());
+        Self { id, clean, corrupt, target, earlier: Vec::new() }
+    }
+
     /// The targets, position by position; the last is the prompt's end.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.earlier.iter().chain([&self.target])
@@ -38,40 +46,22 @@ impl Pair {
         if self.earlier.is_empty() { Rows::Last } else { Rows::Tail(self.n_targets()) }
     }
 
-    /// The same pair read at `positions`; `answer` and `distractor` are whole continuations of the prompts.
-    ///
-    /// # Errors
-    /// An empty answer, or a distractor of another length.
-    fn at(mut self, positions: Positions, answer: &[u32], distractor: &[u32]) -> Result<Self, Error> {
-        let one = |answer: Option<&u32>, distractor: Option<&u32>| Target {
-            answers: answer.copied().into_iter().collect(),
-            distractors: distractor.copied().into_iter().collect(),
-        };
-        match positions {
-            Positions::Last => {}
-            Positions::Answer => {
-                let Some((last, before)) = answer.split_last() else {
-                    return Err(Error::input("missing `answer`, which the positions of the answer need"));
-                };
-                if !distractor.is_empty() && distractor.len() != answer.len() {
-                    return Err(Error::input(format!(
-                        "`distractor` has {} tokens, expected as many as `answer`: {}",
-                        distractor.len(),
-                        answer.len()
-                    )));
-                }
-                self.clean.extend_from_slice(before);
-                self.corrupt.extend_from_slice(before);
-                self.earlier =
-                    before.iter().enumerate().map(|(i, a)| one(Some(a), distractor.get(i))).collect();
-                self.target = one(Some(last), distractor.last());
-            }
-            Positions::All => {
-                let next = self.clean.iter().zip(&self.corrupt).skip(1);
-                self.earlier = next.map(|(clean, corrupt)| one(Some(clean), Some(corrupt))).collect();
-            }
+    fn check(&self) -> Result<(), Error> {
+        let (id, clean, corrupt) = (&self.id, self.clean.len(), self.corrupt.len());
+        if clean != corrupt {
+            return Err(Error::input(format!(
+                "pair {id}: clean has {clean} tokens and corrupt {corrupt}, expected the same number"
+            )));
         }
-        Ok(self)
+        if clean == 0 {
+            return Err(Error::input(format!("pair {id}: clean is empty, expected at least one token")));
+        }
+        if let Some((field, token)) = self.targets().find_map(Target::repeated) {
+            return Err(Error::input(format!(
+                "pair {id}: `{field}` lists token {token} more than once, expected each accepted token once"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -79,149 +69,59 @@ impl Pair {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pairs(Vec<Pair>);
 
-/// A line of a pairs file.
-#[derive(Deserialize)]
-struct Line {
-    id: Option<serde_json::Value>,
-    clean: Option<String>,
-    clean_ids: Option<Vec<u32>>,
-    corrupt: Option<String>,
-    corrupt_ids: Option<Vec<u32>>,
-    answer: Option<String>,
-    answer_ids: Option<Vec<u32>>,
-    distractor: Option<String>,
-    distractor_ids: Option<Vec<u32>>,
-}
-
 impl Pairs {
     /// Checks and keeps `pairs`.
     ///
     /// # Errors
-    /// No pairs, an empty prompt, or prompts of unequal length; the message names the pair.
+    /// No pairs, an empty prompt, prompts of unequal length, or a token that is listed twice among a target's
+    /// answers or distractors; the message names the pair.
     pub fn new(pairs: Vec<Pair>) -> Result<Self, Error> {
         if pairs.is_empty() {
             return Err(Error::input("pairs: none given, expected at least one"));
         }
-        for pair in &pairs {
-            let (clean, corrupt) = (pair.clean.len(), pair.corrupt.len());
-            if clean != corrupt {
-                return Err(Error::input(format!(
-                    "pair {}: clean has {clean} tokens and corrupt {corrupt}, expected the same number",
-                    pair.id
-                )));
-            }
-            if clean == 0 {
-                return Err(Error::input(format!(
-                    "pair {}: clean is empty, expected at least one token",
-                    pair.id
-                )));
-            }
-        }
+        pairs.iter().try_for_each(Pair::check)?;
         Ok(Self(pairs))
     }
 
-    /// Reads a pairs file. `encode` turns a prompt or an answer into token ids. An answer given as text is
-    /// its first token (the one that the prompt's last position predicts); ids are taken as they are, and
-    /// several of them are several accepted first tokens.
+    /// Reads a pairs file for a metric at the last position; `encode` turns texts into token ids. For other positions
+    /// see [`PairsReader`], which also describes the format.
     ///
     /// # Errors
-    /// An unreadable file or a bad line; the message names the file, the line and the field.
-    pub fn read(path: &Path, encode: impl Fn(&str) -> Result<Vec<u32>, Error>) -> Result<Self, Error> {
-        Self::read_at(path, Positions::Last, |text, _| encode(text))
-    }
-
-    /// Reads a pairs file for a metric that is read at `positions`: beyond [`Positions::Last`] the answer (and
-    /// the distractor) is a whole continuation of the prompt, as text or as ids. `encode` is told whether its
-    /// text starts a prompt (and so may get a first special token) or goes on with one.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read), and a distractor of another length than the answer.
-    pub fn read_at(
-        path: &Path,
-        positions: Positions,
-        encode: impl Fn(&str, bool) -> Result<Vec<u32>, Error>,
-    ) -> Result<Self, Error> {
-        let place = |what: &dyn std::fmt::Display| Error::input(format!("{}: {what}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|e| place(&e))?;
-        Self::parse_at(&text, positions, encode).map_err(|e| place(&e))
+    /// As [`PairsReader::read`].
+    pub fn read(path: impl AsRef<Path>, encode: &dyn Encode) -> Result<Self, Error> {
+        PairsReader::new(encode).read(path)
     }
 
     /// Reads the text of a pairs file, as [`read`](Self::read) does.
     ///
     /// # Errors
-    /// A bad line; the message names the line and the field.
-    pub fn parse(text: &str, encode: impl Fn(&str) -> Result<Vec<u32>, Error>) -> Result<Self, Error> {
-        Self::parse_at(text, Positions::Last, |text, _| encode(text))
+    /// As [`PairsReader::parse`].
+    pub fn parse(text: &str, encode: &dyn Encode) -> Result<Self, Error> {
+        PairsReader::new(encode).parse(text)
     }
 
-    /// Reads the text of a pairs file, as [`read_at`](Self::read_at) does.
-    ///
-    /// For [`Positions::Answer`] both prompts go on with the answer but for its last token, and position by
-    /// position the targets are its tokens, against the distractor's. For [`Positions::All`] the target of
-    /// a position is the next token of the clean prompt against that of the corrupt one.
-    ///
-    /// # Errors
-    /// A bad line; the message names the line and the field.
-    pub fn parse_at(
-        text: &str,
-        positions: Positions,
-        encode: impl Fn(&str, bool) -> Result<Vec<u32>, Error>,
-    ) -> Result<Self, Error> {
-        let (mut pairs, mut continuations) = (Vec::new(), Vec::new());
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let at = |what: &dyn std::fmt::Display| Error::input(format!("line {}: {what}", number + 1));
-            let line: Line = serde_json::from_str(line).map_err(|e| at(&e))?;
-            let ids = |ids: Option<Vec<u32>>, text: Option<String>, field: &str| match (ids, text) {
-                (Some(ids), _) => Ok(Some(ids)),
-                (None, Some(text)) => {
-                    encode(&text, true).map(Some).map_err(|e| at(&format!("`{field}`: {e}")))
-                }
-                (None, None) => Ok(None),
-            };
-            let prompt = |found: Option<Vec<u32>>, field: &str| {
-                found.ok_or_else(|| at(&format!("missing `{field}` or `{field}_ids`")))
-            };
-            // At the last position a text stands for its first token, and ids for alternatives.
-            let answer = |ids: Option<Vec<u32>>, text: Option<String>, field: &str| match (ids, text) {
-                (Some(ids), _) => Ok(ids),
-                (None, Some(text)) => {
-                    let mut ids = encode(&text, false).map_err(|e| at(&format!("`{field}`: {e}")))?;
-                    if ids.is_empty() {
-                        return Err(at(&format!("`{field}` is empty")));
-                    }
-                    if positions != Positions::Answer {
-                        ids.truncate(1);
-                    }
-                    Ok(ids)
-                }
-                (None, None) => Ok(Vec::new()),
-            };
-            let answers = answer(line.answer_ids, line.answer, "answer")?;
-            let distractors = answer(line.distractor_ids, line.distractor, "distractor")?;
-            let pair = Pair {
-                id: match line.id {
-                    Some(serde_json::Value::String(id)) => id,
-                    Some(id) => id.to_string(),
-                    None => (number + 1).to_string(),
-                },
-                clean: prompt(ids(line.clean_ids, line.clean, "clean")?, "clean")?,
-                corrupt: prompt(ids(line.corrupt_ids, line.corrupt, "corrupt")?, "corrupt")?,
-                target: Target { answers: answers.clone(), distractors: distractors.clone() },
-                earlier: Vec::new(),
-            };
-            // Lengths are compared before an answer is added to both sides.
-            pairs.push(pair);
-            continuations.push((answers, distractors));
-        }
-        let pairs = Self::new(pairs)?.0.into_iter().zip(continuations);
-        let pairs: Result<Vec<Pair>, Error> = pairs
-            .map(|(pair, (answer, distractor))| {
-                let id = pair.id.clone();
-                pair.at(positions, &answer, &distractor).map_err(|e| Error::input(format!("pair {id}: {e}")))
-            })
-            .collect();
-        let pairs = pairs?;
-        Self::new(pairs)
+    /// What a user should know about these pairs before reading numbers made from them.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let ids = |is: &dyn Fn(&Pair) -> bool| -> Option<Vec<String>> {
+            let ids: Vec<String> = self.0.iter().filter(|p| is(p)).map(|p| p.id.clone()).collect();
+            (!ids.is_empty()).then_some(ids)
+        };
+        let alone = |t: &Target| t.distractors.is_empty() && !t.answers.is_empty();
+        let shared = |t: &Target| !t.is_void() && t.shared().next().is_some();
+        let mut seen = std::collections::HashMap::new();
+        self.0.iter().for_each(|pair| *seen.entry(&pair.id).or_insert(0) += 1);
+        let mut repeated: Vec<String> = seen.iter().filter(|x| *x.1 > 1).map(|x| x.0.to_string()).collect();
+        repeated.sort();
+        let repeated = (!repeated.is_empty()).then_some(repeated);
+        [
+            repeated.map(|pairs| Warning::RepeatedIds { pairs }),
+            ids(&|p| p.clean == p.corrupt).map(|pairs| Warning::EqualPrompts { pairs }),
+            ids(&|p| alone(&p.target)).map(|pairs| Warning::NoDistractor { pairs }),
+            ids(&|p| shared(&p.target)).map(|pairs| Warning::SharedTokens { pairs }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Checks that every token is below `vocab`.
@@ -288,56 +188,38 @@ impl<'a> IntoIterator for &'a Pairs {
 mod tests {
     use super::*;
 
-    fn letters(text: &str) -> Result<Vec<u32>, Error> {
-        Ok(text.bytes().map(u32::from).collect())
+    fn pair(id: &str, corrupt: u32, answers: &[u32], distractors: &[u32]) -> Pair {
+        let target = Target { answers: answers.into(), distractors: distractors.into() };
+        Pair::new(id, [1, 2], [1, corrupt], target)
     }
 
     #[test]
-    fn text_and_ids_are_read() {
-        let text =
-            "{\"clean\":\"ab\",\"corrupt_ids\":[97,99],\"answer\":\"xy\",\"distractor_ids\":[1,2]}\n\n";
-        let pairs = Pairs::parse(text, letters).unwrap();
-        let pair = &pairs.as_slice()[0];
-        assert_eq!((&pair.id[..], &pair.clean[..], &pair.corrupt[..]), ("1", &[97, 98][..], &[97, 99][..]));
-        assert_eq!(pair.target, Target { answers: vec![120], distractors: vec![1, 2] });
+    fn a_token_counts_once() {
+        let error = Pairs::new(vec![pair("p", 3, &[4, 4, 4], &[])]).unwrap_err().to_string();
+        assert_eq!(error, "pair p: `answer` lists token 4 more than once, expected each accepted token once");
+    }
+
+    #[test]
+    fn warnings_name_their_pairs() {
+        let a = [pair("a", 3, &[4], &[5]), pair("b", 2, &[4], &[5]), pair("a", 3, &[4], &[])];
+        let pairs = Pairs::new([&a[..], &[pair("d", 3, &[4, 5], &[5])]].concat()).unwrap();
+        let of = |id: &str| vec![id.to_owned()];
+        assert_eq!(
+            pairs.warnings(),
+            [
+                Warning::RepeatedIds { pairs: of("a") },
+                Warning::EqualPrompts { pairs: of("b") },
+                Warning::NoDistractor { pairs: of("a") },
+                Warning::SharedTokens { pairs: of("d") },
+            ]
+        );
+        assert!(Pairs::new(vec![a[0].clone()]).unwrap().warnings().is_empty());
+    }
+
+    #[test]
+    fn tokens_beyond_the_vocabulary_are_errors() {
+        let pairs = Pairs::new(vec![pair("a", 3, &[120], &[5])]).unwrap();
         assert!(pairs.check_vocab(121).is_ok());
         assert!(pairs.check_vocab(120).unwrap_err().to_string().contains("`answer` has token 120"));
-    }
-
-    #[test]
-    fn answers_and_prompts_are_read_position_by_position() {
-        let text = "{\"clean\":\"abc\",\"corrupt\":\"axc\",\"answer\":\"pq\",\"distractor\":\"rs\"}";
-        let target = |a: u8, d: u8| Target { answers: vec![a.into()], distractors: vec![d.into()] };
-        let read = |positions| Pairs::parse_at(text, positions, |text, _| letters(text)).unwrap().0.remove(0);
-        let answer = read(Positions::Answer);
-        assert_eq!(
-            (answer.clean, answer.corrupt),
-            (b"abcp".map(u32::from).into(), b"axcp".map(u32::from).into())
-        );
-        assert_eq!((answer.earlier, answer.target), (vec![target(b'p', b'r')], target(b'q', b's')));
-        let all = read(Positions::All);
-        assert_eq!(all.rows(), Rows::Tail(3));
-        let next = [target(b'b', b'x'), target(b'c', b'c'), target(b'p', b'r')];
-        assert_eq!(all.targets().cloned().collect::<Vec<_>>(), next);
-        let uneven = text.replace("rs", "r");
-        let message =
-            Pairs::parse_at(&uneven, Positions::Answer, |text, _| letters(text)).unwrap_err().to_string();
-        assert!(message.contains("`distractor` has 1 tokens"), "{message}");
-    }
-
-    #[test]
-    fn messages_name_the_place() {
-        let unequal = "{\"id\":\"p7\",\"clean\":\"ab\",\"corrupt\":\"a\"}";
-        assert!(
-            Pairs::parse(unequal, letters)
-                .unwrap_err()
-                .to_string()
-                .contains("pair p7: clean has 2 tokens and corrupt 1")
-        );
-        assert!(
-            Pairs::parse("{\"clean\":\"a\"}", letters).unwrap_err().to_string().contains("missing `corrupt`")
-        );
-        assert!(Pairs::parse("not json", letters).unwrap_err().to_string().contains("line 1"));
-        assert!(Pairs::parse("", letters).is_err());
     }
 }

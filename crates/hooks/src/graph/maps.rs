@@ -1,5 +1,7 @@
 //! Values over edges, nodes and heads: what attribution makes and circuits select from.
 
+use ndarray::{Array2, ArrayView2};
+
 use crate::{Edge, Head, Wiring, Writer};
 
 /// One value for each edge of a [`Wiring`], in the order of [`Wiring::edges`].
@@ -120,28 +122,36 @@ impl<T> NodeMap<T> {
     }
 }
 
-/// One value for each attention head, layer by layer.
+/// One value for each attention head, `[layer, head]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadMap<T> {
-    n_heads: usize,
-    values: Vec<T>,
+    values: Array2<T>,
 }
 
 impl<T: Clone> HeadMap<T> {
     /// The same value on every head of `wiring`.
     pub fn filled(wiring: Wiring, value: T) -> Self {
-        Self { n_heads: wiring.n_heads, values: vec![value; wiring.n_layers * wiring.n_heads] }
+        Self { values: Array2::from_elem((wiring.n_layers, wiring.n_heads), value) }
     }
 }
 
 impl<T> HeadMap<T> {
+    /// Values `[layer, head]`.
+    pub fn from_array(values: Array2<T>) -> Self {
+        Self { values }
+    }
+
+    /// The values, `[layer, head]`.
+    pub fn view(&self) -> ArrayView2<'_, T> {
+        self.values.view()
+    }
+
     /// The value of `head`.
     ///
     /// # Panics
     /// If the model has no such head.
     pub fn get(&self, head: Head) -> &T {
-        assert!(head.head < self.n_heads, "{head} is outside the model");
-        &self.values[head.layer * self.n_heads + head.head]
+        &self.values[[head.layer, head.head]]
     }
 
     /// The value of `head` to change.
@@ -149,13 +159,34 @@ impl<T> HeadMap<T> {
     /// # Panics
     /// If the model has no such head.
     pub fn get_mut(&mut self, head: Head) -> &mut T {
-        assert!(head.head < self.n_heads, "{head} is outside the model");
-        &mut self.values[head.layer * self.n_heads + head.head]
+        &mut self.values[[head.layer, head.head]]
     }
 
-    /// Heads with their values.
+    /// Heads with their values, layer by layer.
     pub fn iter(&self) -> impl Iterator<Item = (Head, &T)> {
-        let n = self.n_heads;
-        self.values.iter().enumerate().map(move |(i, v)| (Head { layer: i / n, head: i % n }, v))
+        self.values.indexed_iter().map(|((layer, head), value)| (Head { layer, head }, value))
+    }
+
+    /// Applies `f` to every value.
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> HeadMap<U> {
+        HeadMap { values: self.values.map(f) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KeyValue;
+
+    #[test]
+    fn heads_are_an_array_of_layers() {
+        let wiring =
+            Wiring { n_layers: 2, n_heads: 3, n_kv_heads: 3, d_model: 4, key_value: KeyValue::Ungrouped };
+        let mut map = HeadMap::filled(wiring, 0);
+        *map.get_mut(Head { layer: 1, head: 2 }) = 7;
+        assert_eq!(map.view().shape(), [2, 3]);
+        assert_eq!(map.view()[[1, 2]], 7);
+        assert_eq!(map.iter().last(), Some((Head { layer: 1, head: 2 }, &7)));
+        assert_eq!(HeadMap::from_array(map.view().to_owned()), map.map(|&v| v));
     }
 }

@@ -144,8 +144,9 @@ impl Wiring {
     /// Every edge, reader by reader, in the order of [`EdgeMap`](crate::EdgeMap)'s values.
     pub fn edges(&self) -> impl Iterator<Item = Edge> + use<> {
         let wiring = *self;
-        self.readers()
-            .flat_map(move |to| (0..wiring.n_before(to)).map(move |i| Edge { from: wiring.writer(i), to }))
+        self.readers().flat_map(move |to| {
+            (0..wiring.n_writers_before(to)).map(move |i| Edge { from: wiring.writer(i), to })
+        })
     }
 
     /// The position of `writer` among [`writers`](Self::writers).
@@ -194,8 +195,8 @@ impl Wiring {
         }
     }
 
-    /// How many writers feed `reader`: they are the first ones.
-    pub fn n_before(&self, reader: Reader) -> usize {
+    /// How many writers feed `reader`: the first this many of [`writers`](Self::writers).
+    pub fn n_writers_before(&self, reader: Reader) -> usize {
         match reader {
             Reader::Head(h, _) => 1 + h.layer * (self.n_heads + 1),
             Reader::Mlp(layer) => 1 + layer * (self.n_heads + 1) + self.n_heads,
@@ -211,7 +212,7 @@ impl Wiring {
         match reader {
             Reader::Head(head, _) => {
                 let within = self.reader_index(reader) - head.layer * self.readers_per_layer();
-                layers_below(head.layer) + within * self.n_before(reader)
+                layers_below(head.layer) + within * self.n_writers_before(reader)
             }
             Reader::Mlp(layer) => layers_below(layer) + ports * (1 + layer * h1),
             Reader::Logits => layers_below(self.n_layers),
@@ -232,7 +233,7 @@ impl Wiring {
             Writer::Mlp(_) => true,
         };
         let from = self.writer_index(edge.from);
-        (inside && exists && from < self.n_before(edge.to)).then(|| self.offset(edge.to) + from)
+        (inside && exists && from < self.n_writers_before(edge.to)).then(|| self.offset(edge.to) + from)
     }
 
     /// The key/value head that query head `head` attends with.

@@ -35,19 +35,33 @@ impl Hook for () {
     }
 }
 
-impl<H: Hook + ?Sized> Hook for &mut H {
-    fn wants(&self, site: Site) -> bool {
-        (**self).wants(site)
-    }
-    fn begin(&mut self, batch: &Batch, offset: usize) {
-        (**self).begin(batch, offset);
-    }
-    fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
-        (**self).on_stream(site, x)
-    }
-    fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
-        (**self).on_heads(site, x)
-    }
+macro_rules! pass_through {
+    ($($pointer:ty),*) => {$(
+        impl<H: Hook + ?Sized> Hook for $pointer {
+            fn wants(&self, site: Site) -> bool {
+                (**self).wants(site)
+            }
+            fn begin(&mut self, batch: &Batch, offset: usize) {
+                (**self).begin(batch, offset);
+            }
+            fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
+                (**self).on_stream(site, x)
+            }
+            fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
+                (**self).on_heads(site, x)
+            }
+        }
+    )*};
+}
+
+pass_through!(&mut H, Box<H>);
+
+fn stream(hook: &mut impl Hook, site: Stream, x: Tensor<3>) -> Tensor<3> {
+    if hook.wants(site.into()) { hook.on_stream(site, x) } else { x }
+}
+
+fn heads(hook: &mut impl Hook, site: Heads, x: Tensor<4>) -> Tensor<4> {
+    if hook.wants(site.into()) { hook.on_heads(site, x) } else { x }
 }
 
 /// Two hooks on one run: the second sees what the first gave back.
@@ -60,11 +74,28 @@ impl<A: Hook, B: Hook> Hook for (A, B) {
         self.1.begin(batch, offset);
     }
     fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
-        let x = if self.0.wants(site.into()) { self.0.on_stream(site, x) } else { x };
-        if self.1.wants(site.into()) { self.1.on_stream(site, x) } else { x }
+        let x = stream(&mut self.0, site, x);
+        stream(&mut self.1, site, x)
     }
     fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
-        let x = if self.0.wants(site.into()) { self.0.on_heads(site, x) } else { x };
-        if self.1.wants(site.into()) { self.1.on_heads(site, x) } else { x }
+        let x = heads(&mut self.0, site, x);
+        heads(&mut self.1, site, x)
+    }
+}
+
+/// A list of hooks on one run, in order: each sees what the one before gave back. Hooks of different types go into
+/// one list as `Vec<Box<dyn Hook>>`.
+impl<H: Hook> Hook for Vec<H> {
+    fn wants(&self, site: Site) -> bool {
+        self.iter().any(|hook| hook.wants(site))
+    }
+    fn begin(&mut self, batch: &Batch, offset: usize) {
+        self.iter_mut().for_each(|hook| hook.begin(batch, offset));
+    }
+    fn on_stream(&mut self, site: Stream, x: Tensor<3>) -> Tensor<3> {
+        self.iter_mut().fold(x, |x, hook| stream(hook, site, x))
+    }
+    fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
+        self.iter_mut().fold(x, |x, hook| heads(hook, site, x))
     }
 }

@@ -1,5 +1,6 @@
 //! One run of a model: its sites, the hooks on them, its batch.
 
+mod at;
 mod batch;
 mod hook;
 mod model;
@@ -7,6 +8,7 @@ mod probe;
 mod record;
 mod site;
 
+pub use at::{HookAt, SiteKind, at};
 pub use batch::{Batch, Rows};
 pub use hook::Hook;
 pub use model::{HeadWeights, HookedModel, Part};

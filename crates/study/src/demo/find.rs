@@ -7,7 +7,7 @@ use attribution::{Endpoint, Method, Options, attribute};
 use circuits::{
     Circuit, Emergence, HeadEmergence, Null, PerPair, Selection, faithfulness_of, head_importance,
 };
-use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Wiring};
+use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Task, Wiring};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stats::Interval;
@@ -53,13 +53,17 @@ impl Finder {
     pub(super) fn find(&self, model: &dyn HookedModel) -> Result<Found, Error> {
         let method = Method::EapIgInputs { steps: STEPS, endpoint: Endpoint::Left };
         let options = Options { per_pair: true, ..Options::default() };
-        let scores = attribute(model, &self.pairs, Metric::LogitDiff, method, options)?;
+        let scores = attribute(&Task::new(model, &self.pairs, Metric::LogitDiff), method, options)?;
         let circuit = Circuit::top(&scores.mean, self.edges.min(scores.mean.values().len()))?.pruned();
         let nulls = (0..self.nulls as u64).map(|k| circuit.null(Null::LayerMatched, self.seed + k).pruned());
         let all: Vec<Circuit> = std::iter::once(circuit.clone()).chain(nulls).collect();
         let all: Vec<&Circuit> = all.iter().collect();
-        let mut faithful =
-            faithfulness_of(model, &all, &self.pairs, Metric::LogitDiff, &Baseline::Corrupt, 16)?.into_iter();
+        let mut faithful = faithfulness_of(
+            &Task::new(model, &self.pairs, Metric::LogitDiff).batch_size(16),
+            &all,
+            &Baseline::Corrupt,
+        )?
+        .into_iter();
         let found = faithful.next().ok_or_else(|| Error::input("no circuit was evaluated"))?;
         let mut edges: Vec<ScoredEdge> = circuit
             .edges()
@@ -78,7 +82,7 @@ impl Finder {
             nulls: faithful.map(|f| f64::from(f.faithfulness)).collect(),
         };
         let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
-        let values = scores.per_pair.iter().flatten().flat_map(|map| map.values().iter().copied()).collect();
+        let values = scores.per_pair.into_iter().flatten().collect();
         let per_pair = PerPair { ids, values };
         Ok(Found { facts, wiring: model.wiring(), circuit, scores: scores.mean, per_pair })
     }
