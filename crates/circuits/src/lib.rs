@@ -46,7 +46,7 @@ pub use compare::{CircuitDiff, ImportanceChange, compare, effect, head_importanc
 pub use curve::{Curve, MIB_SHARES, Point, curve};
 pub use emergence::{EdgeEmergence, Emergence, Fate, HeadEmergence, SplitNoise};
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
-pub use format::{PerPair, ScoreFile, dot};
+pub use format::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel, SelectionRecord, dot};
 pub use heads::{AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths};
 pub use mib::{MIB_PERCENTS, Submission, check_mib_name, mib_circuits, mib_importances, read_mib};
 pub use null::{Null, random_scores};

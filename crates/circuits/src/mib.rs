@@ -3,8 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::{Circuit, Error, PruneRule, Rank, ScoreFile, Selection};
 
 /// The sizes of a submission of circuits, in percent of all edges: each file has at most so many.
@@ -46,8 +44,8 @@ pub fn check_mib_name(name: &str) -> Result<(), Error> {
 /// A score that is not a finite number.
 pub fn mib_importances(scores: &ScoreFile) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
     let path = PathBuf::from("importances.json");
-    let mut file = ScoreFile::new(scores.loss_scores(), Value::Null);
-    let sign = scores.metric().map_or(1.0, |metric| metric.loss_sign() as f32);
+    let mut file = ScoreFile::new(scores.loss_scores()?, None);
+    let sign = scores.loss_sign()?;
     file.nodes = scores.nodes.as_ref().map(|nodes| nodes.map(|s| sign * s));
     Ok(vec![(path.clone(), file.to_bytes(&path)?)])
 }
@@ -57,14 +55,14 @@ pub fn mib_importances(scores: &ScoreFile) -> Result<Vec<(PathBuf, Vec<u8>)>, Er
 /// # Errors
 /// A score that is not a number.
 pub fn mib_circuits(scores: &ScoreFile, rank: Rank) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
-    let (ranked, n_edges) = (scores.loss_scores(), scores.wiring.n_edges());
+    let (ranked, n_edges) = (scores.loss_scores()?, scores.wiring.n_edges());
     let file = |percent: &f64| {
         let n = (percent / 100.0 * n_edges as f64) as usize;
         let circuit = Circuit::select(&ranked, Selection::Top(n), rank)?
             .pruned_by(PruneRule::Before2025July { greedy: false });
         let path = PathBuf::from(format!("{percent}.json"));
         let binary = circuit.selection().map(|&kept| f32::from(u8::from(kept)));
-        let file = ScoreFile::new(binary, Value::Null).with_circuit(&circuit)?;
+        let file = ScoreFile::new(binary, None).with_circuit(&circuit)?;
         Ok((path.clone(), file.to_bytes(&path)?))
     };
     MIB_PERCENTS.iter().map(file).collect()
@@ -118,10 +116,8 @@ mod tests {
     fn scores() -> ScoreFile {
         let w = Wiring { n_layers: 4, n_heads: 6, n_kv_heads: 6, d_model: 8, key_value: KeyValue::Ungrouped };
         let values = (0..w.n_edges()).map(|i| (i as f32 * 1.7).sin()).collect();
-        ScoreFile::new(
-            EdgeMap::from_values(w, values),
-            serde_json::json!({"metric": Metric::LogitDiff.to_string()}),
-        )
+        let of = crate::Provenance { metric: Some(Metric::LogitDiff.to_string()), ..Default::default() };
+        ScoreFile::new(EdgeMap::from_values(w, values), Some(of))
     }
 
     fn write(name: &str, files: &[(PathBuf, Vec<u8>)]) -> (tempfile::TempDir, PathBuf) {
@@ -137,14 +133,14 @@ mod tests {
         let file = scores();
         let (_keep, folder) = write("ioi_qwen2.5", &mib_importances(&file).unwrap());
         let Submission::Importances(back) = read_mib(&folder).unwrap() else { panic!("one file") };
-        assert_eq!(back.scores, file.loss_scores(), "in the loss convention");
+        assert_eq!(back.scores, file.loss_scores().unwrap(), "in the loss convention");
         assert_eq!(back.scores.values()[7], -file.scores.values()[7]);
 
         let (_keep, folder) = write("arc-easy_llama3", &mib_circuits(&file, Rank::Signed).unwrap());
         let Submission::Circuits(circuits) = read_mib(&folder).unwrap() else { panic!("nine files") };
         for ((share, circuit), percent) in circuits.iter().zip(MIB_PERCENTS) {
             let n = (percent / 100.0 * file.wiring.n_edges() as f64) as usize;
-            let expected = Circuit::select(&file.loss_scores(), Selection::Top(n), Rank::Signed)
+            let expected = Circuit::select(&file.loss_scores().unwrap(), Selection::Top(n), Rank::Signed)
                 .unwrap()
                 .pruned_by(PruneRule::Before2025July { greedy: false });
             assert_eq!(*circuit, expected);

@@ -6,9 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use circuits::{Circuit, PerPair, PruneRule, Rank, ScoreFile, Selection};
+use circuits::{Circuit, PerPair, Provenance, PruneRule, Rank, ScoreFile, ScoreLevel, Selection};
 use hooks::{Edge, EdgeMap, KeyValue, Wiring};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/eap").join(name)
@@ -28,7 +28,8 @@ fn sorted(edges: impl IntoIterator<Item = String>) -> Vec<String> {
 fn selections_are_the_packages_own() {
     for name in ["circuits.json", "circuits-equal.json"] {
         let expected = json_of(name);
-        let scores = ScoreFile::read(&fixture(expected["scores"].as_str().unwrap())).unwrap().loss_scores();
+        let scores =
+            ScoreFile::read(&fixture(expected["scores"].as_str().unwrap())).unwrap().loss_scores().unwrap();
         for (label, case) in expected["selections"].as_object().unwrap() {
             let rank = if label.ends_with("-signed") { Rank::Signed } else { Rank::Absolute };
             let mut parts = label.split('-');
@@ -72,14 +73,22 @@ fn edges_are_written_in_the_packages_order() {
     assert_eq!(written["edges"], original["edges"], "scores keep every digit");
 }
 
+fn provenance(method: &str, level: ScoreLevel) -> Provenance {
+    Provenance {
+        method: Some(method.into()),
+        metric: Some("logit-diff".into()),
+        level: Some(level),
+        ..Provenance::default()
+    }
+}
+
 fn sample(key_value: KeyValue) -> ScoreFile {
     let wiring = Wiring { n_layers: 3, n_heads: 4, n_kv_heads: 2, d_model: 8, key_value };
     let values: Vec<f32> = (0..wiring.n_edges()).map(|i| ((i * 7919 % 1000) as f32 - 500.0) * 1e-7).collect();
     let scores = EdgeMap::from_values(wiring, values.clone());
     let circuit = Circuit::top(&scores, 40).unwrap().pruned();
-    let mut file = ScoreFile::new(scores, json!({"metric": "logit-diff", "method": "eap"}))
-        .with_circuit(&circuit)
-        .unwrap();
+    let mut file =
+        ScoreFile::new(scores, Some(provenance("eap", ScoreLevel::Edges))).with_circuit(&circuit).unwrap();
     file.per_pair =
         Some(PerPair { ids: vec!["a".into(), "b".into()], values: [values.clone(), values].concat() });
     file
@@ -98,7 +107,7 @@ fn every_form_reads_back_what_it_wrote() {
                 back.per_pair = file.per_pair.clone();
             }
             assert_eq!(back, file, "{form}");
-            assert_eq!(back.loss_scores().values()[3], -file.scores.values()[3]);
+            assert_eq!(back.loss_scores().unwrap().values()[3], -file.scores.values()[3]);
         }
     }
     assert!(sample(KeyValue::Grouped).to_bytes(Path::new("x.txt")).is_err());
@@ -117,7 +126,7 @@ fn bad_files_say_what_is_wrong() {
     let node = good.replacen("\"m2\": {\"in_graph\"", "\"m7\": {\"in_graph\"", 1);
     let cases = [
         (with("NaN"), "edge input->a0.h0<q>: score is NaN"),
-        (with("-Infinity"), "edge input->a0.h0<q>: score is Infinity"),
+        (with("-Infinity"), "edge input->a0.h0<q>: score is -Infinity"),
         (with("1e60"), "edge input->a0.h0<q>: score is inf"),
         (
             good.replacen("input->a0.h0<q>", "input->a9.h0<q>", 1),
@@ -216,7 +225,7 @@ fn large_graphs_are_quick() {
         drop(Circuit::select(&scores, Selection::Greedy(4000), Rank::Absolute).unwrap())
     });
     timed("prune", 0.5, &mut || drop(circuit.pruned()));
-    let file = ScoreFile::new(scores.clone(), Value::Null);
+    let file = ScoreFile::new(scores.clone(), None);
     let mut text = Vec::new();
     timed("write json", 2.0, &mut || text = file.to_json().unwrap());
     timed("read json", 2.0, &mut || drop(ScoreFile::from_json(&text).unwrap()));
@@ -234,7 +243,7 @@ fn node_scores_go_through_every_form() {
     assert_eq!(nodes.values().len(), peer.wiring.n_writers());
     assert!(nodes.values().iter().all(|s| *s != 0.0));
     let folder = tempfile::tempdir().unwrap();
-    let file = ScoreFile::of_nodes(nodes.clone(), json!({"metric": "logit-diff", "level": "nodes"}));
+    let file = ScoreFile::of_nodes(nodes.clone(), Some(provenance("eap", ScoreLevel::Nodes)));
     for form in ["json", "safetensors", "pt"] {
         let path = folder.path().join(format!("nodes.{form}"));
         file.write(&path).unwrap();
@@ -265,4 +274,58 @@ fn node_scores_go_through_every_form() {
         Circuit::full(peer.wiring)
     );
     assert!(Circuit::top_nodes(&nodes, 99, Rank::Absolute).is_err());
+}
+
+/// A graph of EAP-IG with one layer of one head: 8 edges.
+fn small(nodes: &str, edges: &str, more: &str) -> Result<ScoreFile, common::Error> {
+    let cfg = r#"{"n_layers": 1, "n_heads": 1, "parallel_attn_mlp": false, "d_model": 2}"#;
+    ScoreFile::from_json(
+        format!(r#"{{"cfg": {cfg}, "nodes": {{{nodes}}}, "edges": {{{edges}}}{more}}}"#).as_bytes(),
+    )
+}
+
+#[test]
+fn edges_that_are_not_listed_are_out() {
+    // What Graph.from_json of the package gives: score 0, not in the graph.
+    let file = small("", r#""a0.h0->logits": {"score": -2.5, "in_graph": true}"#, "").unwrap();
+    let kept: Vec<String> = file.circuit().edges().map(|e| e.to_string()).collect();
+    assert_eq!(kept, ["a0.h0->logits"]);
+    assert_eq!(file.scores.values().iter().filter(|s| **s != 0.0).count(), 1);
+    assert!(file.notes[0].contains("1 of 8 edges"), "{:?}", file.notes);
+    let empty = small("", "", "").unwrap();
+    assert_eq!(empty.circuit().n_edges(), 0);
+    let null = small("", r#""a0.h0->logits": {"score": null, "in_graph": true}"#, "").unwrap();
+    assert!(null.notes[1].contains("1 edges have no score"), "{:?}", null.notes);
+}
+
+#[test]
+fn neurons_and_unknown_keys_are_named() {
+    let edge = r#""a0.h0->logits": {"score": 1.0, "in_graph": true}"#;
+    let whole = r#""m0": {"in_graph": true, "neurons": [true, true], "neurons_scores": [NaN, NaN]}"#;
+    assert!(small(whole, edge, "").is_ok(), "all in and none scored: nothing is left out");
+    for (nodes, edges, more, expected) in [
+        (r#""m0": {"in_graph": true, "neurons": [true, false]}"#, edge, "", "node m0: `neurons`"),
+        (r#""m0": {"in_graph": true, "neurons_scores": [0.5, NaN]}"#, edge, "", "node m0: `neurons_scores`"),
+        ("", edge, r#", "neurons": {}"#, "`neurons`: neurons are not supported"),
+        ("", edge, r#", "weights": {}"#, "`weights`: unknown key"),
+        (r#""m0": {"in_graph": true, "bias": 1}"#, edge, "", "node m0: unknown key `bias`"),
+        ("", r#""a0.h0->logits": {"score": 1.0, "weight": 2}"#, "", "unknown field `weight`"),
+        ("", edge, r#", "sparks": {"level": "rows"}"#, "`sparks.level`"),
+    ] {
+        let error = small(nodes, edges, more).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error:?}, expected {expected:?}");
+    }
+    let odd = small("", edge, r#", "sparks": {"metric": "margin"}"#).unwrap();
+    assert!(odd.loss_scores().unwrap_err().to_string().contains("margin"));
+}
+
+#[test]
+fn ids_of_pairs_may_be_any_text() {
+    let mut file = sample(KeyValue::Grouped);
+    let ids = ["NaN", "x -> \"NaN\" -Infinity"].map(String::from);
+    file.per_pair.as_mut().unwrap().ids = ids.to_vec();
+    let text = String::from_utf8(file.to_json().unwrap()).unwrap();
+    assert_eq!(ScoreFile::from_json(text.as_bytes()).unwrap(), file);
+    let bad = text.replacen("\"score\": ", "\"score\": NaN, \"was\": ", 1);
+    assert!(ScoreFile::from_json(bad.as_bytes()).is_err());
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use attribution::{
-    Endpoint, Method, NodeScores, Options, PairScores, Scores, score_nodes, score_pair, zero_gradient,
+    Endpoint, Method, NodeScores, Options, PairScores, PairSummary, Scores, score_nodes, score_pair,
+    zero_gradient,
 };
-use circuits::{PerPair, ScoreFile};
+use circuits::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel};
 use clap::ValueEnum;
 use common::{Error, write_whole};
 use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions, Task};
@@ -15,7 +16,7 @@ use crate::choices::{METRICS, POSITIONS, name, named, table};
 use crate::hash::{file_hash, model_hash};
 use crate::input;
 use crate::options::{Common, Result};
-use crate::output::{print_json, progress, ready};
+use crate::output::{print_json, progress, ready, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -180,26 +181,33 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     bar.finish_and_clear();
 
-    let order: Vec<usize> = mine.iter().map(|(i, _)| *i).collect();
-    let mut meta = json!({
-        "version": env!("CARGO_PKG_VERSION"), "method": method.to_string(), "settings": method,
-        "metric": metric.to_string(), "level": level, "positions": positions, "source_only": args.source_only,
-        "dtype": format!("{:?}", common.dtype()).to_lowercase(),
-        "model": model_hash(&checkpoint)?, "pairs_file": file_hash(&args.pairs)?,
-        "n_pairs": scores.pairs.len(), "pairs": scores.pairs, "pair_order": order,
-        "completeness_error": scores.completeness_error(),
-    });
-    if let Some((k, n)) = shard {
-        meta["shard"] = json!([k, n]);
-        meta["keep_per_pair"] = args.per_pair.into();
-    }
+    let order: Vec<u64> = mine.iter().map(|(i, _)| *i as u64).collect();
+    let provenance = Provenance {
+        version: Some(env!("CARGO_PKG_VERSION").into()),
+        method: Some(method.to_string()),
+        settings: Some(to_json(&method)?),
+        metric: Some(metric.to_string()),
+        level: Some(if args.level == Level::Nodes { ScoreLevel::Nodes } else { ScoreLevel::Edges }),
+        positions: Some(positions),
+        source_only: Some(args.source_only),
+        dtype: Some(format!("{:?}", common.dtype()).to_lowercase()),
+        model: Some(model_hash(&checkpoint)?),
+        pairs_file: Some(file_hash(&args.pairs)?),
+        n_pairs: Some(scores.pairs.len()),
+        pairs: Some(pair_metrics(&scores.pairs)),
+        pair_order: Some(order),
+        completeness_error: Some(scores.completeness_error()),
+        shard: shard.map(|(k, n)| (k as u64, n as u64)),
+        keep_per_pair: shard.map(|_| args.per_pair),
+        ..Provenance::default()
+    };
     let scored = nodes.as_ref().map_or(scores.mean.values().len(), |nodes| nodes.values().len());
     let summary = json!({
         level.as_str(): scored, "pairs": scores.pairs.len(),
         "completeness_error": scores.completeness_error(), "out": args.out,
     });
     let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
-    let mut file = ScoreFile::new(scores.mean, meta);
+    let mut file = ScoreFile::new(scores.mean, Some(provenance));
     file.nodes = nodes;
     file.per_pair = per_pair.map(|values| PerPair { ids, values });
     write_whole(&args.out, &file.to_bytes(&args.out)?)?;
@@ -209,4 +217,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         common.note(format!("{}: {scored} {} from {} pairs", args.out.display(), level, summary["pairs"]));
     }
     Ok(())
+}
+
+/// The metric of each pair, as score files have it.
+pub(crate) fn pair_metrics(pairs: &[PairSummary]) -> Vec<PairMetric> {
+    let of = |p: &PairSummary| PairMetric {
+        id: p.id.clone(),
+        clean: p.clean,
+        corrupt: p.corrupt,
+        input_sum: p.input_sum,
+    };
+    pairs.iter().map(of).collect()
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use circuits::{
-    Circuit, PruneRule, Rank, ScoreFile, Selection, check_mib_name, dot, mib_circuits, mib_importances,
+    Circuit, PruneRule, Rank, ScoreFile, Selection, SelectionRecord, check_mib_name, dot, mib_circuits,
+    mib_importances,
 };
 use clap::ValueEnum;
 use common::{Error, write_whole};
@@ -78,7 +79,7 @@ pub(crate) fn note_convention(common: &Common, path: &Path, file: &ScoreFile) {
 /// Writes a submission folder, which must not be there or be empty: MIB counts the files in it.
 fn submit(common: &Common, args: &Args, folder: &Path) -> Result {
     check_mib_name(folder.file_name().and_then(|n| n.to_str()).unwrap_or_default())?;
-    let file = ScoreFile::read(&args.scores)?;
+    let file = read_scores(common, &args.scores)?;
     let files = match args.mib_as {
         MibAs::Importances => mib_importances(&file)?,
         MibAs::Circuits if file.nodes.is_some() => {
@@ -113,7 +114,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     for path in [args.out.as_deref(), args.dot.as_deref(), args.svg.as_deref()].into_iter().flatten() {
         ready(path, &[&args.scores])?;
     }
-    let file = ScoreFile::read(&args.scores)?;
+    let file = read_scores(common, &args.scores)?;
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {
         (Some(n), ..) => Selection::Top(n),
         (_, Some(n), ..) => Selection::Greedy(n),
@@ -132,10 +133,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let Selection::Top(n) = how else {
             return Err(Error::at(&args.scores, "scores of nodes: only --top selects among them"));
         };
-        let sign = file.metric().filter(|_| args.signed).map_or(1.0, |m| m.loss_sign() as f32);
+        let sign = if args.signed { file.loss_sign()? } else { 1.0 };
         Circuit::top_nodes(&nodes.map(|s| sign * s), n, rank)?
     } else if args.signed {
-        Circuit::select(&file.loss_scores(), how, rank)?
+        Circuit::select(&file.loss_scores()?, how, rank)?
     } else {
         Circuit::select(&file.scores, how, rank)?
     };
@@ -146,10 +147,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let pruned = selected.n_edges() - circuit.n_edges();
     let mut out = file.with_circuit(&circuit)?;
-    if !out.meta.is_object() {
-        out.meta = json!({});
+    out.provenance.get_or_insert_default().selection = Some(SelectionRecord {
+        how: format!("{how:?}"),
+        signed: args.signed,
+        pruned: !args.no_prune,
+        removed: pruned,
+    });
+    if circuit.n_edges() == 0 {
+        common.note(format!("{}: the circuit is empty: pruning left no edge", out_path.display()));
     }
-    out.meta["selection"] = json!({ "how": format!("{how:?}"), "signed": args.signed, "pruned": !args.no_prune, "removed": pruned });
     write_whole(out_path, &out.to_bytes(out_path)?)?;
     if let Some(path) = &args.dot {
         write_whole(path, dot(&circuit, Some(&out.scores)).as_bytes())?;
@@ -172,4 +178,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         ));
     }
     Ok(())
+}
+
+/// Reads a file of scores or of a circuit, and says what is not in it.
+pub(crate) fn read_scores(common: &Common, path: &Path) -> Result<ScoreFile> {
+    let file = ScoreFile::read(path)?;
+    for note in &file.notes {
+        common.note(format!("{}: {note}", path.display()));
+    }
+    Ok(file)
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use common::Error;
 use serde_json::{Value, json};
 
+use crate::circuit::read_scores;
 use crate::options::{Common, Result};
 use crate::output::{print_json, say, to_json};
 
@@ -35,8 +36,8 @@ enum By {
 }
 
 /// Reads a file in which edges are selected.
-fn read(path: &std::path::Path) -> Result<ScoreFile> {
-    let file = ScoreFile::read(path)?;
+fn read(common: &Common, path: &std::path::Path) -> Result<ScoreFile> {
+    let file = read_scores(common, path)?;
     if file.circuit().n_edges() == 0 {
         return Err(Error::at(path, "no edge is selected; make a circuit with `sparks circuit`"));
     }
@@ -50,12 +51,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if !(1..=MAX_DRAWS).contains(&args.draws) {
         return Err(Error::input(format!("--draws: {}, expected 1 to {MAX_DRAWS}", args.draws)));
     }
-    let base = read(&args.base)?;
+    let base = read(common, &args.base)?;
     let base_circuit = base.circuit();
     let mut out = Vec::new();
     for path in &args.others {
-        let other = read(path)?;
+        let other = read(common, path)?;
         let at = |e: Error| e.within(path.display());
+        if let (Some(ours), Some(theirs)) = (&base.provenance, &other.provenance)
+            && let Err(e) = ours.check_comparable(theirs)
+        {
+            common.warn(format!("{} and {}: {e}", args.base.display(), path.display()))?;
+        }
         let found = compare((&base_circuit, &base.scores), (&other.circuit(), &other.scores)).map_err(at)?;
         let names = |heads: &std::collections::BTreeSet<hooks::Head>| -> Vec<String> {
             heads.iter().map(ToString::to_string).collect()

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ablation::{Baseline, WriterMeans};
-use circuits::{
-    Circuit, Null, PruneRule, Rank, ScoreFile, curve, faithfulness, faithfulness_of, random_scores,
-};
+use circuits::{Circuit, Null, PruneRule, Rank, curve, faithfulness, faithfulness_of, random_scores};
 use clap::ValueEnum;
 use common::Error;
 use hooks::{Batch, EdgeMap, HookedModel as _, Metric, Pairs, Positions, Task};
@@ -83,13 +81,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.nulls > MAX_NULLS {
         return Err(Error::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
     }
-    let file = ScoreFile::read(&args.circuit)?;
+    let file = crate::circuit::read_scores(common, &args.circuit)?;
     let metric = args.metric.or(file.metric()).unwrap_or(Metric::LogitDiff);
     let positions = args.positions.or(file.positions()).unwrap_or_default();
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
-    if let Some(of) = file.meta.get("model").and_then(|m| m.as_str())
-        && of != crate::hash::model_hash(&checkpoint)?
+    if let Some(of) = file.provenance.as_ref().and_then(|p| p.model.as_ref())
+        && *of != crate::hash::model_hash(&checkpoint)?
     {
         common.warn(format!(
             "{}: the circuit was made on another checkpoint than {}",
@@ -111,7 +109,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let prune = PruneRule::Before2025July { greedy: false };
         let along = |scores: &EdgeMap<f32>, rank| curve(&task, scores, rank, prune, &fill);
         let of = |rank| match rank {
-            Rank::Signed => along(&file.loss_scores(), rank),
+            Rank::Signed => along(&file.loss_scores()?, rank),
             Rank::Absolute => along(&file.scores, rank),
         };
         let random = |k: u64| along(&random_scores(file.wiring, common.seed() + k), Rank::Absolute);
@@ -141,9 +139,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 
     let given = file.circuit();
     if given.n_edges() == 0 {
-        return Err(Error::at(
-            &args.circuit,
-            "no edge is selected; make a circuit with `sparks circuit`, or use --curve",
+        common.note(format!(
+            "{}: no edge is selected: the empty circuit, of faithfulness 0 (`sparks circuit` selects edges)",
+            args.circuit.display()
         ));
     }
     let circuit = given.pruned();

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use circuits::{PerPair, ScoreFile};
+use circuits::{PairMetric, PerPair, Provenance, ScoreFile};
 use common::{Error, write_whole};
 use hooks::{EdgeMap, NodeMap};
-use serde_json::{Value, json};
 
 use crate::options::{Common, Result};
 use crate::output::ready;
@@ -24,55 +23,43 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     ScoreFile::check_path(&args.out)?;
     ready(&args.out, &args.shards.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     // (place in the pairs file, id, summary, scores)
-    let mut rows: Vec<(u64, String, Value, Vec<f32>)> = Vec::new();
-    let mut first: Option<ScoreFile> = None;
+    let mut rows: Vec<(u64, String, PairMetric, Vec<f32>)> = Vec::new();
+    let mut first: Option<(ScoreFile, Provenance)> = None;
     for path in &args.shards {
         let at = |what: &str| Error::at(path, what);
-        let file = ScoreFile::read(path)?;
+        let file = crate::circuit::read_scores(common, path)?;
         let per_pair = file
             .per_pair
             .as_ref()
             .ok_or_else(|| at("no per-pair scores, expected a file made with --shard"))?;
-        let order = file.meta["pair_order"].as_array().ok_or_else(|| at("missing `sparks.pair_order`"))?;
-        if order.len() != per_pair.ids.len() {
-            return Err(at("`sparks.pair_order` and the per-pair scores differ in length"));
+        let of = file.provenance.clone().unwrap_or_default();
+        let order = of.pair_order.clone().ok_or_else(|| at("missing `sparks.pair_order`"))?;
+        let pairs = of.pairs.clone().ok_or_else(|| at("missing `sparks.pairs`"))?;
+        if order.len() != per_pair.ids.len() || pairs.len() != order.len() {
+            return Err(at("`sparks.pair_order`, `sparks.pairs` and the per-pair scores differ in length"));
         }
-        if let Some(first) = &first {
-            for field in [
-                "level",
-                "method",
-                "settings",
-                "metric",
-                "model",
-                "pairs_file",
-                "positions",
-                "source_only",
-                "dtype",
-            ] {
-                if first.meta[field] != file.meta[field] {
-                    return Err(at(&format!("`{field}` differs from that of {}", args.shards[0].display())));
-                }
-            }
+        if let Some((first, its)) = &first {
+            its.check_same_run(&of)
+                .map_err(|e| e.within(format_args!("{} and {}", args.shards[0].display(), path.display())))?;
             if first.wiring != file.wiring {
                 return Err(at("its graph differs from that of the first file"));
             }
         }
         let width = file.n_scores();
-        for (k, (place, id)) in order.iter().zip(&per_pair.ids).enumerate() {
-            let place = place.as_u64().ok_or_else(|| at("`sparks.pair_order`: expected whole numbers"))?;
+        for (k, (place, (id, pair))) in order.into_iter().zip(per_pair.ids.iter().zip(pairs)).enumerate() {
             let scores = per_pair.values[k * width..(k + 1) * width].to_vec();
-            rows.push((place, id.clone(), file.meta["pairs"][k].clone(), scores));
+            rows.push((place, id.clone(), pair, scores));
         }
         if first.is_none() {
-            first = Some(file);
+            first = Some((file, of));
         }
     }
-    let Some(first) = first else { return Err(Error::input("no score files given")) };
+    let Some((first, mut provenance)) = first else { return Err(Error::input("no score files given")) };
     rows.sort_by_key(|row| row.0);
     if let Some(twice) = rows.windows(2).find(|w| w[0].0 == w[1].0) {
         return Err(Error::input(format!("pair {} is in two of the files", twice[0].1)));
     }
-    if let Some(n) = first.meta["shard"][1].as_u64()
+    if let Some((_, n)) = provenance.shard.take()
         && args.shards.len() as u64 != n
     {
         return Err(Error::input(format!("{} files given, expected all {n} shards", args.shards.len())));
@@ -85,23 +72,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let n = rows.len() as f64;
     let mean: Vec<f32> = sum.iter().map(|s| (s / n) as f32).collect();
-    let mut meta = first.meta.clone();
-    let keep = meta["keep_per_pair"].as_bool().unwrap_or(false);
-    if let Some(object) = meta.as_object_mut() {
-        object.shift_remove("shard");
-        object.shift_remove("keep_per_pair");
-    }
-    let number = |pair: &Value, field: &str| pair[field].as_f64().unwrap_or(f64::NAN);
-    let error = |p: &Value| (number(p, "input_sum") - (number(p, "corrupt") - number(p, "clean"))).abs();
-    let effect = |p: &Value| (number(p, "corrupt") - number(p, "clean")).abs();
-    let total = |f: &dyn Fn(&Value) -> f64| rows.iter().map(|r| f(&r.2)).sum::<f64>();
-    meta["completeness_error"] = json!(total(&error) / total(&effect).max(f64::MIN_POSITIVE));
-    meta["n_pairs"] = rows.len().into();
-    meta["pairs"] = rows.iter().map(|r| r.2.clone()).collect();
-    meta["pair_order"] = rows.iter().map(|r| r.0).collect();
+    let keep = provenance.keep_per_pair.take().unwrap_or(false);
+    let total = |f: fn(&PairMetric) -> f64| rows.iter().map(|r| f(&r.2)).sum::<f64>();
+    let error = total(|p| (p.input_sum - (p.corrupt - p.clean)).abs());
+    let effect = total(|p| (p.corrupt - p.clean).abs());
+    provenance.completeness_error = Some(error / effect.max(f64::MIN_POSITIVE));
+    provenance.n_pairs = Some(rows.len());
+    provenance.pairs = Some(rows.iter().map(|r| r.2.clone()).collect());
+    provenance.pair_order = Some(rows.iter().map(|r| r.0).collect());
     let mut out = match &first.nodes {
-        Some(_) => ScoreFile::of_nodes(NodeMap::from_values(first.wiring, mean), meta),
-        None => ScoreFile::new(EdgeMap::from_values(first.wiring, mean), meta),
+        Some(_) => ScoreFile::of_nodes(NodeMap::from_values(first.wiring, mean), Some(provenance)),
+        None => ScoreFile::new(EdgeMap::from_values(first.wiring, mean), Some(provenance)),
     };
     if keep {
         out.per_pair = Some(PerPair {

@@ -112,7 +112,7 @@ fn nodes_are_scored_and_selected() {
     let file = circuits::ScoreFile::read(&scores).expect("scores");
     let worth = |name: &str| *file.nodes.as_ref().expect("nodes").get(name.parse().expect("node"));
     // Corrupting the input corrupts all: the whole effect.
-    let gap: f64 = file.meta["pairs"]
+    let gap: f64 = serde_json::to_value(file.provenance.unwrap_or_default()).unwrap()["pairs"]
         .as_array()
         .expect("pairs")
         .iter()
@@ -149,7 +149,7 @@ fn submissions_to_mib_have_the_files_that_it_looks_for() {
     assert_eq!(said["files"].as_array().expect("files").len(), 9);
     let ours = circuits::ScoreFile::read(&scores).expect("scores");
     match circuits::read_mib(&one).expect("a submission") {
-        circuits::Submission::Importances(file) => assert_eq!(file.scores, ours.loss_scores()),
+        circuits::Submission::Importances(file) => assert_eq!(file.scores, ours.loss_scores().unwrap()),
         other => panic!("{other:?}"),
     }
     assert!(matches!(circuits::read_mib(&nine), Ok(circuits::Submission::Circuits(c)) if c.len() == 9));

@@ -1,22 +1,23 @@
-//! Scores and circuits as files: EAP-IG's JSON and `.pt`, safetensors; DOT and SVG to look at.
+//! Scores and circuits as files: EAP-IG's JSON and `.pt`, safetensors, and Graphviz DOT.
 //!
-//! Nothing here is specific to a model. Files are read whole; writing is the caller's matter of paths, and
-//! every writer makes bytes first, so that a file is whole or absent.
+//! Nothing here is specific to a model. Every writer makes bytes first, so that a file is whole or absent.
 
 mod dot;
 mod json;
 mod pickle;
+mod provenance;
 mod pt;
 mod safetensors;
 
 use std::path::Path;
 
 use hooks::{EdgeMap, Metric, NodeMap, Positions, Wiring};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Circuit, Error};
 
 pub use dot::dot;
+pub use provenance::{PairMetric, Provenance, ScoreLevel, SelectionRecord};
 
 /// Scores of each pair on its own.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,21 +71,24 @@ pub struct ScoreFile {
     pub nodes: Option<NodeMap<f32>>,
     /// Scores of each pair, if kept.
     pub per_pair: Option<PerPair>,
-    /// How the scores were made: the `sparks` object without what the other fields hold. `Null` in files of
-    /// EAP-IG.
-    pub meta: Value,
+    /// How the scores were made; `None` in files of EAP-IG.
+    pub provenance: Option<Provenance>,
+    /// What a reader should know of the file: edges that it does not list, scores that it leaves out. Empty for
+    /// files written here.
+    pub notes: Vec<String>,
 }
 
 impl ScoreFile {
-    /// Scores with nothing selected.
-    pub fn new(scores: EdgeMap<f32>, meta: Value) -> Self {
+    /// Scores with nothing selected. Without provenance they are taken as the peer's: scores of a loss.
+    pub fn new(scores: EdgeMap<f32>, provenance: Option<Provenance>) -> Self {
         let wiring = scores.wiring();
-        Self { wiring, scores, in_graph: EdgeMap::filled(wiring, false), nodes: None, per_pair: None, meta }
+        let in_graph = EdgeMap::filled(wiring, false);
+        Self { wiring, scores, in_graph, nodes: None, per_pair: None, provenance, notes: Vec::new() }
     }
 
     /// Scores of nodes alone.
-    pub fn of_nodes(nodes: NodeMap<f32>, meta: Value) -> Self {
-        let mut file = Self::new(EdgeMap::filled(nodes.wiring(), 0.0), meta);
+    pub fn of_nodes(nodes: NodeMap<f32>, provenance: Option<Provenance>) -> Self {
+        let mut file = Self::new(EdgeMap::filled(nodes.wiring(), 0.0), provenance);
         file.nodes = Some(nodes);
         file
     }
@@ -108,21 +112,37 @@ impl ScoreFile {
         self.nodes.as_ref().map_or(self.wiring.n_edges(), |nodes| nodes.values().len())
     }
 
-    /// The metric that the scores are of, where the file says so.
+    /// The metric that the scores are of, where the file names one that this build knows.
     pub fn metric(&self) -> Option<Metric> {
-        self.meta.get("metric")?.as_str()?.parse().ok()
+        self.provenance.as_ref()?.known_metric()
     }
 
-    /// The positions that the metric was read at, where the file says so.
+    /// The positions that the metric was read at, where the file names them.
     pub fn positions(&self) -> Option<Positions> {
-        self.meta.get("positions")?.as_str()?.parse().ok()
+        self.provenance.as_ref()?.positions
     }
 
-    /// Scores in EAP-IG's convention: of the loss. A file without `sparks` already has them.
-    pub fn loss_scores(&self) -> EdgeMap<f32> {
-        match self.metric() {
-            Some(metric) => crate::loss_scores(&self.scores, metric),
-            None => self.scores.clone(),
+    /// Scores in EAP-IG's convention: of the loss. A file that names no metric already has them.
+    ///
+    /// # Errors
+    /// A metric that this build does not know, whose loss convention is unknown.
+    pub fn loss_scores(&self) -> Result<EdgeMap<f32>, Error> {
+        let sign = self.loss_sign()?;
+        Ok(self.scores.map(|s| sign * s))
+    }
+
+    /// What takes scores of the file to scores of the loss: −1 for metrics of which larger is better.
+    ///
+    /// # Errors
+    /// As [`loss_scores`](Self::loss_scores).
+    pub fn loss_sign(&self) -> Result<f32, Error> {
+        let name = self.provenance.as_ref().and_then(|p| p.metric.as_ref());
+        match (name, self.metric()) {
+            (_, Some(metric)) => Ok(metric.loss_sign() as f32),
+            (None, None) => Ok(1.0),
+            (Some(name), None) => Err(Error::input(format!(
+                "`sparks.metric`: {name} is not known, so that there is no loss convention for its scores"
+            ))),
         }
     }
 
@@ -135,8 +155,7 @@ impl ScoreFile {
         let scores = EdgeMap::from_values(wiring, self.scores.values().to_vec());
         let in_graph = EdgeMap::from_values(wiring, self.in_graph.values().to_vec());
         let nodes = self.nodes.as_ref().map(|n| NodeMap::from_values(wiring, n.values().to_vec()));
-        let (per_pair, meta) = (self.per_pair.clone(), self.meta.clone());
-        Ok(Self { wiring, scores, in_graph, nodes, per_pair, meta })
+        Ok(Self { wiring, scores, in_graph, nodes, ..self.clone() })
     }
 
     /// Reads `.json`, `.pt` or `.safetensors`.
@@ -144,14 +163,13 @@ impl ScoreFile {
     /// # Errors
     /// An unreadable or inconsistent file; the message names the file and the edge or field.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let place = |what: &dyn std::fmt::Display| Error::input(format!("{}: {what}", path.display()));
-        let bytes = std::fs::read(path).map_err(|e| place(&e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let parse = match extension(path) {
             "pt" => Self::from_pt,
             "safetensors" => Self::from_safetensors,
             _ => Self::from_json,
         };
-        parse(&bytes).map_err(|e| place(&e))
+        parse(&bytes).map_err(|e| e.within(path.display()))
     }
 
     /// Whether a file named `path` could be written: its extension is `json`, `pt` or `safetensors`.
@@ -191,28 +209,17 @@ impl ScoreFile {
         }
     }
 
-    /// Writes the file under a temporary name, then renames it.
+    /// Writes the file, whole or not at all.
     ///
     /// # Errors
     /// As [`to_bytes`](Self::to_bytes), or the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        use std::io::Write;
-        let bytes = self.to_bytes(path)?;
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::create(&temporary)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|e| Error::input(format!("{}: {e}", path.display())))
+        common::write_whole(path, &self.to_bytes(path)?)
     }
 
     /// The `sparks` object, with the graph in it.
-    fn sparks(&self) -> serde_json::Map<String, Value> {
-        let mut sparks = self.meta.as_object().cloned().unwrap_or_default();
+    fn sparks(&self) -> Map<String, Value> {
+        let mut sparks = self.provenance.as_ref().map_or_else(Map::new, Provenance::to_sparks);
         let wiring = serde_json::to_value(self.wiring).unwrap_or(Value::Null);
         sparks.insert("wiring".into(), wiring);
         sparks

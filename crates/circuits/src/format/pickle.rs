@@ -36,6 +36,18 @@ impl Pickle {
         Some(&self.arena[*value])
     }
 
+    /// The keys of the dictionary `dict` that are texts.
+    pub(super) fn keys(&self, dict: usize) -> impl Iterator<Item = &str> {
+        let entries = match &self.arena[dict] {
+            Object::Dict(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().filter_map(|(key, _)| match &self.arena[*key] {
+            Object::Str(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// Parses `bytes`.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader {
@@ -240,9 +252,9 @@ impl<'a> Reader<'a> {
 
 /// Writes objects; no memo, so nothing is shared.
 #[derive(Debug, Default)]
-pub(super) struct Writer(Vec<u8>);
+pub(super) struct PickleWriter(Vec<u8>);
 
-impl Writer {
+impl PickleWriter {
     /// Starts a pickle of one dictionary.
     pub(super) fn dict() -> Self {
         Self(vec![0x80, 2, b'}', b'('])

@@ -1,7 +1,8 @@
 //! EAP-IG's `.pt`: a torch zip archive of `cfg`, node names and three tensors.
 //!
 //! `edges_scores` f32 and `edges_in_graph` bool are `[n_writers, n_readers]` with zeros where there is no
-//! edge, `nodes_in_graph` is bool `[n_writers]`, `nodes_scores` f32 `[n_writers]` where nodes are scored. One key more, `sparks`, holds our metadata as JSON text.
+//! edge, `nodes_in_graph` is bool `[n_writers]`, `nodes_scores` f32 `[n_writers]` where nodes are scored. One key
+//! more, `sparks`, holds the provenance as JSON text. Neurons and unknown keys are refused by name.
 
 use std::io::{Cursor, Read, Write};
 
@@ -10,8 +11,8 @@ use serde_json::Value;
 use zip::write::FileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::pickle::{Object, Pickle, Writer};
-use super::{ScoreFile, check_sizes, wiring_of};
+use super::pickle::{Object, Pickle, PickleWriter};
+use super::{Provenance, ScoreFile, check_sizes, wiring_of};
 use crate::{Circuit, Error};
 
 impl ScoreFile {
@@ -49,14 +50,14 @@ impl ScoreFile {
         if pickle.get(cfg, "parallel_attn_mlp") == Some(&Object::Bool(true)) {
             return Err(Error::input("`cfg.parallel_attn_mlp`: True, expected False (attention, then MLP)"));
         }
-        let mut meta = Value::Null;
+        let mut provenance = None;
         if let Some(Object::Str(text)) = pickle.get(top, "sparks") {
             let mut sparks: serde_json::Map<String, Value> =
                 serde_json::from_str(text).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
-            if let Some(value) = sparks.remove("wiring") {
+            if let Some(value) = sparks.shift_remove("wiring") {
                 wiring = wiring_of(value)?;
             }
-            meta = Value::Object(sparks);
+            provenance = Provenance::from_sparks(sparks)?;
         }
         let expect = |key: &str, names: Vec<String>| match pickle.get(top, key) {
             Some(Object::List(found)) => {
@@ -75,6 +76,19 @@ impl ScoreFile {
         };
         expect("src_nodes", wiring.writers().map(|w| w.to_string()).collect())?;
         expect("dst_nodes", wiring.readers().map(|r| r.to_string()).collect())?;
+        for key in pickle.keys(top) {
+            match key {
+                "cfg" | "src_nodes" | "dst_nodes" | "edges_scores" | "edges_in_graph" | "nodes_in_graph"
+                | "nodes_scores" | "sparks" => {}
+                "neurons_in_graph" | "neurons_scores" if pickle.get(top, key) == Some(&Object::None) => {}
+                "neurons_in_graph" | "neurons_scores" => {
+                    return Err(Error::input(format!(
+                        "`{key}`: neurons are not supported, expected a graph of edges or nodes"
+                    )));
+                }
+                _ => return Err(Error::input(format!("`{key}`: unknown key of a graph file"))),
+            }
+        }
         let shape = [wiring.n_writers(), wiring.n_readers()];
         let mut tensor = |key: &str, width: usize, shape: &[usize]| -> Result<Vec<u8>, Error> {
             let object =
@@ -117,7 +131,7 @@ impl ScoreFile {
             }
             (score_map.values_mut()[i], in_graph.values_mut()[i]) = (score, kept[at] != 0);
         }
-        Ok(Self { wiring, scores: score_map, in_graph, nodes, per_pair: None, meta })
+        Ok(Self { wiring, scores: score_map, in_graph, nodes, per_pair: None, provenance, notes: Vec::new() })
     }
 
     /// Writes EAP-IG's `.pt`. Per-pair scores have no place in it and are left out.
@@ -138,7 +152,7 @@ impl ScoreFile {
         let sparks =
             serde_json::to_string(&self.sparks()).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
 
-        let mut pickle = Writer::dict();
+        let mut pickle = PickleWriter::dict();
         pickle.text("cfg").raw(b"}(");
         pickle.text("n_layers").int(w.n_layers).text("n_heads").int(w.n_heads);
         pickle.text("parallel_attn_mlp").raw(b"\x89").text("d_model").int(w.d_model).raw(b"u");

@@ -9,7 +9,7 @@ use hooks::{EdgeMap, NodeMap};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
-use super::{PerPair, ScoreFile, wiring_of};
+use super::{PerPair, Provenance, ScoreFile, wiring_of};
 use crate::Error;
 
 impl ScoreFile {
@@ -27,7 +27,7 @@ impl ScoreFile {
         };
         let mut sparks: serde_json::Map<String, Value> =
             serde_json::from_str(text("sparks")?).map_err(|e| Error::input(format!("`sparks`: {e}")))?;
-        let wiring = wiring_of(sparks.remove("wiring").unwrap_or(Value::Null))?;
+        let wiring = wiring_of(sparks.shift_remove("wiring").unwrap_or(Value::Null))?;
         let file = SafeTensors::deserialize(bytes).map_err(bad)?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
             let view = file.tensor(name).map_err(bad)?;
@@ -69,7 +69,8 @@ impl ScoreFile {
             nodes,
             in_graph: EdgeMap::from_values(wiring, kept),
             per_pair,
-            meta: Value::Object(sparks),
+            provenance: Provenance::from_sparks(sparks)?,
+            notes: Vec::new(),
         })
     }
 

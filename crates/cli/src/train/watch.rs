@@ -1,17 +1,17 @@
 //! Attribution and circuit of the model in training, where `[watch]` asks for it.
 
 use attribution::{Endpoint, Method, Options, attribute};
-use circuits::{Circuit, ScoreFile};
+use circuits::{Circuit, Provenance, ScoreFile};
 use common::write_whole;
 use hooks::{Metric, Pairs, Task};
 use model_qwen::Qwen;
 use posttrain::RunFolder;
-use serde_json::json;
 
 use super::open::Open;
 use super::sections::{WatchMethod, WatchSection};
 use crate::input;
 use crate::options::Result;
+use crate::output::to_json;
 
 /// Sample points of an integrating method, where `watch.steps` is not given.
 const POINTS: usize = 5;
@@ -43,13 +43,18 @@ impl Watch {
         let scores = attribute(&task, self.method, options)?;
         let n = self.top.min(scores.mean.values().len());
         let circuit = Circuit::top(&scores.mean, n)?.pruned();
-        let meta = json!({
-            "method": self.method.to_string(), "settings": self.method, "metric": "logit-diff", "step": step,
-            "pairs": scores.pairs, "completeness_error": scores.completeness_error(),
-            "heads": circuit.heads().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        });
+        let provenance = Provenance {
+            method: Some(self.method.to_string()),
+            settings: Some(to_json(&self.method)?),
+            metric: Some(Metric::LogitDiff.to_string()),
+            step: Some(step as u64),
+            pairs: Some(crate::attribute::pair_metrics(&scores.pairs)),
+            completeness_error: Some(scores.completeness_error()),
+            heads: Some(circuit.heads().iter().map(ToString::to_string).collect()),
+            ..Provenance::default()
+        };
         let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
-        let mut file = ScoreFile::new(scores.mean, meta).with_circuit(&circuit)?;
+        let mut file = ScoreFile::new(scores.mean, Some(provenance)).with_circuit(&circuit)?;
         file.per_pair =
             scores.per_pair.map(|rows| circuits::PerPair { ids, values: rows.into_iter().collect() });
         let path = folder.circuit_path(step)?;
