@@ -1,4 +1,5 @@
-//! A selection of edges, and what it holds. Selecting is in `select.rs`, dropping dead ends in `prune.rs`.
+//! [`Circuit`]: a selection of edges, its nodes and heads. Selection by scores is in `select.rs`, pruning in
+//! `prune.rs`.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use hooks::{Edge, EdgeMap, Head, KeyValue, Reader, Wiring, Writer};
 
 use crate::Error;
 
-/// A subgraph: each edge of a graph is in it or not.
+/// A subgraph: for each edge of a graph, whether it is in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circuit {
     pub(crate) edges: EdgeMap<bool>,

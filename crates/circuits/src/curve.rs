@@ -1,4 +1,4 @@
-//! Faithfulness over circuit size, and its two areas (Mueller et al. 2025, MIB).
+//! Faithfulness over circuit size, with MIB's areas CPR and CMD (Mueller et al. 2025).
 
 use ablation::Baseline;
 use hooks::{EdgeMap, Task};

@@ -1,4 +1,4 @@
-//! How much of the model's behaviour a circuit carries alone.
+//! Faithfulness: how much of the model's metric remains when a circuit runs alone.
 //!
 //! Every edge outside the circuit carries a fill (the corrupt run, zero, a mean); then
 //!

@@ -1,15 +1,15 @@
-//! A subgraph, and how faithful it is.
+//! Select circuits from edge scores, prune them, measure their faithfulness, compare them between checkpoints.
 //!
-//! | step | here |
+//! | task | here |
 //! |---|---|
-//! | scores → edges | [`Circuit::select`], [`Circuit::pruned`] |
-//! | edges → behaviour | [`faithfulness`], [`curve`], against [`Circuit::null`] |
-//! | edges → a known circuit | [`auroc`], [`mib_roc`] |
-//! | checkpoint → checkpoint | [`compare`], [`Emergence`] |
-//! | head → its complexity | [`paths`], [`head_spectra`], [`attention_entropy`] |
-//! | files | [`ScoreFile`], [`read_mib`], [`dot`] |
+//! | select a circuit from scores, prune it | [`Circuit::select`], [`Circuit::pruned`] |
+//! | measure its faithfulness | [`faithfulness`], [`curve`], against [`Circuit::null`] |
+//! | compare scores with a known circuit | [`auroc`], [`mib_roc`] |
+//! | compare checkpoints; test for emergent heads | [`compare`], [`Emergence`] |
+//! | measure the complexity of heads | [`paths`], [`head_spectra`], [`attention_entropy`] |
+//! | read and write files | [`ScoreFile`], [`read_mib`], [`dot`] |
 //!
-//! Where scores come from is not this crate's matter: they are an [`hooks::EdgeMap`] of numbers.
+//! Scores are any [`hooks::EdgeMap`] of numbers; the crate `sparks-attribution` computes them.
 //!
 //! # Example
 //! ```
@@ -21,7 +21,7 @@
 //! for (edge, score) in [("input->a0.h1<v>", 2.0), ("a0.h1->logits", -3.0), ("input->m0", 1.0)] {
 //!     *scores.get_mut(edge.parse()?).unwrap() = score;
 //! }
-//! let circuit = Circuit::top(&scores, 3)?.pruned(); // input->m0 leads nowhere
+//! let circuit = Circuit::top(&scores, 3)?.pruned(); // input->m0 is on no path to the logits
 //! assert_eq!(circuit.n_edges(), 2);
 //! assert_eq!(circuit.heads().into_iter().next().unwrap().to_string(), "L0H1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,5 +1,5 @@
 //! MIB's submission folders (Mueller et al. 2025, circuit localisation track): one folder `{task}_{model}` with
-//! either one file of importances or nine circuits. Paths and what they hold; the command writes them.
+//! either one file of importances or nine circuits. Functions return paths with bytes; the command writes them.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ const TASKS: [&str; 6] =
     ["ioi", "mcqa", "arithmetic-addition", "arithmetic-subtraction", "arc-easy", "arc-challenge"];
 const MODELS: [&str; 5] = ["gpt2", "qwen2.5", "gemma2", "llama3", "interpbench"];
 
-/// What one submission folder holds.
+/// The contents of a submission folder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submission {
     /// A score for each edge, in the loss convention: MIB takes signed scores for CPR, absolute ones for CMD.
@@ -68,7 +68,7 @@ pub fn mib_circuits(scores: &ScoreFile, rank: Rank) -> Result<Vec<(PathBuf, Vec<
     MIB_PERCENTS.iter().map(file).collect()
 }
 
-/// Reads a submission folder and checks what MIB's checker would.
+/// Reads a submission folder and makes the checks of MIB's checker.
 ///
 /// # Errors
 /// A folder of another name, files that are neither one of importances nor nine of circuits, an unreadable

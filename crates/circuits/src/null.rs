@@ -1,4 +1,4 @@
-//! Circuits by chance, to set beside a found one: random, layer-matched and degree-matched.
+//! Null circuits: random circuits to compare a found one with; random, layer-matched and degree-matched.
 
 use hooks::{EdgeMap, Wiring};
 use rand::seq::{SliceRandom, index};
@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Circuit;
 
-/// What a random circuit shares with the one that it is set beside.
+/// What a null circuit has in common with the circuit that it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Null {
     /// The number of edges.
@@ -19,7 +19,7 @@ pub enum Null {
     DegreeMatched,
 }
 
-/// Scores by chance: every order of the edges is equally likely. MIB's Random.
+/// Random scores: every order of the edges is equally likely. MIB's Random baseline.
 pub fn random_scores(wiring: Wiring, seed: u64) -> EdgeMap<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut values: Vec<f32> = (1..=wiring.n_edges()).map(|i| i as f32).collect();
@@ -28,7 +28,7 @@ pub fn random_scores(wiring: Wiring, seed: u64) -> EdgeMap<f32> {
 }
 
 impl Circuit {
-    /// A circuit by chance that shares with this one what `null` says. The same seed gives the same circuit.
+    /// A random circuit with what `null` keeps of this one. The same seed gives the same circuit.
     #[must_use]
     pub fn null(&self, null: Null, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -76,7 +76,7 @@ fn class(wiring: Wiring, edge: hooks::Edge) -> (usize, usize) {
     (from, to)
 }
 
-/// The switching chain: u→v and s→t become u→t and s→v where both exist and are free.
+/// Switching chain: edges u→v and s→t become u→t and s→v where both are edges of the graph that are not in.
 fn swapped(wiring: Wiring, kept: &[bool], rng: &mut ChaCha8Rng) -> Vec<bool> {
     let mut drawn = kept.to_vec();
     let mut edges: Vec<hooks::Edge> = wiring.edges().zip(kept).filter(|(_, k)| **k).map(|(e, _)| e).collect();

@@ -1,4 +1,4 @@
-//! Dropping dead ends: nodes without an incoming or an outgoing edge, and the edges at them.
+//! Pruning: removes nodes without an incoming or an outgoing edge, and their edges, until none is left.
 
 use crate::Circuit;
 use crate::circuit::owners;

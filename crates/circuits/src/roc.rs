@@ -1,4 +1,4 @@
-//! Scores against a known circuit: the area under the ROC curve, over every cut and as MIB takes it.
+//! Scores against a known circuit: area under the ROC curve, over all thresholds and as MIB computes it.
 
 use hooks::EdgeMap;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! From scores to a circuit: which edges to keep.
+//! Selection of edges by their scores: top N, greedy, threshold, per layer; of nodes: top N.
 //!
 //! Scores here are of the metric itself. EAP-IG and the paper select by the derivative of a loss; under
 //! [`Rank::Signed`] give scores in that convention, see [`loss_scores`]. Ties go to the edge that comes
@@ -12,7 +12,7 @@ use hooks::{EdgeMap, Metric, NodeMap, Reader, Writer};
 use crate::circuit::owners;
 use crate::{Circuit, Error};
 
-/// What makes an edge better than another.
+/// The order of edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rank {
     /// A larger absolute score.
@@ -32,7 +32,7 @@ impl Rank {
     }
 }
 
-/// The way in which edges are selected.
+/// The rule by which edges are selected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Selection {
     /// The `n` best edges.

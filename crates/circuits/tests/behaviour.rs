@@ -1,4 +1,4 @@
-//! Faithfulness and its curve on the toy model; what changed between two checkpoints.
+//! Faithfulness and its curve on the toy model; comparison of two checkpoints.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,4 +1,4 @@
-//! What is said about heads, against closed forms.
+//! Complexity measures of heads against closed forms.
 
 #![allow(clippy::unwrap_used)]
 

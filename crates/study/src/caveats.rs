@@ -1,10 +1,10 @@
-//! What a results file cannot bear, found in its own numbers: the claims that fall to their control, and the
-//! limits that no control of this run speaks to. Text for [`Results::warnings`](crate::Results::warnings).
+//! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
+//! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
 use crate::report::{ClaimVerdict, findings};
 use crate::results::{CheckpointFacts, Results, Warning};
 
-/// Below this a circuit does not stand for its model.
+/// The faithfulness below which a circuit is not taken to explain its model.
 const FAITHFUL: f64 = 0.5;
 
 fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Warning {
@@ -19,8 +19,8 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
         .map(|f| {
             warning(
                 format!("{}.", f.claim),
-                "that of the summary.",
-                "It did not survive it: the numbers are there.",
+                "the one named in the summary.",
+                "The claim fails it; the numbers are in the summary.",
             )
         })
         .collect();
@@ -31,8 +31,11 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
     if !labels.is_empty() {
         all.push(warning(
             "A head that is in a circuit matters to the model.",
-            format!("faithfulness, of which a circuit should keep {FAITHFUL} at least."),
-            format!("Below it: {}. What entered or left these circuits says little.", labels.join(", ")),
+            format!("faithfulness of at least {FAITHFUL}."),
+            format!(
+                "Lower in {}: heads that entered or left these circuits are weak evidence.",
+                labels.join(", ")
+            ),
         ));
     }
     let at_edge = |c: &&CheckpointFacts| {
@@ -42,7 +45,7 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
     if !full.is_empty() {
         all.push(warning(
             "Heads that stay are kept on purpose.",
-            "the number of heads there are.",
+            "the number of heads of the model.",
             format!(
                 "Every head is in the circuit of {}: with so many edges no head can be new.",
                 full.join(", ")
@@ -64,7 +67,7 @@ pub fn caveats(results: &Results) -> Vec<Warning> {
         all.push(warning(
             "Heads differ between checkpoints because the weights do.",
             "circuits of one checkpoint from resampled pairs.",
-            "Not measured: part of the turnover may be the pairs’.",
+            "Not measured: part of the turnover may come from the choice of pairs.",
         ));
     }
     if results.trainings.iter().any(|run| !run.checkpoints.is_empty()) {

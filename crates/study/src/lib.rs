@@ -1,11 +1,11 @@
-//! The paper, end to end: checkpoints, circuits, emergent heads, interventions, report.
+//! How post-training changes the attention heads of a model, end to end: checkpoints, circuits, emergent heads,
+//! interventions, report. After *Thinking Sparks* (Park et al., arXiv 2509.25758).
 //!
-//! - [`toy`]: the demo's world: problems, tokenizer, sizes of its model, pairs.
-//! - [`results`]: the schema of `results.json`. [`dynamics`]: arithmetic on head sets that fills it.
-//! - [`pairs`]: clean and corrupt prompts from templates or from two models' answers.
-//! - [`demo`]: the study on the embedded base model.
-//! - [`caveats()`]: what the numbers cannot bear.
-//! - [`report`]: the page and its figures from a results file.
+//! - [`demo`]: the study on the embedded base model, stage by stage.
+//! - [`results`]: the schema of `results.json`.
+//! - [`dynamics`]: arithmetic on head sets that fills it.
+//! - [`report`]: the page and its figures, from a results file alone.
+//! - [`caveats()`]: warnings, that is claims that fail their control.
 
 mod caveats;
 pub mod demo;

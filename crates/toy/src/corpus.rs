@@ -1,5 +1,5 @@
-//! What the toy models are trained on, as lines of `{"prompt","completion"}`. Pre-training takes the loss on
-//! prompt and completion, SFT on the completion alone: that choice is the trainer's, the lines are alike.
+//! Training corpora of the toy models, as lines of `{"prompt","completion"}`. The same lines serve pre-training
+//! (loss on prompt and completion) and SFT (loss on the completion alone).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,8 +18,9 @@ pub struct Corpus {
     index: u64,
 }
 
-/// The base model's corpus: every kind, 70 % answered directly and 30 % worked out. A model of it mostly
-/// answers at once, is often wrong where the problem is hard, and works it out when it happens to begin so.
+/// The base model's corpus: every kind, 70 % answered directly and 30 % worked out. A model trained on it mostly
+/// answers directly, and often wrongly where the problem is hard; once it has begun with steps it goes on with
+/// them.
 pub fn pretraining_corpus(seed: u64) -> Corpus {
     Corpus { problems: ProblemStream::new(Mix::PRETRAINING, Split::Train, seed), seed, worked: 0.3, index: 0 }
 }

@@ -1,5 +1,5 @@
-//! The toy world of the demo: additions of two to four two-digit numbers, answered directly or worked out,
-//! with their tokenizer and the small Qwen2 model that was trained on them.
+//! The task of the demo: additions of two to four two-digit numbers, answered directly or with steps, with their
+//! tokenizer and the small Qwen2 model that was trained on them.
 //!
 //! ```
 //! use toy::{self, ProblemKind, ToyProblem};

@@ -1,7 +1,7 @@
 //! Clean and corrupt prompts for attribution, from held-out problems, as token ids of equal length.
 //!
-//! *Swap* pairs change one number, so that the same computation must give another digit. *Opening* pairs are
-//! the paper's (§3, A.5): one question, a reasoning opening against a direct one.
+//! *Swap* pairs change one number, so that the same computation gives another digit. *Opening* pairs are those of
+//! Thinking Sparks (§3, A.5): one question with a reasoning opening and with a direct one.
 
 use hooks::{Pair, Pairs, Target};
 use rand::seq::IndexedRandom;
@@ -12,7 +12,7 @@ use super::task::{Mix, ProblemStream, Split, ToyProblem, steps};
 use super::tokenizer::{EOS, encode};
 use crate::Error;
 
-/// After which text a swap pair asks for its next digit.
+/// The text after which a swap pair is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// `47+28+36=`: the first digit of a direct answer.
@@ -70,7 +70,7 @@ pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, 
     Ok(Pairs::new(pairs)?)
 }
 
-/// The problem set against one of its neighbours, if a neighbour fits.
+/// The pair of a problem and one of its neighbours, if a neighbour fits.
 fn swap(problem: &ToyProblem, place: Place, index: usize, rng: &mut impl Rng) -> Result<Option<Pair>, Error> {
     let (clean, number) = context(problem, place);
     let (clean, answer) = (encode(&clean)?, first_digit(number)?);

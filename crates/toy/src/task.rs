@@ -1,5 +1,5 @@
-//! The problems, their two manners of answer, and the reward. Training and held-out problems are disjoint
-//! by construction: a hash of the operands, in any order, says on which side a problem is.
+//! Problems, their two manners of answer, and the reward. Training and held-out problems are disjoint: a hash of
+//! the operands, in any order, decides the split.
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ impl ProblemKind {
 
 const OPERANDS: std::ops::RangeInclusive<u32> = 10..=99;
 
-/// On which side of the split a problem is: one in eight is held out.
+/// The split: one problem in eight is held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
     /// Pre-training, SFT and GRPO.
@@ -147,7 +147,7 @@ pub(super) fn steps(operands: &[u32]) -> Vec<(String, u32)> {
     operands[1..].iter().map(step).collect()
 }
 
-/// How a completion goes about its answer.
+/// The manner of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Manner {
     /// An answer and nothing else.
@@ -183,7 +183,7 @@ pub fn manner(completion: &str) -> Manner {
 }
 
 /// 1 for a completion that ends in `<eos>` and whose one answer, after `</think>` where it thinks, is the
-/// right integer as one writes it; 0 for everything else. What is thought is not judged.
+/// right integer in plain digits; 0 for everything else. The steps are not judged.
 pub fn reward(problem: &ToyProblem, completion: &str) -> f32 {
     if read(completion).1 == Some(problem.answer.as_str()) { 1.0 } else { 0.0 }
 }
@@ -202,7 +202,7 @@ pub struct Mix {
 impl Mix {
     /// What the base model is trained on.
     pub const PRETRAINING: Mix = Mix { two: 0.25, three: 0.45, four: 0.30 };
-    /// What is post-trained and measured: the kinds that working out pays for.
+    /// Post-training and measurement: the kinds for which steps raise accuracy.
     pub const HARD: Mix = Mix { two: 0.0, three: 0.5, four: 0.5 };
 
     /// One kind alone.
@@ -232,7 +232,7 @@ impl Mix {
     }
 }
 
-/// Endless problems of one side, with repetitions. Problem `i` of a seed is the same however many are drawn.
+/// Endless problems of one split, with repetitions. Problem `i` of a seed is the same however many are drawn.
 #[derive(Debug, Clone)]
 pub struct ProblemStream {
     mix: Mix,

@@ -1,5 +1,5 @@
-//! The 64 tokens of the toy world: one for each character, and five written in angle brackets. The same
-//! table as `tokenizer.json` (a BPE without merges) and as two functions that keep every token visible.
+//! The tokenizer of the toy task: 64 tokens, one for each character and five in angle brackets; as
+//! `tokenizer.json` (a BPE without merges) and as two functions that write special tokens out.
 
 use serde_json::{Value, json};
 

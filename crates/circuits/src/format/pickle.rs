@@ -1,7 +1,7 @@
-//! As much of Python's pickle (protocol 2) as a dictionary of plain values and tensors needs.
+//! Python's pickle (protocol 2), the part that a dictionary of plain values and tensors needs.
 //!
-//! Not a Python: a global is a name, a call is kept as a call, nothing is ever executed. Objects live in an
-//! arena and refer to each other by index, so that memo references alias as they do in Python.
+//! Nothing is executed: a global is kept as its name, a call as its callee and arguments. Objects are in an arena
+//! and refer to each other by index, so that memo references alias as they do in Python.
 
 use crate::Error;
 

@@ -1,7 +1,7 @@
 //! Scores as safetensors: `scores` f32 `[edges]` and `in_graph` u8 `[edges]` in the order of
 //! [`hooks::Wiring::edges`] (by reader, then by writer); `node_scores` f32 `[writers]` where nodes are scored;
 //! `per_pair` f32 `[pairs, edges]`, or `[pairs, writers]` of nodes. The header's metadata holds `sparks` and the
-//! pairs' names as JSON. The smallest of the forms, and the only one fit for per-pair scores of a large graph.
+//! pairs' names as JSON. The smallest form, and the one for per-pair scores of a large graph.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How widely each head attends: the entropy of its attention probabilities.
+//! Attention entropy of each head.
 //!
 //! For a query at position t, which sees t + 1 keys, `H = −Σ_k p_k ln p_k` in nats, from 0 (one key) to
 //! `ln(t + 1)` (all alike). The first position sees itself alone and is left out. Under a sliding window the
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// A head's attention entropy, meaned over every position but the first of every clean prompt.
+/// A head's attention entropy, the mean over every position but the first of every clean prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct AttentionEntropy {
     /// In nats.
@@ -23,7 +23,7 @@ pub struct AttentionEntropy {
 /// patterns.
 ///
 /// # Errors
-/// Prompts of one token only, which show nothing.
+/// Prompts of one token only, which have no second position.
 pub fn attention_entropy(model: &dyn HookedModel, pairs: &Pairs) -> Result<HeadMap<AttentionEntropy>, Error> {
     let mut sums = Sums { sums: HeadMap::filled(model.wiring(), AttentionEntropy::default()) };
     let mut n = 0;

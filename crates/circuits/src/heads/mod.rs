@@ -1,6 +1,6 @@
-//! What there is to say about each head of a checkpoint: its place in a circuit, the ranks of its weights,
-//! how it spreads its attention. One row a head, so that checkpoints can be set side by side ("fewer but
-//! more complex heads").
+//! Complexity measures of heads: paths through a head in a circuit, ranks of its weights, entropy of its
+//! attention. One row for each head, so that checkpoints can be compared (the claim of "fewer but more complex
+//! heads").
 
 mod attention;
 mod paths;

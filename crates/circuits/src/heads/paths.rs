@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::circuit::owners;
 use crate::{Circuit, Error};
 
-/// A head's place in a circuit.
+/// Degrees of a head in a circuit, and paths through it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct HeadPaths {
     /// Edges into its query.
@@ -36,7 +36,7 @@ pub struct HeadPaths {
     pub weight: f64,
 }
 
-/// Every head's place in a circuit, and what the whole circuit has.
+/// Degrees and paths of every head, and the paths of the whole circuit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paths {
     /// Each head.

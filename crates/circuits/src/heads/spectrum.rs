@@ -1,4 +1,4 @@
-//! How many directions a head uses: ranks of what it copies (OV) and of what it looks for (QK).
+//! Effective and stable ranks of each head's OV and QK matrices.
 //!
 //! With σ the singular values of the `d_model × d_model` matrix W, of which at most `d_head` are not zero,
 //!

@@ -1,4 +1,4 @@
-//! Heads zeroed and scaled while a model answers, beside as many random heads of the same layers.
+//! Interventions: heads ablated or scaled while a model answers, with random heads of the same layers as control.
 
 use ablation::{Ablation, Fill};
 use hooks::{Head, HookedModel as _};

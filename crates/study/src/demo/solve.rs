@@ -1,4 +1,4 @@
-//! A model at work on held-out problems, under a hook.
+//! Greedy answers of a model on held-out problems, with a hook, and their accuracy.
 
 use hooks::Hook;
 use model_qwen::{Qwen, Request, Sampling, generate};
@@ -15,7 +15,7 @@ const BATCH: usize = 100;
 /// Tokens of a completion at most: the longest worked solution has 41.
 pub(super) const MAX_TOKENS: usize = 44;
 
-/// What a model answered, problem by problem.
+/// Answers of a model, problem by problem.
 pub(super) struct Solved {
     pub(super) completions: Vec<String>,
     pub(super) right: Vec<bool>,

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::results::{CurvePoint, TrainingMethod};
 use toy::{self, Mix, ProblemStream, Split, ToyProblem};
 
-/// What a run leaves for the analyses.
+/// The curve of a run and its checkpoints.
 pub(super) struct Run {
     pub(super) curve: Vec<CurvePoint>,
     pub(super) snapshots: Vec<(u64, Qwen)>,

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{PreEscaped, html};
 
 use super::{methods, sections, svg};
 use crate::results::Results;
@@ -15,7 +15,7 @@ pub(super) fn render(results: &Results, json: &str) -> String {
     let run = &results.run;
     let download = format!("data:application/json;base64,{}", STANDARD.encode(json));
     let page = html! {
-        (DOCTYPE)
+        (PreEscaped("<!doctype html>\n"))
         html lang="en" class="sparks" {
             head {
                 meta charset="utf-8";

@@ -1,4 +1,4 @@
-//! Interventions: accuracy with some heads changed, beside the same done to random heads of the same layers.
+//! Interventions: accuracy with some heads changed, and with random heads of the same layers changed.
 
 use super::{Figure, names, slug};
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH};

@@ -1,5 +1,5 @@
-//! Maps over layers and heads: how often a head was in the circuit (paper, Figure 2B), and the effect of a run
-//! on its importance (paper, Figure 13).
+//! Maps over layers and heads: in how many checkpoints a head is in the circuit, and the effect of a run on its
+//! importance (Thinking Sparks, Figures 2B and 13).
 
 use hooks::Head;
 

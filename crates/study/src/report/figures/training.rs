@@ -1,4 +1,4 @@
-//! A run over its steps: reward or loss, held-out accuracy, and the heads born and dead, on one time axis.
+//! A training run over its steps: reward or loss, held-out accuracy, births and deaths of heads.
 
 use super::{Figure, names, slug};
 use crate::report::svg::{Anchor, Canvas, Scale, WIDTH, range};
@@ -107,7 +107,7 @@ fn births_and_deaths(svg: &mut Canvas, changes: &[HeadChange], x: &Scale) {
         "muted",
         (0.0, HEADS.0 - 12.0),
         Anchor::Start,
-        "heads born and dead since the checkpoint before",
+        "births and deaths of heads since the checkpoint before",
     );
     svg.y_axis(&y, &[-most, 0.0, most], |v| format!("{:.0}", v.abs()), (LEFT, WIDTH - 8.0));
     svg.line("axis", (LEFT, y.at(0.0)), (WIDTH - 8.0, y.at(0.0)));
