@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{Circuit, Error};
 
-/// The metric of one pair: of the model, of the empty circuit and of the circuit.
+/// The metric of one pair, for the model, the empty circuit and the circuit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PairFaithfulness {
     /// The pair's name.
@@ -29,7 +29,7 @@ pub struct PairFaithfulness {
     pub circuit: f32,
 }
 
-/// Means over pairs, in the metric's unit, and their normalised form.
+/// Means over pairs in the metric's unit, and normalised faithfulness.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Faithfulness {
     /// The model on the clean prompts.
@@ -44,7 +44,7 @@ pub struct Faithfulness {
     pub per_pair: Vec<PairFaithfulness>,
 }
 
-/// Evaluates `circuit`, as it is, on the task's pairs. Prune it first: a head without inputs reads only fills.
+/// Evaluates `circuit`, as it is, on the task's pairs. Prune it first: a head without inputs reads fills alone.
 ///
 /// Pairs run in batches of at most [`Task::batch_size`], which changes nothing beyond rounding. The cost is two
 /// plain runs and one patched run of each pair.
@@ -91,8 +91,12 @@ pub fn faithfulness_of(
             Some(logits) => measure(logits.clone())?,
             None => measure(model.run(&clean, &mut EdgePatch::new(&plans[0], &fills)))?,
         };
-        for (rows, plan) in rows.iter_mut().zip(&plans[1..]) {
-            let part = measure(model.run(&clean, &mut EdgePatch::new(plan, &fills)))?;
+        for ((rows, plan), circuit) in rows.iter_mut().zip(&plans[1..]).zip(&circuits) {
+            // The empty circuit is m(∅) itself, so that its faithfulness is exactly 0.
+            let part = match circuit.n_edges() {
+                0 => none.clone(),
+                _ => measure(model.run(&clean, &mut EdgePatch::new(plan, &fills)))?,
+            };
             for (j, &i) in chunk.iter().enumerate() {
                 rows[i] = (whole[j], none[j], part[j]);
             }

@@ -9,7 +9,8 @@
 //! | measure the complexity of heads | [`paths`], [`head_spectra`], [`attention_entropy`] |
 //! | read and write files | [`ScoreFile`], [`read_mib`], [`dot`] |
 //!
-//! Scores are any [`hooks::EdgeMap`] of numbers; the crate `sparks-attribution` computes them.
+//! Scores are any [`hooks::EdgeMap`] of numbers; the crate `sparks-attribution` computes them. The [`tutorial`]
+//! has examples of all of this that run.
 //!
 //! # Example
 //! ```
@@ -39,6 +40,8 @@ mod null;
 mod prune;
 mod roc;
 mod select;
+#[doc = include_str!("../docs/tutorial.md")]
+pub mod tutorial {}
 
 pub use circuit::Circuit;
 pub use common::Error;
