@@ -69,10 +69,11 @@ pub(crate) fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
         }
         let close = unescaped(first_line(body), "$")?;
         // `$10 and $30` are two amounts of money.
-        let money =
-            body[..close].ends_with(char::is_whitespace) && body.starts_with(|c: char| c.is_ascii_digit());
+        let money = body.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let sentence = is_sentence(&body[..close]);
-        if sentence || money && body[close + 1..].starts_with(|c: char| c.is_ascii_digit()) {
+        if sentence
+            || money && body[close + 1..].trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit())
+        {
             return None;
         }
         (&body[..close], at + 1 + close + 1)

@@ -4,7 +4,7 @@
 use super::environment::{clip, environment_at, next_boundary, percent_sign};
 use super::extract::{Body, Candidate};
 use super::run::run;
-use super::words::{After, Before, after, before, cjk};
+use super::words::{After, Before, Reach, after, before, cjk};
 
 /// One value of a list.
 pub(crate) struct Part {
@@ -58,8 +58,9 @@ pub(crate) fn value_from(
     if qualified == Before::Minus {
         body = format!("-({body})");
     }
-    let mut refused = qualified == Before::Bound;
-    let mut excluded = qualified == Before::Negated;
+    let placed = qualified == Before::Placed;
+    let mut refused = qualified == Before::Bound || placed && announced(priority);
+    let mut excluded = qualified == Before::Negated || placed && !announced(priority) && !latex;
     for _ in 0..MAX_LIST {
         match after(text, end, announced(priority)) {
             After::Nothing => break,
@@ -67,9 +68,13 @@ pub(crate) fn value_from(
                 excluded = true;
                 break;
             }
-            After::Refused => {
+            After::Refused(reach) => {
                 refused = true;
-                end = sentence_end(text, end);
+                end = match reach {
+                    Reach::Here => end,
+                    Reach::Next => next_value(text, end),
+                    Reach::Sentence => sentence_end(text, end),
+                };
                 break;
             }
             After::Suffix(suffix, to) => {
@@ -108,6 +113,13 @@ fn part_at(text: &str, at: usize, variables: bool) -> Option<Part> {
         return Some(Part { text, end, latex: true });
     }
     run(text, at, variables).map(|r| Part { text: r.text, end: r.end, latex: false })
+}
+
+/// The end of the next value of the sentence, or `from`.
+fn next_value(text: &str, from: usize) -> usize {
+    let stop = sentence_end(text, from);
+    let starts = text[from..stop].char_indices().map(|(i, _)| from + i);
+    starts.filter(|at| boundary(text, *at)).find_map(|at| part_at(text, at, false)).map_or(from, |p| p.end)
 }
 
 fn sentence_end(text: &str, from: usize) -> usize {

@@ -17,8 +17,10 @@ pub(crate) const NEGATIONS_CJK: &str = "不是|不等于|并非|不为|不會是
 /// Words between a negation or bound and its value.
 pub(crate) const FILLERS: &str =
     "be|been|equal|equals|to|exactly|the|number|value|simply|just|really|es|é|è|el|la|any|actually";
-pub(crate) const BOUNDS: &str = "over|under|above|below|exceeds|exceed|exceeding|between|within|outside|mindestens|höchstens|\
-    zwischen|entre|между|tra";
+pub(crate) const BOUNDS: &str =
+    "exceeds|exceed|exceeding|between|mindestens|höchstens|zwischen|entre|между|tra";
+/// Bounds after an announcement, and elsewhere places: "over 5 days".
+pub(crate) const PLACES: &str = "over|under|above|below|within|outside|after|before|per|every|each";
 pub(crate) const BOUNDS_CJK: &str = "至少|至多|不超过|大于|小于|介于";
 pub(crate) const BOUND_PAIRS: &str = "at least|at most|more than|less than|greater than|fewer than|larger than|smaller than|\
     bigger than|higher than|lower than|than or|up to|no more|mehr als|weniger als|al menos|más de|\

@@ -13,8 +13,21 @@ pub(crate) enum Before {
     Negated,
     /// "at least 8", "between 8 …": a bound, not a value.
     Bound,
+    /// "over 8": a bound of an announced answer, and elsewhere no answer ("over 8 days").
+    Placed,
     /// "negative 8"
     Minus,
+}
+
+/// How far words reach that make a value no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The value alone: "5 squared".
+    Here,
+    /// It and the next: "5 to 6".
+    Next,
+    /// All of the sentence: "5, but it could be 6".
+    Sentence,
 }
 
 /// What follows a value.
@@ -24,7 +37,7 @@ pub(crate) enum After {
     /// "is wrong": the value is excluded.
     Negated,
     /// "or more", "to 15", "squared": the value alone is not what is meant.
-    Refused,
+    Refused(Reach),
     /// Text that belongs to the value (`%`, `p.m.`, a unit, `*10^6`), and where it ends.
     Suffix(String, usize),
     /// Another value may follow at this place, joined by the word.
@@ -80,6 +93,9 @@ pub(crate) fn before(text: &str, at: usize, floor: usize) -> Before {
             || last == "no" && kept < words.len() && matches!(words[kept].as_str(), "es" | "é" | "è");
         if negated {
             return Before::Negated;
+        }
+        if has(PLACES, last) {
+            return Before::Placed;
         }
         if kept == 0 || !has(FILLERS, last) {
             return Before::Nothing;
@@ -148,16 +164,24 @@ pub(crate) fn after(text: &str, end: usize, announced: bool) -> After {
     }
     for dots in ["...", "…", "..", "\\ldots", "\\dots"] {
         if let Some(more) = rest.strip_prefix(dots) {
-            return if number_follows(more) { After::Refused } else { After::Nothing };
+            return if number_follows(more) { After::Refused(Reach::Next) } else { After::Nothing };
         }
     }
     if let Some(more) = rest.strip_prefix(['.', '!', '?', '。', '\n']) {
         let (word, next) = first_word(more.trim_start());
         let another = matches!(word.as_str(), "or" | "maybe" | "perhaps" | "possibly" | "alternatively");
-        return if another && number_follows(after_hedges(next).0) { After::Refused } else { After::Nothing };
+        return if another && number_follows(after_hedges(next).0) {
+            After::Refused(Reach::Next)
+        } else {
+            After::Nothing
+        };
     }
     if let Some(more) = rest.strip_prefix("(or ").or_else(|| rest.strip_prefix("(maybe ")) {
-        return if number_follows(after_hedges(more).0) { After::Refused } else { After::Nothing };
+        return if number_follows(after_hedges(more).0) {
+            After::Refused(Reach::Next)
+        } else {
+            After::Nothing
+        };
     }
     if let Some(more) = rest.strip_prefix([',', ';', '，', '、', '；', '/', '&']) {
         let comma = if rest.starts_with('&') { "and" } else { "," };
@@ -170,7 +194,7 @@ pub(crate) fn after(text: &str, end: usize, announced: bool) -> After {
             "and" | "und" | "y" | "et" | "и" => After::Join("and", place(after_hedges(next).0)),
             _ if hedged => After::Join("or", place(value)),
             "not" => After::Nothing,
-            _ if doubted(more) => After::Refused,
+            _ if doubted(more) => After::Refused(Reach::Sentence),
             _ if announced && !rest.starts_with('/') => After::Join(comma, place(more.trim_start())),
             _ => After::Nothing,
         };
@@ -191,7 +215,7 @@ fn followed(text: &str, rest: &str) -> After {
         return After::Negated;
     }
     if rest.strip_prefix(['到', '至']).is_some_and(number_follows) {
-        return After::Refused;
+        return After::Refused(Reach::Next);
     }
     if let Some((name, power)) = UNITS_OF_TEN.iter().find(|(w, _)| is_cjk(w) && rest.starts_with(w)) {
         return After::Suffix(format!("*10^{power}"), place(&rest[name.len()..]));
@@ -207,7 +231,7 @@ fn followed(text: &str, rest: &str) -> After {
             let (_, third) = first_word(next.trim_start());
             let (third, _) = first_word(third.trim_start());
             if has(PARTS, third.as_str()) {
-                return After::Refused;
+                return After::Refused(Reach::Here);
             }
             return After::Join("and", place(after_hedges(next).0));
         }
@@ -230,18 +254,23 @@ fn followed(text: &str, rest: &str) -> After {
         return After::Suffix(format!(" {half}"), place(&rest[length..]));
     }
     if has(UNARY, word) {
-        return After::Refused;
+        return After::Refused(Reach::Here);
     }
     if has(BINARY, word) {
         let next = next.trim_start();
         let operand = next.strip_prefix("by ").or_else(|| next.strip_prefix("of ")).unwrap_or(next);
-        let year = word == "in" && operand.bytes().take_while(u8::is_ascii_digit).count() == 4;
-        if number_follows(operand) && !year {
-            return After::Refused;
+        // "135 metres in 5 minutes", "in 2020": not "3 in 4".
+        let digits = operand.bytes().take_while(u8::is_ascii_digit).count();
+        let place = matches!(word, "in" | "of" | "over") && operand.len() == next.len();
+        let whole = operand[digits..].is_empty()
+            || operand[digits..].starts_with(['.', ',', ';', '\n', '!', '?', '*']);
+        let phrase = place && (digits == 4 || digits > 0 && !whole);
+        if number_follows(operand) && !phrase {
+            return After::Refused(Reach::Next);
         }
     }
-    if word == "=" || doubted(rest) {
-        return After::Refused;
+    if doubted(rest) {
+        return After::Refused(Reach::Sentence);
     }
     measured(text, rest)
 }
@@ -263,7 +292,7 @@ fn measured(text: &str, rest: &str) -> After {
         let digits = compound.bytes().take_while(u8::is_ascii_digit).count();
         let (second, _) = first_word(compound[digits..].trim_start());
         if digits > 0 && unit::spelled(&second).is_some() {
-            return After::Refused;
+            return After::Refused(Reach::Next);
         }
         let power = ["^2", "^3", "²", "³", "^{2}", "^{3}"].iter().find(|p| next.starts_with(**p));
         let power = power.copied().unwrap_or_default();
@@ -291,7 +320,7 @@ fn alternative(text: &str, rest: &str) -> After {
     let (value, _) = after_hedges(after);
     let (word, _) = first_word(value);
     if has(OPEN_ENDED, word.as_str()) {
-        return After::Refused;
+        return After::Refused(Reach::Here);
     }
     After::Join("or", text.len() - value.len())
 }

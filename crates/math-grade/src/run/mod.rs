@@ -2,8 +2,9 @@
 //! whole, operators, roots, fractions, powers, brackets and LaTeX commands included; it is never cut to its first
 //! number.
 
-use super::clock;
-use super::plain::number_length;
+mod tokens;
+
+use super::environment::clip;
 use super::vocabulary::{each, has};
 
 /// An expression found in running text.
@@ -19,9 +20,6 @@ const MAX_RUN: usize = 400;
 const FUNCTIONS: &str = "sqrt|cbrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|ln|log|exp|floor|ceil|abs|\
     gcd|lcm|max|min|binom|root";
 const CURRENCIES: &str = "US\\$|US$|USD |EUR |\\$|$|€|£|¥|₹|₽|₩|₫|฿";
-const COMMANDS: &str = "frac|dfrac|tfrac|cfrac|binom|sqrt|overline|mathbb|left|right|pi|infty|circ|degree|emptyset|\
-    lfloor|rfloor|lceil|rceil|lvert|rvert|alpha|beta|gamma|delta|theta|lambda|mu|phi|varphi|omega|sigma|tau|epsilon";
-const OPERATOR_COMMANDS: &str = "cdot|times|pm|mp|div|le|leq|ge|geq|ne|neq|in|cup|cap|approx|ast|lt|gt";
 
 struct Scan<'a> {
     text: &'a str,
@@ -31,6 +29,8 @@ struct Scan<'a> {
     open: Vec<char>,
     /// The last token completes an operand.
     operand: bool,
+    /// Variables and text may begin it.
+    announced: bool,
     /// The end of the output, and of the input, up to which the expression is whole.
     whole: (usize, usize),
 }
@@ -41,7 +41,15 @@ pub(crate) fn run(text: &str, at: usize, variables: bool) -> Option<Run> {
     let mut start = at + text[at..].len() - text[at..].trim_start_matches("**").len();
     let signed = text[start..].strip_prefix(['-', '−', '–', '+']);
     let money = signed.unwrap_or(&text[start..]);
-    let mut scan = Scan { text, at: start, out: String::new(), open: vec![], operand: false, whole: (0, 0) };
+    let mut scan = Scan {
+        text,
+        at: start,
+        out: String::new(),
+        open: vec![],
+        operand: false,
+        announced: variables,
+        whole: (0, 0),
+    };
     if let Some(sign) = each(CURRENCIES).find(|c| money.starts_with(*c))
         && money[sign.len()..]
             .trim_start_matches(['-', '−', ' '])
@@ -139,6 +147,12 @@ impl<'a> Scan<'a> {
         }
         let rest = self.rest();
         let next = rest[c.len_utf8()..].chars().next();
+        // `<<48+24=72>>`: a calculator's mark, as in GSM8K.
+        if let Some(inner) = rest.strip_prefix("<<") {
+            let close = clip(inner, 120).find(">>");
+            self.at += close.map_or(0, |n| n + 4);
+            return close.is_some();
+        }
         match c {
             '0'..='9' | '.' if c != '.' || next.is_some_and(|c| c.is_ascii_digit()) => self.number(),
             '.' => false,
@@ -163,6 +177,15 @@ impl<'a> Scan<'a> {
                 Some(_) => self.take(c.len_utf8(), true),
                 None => false,
             },
+            '$' | '€' | '£' | '¥' | '₹' => {
+                // 20*$3
+                let after = &rest[c.len_utf8()..];
+                let amount = !self.operand
+                    && (after.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+                        || after.starts_with("<<"));
+                self.at += if amount { c.len_utf8() } else { 0 };
+                amount
+            }
             '|' => self.bars(),
             ',' | ';' => !self.open.is_empty() && self.take(1, false),
             ':' => {
@@ -187,205 +210,6 @@ impl<'a> Scan<'a> {
             _ => false,
         }
     }
-
-    fn number(&mut self) -> bool {
-        let rest = self.rest();
-        if self.open.is_empty()
-            && let Some((n, value)) = number_length(rest)
-        {
-            self.out.push_str(&value);
-            self.at += n;
-            return self.exponent() && self.done(true);
-        }
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let decimals =
-            rest[digits..].strip_prefix('.').map_or(0, |r| r.bytes().take_while(u8::is_ascii_digit).count());
-        let n = digits + if decimals > 0 { 1 + decimals } else { 0 };
-        self.out.push_str(&rest[..n]);
-        self.at += n;
-        self.exponent() && self.done(true)
-    }
-
-    /// `e5`, `E-4` directly after a number.
-    fn exponent(&mut self) -> bool {
-        let rest = self.rest();
-        if let Some(power) = rest.strip_prefix(['e', 'E']) {
-            let digits = power.strip_prefix(['-', '+', '−']).unwrap_or(power);
-            let n = digits.bytes().take_while(u8::is_ascii_digit).count();
-            if n > 0 && !digits[n..].starts_with(char::is_alphabetic) {
-                let length = rest.len() - digits.len() + n;
-                self.out.push_str(&rest[..length].replace('−', "-"));
-                self.at += length;
-            }
-        }
-        true
-    }
-
-    /// Variables, products of them right at a number, and names of functions.
-    fn letters(&mut self, spaced: bool) -> bool {
-        if clock::half_of_day(self.rest()).is_some() {
-            return false;
-        }
-        if self.function_ahead() {
-            let word = self.word();
-            return self.take(word.len(), word == "pi");
-        }
-        let (word, rest) = (self.word(), self.rest());
-        let after = &rest[word.len()..];
-        let glued = self.operand && !spaced && self.before().is_some_and(|c| !c.is_whitespace());
-        if matches!(word, "x" | "X")
-            && self.operand
-            && after.trim_start().starts_with(|c: char| c.is_ascii_digit())
-        {
-            // 2 x 10^6
-            self.out.push('×');
-            self.at += 1;
-            return self.done(false);
-        }
-        if word == "mod" && self.operand {
-            return self.take(3, false);
-        }
-        if word.len() > 1 {
-            let symbols = word.len() <= 3
-                && !matches!(word, "th" | "st" | "nd" | "rd" | "am" | "pm")
-                && super::unit::spelled(word).is_none();
-            let in_formula =
-                self.operand && glued || !self.operand && !self.out.trim().is_empty() && word.len() == 2;
-            let word_like =
-                after.starts_with('\'') || after.starts_with('’') || self.out.ends_with(['-', '–']) && !glued;
-            return symbols
-                && in_formula
-                && !word_like
-                && !is_small_word(word)
-                && self.take(word.len(), true);
-        }
-        // 1,000.99m²
-        if glued
-            && word == "m"
-            && after.starts_with(['²', '³'])
-            && self.out.contains('.')
-            && number(&self.out)
-        {
-            return false;
-        }
-        // A letter alone is a word (`a`, `I`) or a unit where words follow, and else a variable.
-        let words_follow = after.strip_prefix(' ').is_some_and(|r| {
-            let next = r.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-            next.chars().count() > 1 && !has(FUNCTIONS, next)
-        });
-        if after.starts_with(['\'', '’']) && !after[1..].starts_with('(')
-            || matches!(word, "a" | "A" | "I") && words_follow
-        {
-            return false;
-        }
-        if spaced && self.operand && matches!(word, "m" | "g" | "s" | "h" | "l" | "L") {
-            return false;
-        }
-        let abbreviation =
-            after.strip_prefix('.').is_some_and(|r| r.starts_with(|c: char| c.is_ascii_alphabetic()));
-        if spaced && self.operand && words_follow || abbreviation {
-            return false; // i.e.
-        }
-        self.take(1, true)
-    }
-
-    /// `\name` with the groups that follow it directly.
-    fn command(&mut self) -> bool {
-        let rest = self.rest();
-        let name = rest[1..].split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        if name.is_empty() {
-            return match rest[1..].chars().next() {
-                Some('%') => self.operand && self.take(2, true),
-                Some(',' | ';' | '!' | ' ' | ':') => {
-                    self.at += 2;
-                    self.out.push(' ');
-                    true
-                }
-                Some('{') => {
-                    self.open.push('}');
-                    self.take(2, false)
-                }
-                Some('}') => self.open.pop().is_some() && self.take(2, true),
-                _ => false,
-            };
-        }
-        // Text beside a value is its unit, and text before it a word or an option's letter: read elsewhere.
-        if !has(COMMANDS, name) && !has(OPERATOR_COMMANDS, name) && !has(FUNCTIONS, name) {
-            return false;
-        }
-        self.out.push_str(&rest[..=name.len()]);
-        self.at += 1 + name.len();
-        if has(OPERATOR_COMMANDS, name) {
-            return self.done(false);
-        }
-        if matches!(name, "left" | "right") {
-            return true;
-        }
-        let groups = matches!(name, "frac" | "dfrac" | "tfrac" | "binom" | "sqrt" | "overline" | "mathbb");
-        while groups && self.rest().starts_with(['{', '[']) {
-            if !self.group() {
-                return false;
-            }
-        }
-        let operand = !has(FUNCTIONS, name) || groups;
-        self.done(operand)
-    }
-
-    /// Copies a balanced `{…}` or `[…]`.
-    fn group(&mut self) -> bool {
-        let mut depth = 0_i32;
-        for (i, c) in self.rest().char_indices().take(200) {
-            depth += i32::from("{[".contains(c)) - i32::from("}]".contains(c));
-            if depth == 0 {
-                let piece = &self.text[self.at..self.at + i + 1];
-                self.out.push_str(piece);
-                self.at += i + 1;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// What stands above or below: a group, a signed number, a letter.
-    fn script(&mut self) -> bool {
-        if self.rest().starts_with('{') {
-            return self.group() && self.done(true);
-        }
-        if self.rest().starts_with(['-', '−']) {
-            self.take(self.rest().chars().next().map_or(1, char::len_utf8), false);
-        }
-        if self.rest().starts_with('(') {
-            return self.bracket('(', false);
-        }
-        let n = self.rest().bytes().take_while(u8::is_ascii_digit).count();
-        if n > 0 {
-            return self.take(n, true);
-        }
-        self.rest().starts_with(|c: char| c.is_ascii_alphabetic()) && self.take(1, true)
-    }
-
-    /// An opening bracket whose content is mathematics.
-    fn bracket(&mut self, c: char, spaced: bool) -> bool {
-        let inner = &self.rest()[c.len_utf8()..];
-        let option = inner.starts_with(|c: char| c.is_ascii_uppercase()) && inner[1..].starts_with(')');
-        if option && self.operand && spaced {
-            return false; // 27 (D)
-        }
-        self.open.push(c);
-        self.take(c.len_utf8(), false)
-    }
-
-    /// `|…|` without blanks at its inner ends.
-    fn bars(&mut self) -> bool {
-        let inner = &self.rest()[1..];
-        let close = inner.find('|').filter(|n| (1..40).contains(n));
-        close.is_some_and(|n| {
-            let content = &inner[..n];
-            let math = content.trim() == content && !content.contains(|c: char| c == '\n' || c == '|');
-            math && !content.split(|c: char| !c.is_alphabetic()).any(|w| w.len() > 3)
-                && self.take(n + 2, true)
-        })
-    }
 }
 
 fn operator(c: char) -> bool {
@@ -404,38 +228,6 @@ fn number(text: &str) -> bool {
 
 fn value_start(c: char) -> bool {
     c.is_ascii_digit() || symbol(c) || "(√-−∛\\".contains(c) || c.is_ascii_lowercase()
-}
-
-fn is_small_word(word: &str) -> bool {
-    matches!(
-        word,
-        "is" | "of"
-            | "to"
-            | "so"
-            | "we"
-            | "it"
-            | "be"
-            | "by"
-            | "as"
-            | "at"
-            | "an"
-            | "if"
-            | "in"
-            | "on"
-            | "or"
-            | "and"
-            | "the"
-            | "for"
-            | "km"
-            | "no"
-            | "do"
-            | "go"
-            | "he"
-            | "me"
-            | "my"
-            | "up"
-            | "us"
-    )
 }
 
 #[cfg(test)]
