@@ -297,11 +297,10 @@ fn builders_know_what_qwens_tokenizer_splits() {
     use tasks::{Arithmetic, Corruption, Operation, YearDigits, arithmetic, greater_than, ioi};
     let Some(path) = crate::fixtures::shared("tokenizers/qwen2.5/tokenizer.json") else { return };
     let text = model_qwen::Text::open(&path).unwrap();
-    let encode = |s: &str| Ok(text.encode(s)?);
     let read = |ids: &[u32]| text.decode(ids).unwrap();
 
     for corruption in [Corruption::Abc, Corruption::Flip] {
-        let built = ioi(corruption, 40, 0, &encode).unwrap();
+        let built = ioi(corruption, 40, 0, &text).unwrap();
         assert_eq!(built.pairs.len(), 40, "{}", built.summary());
         for pair in &built.pairs {
             let (io, subject) = (read(&pair.target.answers), read(&pair.target.distractors));
@@ -311,15 +310,15 @@ fn builders_know_what_qwens_tokenizer_splits() {
             assert!(!clean.contains("PLACE") && !clean.contains("THING"), "{clean}");
         }
     }
-    let error = greater_than(YearDigits::Two, 4, 0, &encode).unwrap_err().to_string();
+    let error = greater_than(YearDigits::Two, 4, 0, &text).unwrap_err().to_string();
     assert!(error.contains("use --digits 1"), "{error}");
-    for pair in &greater_than(YearDigits::One, 20, 0, &encode).unwrap().pairs {
+    for pair in &greater_than(YearDigits::One, 20, 0, &text).unwrap().pairs {
         let clean = read(&pair.clean);
         let tens: u32 = clean.split("the year 1").nth(1).unwrap()[1..2].parse().unwrap();
         let digits: Vec<u32> = pair.target.answers.iter().map(|&id| read(&[id]).parse().unwrap()).collect();
         assert_eq!(digits, (tens + 1..10).collect::<Vec<_>>(), "{clean}");
     }
-    let sums = arithmetic(Arithmetic { operation: Operation::Add, digits: 2 }, 20, 0, &encode).unwrap();
+    let sums = arithmetic(Arithmetic { operation: Operation::Add, digits: 2 }, 20, 0, &text).unwrap();
     for pair in &sums.pairs {
         let clean = read(&pair.clean);
         let (a, b) = clean.trim_end_matches('=').split_once('+').unwrap();

@@ -1,4 +1,4 @@
-//! Running a circuit as one forward pass: edges in it carry the present run, all others a fill.
+//! The hook that runs a circuit as one forward pass: its edges carry the current run, all others a fill.
 //!
 //! The equations are in `plan.rs`. The hook keeps, for each writer that matters, its change
 //! (`current − fill`) as one row of a matrix, and gives each block of readers its inputs by one product of

@@ -1,4 +1,4 @@
-//! What stands in for the writers outside a circuit, on one batch.
+//! The values that edges outside a circuit carry, for one batch.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use hooks::{Batch, Heads, Hook, HookedModel, Recorder, Rows, Site, Stream, Wirin
 use crate::plan::Form;
 use crate::{EdgePlan, Error, WriterMeans};
 
-/// What an edge outside a circuit carries.
+/// The value that an edge outside a circuit carries.
 #[derive(Debug, Clone)]
 pub enum Baseline {
-    /// What its writer writes on the corrupt prompt.
+    /// Its writer's output on the corrupt prompt.
     Corrupt,
-    /// Nothing.
+    /// Zero.
     Zero,
     /// Its writer's mean over tokens.
     Mean(Arc<WriterMeans>),
@@ -140,7 +140,7 @@ impl EdgeFill {
         batch.seq() == self.seq && self.rows.is_none_or(|rows| rows == 1 || rows == batch.batch())
     }
 
-    /// What stands in for `writer`, `[batch or 1, seq or 1, d_model]`; `None` is zero.
+    /// The fill of `writer`, `[batch or 1, seq or 1, d_model]`; `None` is zero.
     ///
     /// # Panics
     /// If the corrupt run was recorded for other plans.
@@ -194,7 +194,7 @@ impl EdgeFill {
     }
 }
 
-/// What no writer accounts for in the residual stream, at each base: the running sum of attention's output
+/// The part of the residual stream that no writer accounts for, at each base: the running sum of attention's output
 /// biases, `[1, 1, d_model]`. Found as what attention adds less what its heads write, on one token; where
 /// that is rounding, it is zero.
 fn constants(model: &dyn HookedModel) -> Vec<Tensor<3>> {

@@ -1,4 +1,4 @@
-//! Replacing or scaling what attention heads mix.
+//! The hook that replaces or scales attention heads.
 //!
 //! A head is changed at [`Heads::Z`], its mixed values before the output projection: `z' = scale · fill(z)`,
 //! at every position of every pass, in prefill and in decoding. Where a head's fill depends on the position
@@ -12,20 +12,20 @@ use hooks::{Batch, Head, Heads, Hook, HookedModel, Recorder, Site, Wiring};
 
 use crate::{Error, HeadMeans, positions::Positions};
 
-/// What takes the place of a head's mixed values.
+/// The replacement of a head's mixed values.
 #[derive(Debug, Clone)]
 pub enum Fill {
-    /// Nothing: the head writes zero.
+    /// Zero: the head writes nothing.
     Zero,
     /// The head's mean over tokens.
     Mean(Arc<HeadMeans>),
     /// The head's mean at that position; past the measured positions, its mean over tokens.
     MeanPositional(Arc<HeadMeans>),
-    /// What the head mixed in another run, position by position.
+    /// The head's values in another run, position by position.
     Resample(Arc<Resampled>),
 }
 
-/// What every head mixed in one run, to be put into another.
+/// The mixed values of every head in one run, to be put into another.
 ///
 /// The row that comes from place `i` of a later run's list ([`Batch::origins`]) takes row `i mod n` of the
 /// recorded ones; positions past the recorded text take its last one.
@@ -80,7 +80,7 @@ enum Change {
 }
 
 impl Ablation {
-    /// Replaces what `heads` mix by `fill`.
+    /// Replaces the mixed values of `heads` by `fill`.
     ///
     /// # Errors
     /// A head outside `wiring`; the message names it.
@@ -88,7 +88,7 @@ impl Ablation {
         Self::new(wiring, heads, Change::Fill(fill))
     }
 
-    /// Multiplies what `heads` mix by `factor`: 0 removes, 1 changes nothing, above 1 amplifies.
+    /// Multiplies the mixed values of `heads` by `factor`: 0 removes, 1 changes nothing, above 1 amplifies.
     ///
     /// # Errors
     /// A head outside `wiring`, or a factor that is not a finite number.
@@ -122,7 +122,7 @@ impl Ablation {
         self.heads.keys().next().copied().unwrap_or(0)
     }
 
-    /// What takes the place of `z` `[batch, 1, seq, d_head]` of `head`.
+    /// The replacement of `z` `[batch, 1, seq, d_head]` of `head`.
     fn changed(&self, head: Head, z: Tensor<4>) -> Tensor<4> {
         let [batch, _, seq, d] = z.dims();
         let spread = |mean: Tensor<2>| mean.cast(z.dtype()).reshape([1, 1, 1, d]).expand([batch, 1, seq, d]);

@@ -83,7 +83,7 @@ fn lengthen(x: Tensor<3>, n: usize) -> Tensor<3> {
     Tensor::cat(vec![x, zeros], 1)
 }
 
-/// The mean of what each head mixes (z, before the output projection).
+/// The mean of each head's mixed values (z, before the output projection).
 #[derive(Debug, Clone)]
 pub struct HeadMeans {
     overall: Vec<Tensor<3>>,
@@ -131,7 +131,7 @@ impl HeadMeans {
     }
 }
 
-/// The mean of what each writer adds to the residual stream.
+/// The mean of each writer's output.
 #[derive(Debug, Clone)]
 pub struct WriterMeans {
     wiring: Wiring,

@@ -1,4 +1,4 @@
-//! Which sites a circuit's run has to touch, and with which weights: topology and host numbers, no tensors.
+//! The sites that a circuit's run must change, and the weights of the changes: topology and host numbers, no tensors.
 //!
 //! A run under a selection reads, at every reader v,
 //!
@@ -48,7 +48,7 @@ impl Readers {
     }
 }
 
-/// What a run under one selection, or one for each row of a batch, has to touch.
+/// The sites and weights of a run under one selection of edges, or one selection for each row of a batch.
 #[derive(Debug, Clone)]
 pub struct EdgePlan {
     pub(crate) wiring: Wiring,

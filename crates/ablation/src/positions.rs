@@ -1,5 +1,5 @@
-//! Where each column of a run stands in its row's text: positions count from the row's first real token,
-//! over prefill and decoding alike. Not a cache: it holds one number for each row.
+//! The position of each column of a run in its row's text: counted from the row's first real token, in prefill and
+//! in decoding. It holds one number for each row.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use hooks::Batch;

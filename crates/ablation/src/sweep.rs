@@ -43,7 +43,7 @@ pub fn replaced(wiring: Wiring, sets: &[Vec<Head>], fill: &Fill) -> Result<Vec<A
     sets.iter().map(|set| Ablation::heads(wiring, set.iter().copied(), fill.clone())).collect()
 }
 
-/// One hook for each set of heads, which multiplies what they mix by `factor`.
+/// One hook for each set of heads, which multiplies their mixed values by `factor`.
 ///
 /// # Errors
 /// A head outside `wiring`, or a factor that is not a finite number.

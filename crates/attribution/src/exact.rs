@@ -1,13 +1,13 @@
 //! Exact patching: the metric with one edge corrupt, minus the clean metric.
 //!
-//! Many edges share a run, one a row; and where the model can be run in parts, what comes before the edge's
-//! end is the clean run and is not computed again.
+//! Many edges share a run, one in each row. Where the model can be run in parts, the blocks before the edge's reader are
+//! not run again.
 
 use burn::tensor::Tensor;
 use hooks::{Heads, Hook, Port, Reader, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
-use crate::baseline::Baseline;
+use crate::pair_runs::PairRuns;
 
 /// Tokens in one run at most.
 const RUN_TOKENS: usize = 1024;
@@ -22,15 +22,15 @@ struct Patch {
 /// Adds, in each row, one writer's difference to what one reader reads.
 struct PatchRows<'a> {
     wiring: Wiring,
-    baseline: &'a Baseline<'a>,
+    runs: &'a PairRuns<'a>,
     rows: &'a [Patch],
 }
 
 impl PatchRows<'_> {
     /// The difference of one writer, `[1, seq, d_model]`.
     fn difference(&self, writer: usize) -> Tensor<3> {
-        let (seq, d_model) = (self.baseline.seq, self.wiring.d_model);
-        let row = self.baseline.differences.clone().slice([writer..writer + 1, 0..seq * d_model]);
+        let (seq, d_model) = (self.runs.seq, self.wiring.d_model);
+        let row = self.runs.differences.clone().slice([writer..writer + 1, 0..seq * d_model]);
         row.reshape([1, seq, d_model])
     }
 
@@ -101,28 +101,28 @@ fn block(reader: Reader, n_layers: usize) -> usize {
 }
 
 /// Exact effects of all edges, in the order of the graph with ungrouped key and value inputs.
-pub(crate) fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
-    let wiring = baseline.wiring;
+pub(crate) fn exact(runs: &PairRuns<'_>) -> Result<Vec<f32>, Error> {
+    let wiring = runs.wiring;
     let edges: Vec<Patch> = wiring
         .edges()
         .map(|edge| Patch { writer: wiring.writer_index(edge.from), reader: edge.to })
         .collect();
     let mut before = Recorder::new((0..wiring.n_layers).map(|l| Stream::ResidPre(l).into()));
-    let _ = baseline.model.run(&baseline.clean_batch(1)?, &mut before);
-    let per_run = (RUN_TOKENS / baseline.seq).max(1);
+    let _ = runs.model.run(&runs.clean_batch(1)?, &mut before);
+    let per_run = (RUN_TOKENS / runs.seq).max(1);
     let mut effects = Vec::with_capacity(edges.len());
     // The graph's order goes from block to block.
     for edges in edges.chunk_by(|a, b| block(a.reader, wiring.n_layers) == block(b.reader, wiring.n_layers)) {
         let first = block(edges[0].reader, wiring.n_layers).min(wiring.n_layers - 1);
         let clean = before.stream(Stream::ResidPre(first)).inner();
         for rows in edges.chunks(per_run) {
-            let logits = patched(baseline, rows, first, &clean)?;
-            let values: Vec<f32> = baseline
+            let logits = patched(runs, rows, first, &clean)?;
+            let values: Vec<f32> = runs
                 .metric_of(logits)
                 .into_data()
                 .try_to_vec()
                 .map_err(|e| Error::input(format!("metric: {e:?}")))?;
-            effects.extend(values.into_iter().map(|v| (f64::from(v) - baseline.clean_metric) as f32));
+            effects.extend(values.into_iter().map(|v| (f64::from(v) - runs.clean_metric) as f32));
         }
     }
     Ok(effects)
@@ -130,14 +130,9 @@ pub(crate) fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
 
 /// Logits of a run with one patch a row, all of them in block `first` or after the last one; `clean` is the
 /// residual stream before that block, `[1, seq, d_model]`.
-fn patched(
-    baseline: &Baseline<'_>,
-    rows: &[Patch],
-    first: usize,
-    clean: &Tensor<3>,
-) -> Result<Tensor<3>, Error> {
-    let (model, wiring) = (baseline.model, baseline.wiring);
-    let batch = baseline.clean_batch(rows.len())?;
-    let mut hook = PatchRows { wiring, baseline, rows };
+fn patched(runs: &PairRuns<'_>, rows: &[Patch], first: usize, clean: &Tensor<3>) -> Result<Tensor<3>, Error> {
+    let (model, wiring) = (runs.model, runs.wiring);
+    let batch = runs.clean_batch(rows.len())?;
+    let mut hook = PatchRows { wiring, runs, rows };
     Ok(model.run_from(&batch, first, clean, &mut hook).inner())
 }

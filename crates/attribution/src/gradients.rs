@@ -1,15 +1,15 @@
 //! Gradients of the metric at what every reader reads.
 //!
-//! Two ways to the same numbers. The direct one watches the reading sites themselves, where the residual
-//! stream has a copy for each head. The cheap one watches queries, keys and values, which are `d_head` wide,
-//! and carries their gradients back through projection and norm ([`HookedModel::pull_back`]): no copy of the
-//! stream is ever kept for backward, which is most of the memory and time that other implementations spend.
+//! There are two ways to the same numbers. The direct one watches the reading sites themselves, where the residual
+//! stream has a copy for each head. The cheap one watches queries, keys and values, which are `d_head` wide, and
+//! multiplies their gradients back through projection and norm ([`HookedModel::pull_back`]). It stores no copies of the
+//! stream for the backward pass, which is most of the memory and time of other implementations.
 
 use burn::tensor::{Gradients, Tensor};
 use hooks::{Heads, Hook, HookedModel, Part, Probe, Recorder, Site, Stream, Wiring};
 
 use crate::Error;
-use crate::baseline::Baseline;
+use crate::pair_runs::PairRuns;
 
 /// Gradients at the readers of each layer, `[3 n_heads + 1, seq * d_model]` (queries, keys, values, the MLP),
 /// and at the logits' input, `[1, seq * d_model]`: summed over rows and runs.
@@ -18,6 +18,13 @@ pub(crate) struct ReaderGradients {
     logits: Option<Tensor<2>>,
     cheap: bool,
     recompute: bool,
+}
+
+/// One layer of a run: the residual stream that it read, and the probe that watched it.
+struct LayerRun<'a> {
+    layer: usize,
+    resid: Option<Tensor<3>>,
+    probe: &'a Probe,
 }
 
 /// The three reading sites of a layer and the projections that follow them.
@@ -48,25 +55,25 @@ impl ReaderGradients {
     /// Adds the gradients of one run on `rows` copies of the clean tokens under `change`.
     pub(crate) fn add_run(
         &mut self,
-        baseline: &Baseline<'_>,
+        runs: &PairRuns<'_>,
         rows: usize,
         change: &mut dyn Hook,
     ) -> Result<(), Error> {
         if self.recompute {
-            return self.add_run_by_blocks(baseline, rows, change);
+            return self.add_run_by_blocks(runs, rows, change);
         }
-        let n_layers = baseline.wiring.n_layers;
+        let n_layers = runs.wiring.n_layers;
         let last = Stream::ResidPost(n_layers - 1);
         let probe = Probe::new((0..n_layers).flat_map(|l| self.watched(l)).chain([last.into()]));
         let recorded = if self.cheap { n_layers } else { 0 };
         let seen = Recorder::new((0..recorded).map(|l| Stream::ResidPre(l).into()));
         let mut hook = (change, (seen, probe));
-        let logits = baseline.model.run(&baseline.clean_batch(rows)?, &mut hook);
-        let mut grads = baseline.metric_of(logits).sum().backward();
+        let logits = runs.model.run(&runs.clean_batch(rows)?, &mut hook);
+        let mut grads = runs.metric_of(logits).sum().backward();
         let (mut seen, probe) = hook.1;
         for layer in 0..n_layers {
             let resid = seen.take_stream(Stream::ResidPre(layer)).map(Tensor::inner);
-            self.add_layer(baseline, layer, resid, &probe, &mut grads);
+            self.add_layer(runs, LayerRun { layer, resid, probe: &probe }, &mut grads);
         }
         if let Some((grad, _)) = probe.stream(last, &mut grads) {
             add(&mut self.logits, flat(grad.unsqueeze_dim(1)));
@@ -77,12 +84,12 @@ impl ReaderGradients {
     /// The same, block by block from the last: each is run again, alone, to be differentiated.
     fn add_run_by_blocks(
         &mut self,
-        baseline: &Baseline<'_>,
+        runs: &PairRuns<'_>,
         rows: usize,
         change: &mut dyn Hook,
     ) -> Result<(), Error> {
-        let (model, n_layers) = (baseline.model, baseline.wiring.n_layers);
-        let batch = baseline.clean_batch(rows)?;
+        let (model, n_layers) = (runs.model, runs.wiring.n_layers);
+        let batch = runs.clean_batch(rows)?;
         let last = Stream::ResidPost(n_layers - 1);
         let sites = (0..n_layers).map(|l| Stream::ResidPre(l).into()).chain([Site::from(last)]);
         let mut hook = (change, Recorder::new(sites));
@@ -99,7 +106,7 @@ impl ReaderGradients {
 
         let leaf = take(last)?.autodiff().require_grad();
         let logits = part(Part::ReadOut, leaf.clone(), &mut ())?;
-        let mut grads = baseline.metric_of(logits).sum().backward();
+        let mut grads = runs.metric_of(logits).sum().backward();
         let mut grad = leaf.grad_remove(&mut grads);
         if let Some(grad) = &grad {
             add(&mut self.logits, flat(grad.clone().unsqueeze_dim(1)));
@@ -111,22 +118,16 @@ impl ReaderGradients {
             let mut hook = (&mut *change, Probe::new(self.watched(layer)));
             let out = part(Part::Blocks(layer..layer + 1), leaf.clone(), &mut hook)?;
             let mut grads = (out * after.autodiff()).sum().backward();
-            self.add_layer(baseline, layer, Some(resid), &hook.1, &mut grads);
+            self.add_layer(runs, LayerRun { layer, resid: Some(resid), probe: &hook.1 }, &mut grads);
             grad = leaf.grad_remove(&mut grads);
         }
         Ok(())
     }
 
-    /// Adds what `probe` saw at one layer; `resid` is what the layer read.
-    fn add_layer(
-        &mut self,
-        baseline: &Baseline<'_>,
-        layer: usize,
-        resid: Option<Tensor<3>>,
-        probe: &Probe,
-        grads: &mut Gradients,
-    ) {
-        let Baseline { model, wiring, seq, .. } = *baseline;
+    /// Adds the gradients that were seen at one layer.
+    fn add_layer(&mut self, runs: &PairRuns<'_>, seen: LayerRun<'_>, grads: &mut Gradients) {
+        let LayerRun { layer, resid, probe } = seen;
+        let PairRuns { model, wiring, seq, .. } = *runs;
         let zeros = |n: usize| Tensor::zeros([n, seq * wiring.d_model], &model.device().without_autodiff());
         let mut readers = Vec::with_capacity(4);
         for (read, projected) in reads(layer) {
@@ -144,17 +145,17 @@ impl ReaderGradients {
     }
 
     /// Scores of all edges, reader by reader, of the gradients times `factor`: one matrix product a layer.
-    pub(crate) fn contract(self, baseline: &Baseline<'_>, factor: f64) -> Result<Vec<f32>, Error> {
-        let wiring = baseline.wiring;
-        let [n_writers, width] = baseline.differences.dims();
+    pub(crate) fn contract(self, runs: &PairRuns<'_>, factor: f64) -> Result<Vec<f32>, Error> {
+        let wiring = runs.wiring;
+        let [n_writers, width] = runs.differences.dims();
         let mut scores = Vec::with_capacity(wiring.n_edges());
         let mut product = |readers: Tensor<2>, n_writers_before: usize| -> Result<(), Error> {
-            let writers = baseline.differences.clone().slice([0..n_writers_before, 0..width]);
+            let writers = runs.differences.clone().slice([0..n_writers_before, 0..width]);
             let values = (readers * factor).matmul(writers.transpose()).into_data().try_to_vec::<f32>();
             scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
             Ok(())
         };
-        let zeros = |n: usize| Tensor::zeros([n, width], &baseline.differences.device());
+        let zeros = |n: usize| Tensor::zeros([n, width], &runs.differences.device());
         for (layer, readers) in self.layers.into_iter().enumerate() {
             let readers = readers.unwrap_or_else(|| zeros(3 * wiring.n_heads + 1));
             let heads = 3 * wiring.n_heads;

@@ -1,4 +1,4 @@
-//! The methods, with the knobs that are legal for each.
+//! The attribution methods and the settings of each.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl Endpoint {
     }
 }
 
-/// How the gradient of a score is found.
+/// Where the gradient of a score is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
@@ -54,11 +54,11 @@ pub enum Method {
     },
     /// The mean of the clean and the corrupt run's gradients.
     CleanCorrupt,
-    /// No gradient: the metric with that one edge corrupt, minus the clean metric. The oracle of the others.
+    /// No gradient: the metric with that one edge corrupt, minus the clean metric. The reference for the others.
     Exact,
 }
 
-/// Far above what any integral needs.
+/// An upper limit on steps, far above what any integral needs.
 const MAX_STEPS: usize = 100_000;
 
 impl Method {
@@ -73,7 +73,7 @@ impl Method {
         }
     }
 
-    /// Whether the numbers make sense.
+    /// Checks the number of steps.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
             Method::EapIgInputs { steps, .. } | Method::EapIgActivations { steps, .. }

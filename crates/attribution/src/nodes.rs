@@ -1,19 +1,19 @@
-//! Scores of nodes: what corrupting all that a writer says, to every reader at once, does to the metric.
+//! Scores of nodes: the effect on the metric of giving every reader the corrupt output of one writer.
 //!
 //! ```text
 //! score(u) = sum over positions of (u_corrupt - u_clean) · mean_k ∂metric/∂output_u (x_k)
 //! ```
 //!
-//! with the gradient at the writer's *output*, at the points of the [`Method`] (Nanda 2023; Hanna et al. 2024,
-//! node level). Heads of a layer write into one sum, so that they share its gradient. The sum of a writer's
-//! edge scores is the same number ([`crate::score_pair`]); this way costs one row of gradients for each layer
-//! and not one for each reader. EAP-IG's package takes an MLP's gradient at its input instead.
+//! The gradient is taken at the writer's *output*, at the points of the [`Method`] (Nanda 2023; Hanna et al. 2024, node
+//! level). Heads of a layer write into one sum, so that they share its gradient. The sum of a writer's edge scores is
+//! the same number ([`crate::score_pair`]); this way costs one row of gradients for each layer instead of one for each
+//! reader. EAP-IG's package takes an MLP's gradient at its input instead.
 
 use burn::tensor::Tensor;
 use hooks::{Hook, NodeMap, Pair, Probe, Site, Stream, Task, Warning, Writer};
 use ndarray::Array2;
 
-use crate::baseline::Baseline;
+use crate::pair_runs::PairRuns;
 use crate::points::{Interpolate, Path, activation_paths, per_run};
 use crate::{Error, Method, PairSummary, zero_gradient};
 
@@ -40,7 +40,7 @@ pub struct NodeScores {
     pub warnings: Vec<Warning>,
 }
 
-/// Where a writer's output is seen alone or in the sum with its layer's heads.
+/// The site of a writer's output: of a head, the sum over its layer's heads.
 fn output(writer: Writer) -> Stream {
     match writer {
         Writer::Input => Stream::Embed,
@@ -56,19 +56,19 @@ fn output(writer: Writer) -> Stream {
 pub fn score_nodes(task: &Task<'_>, pair: &Pair, method: Method) -> Result<PairNodeScores, Error> {
     method.check()?;
     let keep_outputs = matches!(method, Method::EapIgActivations { .. });
-    let baseline = Baseline::new(task, pair, keep_outputs)?;
-    let inputs = |points: &[f64]| along(&baseline, &[(Stream::Embed, &baseline.embed)], points);
+    let runs = PairRuns::new(task, pair, keep_outputs)?;
+    let inputs = |points: &[f64]| along(&runs, &[(Stream::Embed, &runs.embed)], points);
     let values = match method {
-        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; baseline.wiring.n_writers()]),
+        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; runs.wiring.n_writers()]),
         Method::Eap => inputs(&[1.0]),
         Method::CleanCorrupt => inputs(&[0.0, 1.0]),
         Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
         Method::EapIgActivations { steps, endpoint } => {
-            along(&baseline, &activation_paths(&baseline), &endpoint.points(steps))
+            along(&runs, &activation_paths(&runs), &endpoint.points(steps))
         }
-        Method::Exact => exact(&baseline),
+        Method::Exact => exact(&runs),
     }?;
-    let wiring = baseline.wiring;
+    let wiring = runs.wiring;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let node = wiring.writer(at);
         return Err(Error::input(format!(
@@ -78,8 +78,8 @@ pub fn score_nodes(task: &Task<'_>, pair: &Pair, method: Method) -> Result<PairN
     }
     let summary = PairSummary {
         id: pair.id.clone(),
-        clean: baseline.clean_metric,
-        corrupt: baseline.corrupt_metric,
+        clean: runs.clean_metric,
+        corrupt: runs.corrupt_metric,
         input_sum: f64::from(values[0]),
     };
     Ok(PairNodeScores { summary, scores: NodeMap::from_values(wiring, values) })
@@ -123,13 +123,13 @@ impl NodeScores {
 }
 
 /// The metric of `rows` copies of the clean prompt under `hook`.
-fn metrics(baseline: &Baseline<'_>, rows: usize, hook: &mut dyn Hook) -> Result<Tensor<1>, Error> {
-    Ok(baseline.metric_of(baseline.model.run(&baseline.clean_batch(rows)?, hook)))
+fn metrics(runs: &PairRuns<'_>, rows: usize, hook: &mut dyn Hook) -> Result<Tensor<1>, Error> {
+    Ok(runs.metric_of(runs.model.run(&runs.clean_batch(rows)?, hook)))
 }
 
 /// Scores from gradients averaged over `points` on each of `paths`.
-fn along(baseline: &Baseline<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<Vec<f32>, Error> {
-    let Baseline { wiring, seq, differences, .. } = baseline;
+fn along(runs: &PairRuns<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<Vec<f32>, Error> {
+    let PairRuns { wiring, seq, differences, .. } = runs;
     let sites: Vec<Stream> = wiring.writers().map(output).fold(Vec::new(), |mut sites, site| {
         if sites.last() != Some(&site) {
             sites.push(site);
@@ -143,7 +143,7 @@ fn along(baseline: &Baseline<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<
             // The probe sees what the interpolation gave back: the output that goes on.
             let change = Interpolate::new(*site, both, points);
             let mut hook = (change, Probe::new(sites.iter().map(|&s| Site::from(s))));
-            let mut grads = metrics(baseline, points.len(), &mut hook)?.sum().backward();
+            let mut grads = metrics(runs, points.len(), &mut hook)?.sum().backward();
             for (sum, &site) in sums.iter_mut().zip(&sites) {
                 if let Some((grad, _)) = hook.1.stream(site, &mut grads) {
                     let grad = grad.sum_dim(0).reshape([width, 1]);
@@ -169,23 +169,23 @@ fn along(baseline: &Baseline<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<
 }
 
 /// The metric with one writer corrupt, minus the clean metric; many writers share a run, one a row.
-fn exact(baseline: &Baseline<'_>) -> Result<Vec<f32>, Error> {
-    let n_writers = baseline.wiring.n_writers();
-    let per_run = (1024 / baseline.seq).max(1);
+fn exact(runs: &PairRuns<'_>) -> Result<Vec<f32>, Error> {
+    let n_writers = runs.wiring.n_writers();
+    let per_run = (1024 / runs.seq).max(1);
     let mut effects = Vec::with_capacity(n_writers);
     while effects.len() < n_writers {
         let (first, n) = (effects.len(), per_run.min(n_writers - effects.len()));
-        let mut corrupt = CorruptWriters { baseline, first, n };
-        let values = metrics(baseline, n, &mut corrupt)?.inner().into_data().try_to_vec::<f32>();
+        let mut corrupt = CorruptWriters { runs, first, n };
+        let values = metrics(runs, n, &mut corrupt)?.inner().into_data().try_to_vec::<f32>();
         let values = values.map_err(|e| Error::input(format!("metric: {e:?}")))?;
-        effects.extend(values.iter().map(|&v| (f64::from(v) - baseline.clean_metric) as f32));
+        effects.extend(values.iter().map(|&v| (f64::from(v) - runs.clean_metric) as f32));
     }
     Ok(effects)
 }
 
 /// Gives row `i` the corrupt output of writer `first + i`.
 struct CorruptWriters<'a> {
-    baseline: &'a Baseline<'a>,
+    runs: &'a PairRuns<'a>,
     first: usize,
     n: usize,
 }
@@ -193,7 +193,7 @@ struct CorruptWriters<'a> {
 impl CorruptWriters<'_> {
     /// The rows whose writer is seen at `site`.
     fn rows(&self, site: Stream) -> impl Iterator<Item = usize> + '_ {
-        (0..self.n).filter(move |row| output(self.baseline.wiring.writer(self.first + row)) == site)
+        (0..self.n).filter(move |row| output(self.runs.wiring.writer(self.first + row)) == site)
     }
 }
 
@@ -206,7 +206,7 @@ impl Hook for CorruptWriters<'_> {
         let [_, seq, d] = x.dims();
         self.rows(site).fold(x, |x, row| {
             let writer = self.first + row;
-            let add = self.baseline.differences.clone().slice([writer..writer + 1, 0..seq * d]);
+            let add = self.runs.differences.clone().slice([writer..writer + 1, 0..seq * d]);
             let span = [row..row + 1, 0..seq, 0..d];
             let patched = x.clone().slice(span.clone()) + add.reshape([1, seq, d]);
             x.slice_assign(span, patched)

@@ -4,8 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 use hooks::{Hook, Site, Stream};
 
 use crate::Error;
-use crate::baseline::Baseline;
 use crate::gradients::ReaderGradients;
+use crate::pair_runs::PairRuns;
 
 /// Tokens in one run, about: several points of a short prompt share a run, since small matrix products waste
 /// time; a long prompt has one point a run, since activations take memory.
@@ -52,29 +52,29 @@ pub(crate) type Path<'a> = (Stream, &'a Tensor<3>);
 
 /// Scores from gradients averaged over `points` on each of `paths`.
 fn along(
-    baseline: &Baseline<'_>,
+    runs: &PairRuns<'_>,
     paths: &[Path<'_>],
     points: &[f64],
     recompute: bool,
 ) -> Result<Vec<f32>, Error> {
-    let mut sum = ReaderGradients::none(baseline.model, recompute);
+    let mut sum = ReaderGradients::none(runs.model, recompute);
     for (site, both) in paths {
-        for points in points.chunks(per_run(points.len(), baseline.seq)) {
-            sum.add_run(baseline, points.len(), &mut Interpolate::new(*site, both, points))?;
+        for points in points.chunks(per_run(points.len(), runs.seq)) {
+            sum.add_run(runs, points.len(), &mut Interpolate::new(*site, both, points))?;
         }
     }
-    sum.contract(baseline, 1.0 / (paths.len() * points.len()) as f64)
+    sum.contract(runs, 1.0 / (paths.len() * points.len()) as f64)
 }
 
 /// Gradients on the line between the embeddings of the two prompts.
-pub(crate) fn inputs(baseline: &Baseline<'_>, points: &[f64], recompute: bool) -> Result<Vec<f32>, Error> {
-    along(baseline, &[(Stream::Embed, &baseline.embed)], points, recompute)
+pub(crate) fn inputs(runs: &PairRuns<'_>, points: &[f64], recompute: bool) -> Result<Vec<f32>, Error> {
+    along(runs, &[(Stream::Embed, &runs.embed)], points, recompute)
 }
 
 /// The input, each layer's attention and each MLP, with their two outputs.
-pub(crate) fn activation_paths<'a>(baseline: &'a Baseline<'_>) -> Vec<Path<'a>> {
-    let mut paths = vec![(Stream::Embed, &baseline.embed)];
-    for (layer, [attention, mlp]) in baseline.outputs.iter().flatten().enumerate() {
+pub(crate) fn activation_paths<'a>(runs: &'a PairRuns<'_>) -> Vec<Path<'a>> {
+    let mut paths = vec![(Stream::Embed, &runs.embed)];
+    for (layer, [attention, mlp]) in runs.outputs.iter().flatten().enumerate() {
         paths.push((Stream::AttnOut(layer), attention));
         paths.push((Stream::MlpOut(layer), mlp));
     }
@@ -83,10 +83,6 @@ pub(crate) fn activation_paths<'a>(baseline: &'a Baseline<'_>) -> Vec<Path<'a>> 
 
 /// Gradients with the input, each layer's attention and each MLP in turn on the line between its two outputs,
 /// the rest of the run being clean.
-pub(crate) fn activations(
-    baseline: &Baseline<'_>,
-    points: &[f64],
-    recompute: bool,
-) -> Result<Vec<f32>, Error> {
-    along(baseline, &activation_paths(baseline), points, recompute)
+pub(crate) fn activations(runs: &PairRuns<'_>, points: &[f64], recompute: bool) -> Result<Vec<f32>, Error> {
+    along(runs, &activation_paths(runs), points, recompute)
 }

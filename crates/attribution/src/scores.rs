@@ -3,21 +3,21 @@
 use hooks::{EdgeMap, KeyValue, Metric, Pair, Port, Reader, Task, Warning, Wiring, Writer};
 use ndarray::Array2;
 
-use crate::baseline::Baseline;
+use crate::pair_runs::PairRuns;
 use crate::{Error, Method, exact, points};
 
-/// What is counted and what is kept.
+/// Options of edge attribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// How key and value inputs are counted under grouped-query attention.
     pub key_value: KeyValue,
-    /// Leave every edge into a head at zero, as TransformerLens does with `use_split_qkv_input` off: heads
-    /// then matter as sources only (the convention that the paper's authors' earlier code suggests).
+    /// Set the score of every edge into a head to zero, as TransformerLens does with `use_split_qkv_input` off: heads
+    /// are then sources only (the convention that the paper's authors' earlier code suggests).
     pub source_only: bool,
     /// Keep each pair's scores, for intervals and noise floors.
     pub per_pair: bool,
-    /// Run each block again in the backward pass instead of keeping what happened inside: half as slow again,
-    /// with the activations of one block in memory and not of all. For long prompts and large models.
+    /// Run each block again in the backward pass instead of storing its activations: 1.5 times the time, and the
+    /// memory of one block's activations instead of all. For long prompts and large models.
     pub recompute: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct Scores {
     pub warnings: Vec<Warning>,
 }
 
-/// One pair's numbers beside its scores.
+/// One pair's metrics and the sum over its input edges.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PairSummary {
     /// The pair's name.
@@ -66,7 +66,7 @@ pub struct PairSummary {
 impl Scores {
     /// How far integrated gradients are from completeness: the mean over pairs of
     /// `|input_sum - (corrupt - clean)|`, over the mean of `|corrupt - clean|`. Zero for a perfect integral
-    /// over inputs; for the other methods it says how far from linear the model is on these pairs.
+    /// over inputs; for the other methods it measures how far from linear the model is on these pairs.
     pub fn completeness_error(&self) -> f64 {
         let error: f64 = self.pairs.iter().map(|p| (p.input_sum - (p.corrupt - p.clean)).abs()).sum();
         let effect: f64 = self.pairs.iter().map(|p| (p.corrupt - p.clean).abs()).sum();
@@ -86,26 +86,26 @@ pub fn score_pair(
 ) -> Result<PairScores, Error> {
     method.check()?;
     let keep_outputs = matches!(method, Method::EapIgActivations { .. });
-    let baseline = Baseline::new(task, pair, keep_outputs)?;
-    let inputs = |points: &[f64]| points::inputs(&baseline, points, options.recompute);
+    let runs = PairRuns::new(task, pair, keep_outputs)?;
+    let inputs = |points: &[f64]| points::inputs(&runs, points, options.recompute);
     let values = match method {
-        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; baseline.wiring.n_edges()]),
+        _ if zero_gradient(method, &task.metric).is_some() => Ok(vec![0.0; runs.wiring.n_edges()]),
         Method::Eap => inputs(&[1.0]),
         Method::CleanCorrupt => inputs(&[0.0, 1.0]),
         Method::EapIgInputs { steps, endpoint } => inputs(&endpoint.points(steps)),
         Method::EapIgActivations { steps, endpoint } => {
-            points::activations(&baseline, &endpoint.points(steps), options.recompute)
+            points::activations(&runs, &endpoint.points(steps), options.recompute)
         }
-        Method::Exact => exact::exact(&baseline),
+        Method::Exact => exact::exact(&runs),
     }?;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        let edge = baseline.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();
+        let edge = runs.wiring.edges().nth(at).map(|e| e.to_string()).unwrap_or_default();
         return Err(Error::input(format!(
-            "pair {}: the score of {edge} is {}, expected a number",
+            "pair {}: the score of {edge} is {}, expected a finite number",
             pair.id, values[at]
         )));
     }
-    let wiring = baseline.wiring;
+    let wiring = runs.wiring;
     let input_sum: f64 = EdgeMap::from_values(wiring, values.clone())
         .iter()
         .filter(|(edge, _)| edge.from == Writer::Input)
@@ -125,14 +125,14 @@ pub fn score_pair(
     Ok(PairScores {
         id: pair.id.clone(),
         scores,
-        clean: baseline.clean_metric,
-        corrupt: baseline.corrupt_metric,
+        clean: runs.clean_metric,
+        corrupt: runs.corrupt_metric,
         input_sum,
     })
 }
 
 /// A grouped key or value edge is the sum of its query heads' edges: exact for gradient methods, which are
-/// linear in the reader; for exact patching it is the first-order reading of the same effects.
+/// linear in the reader; a first-order approximation for exact patching.
 fn grouped(scores: &EdgeMap<f32>) -> EdgeMap<f32> {
     let wiring: Wiring = scores.wiring().with(KeyValue::Grouped);
     let mut sums = EdgeMap::filled(wiring, 0f64);

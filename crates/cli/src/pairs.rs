@@ -188,10 +188,10 @@ fn from_template(
     common: &Common,
     name: &'static str,
     of: &Of,
-    build: impl FnOnce(tasks::Encode<'_>) -> Result<Built>,
+    build: impl FnOnce(&dyn hooks::Encode) -> Result<Built>,
 ) -> Result<(&'static str, Built, Text)> {
     let text = text_of(common, &of.model)?;
-    let built = build(&|s: &str| Ok(text.encode(s)?)).map_err(|e| e.within(&of.model))?;
+    let built = build(&text).map_err(|e| e.within(&of.model))?;
     if built.pairs.len() < of.n {
         common.note(format!("{name}: {} of {} pairs", built.pairs.len(), of.n));
     }

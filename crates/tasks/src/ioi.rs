@@ -1,13 +1,16 @@
-//! Indirect object identification (Wang et al. 2022): "When Mary and John went to the store, John gave a
-//! drink to" is answered by the name that was not repeated. Half of the pairs name it first (ABBA), half
-//! second (BABA). Names that are not one token are left out.
+//! Indirect object identification (Wang et al. 2022): "When Mary and John went to the store, John gave a drink to".
+//!
+//! The answer is the name that was not repeated, the distractor the other one. Half of the pairs name the answer first
+//! (ABBA), half second (BABA). Names that are not one token are left out.
 
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Built, Candidate, Encode, next_token};
+use hooks::Encode;
+
 use crate::Error;
+use crate::built::{Built, Candidate, next_token};
 
 /// What the corrupt prompt changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub enum Corruption {
     Flip,
 }
 
-/// `A` and `B` are the names in the order that they are met, `S` the one that gives.
+/// `A` and `B` are the names in the order of the text, `S` the subject, who gives.
 const TEMPLATES: [&str; 8] = [
     "When A and B went to the PLACE, S gave a THING to",
     "Then, A and B went to the PLACE. S gave a THING to",
@@ -41,13 +44,13 @@ const PLACES: [&str; 8] =
 
 const THINGS: [&str; 8] = ["ring", "book", "bone", "basketball", "computer", "necklace", "drink", "snack"];
 
-/// Up to `n` pairs, as many ABBA as BABA but for one; drawing ends after 100 candidates for each.
+/// Up to `n` pairs drawn from `seed`, alternately ABBA and BABA.
 ///
 /// # Errors
 /// A tokenizer that has fewer than three of the names as one token, or what it refuses.
-pub fn ioi(corruption: Corruption, n: usize, seed: u64, encode: Encode<'_>) -> Result<Built, Error> {
-    // A name is met after a space; what comes before is of no matter.
-    let before = encode("to")?;
+pub fn ioi(corruption: Corruption, n: usize, seed: u64, encode: &dyn Encode) -> Result<Built, Error> {
+    // Names follow a space; the word before it does not matter.
+    let before = encode.prompt("to")?;
     let mut names = Vec::new();
     for name in NAMES {
         if next_token(&before, &format!("to {name}"), false, encode)?.is_some() {
@@ -62,48 +65,38 @@ pub fn ioi(corruption: Corruption, n: usize, seed: u64, encode: Encode<'_>) -> R
         )));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0069_6f69);
-    let mut built = Built::default();
-    for _ in 0..100 * n {
-        if built.pairs.len() == n {
-            break;
-        }
+    Built::draw(n, encode, |built| {
         names.shuffle(&mut rng);
-        let &[io, subject, third, ..] = &names[..] else { break };
-        let (Some(place), Some(thing)) = (PLACES.choose(&mut rng), THINGS.choose(&mut rng)) else { break };
+        let &[io, subject, third, ..] = &names[..] else { return None };
+        let (place, thing) = (PLACES.choose(&mut rng)?, THINGS.choose(&mut rng)?);
         let template = TEMPLATES[rng.random_range(0..TEMPLATES.len())];
         let abba = built.pairs.len().is_multiple_of(2);
         let (a, b) = if abba { (io, subject) } else { (subject, io) };
         let text = |repeated: &str| {
-            let filled = template.split(' ').map(|word| {
-                let (word, mark) = match word.strip_suffix([',', '.']) {
-                    Some(bare) => (bare, &word[bare.len()..]),
-                    None => (word, ""),
-                };
-                let filled = match word {
-                    "A" => a,
-                    "B" => b,
-                    "S" => repeated,
-                    "PLACE" => place,
-                    "THING" => thing,
-                    other => other,
-                };
-                format!("{filled}{mark}")
-            });
-            filled.collect::<Vec<_>>().join(" ")
+            let words = [("A", a), ("B", b), ("S", repeated), ("PLACE", place), ("THING", thing)];
+            filled(template, &words)
         };
         let corrupt = match corruption {
             Corruption::Abc => text(third),
             Corruption::Flip => text(io),
         };
-        let candidate = Candidate {
+        Some(Candidate {
             id: if abba { "ioi-abba" } else { "ioi-baba" },
             clean: text(subject),
             corrupt,
             answers: vec![format!(" {io}")],
             distractors: vec![format!(" {subject}")],
             first: false,
-        };
-        built.offer(&candidate, encode)?;
-    }
-    Ok(built)
+        })
+    })
+}
+
+/// `template` with each placeholder, which is a word, replaced.
+fn filled(template: &str, words: &[(&str, &str)]) -> String {
+    let fill = |word: &str| {
+        let bare = word.trim_end_matches([',', '.']);
+        let found = words.iter().find(|(placeholder, _)| *placeholder == bare);
+        found.map_or_else(|| word.to_owned(), |(_, text)| format!("{text}{}", &word[bare.len()..]))
+    };
+    template.split(' ').map(fill).collect::<Vec<_>>().join(" ")
 }

@@ -1,9 +1,9 @@
-//! The paper's pairs: one problem and the openings of two models' answers to it. Clean is the post-trained
-//! model's opening after the problem, corrupt the base model's, both cut to one length; the answer is what
-//! the post-trained model says next, the distractor what the base model says next.
+//! The paper's pairs: the openings of two models' answers to the same problem.
 //!
-//! Source: Thinking Sparks (arXiv 2509.25758), section 3 and A.5. The paper states neither lengths nor which
-//! token is asked for; lengths of 8, 16 and 32 and the next token are ours.
+//! The clean prompt is the problem and the beginning of the post-trained model's answer, the corrupt prompt the same of
+//! the base model, both cut to one length. The answer is the post-trained model's next token, the distractor the base
+//! model's. Source: Thinking Sparks (arXiv 2509.25758), section 3 and A.5. The paper states neither lengths nor which
+//! token is measured; lengths of 8, 16 and 32 and the next token are our choice.
 
 use hooks::{Pair, Target};
 use model_qwen::{Qwen, Request, Sampling, generate};
@@ -11,7 +11,7 @@ use model_qwen::{Qwen, Request, Sampling, generate};
 use super::Built;
 use crate::Error;
 
-/// A problem, ready to be answered, and how one model's answer begins.
+/// A problem as a prompt, and the beginning of one model's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The problem's name.
@@ -23,8 +23,8 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Lets `model` begin an answer to each of `problems`, as `how` says, `batch` at a time. One token more
-    /// than the longest cut is needed. A problem's draws are its own, whatever the batch.
+    /// Generates the beginning of `model`'s answer to each of `problems` (id and prompt), `batch` at a time. `how` must
+    /// allow one token more than the longest cut. Random draws belong to the problem: the batch changes nothing.
     ///
     /// # Errors
     /// What generation refuses: an empty prompt, a token beyond the vocabulary.
@@ -82,13 +82,7 @@ pub fn openings(post: &[Opening], base: &[Opening], lengths: &[usize]) -> Result
                 built.drop("that both go on alike");
             } else {
                 let target = Target { answers: vec![*next], distractors: vec![*other] };
-                built.pairs.push(Pair {
-                    id: format!("{}-{length}", post.id),
-                    clean,
-                    corrupt,
-                    target,
-                    earlier: Vec::new(),
-                });
+                built.pairs.push(Pair::new(format!("{}-{length}", post.id), clean, corrupt, target));
             }
         }
     }

@@ -2,9 +2,34 @@
 
 use proptest::prelude::*;
 
+use hooks::Encode;
+
 use super::*;
 
 /// One token a word (with its space) and a number or pair of digits: reads names whole, years in halves.
+struct Words;
+
+/// One token a byte: splits digits, and names too.
+struct Bytes;
+
+impl Encode for Words {
+    fn prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
+        words(text)
+    }
+    fn continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        words(text)
+    }
+}
+
+impl Encode for Bytes {
+    fn prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+    fn continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.prompt(text)
+    }
+}
+
 fn words(text: &str) -> Result<Vec<u32>, Error> {
     let mut ids = Vec::new();
     let mut rest = text;
@@ -19,11 +44,6 @@ fn words(text: &str) -> Result<Vec<u32>, Error> {
         rest = &rest[n..];
     }
     Ok(ids)
-}
-
-/// One token a byte: splits digits, and names too.
-fn bytes(text: &str) -> Result<Vec<u32>, Error> {
-    Ok(text.bytes().map(u32::from).collect())
 }
 
 fn text(ids: &[u32]) -> String {
@@ -47,8 +67,8 @@ proptest! {
     fn sums_ask_for_what_their_results_begin_with(seed: u64, digits in 1u32..4) {
         for operation in [Operation::Add, Operation::Subtract, Operation::Multiply] {
             let what = Arithmetic { operation, digits };
-            let built = arithmetic(what, 6, seed, &bytes).expect("pairs");
-            prop_assert_eq!(&built, &arithmetic(what, 6, seed, &bytes).expect("pairs"));
+            let built = arithmetic(what, 6, seed, &Bytes).expect("pairs");
+            prop_assert_eq!(&built, &arithmetic(what, 6, seed, &Bytes).expect("pairs"));
             for pair in &built.checked().expect("some") {
                 prop_assert_eq!(pair.clean.len(), pair.corrupt.len());
                 for (side, token) in [(&pair.clean, &pair.target.answers), (&pair.corrupt, &pair.target.distractors)] {
@@ -62,7 +82,7 @@ proptest! {
     #[test]
     fn the_answer_is_the_name_that_is_not_repeated(seed: u64) {
         for corruption in [Corruption::Abc, Corruption::Flip] {
-            let built = ioi(corruption, 8, seed, &words).expect("pairs");
+            let built = ioi(corruption, 8, seed, &Words).expect("pairs");
             prop_assert_eq!(built.pairs.len(), 8);
             for (i, pair) in built.pairs.iter().enumerate() {
                 let count = |ids: &[u32], id| ids.iter().filter(|&&x| x == id).count();
@@ -82,7 +102,7 @@ proptest! {
 
     #[test]
     fn every_year_is_on_one_side(seed: u64) {
-        for (digits, encode) in [(YearDigits::Two, &words as Encode<'_>), (YearDigits::One, &bytes)] {
+        for (digits, encode) in [(YearDigits::Two, &Words as &dyn Encode), (YearDigits::One, &Bytes)] {
             for pair in &greater_than(digits, 4, seed, encode).expect("pairs").checked().expect("some") {
                 let Target { answers, distractors } = &pair.target;
                 let n = if digits == YearDigits::Two { 100 } else { 10 };
@@ -108,14 +128,14 @@ proptest! {
 
 #[test]
 fn tokenizers_that_cannot_are_told_what_to_use() {
-    let error = greater_than(YearDigits::Two, 4, 0, &bytes).expect_err("digits are split").to_string();
+    let error = greater_than(YearDigits::Two, 4, 0, &Bytes).expect_err("digits are split").to_string();
     assert!(error.contains("splits numbers into digits; use --digits 1"), "{error}");
-    let error = greater_than(YearDigits::One, 4, 0, &words);
+    let error = greater_than(YearDigits::One, 4, 0, &Words);
     // `words` reads `174` as 17 and 4: both forms can be asked.
     assert!(error.is_ok());
-    let error = ioi(Corruption::Abc, 4, 0, &bytes).expect_err("names are split").to_string();
+    let error = ioi(Corruption::Abc, 4, 0, &Bytes).expect_err("names are split").to_string();
     assert!(error.contains("has 0 of 32 names as one token"), "{error}");
-    assert!(arithmetic(Arithmetic { operation: Operation::Add, digits: 0 }, 1, 0, &bytes).is_err());
+    assert!(arithmetic(Arithmetic { operation: Operation::Add, digits: 0 }, 1, 0, &Bytes).is_err());
 }
 
 #[test]
@@ -141,7 +161,7 @@ fn openings_that_do_not_differ_are_dropped_and_counted() {
 
 #[test]
 fn files_read_back() {
-    let pairs = ioi(Corruption::Flip, 3, 1, &words).expect("pairs").checked().expect("some");
+    let pairs = ioi(Corruption::Flip, 3, 1, &Words).expect("pairs").checked().expect("some");
     let decode = |ids: &[u32]| Ok(format!("{} tokens", ids.len()));
     let lines = to_jsonl(&pairs, &decode).expect("lines");
     assert!(lines.contains("\"text\":{\"clean\":"));

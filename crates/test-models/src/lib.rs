@@ -1,12 +1,12 @@
-//! A tiny transformer with random weights, in plain burn operations, that shows every site: the tests' own
-//! model, and a second implementer of [`HookedModel`]. It is not fast, has no cache, and reads no files.
+//! Small transformers in plain burn operations with every site: models for tests and examples, and a second
+//! implementation of [`HookedModel`]. They are not fast, have no cache and read no files.
 //!
 //! Two variants. [`Toy::random`] has RMSNorm, a softmax pattern with a linear distance penalty, and SiLU
 //! neurons. [`Toy::linear`] has no norm, a fixed uniform causal pattern (queries and keys are computed and
 //! have no effect), and identity neurons: its logits are linear in its embeddings, so every linear
 //! attribution method is exact on it.
 //!
-//! [`Written`] is a third: weights given as numbers, for programs and gates whose true circuit is known.
+//! [`Written`] takes its weights as numbers, for compiled programs and logic gates whose true circuit is known.
 
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};

@@ -1,4 +1,4 @@
-//! Values over edges, nodes and heads: what attribution makes and circuits select from.
+//! Values over edges, nodes and heads.
 
 use ndarray::{Array2, ArrayView2};
 

@@ -1,6 +1,7 @@
-//! The graph of the residual stream: which writer feeds which reader, and values over edges, nodes and heads.
+//! The graph of the residual stream: writers, readers and edges, and values over edges, nodes and heads.
 
 mod maps;
+mod names;
 mod wiring;
 
 pub use maps::{EdgeMap, HeadMap, NodeMap};

@@ -109,8 +109,8 @@ impl Batch {
         Self { ids, seq, first, end, rows: Rows::All, origins }
     }
 
-    /// The same rows, said to come from these places of a longer list: a hook that treats rows differently
-    /// counts by them, so that neither batches nor rows that have finished change what a row gets.
+    /// The same rows with their places in a longer list. A hook that treats rows differently goes by these places, so
+    /// that a row gets the same whatever its batch and whichever other rows have finished.
     ///
     /// # Panics
     /// If there is not one place for each row.
@@ -121,8 +121,8 @@ impl Batch {
         self
     }
 
-    /// Where each row comes from: its place in the batch, unless [`with_origins`](Self::with_origins) said
-    /// otherwise.
+    /// The place of each row in the list that it comes from: its place in the batch, unless
+    /// [`with_origins`](Self::with_origins) set another.
     pub fn origins(&self) -> &[usize] {
         &self.origins
     }

@@ -1,13 +1,13 @@
-//! The hook trait: what to do at the sites of one run.
+//! The hook trait: see and replace activations at the sites of one run.
 
 use burn::tensor::Tensor;
 
 use crate::{Batch, Heads, Site, Stream};
 
-/// An argument of one run of a model: it sees activations, and may put others in their place.
+/// An argument of one run of a model: it is shown activations, and returns what the run goes on with.
 ///
-/// The model calls a hook at the sites it [`wants`](Hook::wants), in the order of the computation, and goes
-/// on with the tensor given back, which must have the shape of the one given. Costly sites (per-head reads
+/// The model calls a hook at the sites that it [`wants`](Hook::wants), in the order of the computation, and goes on with
+/// the tensor that it returns, which must have the same shape. Costly sites (per-head reads
 /// and writes, scores and patterns) are computed only when wanted: ask for few.
 pub trait Hook {
     /// Whether to compute and show `site`.
@@ -64,7 +64,7 @@ fn heads(hook: &mut impl Hook, site: Heads, x: Tensor<4>) -> Tensor<4> {
     if hook.wants(site.into()) { hook.on_heads(site, x) } else { x }
 }
 
-/// Two hooks on one run: the second sees what the first gave back.
+/// Two hooks on one run: the second sees what the first returned.
 impl<A: Hook, B: Hook> Hook for (A, B) {
     fn wants(&self, site: Site) -> bool {
         self.0.wants(site) || self.1.wants(site)
@@ -83,7 +83,7 @@ impl<A: Hook, B: Hook> Hook for (A, B) {
     }
 }
 
-/// A list of hooks on one run, in order: each sees what the one before gave back. Hooks of different types go into
+/// A list of hooks on one run, in order: each sees what the one before returned. Hooks of different types go into
 /// one list as `Vec<Box<dyn Hook>>`.
 impl<H: Hook> Hook for Vec<H> {
     fn wants(&self, site: Site) -> bool {

@@ -1,4 +1,4 @@
-//! One run of a model: its sites, the hooks on them, its batch.
+//! One run of a model: its batch, its sites and the hooks on them.
 
 mod at;
 mod batch;

@@ -1,4 +1,4 @@
-//! What a model must offer to be looked into.
+//! The interface of a model whose runs take a hook.
 
 use std::ops::Range;
 
@@ -34,11 +34,11 @@ pub enum Part {
 
 /// A causal language model whose runs take a hook.
 ///
-/// Three methods are enough: edge attribution, ablation and circuits run on them alone. The others are
+/// Three methods are required: edge attribution, ablation and circuits run on them alone. The others are
 /// optional. [`pull_back`](HookedModel::pull_back) makes edge attribution several times cheaper and
 /// [`run_part`](HookedModel::run_part) saves repeated work and memory, neither changing a number;
-/// [`read_out`](HookedModel::read_out) is what logit lens and direct logit attribution need,
-/// [`head_weights`](HookedModel::head_weights) what the ranks of heads need.
+/// Logit lens and direct logit attribution need
+/// [`read_out`](HookedModel::read_out), ranks of heads need [`head_weights`](HookedModel::head_weights).
 pub trait HookedModel {
     /// Sizes and connections: who writes to the residual stream and who reads from it.
     fn wiring(&self) -> Wiring;

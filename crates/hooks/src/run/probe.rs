@@ -9,7 +9,7 @@ use burn::tensor::{Gradients, Tensor};
 
 use crate::{Heads, Hook, Site, Stream};
 
-/// Watches the gradient at chosen sites, and keeps the values there too.
+/// Records the gradient at chosen sites, and the values there.
 ///
 /// Weights need not be tracked: run a frozen model, call `backward` on a scalar made from its logits, and
 /// ask the probe. Something upstream must be tracked for sites before the first probe; the probes

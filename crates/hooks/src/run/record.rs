@@ -1,4 +1,4 @@
-//! A hook that keeps what it sees.
+//! A hook that records activations.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::{Heads, Hook, Site, Stream};
 
 /// Records the activations of chosen sites; changes nothing.
 ///
-/// Recording costs a reference count, not a copy. Where a site is seen several times in one run's life
-/// (generation), the last pass is kept.
+/// Recording costs a reference count, not a copy. Where a site is passed several times (generation), the last pass is
+/// kept.
 #[derive(Debug, Default)]
 pub struct Recorder {
     sites: Vec<Site>,
@@ -23,7 +23,7 @@ impl Recorder {
         Self { sites: sites.into_iter().collect(), ..Self::default() }
     }
 
-    /// Whether a run has shown `site`.
+    /// Whether a run has passed `site`.
     pub fn has(&self, site: Site) -> bool {
         match site {
             Site::Stream(site) => self.streams.contains_key(&site),
@@ -31,7 +31,7 @@ impl Recorder {
         }
     }
 
-    /// What was seen at `site`, `[batch, seq, _]`.
+    /// The activation at `site`, `[batch, seq, _]`.
     ///
     /// # Panics
     /// If the site was not asked for, or no run has passed it yet.
@@ -39,7 +39,7 @@ impl Recorder {
         self.streams.get(&site).unwrap_or_else(|| panic!("{} was not recorded", Site::from(site))).clone()
     }
 
-    /// What was seen at `site`, `[batch, heads, seq, _]`.
+    /// The activation at `site`, `[batch, heads, seq, _]`.
     ///
     /// # Panics
     /// If the site was not asked for, or no run has passed it yet.
@@ -47,12 +47,12 @@ impl Recorder {
         self.heads.get(&site).unwrap_or_else(|| panic!("{} was not recorded", Site::from(site))).clone()
     }
 
-    /// Removes and returns what was seen at `site`, to free its memory early.
+    /// Removes and returns the activation at `site`, to free its memory early.
     pub fn take_heads(&mut self, site: Heads) -> Option<Tensor<4>> {
         self.heads.remove(&site)
     }
 
-    /// Removes and returns what was seen at `site`, to free its memory early.
+    /// Removes and returns the activation at `site`, to free its memory early.
     pub fn take_stream(&mut self, site: Stream) -> Option<Tensor<3>> {
         self.streams.remove(&site)
     }

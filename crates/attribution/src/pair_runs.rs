@@ -1,12 +1,12 @@
-//! The clean and the corrupt run of a pair, made together, and what each writer did in them.
+//! The clean and the corrupt run of a pair, as one batch of two rows, and the output of each writer in them.
 
 use burn::tensor::Tensor;
 use hooks::{Batch, Heads, HookedModel, Metric, Pair, Recorder, Site, Stream, Task, Wiring};
 
 use crate::Error;
 
-/// A pair on a model under a metric, and what its two runs leave behind.
-pub(crate) struct Baseline<'a> {
+/// What the methods need of the two runs of a pair.
+pub(crate) struct PairRuns<'a> {
     pub(crate) model: &'a dyn HookedModel,
     pub(crate) pair: &'a Pair,
     pub(crate) metric: &'a Metric,
@@ -24,7 +24,7 @@ pub(crate) struct Baseline<'a> {
     pub(crate) corrupt_metric: f64,
 }
 
-impl<'a> Baseline<'a> {
+impl<'a> PairRuns<'a> {
     pub(crate) fn new(task: &'a Task<'a>, pair: &'a Pair, keep_outputs: bool) -> Result<Self, Error> {
         let (model, metric, wiring) = (task.model, &task.metric, task.wiring());
         metric.check_pair(pair)?;
@@ -41,7 +41,7 @@ impl<'a> Baseline<'a> {
         let (clean_metric, corrupt_metric) = (value(0), value(1));
         if !clean_metric.is_finite() || !corrupt_metric.is_finite() {
             return Err(Error::input(format!(
-                "pair {}: the metric {metric} is {clean_metric} on clean and {corrupt_metric} on corrupt, expected numbers",
+                "pair {}: the metric {metric} is {clean_metric} on clean and {corrupt_metric} on corrupt, expected finite numbers; check the model's weights",
                 pair.id
             )));
         }
