@@ -1,4 +1,4 @@
-//! The optimiser's update and the norm that clipping needs: one pass over memory each.
+//! The AdamW update, and the sum of squares for gradient clipping: one pass over memory each.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -22,7 +22,7 @@ pub struct AdamW {
     pub scale: f64,
 }
 
-/// Weight and both moments after one update. Arguments that nobody else holds are updated in place.
+/// Weight and both moments after one update. Arguments that are uniquely owned are updated in place.
 ///
 /// # Shapes
 /// All `[n]`.
@@ -47,8 +47,8 @@ pub fn adamw(
     (tensor(weight), [tensor(m), tensor(v)])
 }
 
-/// The sum of squares of all elements, accumulated in f64 on the CPU; gives the tensor back, unread by
-/// anyone else and so not copied.
+/// The sum of squares of all elements, accumulated in f64 on the CPU, and the tensor itself: passing it through
+/// leaves it uniquely owned, so that nothing is copied.
 pub fn sum_of_squares(x: Tensor<1>) -> (f64, Tensor<1>) {
     if !fused(&x) || x.is_autodiff() {
         let sum = x.clone().square().sum().into_data();

@@ -1,12 +1,13 @@
-//! Fused operations of a transformer, each beside its portable twin in plain burn operations.
+//! Fused transformer operations for burn on CPUs, each with a portable version in plain burn operations.
 //!
-//! On the CPU (burn's flex backend, f32) the public functions run fused loops that are written once and
-//! compiled twice, for the baseline instruction set and for AVX2, and chosen at run time; the two give the
-//! same bits. On any other device or dtype they run [`portable`], which is also the oracle of the tests.
-//! All of them are differentiable in their tensor arguments.
+//! On the CPU (burn's flex backend, f32) the public functions run fused loops, compiled for the baseline
+//! instruction set and for AVX2 and chosen at run time. All but [`linear`] give the same bits in both;
+//! [`linear`] uses fused multiply-add where the processor has it, so its last bits depend on the processor. The
+//! number of threads changes no bit. On any other device or dtype the functions run [`portable`], which the tests
+//! compare the loops with. All of them are differentiable in their tensor arguments.
 //!
-//! This is the only crate of the project with `unsafe`, and the only library that names a backend. It knows
-//! tensors, not models.
+//! This is the only crate of the project with `unsafe`, and the only library that names a burn backend. It knows
+//! tensors and no models.
 //!
 //! | function | formula |
 //! |---|---|
@@ -17,7 +18,7 @@
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`token_log_probs`] | log softmax at one token a row |
 //!
-//! A function takes and gives burn tensors; where they are decides which code runs:
+//! Arguments and results are burn tensors; their device decides which code runs:
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use kernels::{CausalMask, causal_softmax, portable, rms_norm};
@@ -28,7 +29,7 @@
 //! // The root mean square of (3, 4) is sqrt(12.5).
 //! let y = rms_norm(x.clone(), weight.clone(), 0.0).into_data().to_vec::<f32>().unwrap();
 //! assert!((y[0] - 3.0 / 12.5f32.sqrt()).abs() < 1e-6 && (y[1] - 8.0 / 12.5f32.sqrt()).abs() < 1e-6);
-//! // The twin is the oracle of the fused loop.
+//! // The portable version gives the same up to rounding.
 //! let twin = portable::rms_norm(x.clone(), weight.clone(), 0.0).into_data().to_vec::<f32>().unwrap();
 //! assert!(y.iter().zip(&twin).all(|(a, b)| (a - b).abs() < 1e-6));
 //!

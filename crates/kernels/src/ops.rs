@@ -1,6 +1,6 @@
 //! The fused operations as a backend extension, and their backward passes.
 //!
-//! Only flex implements them; the public functions send every other device to the portable twins.
+//! Only flex implements them; on every other device the public functions use [`crate::portable`].
 
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},

@@ -1,4 +1,4 @@
-//! The same operations in plain burn tensor operations: any device, any dtype, differentiable by burn.
+//! The operations in plain burn tensor operations, for any device and dtype, differentiated by burn.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 

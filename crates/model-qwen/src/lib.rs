@@ -147,7 +147,7 @@ mod text;
 mod weights;
 
 pub use cache::KvCache;
-pub use chat::{ChatTemplate, Message};
+pub use chat::{ChatOptions, ChatTemplate, Message, Rendered};
 pub use checkpoint::Checkpoint;
 pub use common::Error;
 pub use config::{Config, Family, RopeScaling};

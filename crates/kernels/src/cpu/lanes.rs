@@ -1,7 +1,7 @@
-//! Eight f32 at once: what [`super::linear`] is written in.
+//! Eight f32 values at once, the unit of [`super::linear`].
 //!
-//! Two implementers give two compilations: AVX2 with fused multiply-add, and plain arrays for any processor.
-//! They differ in rounding, since a fused multiply-add rounds once.
+//! Two implementations: AVX2 with fused multiply-add, and plain arrays for any processor. They differ in rounding:
+//! a fused multiply-add rounds once, a product and a sum twice.
 
 use half::{bf16, f16};
 

@@ -1,10 +1,9 @@
 //! `x W^T` with weights of any float dtype, accumulated in f32.
 //!
-//! Few tokens (decoding) are bound by reading the weights: dot products straight from the stored dtype, and
-//! the order of a sum depends on `in` alone, so a token's result does not depend on how many others there
-//! are. Many tokens are bound by arithmetic: sums of sixteen tokens by six rows of weights stay in registers,
-//! and 16-bit weights are widened a small block at a time, so that no whole f32 copy of a matrix ever exists.
-//! The gradient is the `gemm` crate's product, which there reads the weights in the order that they have.
+//! Few tokens (decoding) are bound by reading the weights: dot products from the stored dtype, in an order that
+//! depends on `in` alone, so a token's result does not depend on the number of tokens. Many tokens are bound by
+//! arithmetic: sums of sixteen tokens by six rows of weights stay in registers, and 16-bit weights are widened in
+//! small blocks, so that no f32 copy of a whole matrix exists. The gradient is a product of the `gemm` crate.
 
 use std::ops::Range;
 
@@ -54,7 +53,7 @@ stored!(f16, load_f16);
 
 /// Rows of the weight in one piece of work.
 const PIECE: usize = 48;
-/// Multiplications below which a second thread is not worth waking.
+/// Multiplications below which a product stays on one thread.
 const SERIAL: usize = 1 << 17;
 /// Widened weights held at a time, in values: they stay in a shared cache.
 const BLOCK: usize = 1 << 20;
@@ -237,8 +236,7 @@ fn panels(x: &[f32], d_in: usize) -> Vec<f32> {
     out
 }
 
-/// Adds to `sums`, `S` rows of `stride` of which one panel's tokens are met, the products of `S` rows of
-/// weights with the panel's inputs.
+/// Adds the products of `S` rows of weights with one panel's inputs to `sums`, `S` rows of length `stride`.
 #[inline(always)]
 #[allow(unsafe_code, clippy::needless_range_loop)]
 fn panel_tile<L: Lanes, const S: usize>(panel: &[f32], w: [&[f32]; S], sums: &mut [f32], stride: usize) {
@@ -326,8 +324,8 @@ fn many_of<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
     }
 }
 
-/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`. The tokens are brought into another
-/// order, and the weights are used as they lie: a prompt has fewer of the former.
+/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`. The tokens are reordered and the weights
+/// are not: a prompt has fewer values than a matrix.
 pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
     let (tokens, d_out) = (x.len() / d_in, weight.len() / d_in);
     assert!(x.len() == tokens * d_in && out.len() == tokens * d_out, "x [tokens, in], out [tokens, out]");

@@ -1,7 +1,7 @@
-//! The loops: plain slices in, plain slices out, each compiled for the baseline and for AVX2.
+//! The fused loops over plain slices, each compiled for the baseline and for AVX2.
 //!
-//! Floating-point sums run over a fixed number of lanes in a fixed order, and (but for [`linear`]) no fused
-//! multiply-add is used, so both compilations, and any number of threads, give the same bits.
+//! Sums run over a fixed number of lanes in a fixed order, so the number of threads changes no bit. All but
+//! [`linear`] use no fused multiply-add, so that both compilations give the same bits.
 
 pub(crate) mod adamw;
 pub(crate) mod exp;
@@ -21,7 +21,7 @@ pub const FEATURES: &str = "x86-64 baseline, avx2 (products: avx2, fma, f16c)";
 /// Lanes of a sum: two AVX registers.
 pub(crate) const LANES: usize = 16;
 
-/// Elements below which a loop is not worth a second thread.
+/// Elements below which a loop stays on one thread.
 const SERIAL: usize = 1 << 15;
 
 /// Defines `$name` as `$body` compiled twice and chosen by what the processor has.

@@ -1,0 +1,200 @@
+"""Chat templates and snippets rendered by transformers, for crates/model-qwen/testdata/templates.
+
+Not run by the Rust code: `python tools/oracles/templates.py` (transformers 5.24, jinja2) renders every *.jinja of that folder
+over the conversations below into cases.jsonl, and the snippets below into snippets.jsonl. A row has `text`, or `error` where
+transformers raises; `generated` has the pieces of the text that a {% generation %} block wrote.
+"""
+import itertools
+import json
+import pathlib
+
+from transformers.utils import chat_template_utils as ctu
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "crates" / "model-qwen" / "testdata" / "templates"
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": ""}
+
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "description": "The weather of a place — today's.", "parameters": {
+        "type": "object", "properties": {"place": {"type": "string", "description": " A city "},
+                                         "units": {"type": "string", "enum": ["metric", "imperial"], "default": "metric", "description": "Units"}},
+        "required": ["place"]}}},
+    {"type": "function", "function": {"name": "order", "description": "Order \"things\".", "parameters": {
+        "type": "object", "properties": {"items": {"type": "array", "items": {"type": "string"}, "description": "What"},
+                                         "count": {"type": ["integer", "null"], "description": "How many", "default": None},
+                                         "rush": {"type": "boolean", "description": "Fast", "default": False},
+                                         "limits": {"type": "object", "properties": {"price": {"type": "number", "default": 1e-7}},
+                                                    "description": "Bounds"}},
+        "required": ["items"]}, "return": {"type": "string"}}},
+]
+DOCUMENTS = [{"title": "One", "text": "First text."}, {"title": "Zwei", "text": "Zweiter Text: ü."}]
+
+
+def call(name, arguments, id="abc123456"):
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+U, A, S = (lambda r: lambda c, **k: {"role": r, "content": c} | k)("user"), (lambda c, **k: {"role": "assistant", "content": c} | k), (
+    lambda c: {"role": "system", "content": c})
+CONVERSATIONS = {
+    "user": [U("Hello, what is 2 + 2?")],
+    "turns": [S("Answer briefly. Be kind."), U("  Who's there? \n"), A(" Nobody, \"really\". "), U("é漢字 😀 {{ x }} {% y %}")],
+    "inline-thinking": [U("3 * 3?"), A("<think>\nthree threes\n</think>\n\n9"), U("And 4?"), A("<think>\nfour\n</think>\n\n16")],
+    "reasoning": [U("3 * 3?"), A("9", reasoning_content="three\nthrees\n"), U("more"), A("\n27", thinking="triple it")],
+    "tools": [U("Weather in Bern?"), A(None, tool_calls=[call("weather", {"place": "Bern", "units": None})]),
+              {"role": "tool", "name": "weather", "content": "{\"t\": 21.5}", "tool_call_id": "abc123456"}, A("21.5 degrees.")],
+    "many-calls": [S("You order."), U("Two"), A("Ordering.", tool_calls=[call("order", {"items": ["a", "ü"], "count": 2, "rush": True, "limits": {"price": 1e22}}),
+                                                                      call("weather", "{\"place\": \"x\"}", "def123456")]),
+                   {"role": "tool", "content": "ok"}, {"role": "tool", "content": "sun"}],
+    "parts": [S("S."), U([{"type": "text", "text": "What is "}, {"type": "image"}, {"type": "text", "text": "this?"}]), A("A cat's \"tail\"")],
+    "null": [U("x"), A(None), U("y", name=None)],
+    "no-think": [S("Short. /no_think"), U("q /nothink"), A("a")],
+}
+
+# Pieces of the language by themselves; each is a whole template.
+VALUES = {"s": "Hello, World", "u": "äß漢😀 ok", "n": 7, "f": 2.5, "t": True, "no": None, "l": ["b", "a", 3, None, False], "d": {"b": 1, "a": [1.0, "x'y"], "c": {}},
+          "rows": [{"role": "user", "n": 2}, {"role": "bot", "n": 1}, {"role": "user", "n": 3}], "e": [], "text": "  a.b.c  \n", "big": 1e22, "small": 1e-7}
+SNIPPETS = r"""
+{{ l }}|{{ d }}|{{ t }}|{{ no }}|{{ f }}|{{ big }}|{{ small }}|{{ [1.0, 1e16, 123456789.123] }}
+{{ 'a' ~ l ~ d ~ t ~ no ~ n }}|{{ [1, 'x'] ~ {'k': none} }}|{{ missing ~ 'x' }}
+{{ "%s has %d of %s" % (s, n, l) }}|{{ '%s' % s }}|{{ '%s' % l }}|{{ '%s' % no }}|{{ '%5.2f|%-4s|%04d' % (f, 'a', n) }}
+{{ '%s' % t }}|{{ '%s-%s' % ('a', 'b') ~ '!' }}|{{ 'x%%' % () }}|{{ '%r' % 'a' }}
+{{ 7 % 3 }}|{{ -7 % 3 }}|{{ 7 % -3 }}
+{{ 7.5 % 2 }}|{{ 2 * 5 % 4 }}|{{ 2 + 5 % 4 * 3 }}|{{ (n + 1) % 2 == 0 }}|{{ n % 2 }}
+{% for x in l %}{{ loop.index0 % 2 }}{% if loop.index % 2 == 0 %}e{% endif %}{% endfor %}
+{% if n % 2 == 1 and (n // 2) % 2 == 1 %}yes{% endif %}{{ 'a' if n % 7 else 'b' }}{{ {'k': n % 4}['k'] }}{{ [n % 4, n % 5] | sum }}
+{% set x = n % 3 ~ 'q' %}{{ x }}{% set y = '%s' % x | upper %}{{ y }}
+{{ s.rsplit(', ', 1) }}|{{ s.rsplit(' ') }}|{{ text.rsplit() }}|{{ text.split() }}|{{ 'a b  c d'.split(none, 1) }}|{{ 'a b  c d'.rsplit(maxsplit=1) }}|{{ 'a,b,,c'.split(',', 2) }}
+{{ text.strip() }}|{{ text.strip(' a\n') }}|{{ text.lstrip() }}|{{ 'xxayx'.rstrip('x') }}|{{ 'xxayx'.lstrip('yx') }}|{{ '\n\na\n'.strip('\n') }}
+{{ s.startswith('He') }}{{ s.endswith(('x', 'World')) }}{{ s.upper() }}{{ s.lower() }}{{ u.title() }}{{ 'hELLO wORLD'.capitalize() }}{{ s.swapcase() }}
+{{ s.replace('o', '0') }}|{{ s.replace('o', '0', 1) }}|{{ s.replace('', '-') }}|{{ 'aaa'.replace('a', 'b', 2) }}
+{{ s.find('o') }}|{{ u.find('ok') }}|{{ u.find('z') }}|{{ s.rfind('o') }}|{{ s.index('W') }}|{{ s.count('l') }}|{{ s.find('o', 5) }}|{{ s.find('o', 0, 3) }}
+{{ s.index('zz') }}
+{{ ', '.join(['a', 'b']) }}|{{ '-'.join('abc') }}|{{ 'a=b=c'.partition('=') | list }}|{{ 'a=b=c'.rpartition('=')[0] }}|{{ 'prefix-x'.removeprefix('prefix-') }}|{{ 'x.py'.removesuffix('.py') }}
+{{ '{} and {}'.format(s, n) }}|{{ '{0}{1}{0}'.format('a', 'b') }}|{{ '{x}-{y}'.format(x=1, y='z') }}|{{ '{:>5}|{:<4}|{:^5}'.format('a', 'b', 'c') }}|{{ '{:.2f}'.format(f) }}|{{ '{}'.format(l) }}|{{ '{}'.format(t) }}
+{{ '7'.zfill(3) }}|{{ '-7'.zfill(4) }}|{{ 'a'.ljust(3) }}|{{ 'a'.rjust(3, '.') }}|{{ 'ab'.center(5, '*') }}|{{ 'abc'.center(6, '*') }}
+{{ '12'.isdigit() }}{{ 'ab'.isalpha() }}{{ 'a1'.isalnum() }}{{ ' \n'.isspace() }}{{ ''.isspace() }}{{ 'Ab'.isupper() }}{{ 'AB1'.isupper() }}{{ 'ab'.islower() }}{{ '12'.isnumeric() }}{{ ''.isdigit() }}{{ 'a'.isascii() }}
+{{ 'a\nb\r\nc'.splitlines() }}|{{ 'a\nb\n'.splitlines(true) }}
+{{ d | tojson }}|{{ l | tojson }}|{{ s | tojson }}|{{ u | tojson }}|{{ '<a&\'"\t\\\u0007>' | tojson }}|{{ [big, small, f, 1.0, t, no] | tojson }}
+{{ d | tojson(indent=2) }}
+{{ d | tojson(indent=0) }}|{{ [] | tojson(indent=4) }}|{{ {} | tojson(indent=4) }}|{{ [[], {}] | tojson(indent=1) }}
+{{ u | tojson(ensure_ascii=true) }}|{{ u | tojson(true) }}|{{ d | tojson(separators=(',', ':')) }}|{{ d | tojson(sort_keys=true) }}|{{ d | tojson(indent=2, separators=(', ', '= ')) }}
+{{ {2: 'a', true: 'b', none: 'c'} | tojson }}|{{ {1: 'a', none: 2.0} }}
+{{ missing | tojson }}
+{{ rows | map(attribute='role') | join(', ') }}|{{ rows | selectattr('role', 'equalto', 'user') | list | length }}|{{ rows | rejectattr('n', 'gt', 1) | map(attribute='n') | list }}|{{ rows | sort(attribute='n') | map(attribute='n') | list }}|{{ rows | map(attribute='n') | sum }}
+{{ l | join('-') }}|{{ [true, none, 1.5] | join(' ') }}|{{ rows | join(',', attribute='n') }}|{{ 'abc' | list }}|{{ 'abc' | join('.') }}
+{{ l | first }}{{ l | last }}{{ l | length }}{{ 'cab' | reverse }}{{ [3, 1, 2] | sort }}{{ [3, 1, 2] | sort(reverse=true) }}{{ [1, 1, 2] | unique | list }}{{ [1, 2, 3] | reverse | list }}
+{% for k, v in d | dictsort %}{{ k }}{{ v }}{% endfor %}{% for k, v in d | items %}{{ k }}{{ v }}{% endfor %}
+{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}{% for k in d %}{{ k }}{% endfor %}{% for k in d.keys() %}{{ k }}{% endfor %}{% for v in d.values() %}{{ v }}{% endfor %}{{ d.get('z') }}{{ d.get('z', 'q') }}{{ d.get('b') }}
+{{ d.keys() | list }}|{{ d.values() | list }}|{{ d | length }}|{{ 'b' in d }}|{{ 'z' not in d }}|{{ d['a'][1] }}|{{ d.a[0] }}|{{ d.missing }}|{{ d['zz'] is defined }}
+{{ {'items': 1, 'keys': 2}.items() | list | length }}{{ {'items': [5]}['items'] }}
+{{ l is sequence }}{{ s is sequence }}{{ d is sequence }}{{ n is sequence }}{{ s is iterable }}{{ d is iterable }}{{ n is iterable }}{{ missing is iterable }}{{ d is mapping }}{{ l is mapping }}
+{{ n is number }}{{ t is number }}{{ f is number }}{{ s is string }}{{ n is integer }}{{ t is integer }}{{ f is float }}{{ t is boolean }}{{ no is none }}{{ t is true }}{{ t is false }}{{ missing is defined }}{{ n is odd }}{{ n is even }}{{ n is divisibleby 7 }}{{ n is in [7] }}
+{{ s[0] }}{{ s[-1] }}{{ s[:5] }}{{ s[7:] }}{{ s[::-1] }}{{ l[1:3] }}{{ l[-2:] }}{{ l[::2] }}{{ u[2:4] }}
+{{ s | upper }}{{ s | lower }}{{ s | title }}{{ s | capitalize }}{{ text | trim }}{{ 'xax' | trim('x') }}{{ s | replace('l', 'L') }}{{ s | replace('l', 'L', 1) }}{{ s | length }}{{ n | string + 'a' }}{{ l | string }}{{ '42' | int + 1 }}{{ 'x' | int }}{{ '1.5' | float }}{{ -3 | abs }}{{ 2.567 | round(1) }}{{ 2.5 | round }}
+{{ missing | default('x') }}{{ '' | default('y') }}{{ '' | default('y', true) }}{{ no | default('z', true) }}{{ no | d('z') }}
+{{ 'a\nb\n\nc' | indent }}|{{ 'a\nb' | indent(2) }}|{{ 'a\nb' | indent(2, true) }}|{{ 'a\n\nb' | indent(width=2, first=false, blank=true) }}|{{ 'a\nb' | indent('> ') }}
+{{ '%s=%s' | format('a', l) }}|{{ 'a b c' | wordcount }}
+{% set ns = namespace(a=1, b=[]) %}{% for x in l %}{% set ns.a = ns.a + 1 %}{% set ns.b = ns.b + [x] %}{% endfor %}{{ ns.a }}{{ ns.b }}
+{% for x in [1, 2, 3, 4] %}{% if x == 2 %}{% continue %}{% endif %}{% if x == 4 %}{% break %}{% endif %}{{ x }}{{ loop.first }}{{ loop.last }}{{ loop.revindex }}{{ loop.length }}{% else %}none{% endfor %}{% for x in e %}x{% else %}none{% endfor %}
+{% for x in l if x is string %}{{ loop.index }}{{ x }}{{ loop.previtem }}{{ loop.nextitem }}{{ loop.cycle('o', 'p') }}{% endfor %}
+{% macro m(a, b='d', c=none) %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ m(1) }}{{ m(1, c=2) }}{{ m('x', 'y') ~ 'z' }}{{ m(1)|length }}
+{% macro w() %}<{{ caller() }}>{% endmacro %}{% call w() %}in{% endcall %}{% set b %}a{{ n }}{% endset %}{{ b }}{% filter upper %}x{{ s }}{% endfilter %}
+{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set c = [1] + [2] %}{{ c }}{{ 'ab' * 2 }}{{ [0] * 3 }}{{ 7 // 2 }}{{ 7 / 2 }}{{ 2 ** 3 }}{{ 'a' + 'b' }}{{ 1 + 1.0 }}{{ 6 / 2 }}
+{{ 'x' if t }}{{ 'x' if no }}{{ 'a' if no else 'b' }}{{ no or 'c' }}{{ t and 'd' }}{{ not t }}{{ not no }}{{ 1 == 1.0 }}{{ 'a' < 'b' }}{{ [1] == [1] }}{{ 1 < 2 < 3 }}{{ 'a' in 'abc' }}{{ 3 in l }}{{ l is not none }}
+{{ 'a\tb\\n\'"' }}{{ "it's" }}{{ ["it's", 'say "hi"', "both '\""] }}{{ ['é', '\n', '\x00', '​'] }}
+a
+  {% if true %}
+  b
+  {% endif %}
+c
+{%- if true -%}   d   {%- endif +%}
+ e {{- ' f ' -}} g
+{# comment with {% generation %} and % #}x{% raw %}{{ '%s' % x }}{% generation %}{% endraw %}y
+{{ '{% generation %}' }}{{ "}}" }}{{ {'a': {'b': 1}}['a']['b'] }}{{ {'a': {'b': 2}} }}
+A{% generation %}b{{ n }}{% endgeneration %}C{%generation%}d{%endgeneration%}{%- generation -%} e {%- endgeneration -%} F
+{% for x in [1, 2] %}{{ x }}:{%- generation %}
+g{{ x }}{{ loop.index }}
+{% endgeneration -%}
+ .{% endfor %}
+{% set v = 1 %}{% generation %}{% set v = 2 %}{{ v }}{% endgeneration %}{{ v }}
+{{ raise_exception('no: ' ~ n) }}
+{{ missing.attribute }}
+{{ 1 + 'a' }}
+{{ no + 'a' }}
+{{ l.append(1) }}
+{{ undefined_function() }}
+{{ dict(a=1, b='x') }}{{ dict(a=1)['a'] }}{{ range(3) | list }}{{ range(1, 10, 4) | list }}{{ 'a' is eq 'a' }}{{ cycler('a', 'b').next() }}
+{% set j = joiner('|') %}{% for x in l %}{{ j() }}{{ x }}{% endfor %}
+{{ 'Tom & "Jerry" <x>' }}{{ '<b>' | e }}{{ '<b>' | safe }}
+{{ (s, n) | join('/') }}{{ (s if t else n) | length }}{{ l[n % 3] }}{{ s[n % 5:] }}{{ [n, n % 2, '%d%%' % n] }}
+{%- set messages = rows -%}{%- for m in messages -%}{{- m['role'] ~ ('\n' if not loop.last else '') -}}{%- endfor -%}
+{{ rows | groupby('role') | length }}{{ rows | map(attribute='n') | max }}{{ [1, 2, 3, 4, 5] | batch(2) | list }}{{ rows[-1].n }}{{ (rows | last).n }}{{ rows | map('length') | list }}
+{{ ''.join(rows | map(attribute='role')) }}{{ 'x'.join([]) }}{{ l.index('a') }}{{ l.count('a') }}{{ strftime_now('%%') }}
+{{ 1 if n % 2 is odd else 2 }}{{ n is divisibleby(7) and n % 7 == 0 }}{{ -n % 4 }}{{ '%s' % -n }}{{ '%s' % (n) }}{{ '%s' % (n,) }}
+"""
+
+
+def snippets():
+    lines = SNIPPETS.strip("\n").split("\n")
+    # Lines that begin with a lower-case letter or a blank, and what is around them, are one template.
+    i = lines.index("a")
+    j = next(k for k in range(i, len(lines)) if lines[k].startswith(" e "))
+    k = next(k for k in range(len(lines)) if lines[k].startswith("{% for x in [1, 2] %}{{ x }}:"))
+    for at, line in enumerate(lines):
+        if at == i:
+            yield "\n".join(lines[i:j + 1])
+        elif at == k:
+            yield "\n".join(lines[k:k + 4])
+        elif not (i < at <= j or k < at < k + 4):
+            yield line
+
+
+def render(source, chat, tools=None, documents=None, spans=True, **kwargs):
+    try:
+        chat = ctu._normalize_chat_messages(chat)
+        [text], _ = ctu.render_jinja_template([chat], tools=tools, documents=documents, chat_template=source, **TOKENS, **kwargs)
+        row = {"text": text}
+        if spans and not kwargs.get("continue_final_message"):
+            _, [found] = ctu.render_jinja_template([chat], tools=tools, documents=documents, chat_template=source,
+                                                   return_assistant_tokens_mask=True, **TOKENS, **kwargs)
+            row["generated"] = [text[a:b] for a, b in found]
+        return row
+    except Exception as e:  # noqa: BLE001
+        return {"error": f"{type(e).__name__}: {e}"}
+
+
+def main():
+    rows = []
+    for path in sorted(OUT.glob("*.jinja")):
+        source = path.read_text()
+        for (name, chat), prompt in itertools.product(CONVERSATIONS.items(), (False, True)):
+            variants = [{}]
+            if name in ("tools", "many-calls", "user"):
+                variants.append({"tools": TOOLS})
+            if "enable_thinking" in source and prompt:
+                variants += [{"enable_thinking": False}, {"enable_thinking": True}]
+            if "documents" in source and name == "user":
+                variants.append({"documents": DOCUMENTS})
+            if chat[-1]["role"] == "assistant" and not prompt:
+                variants.append({"continue_final_message": True})
+            for options in variants:
+                options = {"add_generation_prompt": prompt} | options
+                rows.append({"template": path.stem, "conversation": name, "options": options} | render(source, chat, **options))
+    (OUT / "conversations.json").write_text(json.dumps(CONVERSATIONS, ensure_ascii=False, indent=1) + "\n")
+    (OUT / "tools.json").write_text(json.dumps({"tools": TOOLS, "documents": DOCUMENTS}, ensure_ascii=False, indent=1) + "\n")
+    for row in rows:
+        for key in ("tools", "documents"):
+            if key in row["options"]:
+                row["options"][key] = True
+    (OUT / "cases.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    failed = [r for r in rows if "error" in r]
+    print(len(rows), "cases,", len(failed), "errors")
+    lines = [{"source": s} | render(s, [], **VALUES) for s in snippets()]
+    (OUT / "snippets.jsonl").write_text(json.dumps({"values": VALUES}, ensure_ascii=False) + "\n" + "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in lines))
+    print(len(lines), "snippets,", [(r["source"][:40], r["error"][:60]) for r in lines if "error" in r])
+    return failed
+
+
+if __name__ == "__main__":
+    for row in main():
+        print(row["template"], row["conversation"], row["error"][:100])
