@@ -218,6 +218,24 @@ fn signals_write_a_checkpoint_and_a_folder_belongs_to_one_process() {
 }
 
 #[test]
+fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    sft_file(dir, "");
+    let out = run(dir, &["sft", "c.toml", "--dry-run", "--json", "--quiet"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let plan: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&plan["rows"], &plan["truncated"], &plan["steps"]), (&16.into(), &8.into(), &5.into()));
+    let trained = plan["trained_parameters"].as_u64().unwrap();
+    assert_eq!(plan["bytes_without_activations"], 16 * trained);
+    // The first row: labels of its last five tokens, cut to ten tokens.
+    assert_eq!(plan["example"], "43 46 32 6 37 48 32⟦0 44 38⟧");
+    assert!(plan["seconds_a_step"].as_f64().unwrap() > 0.0);
+    assert!(!dir.join("run").exists());
+    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--dry-run"]).0, 2);
+}
+
+#[test]
 fn files_of_the_users_stay() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

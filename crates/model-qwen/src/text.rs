@@ -69,6 +69,14 @@ impl Text {
         self.tokenizer.decode(ids, true).map_err(|e| Error::input(e.to_string()))
     }
 
+    /// The text of token ids, special tokens as they are spelt.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    pub fn decode_all(&self, ids: &[u32]) -> Result<String, Error> {
+        self.tokenizer.decode(ids, false).map_err(|e| Error::input(e.to_string()))
+    }
+
     /// The id of a token as the tokenizer spells it.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)

@@ -114,6 +114,27 @@ impl Encoder {
         Ok(Example::new(id, ids, start))
     }
 
+    /// The text of an example, special tokens included, with what is trained in ⟦ ⟧; token ids where there is no
+    /// tokenizer.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    pub fn marked(&self, example: &Example) -> Result<String, Error> {
+        let (mut marked, mut at) = (String::new(), 0);
+        while at < example.ids.len() {
+            let trained = example.trained[at];
+            let n = example.trained[at..].iter().take_while(|&&t| t == trained).count();
+            let ids = &example.ids[at..at + n];
+            let span = match &self.text {
+                Some(text) => text.decode_all(ids)?,
+                None => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            };
+            marked.push_str(&if trained { format!("⟦{span}⟧") } else { span });
+            at += n;
+        }
+        Ok(marked)
+    }
+
     /// A text that is trained whole, with one stop token at its end.
     fn whole(&self, id: String, text: &str) -> Result<Example, Error> {
         let mut ids = self.tokenizer()?.encode(text)?;

@@ -54,6 +54,11 @@ impl Optimizer {
         Ok(Self { config: config.clone(), t: 0, moments })
     }
 
+    /// Trained numbers.
+    pub fn n_params(&self) -> usize {
+        self.moments.iter().map(|(_, [m, _])| m.dims()[0]).sum()
+    }
+
     /// Updates so far.
     pub fn updates(&self) -> u64 {
         self.t

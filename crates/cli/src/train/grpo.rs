@@ -99,6 +99,18 @@ impl Trainer for Problems {
         Ok(None)
     }
 
+    fn data(&self) -> Result<(Map<String, Value>, String)> {
+        let lengths = self.problems.iter().map(|p| p.prompt.len());
+        let counts = [
+            ("problems", self.problems.len()),
+            ("unjudged", self.problems.iter().filter(|p| !p.readable).count()),
+            ("prompt_tokens", lengths.clone().sum()),
+            ("longest", lengths.max().unwrap_or(0)),
+        ];
+        let counts = counts.map(|(name, n)| (name.to_owned(), n.into()));
+        Ok((Map::from_iter(counts), self.text.decode_all(&self.problems[0].prompt)?))
+    }
+
     fn state(&self) -> State<'_> {
         State {
             model: self.grpo.policy(),

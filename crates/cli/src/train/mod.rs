@@ -2,6 +2,7 @@
 //! clean stop; what a step does is the library's.
 
 mod config;
+mod dry_run;
 mod grpo;
 mod keys;
 mod open;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// length, checkpoints, logs, evaluation and [watch].
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// Read the data, time one step and print sizes, steps, memory, time and one example; write nothing.
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     /// The last step's metrics as one JSON object on stdout.
     #[arg(long)]
     json: bool,

@@ -18,7 +18,8 @@ pub(super) struct Open<'a> {
     pub(super) common: &'a Common,
     pub(super) kind: Kind,
     pub(super) file: RunFile,
-    pub(super) folder: RunFolder,
+    /// Absent in a dry run.
+    pub(super) folder: Option<RunFolder>,
     /// Weights to begin with: the model's, or the newest checkpoint's in a resumed run of whole models.
     pub(super) start: Checkpoint,
     /// Where a resumed run was.
@@ -38,9 +39,9 @@ impl<'a> Open<'a> {
             (Some(resumed), None) => &resumed.dir,
             _ => &file.model.path,
         };
-        let folder = match &file.lora {
-            Some(lora) => folder.with_adapter(lora.config(&file.model.path)),
-            None => folder,
+        let folder = match (folder, &file.lora) {
+            (Some(folder), Some(lora)) => Some(folder.with_adapter(lora.config(&file.model.path))),
+            (folder, _) => folder,
         };
         let start = common.open(&from.to_string_lossy())?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -66,7 +67,7 @@ impl<'a> Open<'a> {
     }
 }
 
-type Opened = (RunFile, RunFolder, Option<Resumed>);
+type Opened = (RunFile, Option<RunFolder>, Option<Resumed>);
 
 fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
     let path = args.config.as_ref().ok_or_else(|| Error::input("missing CONFIG.toml or --resume RUN"))?;
@@ -77,9 +78,12 @@ fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
             path.display()
         )));
     }
+    if args.dry_run {
+        return Ok((file, None, None));
+    }
     let folder = RunFolder::create(&file.run.dir, &file.to_toml(kind)?)?;
     let folder = folder.keeping(file.run.keep).with_tokenizer(&file.model.path);
-    Ok((file, folder, None))
+    Ok((file, Some(folder), None))
 }
 
 fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened> {
@@ -108,7 +112,7 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
         folder.set_config(&file.to_toml(kind)?)?;
     }
     let folder = folder.keeping(file.run.keep);
-    Ok((file, folder, Some(resumed)))
+    Ok((file, Some(folder), Some(resumed)))
 }
 
 fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use posttrain_sft::{Dataset, Encoder, Sft};
+use posttrain_sft::{Dataset, Encoder, Example, Sft};
 use serde_json::{Map, Value};
 
 use super::open::Open;
@@ -26,7 +26,7 @@ pub(crate) fn sft(common: &Common, args: &Args) -> Result {
     if let Some(resumed) = &open.resumed {
         sft = sft.resume(resumed)?;
     }
-    steps::run(&mut open, watch.as_ref(), &mut Examples { sft, data, eval })
+    steps::run(&mut open, watch.as_ref(), &mut Examples { sft, data, eval, encoder })
 }
 
 fn read(open: &Open<'_>, path: &Path, encoder: &Encoder) -> Result<Dataset> {
@@ -65,6 +65,7 @@ struct Examples {
     sft: Sft,
     data: Dataset,
     eval: Option<Dataset>,
+    encoder: Encoder,
 }
 
 impl Trainer for Examples {
@@ -81,6 +82,22 @@ impl Trainer for Examples {
         let Some(eval) = &self.eval else { return Ok(None) };
         let loss = self.sft.evaluate(eval.examples())?;
         Ok(Some(Map::from_iter([("eval_loss".to_owned(), loss.into())])))
+    }
+
+    fn data(&self) -> Result<(Map<String, Value>, String)> {
+        let (report, examples) = (&self.data.report, self.data.examples());
+        let counts = [
+            ("rows", report.rows),
+            ("examples", examples.len()),
+            ("truncated", report.truncated),
+            ("dropped", report.dropped),
+            ("untrained", report.untrained),
+            ("tokens", examples.iter().map(|e| e.ids.len()).sum()),
+            ("trained_tokens", examples.iter().map(Example::tokens).sum()),
+            ("longest", report.longest),
+        ];
+        let counts = counts.map(|(name, n)| (name.to_owned(), n.into()));
+        Ok((Map::from_iter(counts), self.encoder.marked(&examples[0])?))
     }
 
     fn state(&self) -> State<'_> {

@@ -8,6 +8,7 @@ use posttrain::{Optimizer, Progress};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::dry_run;
 use super::open::Open;
 use super::watch::Watch;
 use crate::options::Result;
@@ -24,6 +25,8 @@ pub(super) trait Trainer {
     fn evaluate(&self) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
     fn state(&self) -> State<'_>;
+    /// Counts of the data, and one example as a text.
+    fn data(&self) -> Result<(Map<String, Value>, String)>;
 }
 
 /// A trainer between two steps.
@@ -53,6 +56,7 @@ impl Line {
 
 /// Makes the steps that are left.
 pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn Trainer) -> Result {
+    let Some(mut folder) = open.folder.take() else { return dry_run::run(open, trainer) };
     let State { progress: begun, steps, .. } = trainer.state();
     if begun.step > steps {
         return Err(Error::input(format!(
@@ -63,7 +67,7 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
     let bar = progress(open.common, steps, open.kind.name());
     bar.set_position(begun.step as u64);
     if let (Some(watch), None) = (watch, &open.resumed) {
-        watch.write(trainer.state().model, &open.folder, 0)?;
+        watch.write(trainer.state().model, &folder, 0)?;
     }
     let mut last_metrics = Value::Null;
     while trainer.state().progress.step < steps {
@@ -74,7 +78,7 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
         let log = done.is_multiple_of(open.file.run.log_every) || last || evaluated.is_some();
         line.metrics.extend(evaluated.into_iter().flatten());
         if log {
-            open.folder.log(&line.metrics)?;
+            folder.log(&line.metrics)?;
             if !std::io::stderr().is_terminal() {
                 open.common.note(&line.text);
             }
@@ -84,16 +88,16 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
         last_metrics = Value::Object(line.metrics);
         let state = trainer.state();
         if let Some(watch) = watch.filter(|w| w.is_due(done, last)) {
-            watch.write(state.model, &open.folder, done)?;
+            watch.write(state.model, &folder, done)?;
         }
         let every = open.file.run.checkpoint_every;
         let interrupted = open.interrupted();
         if last || interrupted || every > 0 && done.is_multiple_of(every) {
-            open.folder.checkpoint(state.model, state.optimizer, state.progress)?;
+            folder.checkpoint(state.model, state.optimizer, state.progress)?;
         }
         if interrupted && !last {
             bar.finish_and_clear();
-            let dir = open.folder.dir().display();
+            let dir = folder.dir().display();
             let command = open.kind.command();
             return Err(Error::internal(format!(
                 "interrupted after {done} of {steps} steps; go on with: {command} --resume {dir}"
@@ -102,9 +106,9 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
     }
     bar.finish_and_clear();
     if open.json {
-        print_json(&json!({ "run": open.folder.dir(), "last": last_metrics }));
+        print_json(&json!({ "run": folder.dir(), "last": last_metrics }));
     } else {
-        open.common.note(format!("{}: done", open.folder.dir().display()));
+        open.common.note(format!("{}: done", folder.dir().display()));
     }
     Ok(())
 }
