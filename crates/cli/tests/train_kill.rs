@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const STEPS: usize = 120;
+const STEPS: usize = 500;
 
 fn sparks(dir: &Path, run: &str, resume: bool) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
@@ -45,7 +45,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one() {
         let mut child = sparks(dir, "run", !whole_checkpoints(&run).is_empty()).spawn().unwrap();
         if killed < kills {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            std::thread::sleep(Duration::from_millis(60 + (state >> 33) % 250));
+            std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 100));
             child.kill().unwrap();
         }
         let status = child.wait().unwrap();
@@ -55,6 +55,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one() {
         assert!(status.code().is_none(), "ended by itself with {status}");
         killed += 1;
     }
+    assert!(killed > 0, "ended before it could be killed");
     let read = |run: &str, file: &str| std::fs::read(dir.join(run).join(file)).unwrap();
     for file in ["model.safetensors", "optimizer.safetensors", "state.json"] {
         let file = format!("checkpoints/step-{STEPS}/{file}");
