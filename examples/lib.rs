@@ -1,1 +1,2 @@
-//! Nothing here: the examples are the files beside this one.
+//! The README, so that the tests compile and run its program. The examples are the files beside this one.
+#![doc = include_str!("../README.md")]

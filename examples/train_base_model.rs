@@ -2,7 +2,6 @@
 //! generates: `cargo run --release -p examples --example train_base_model -- OUT_DIR [STEPS]`.
 //!
 //! The weights in `crates/toy/assets` are this program's output with the default number of steps.
-#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -10,16 +10,13 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// A file of the shared data, or `None` with a message where it is not there.
-pub(crate) fn shared(name: &str) -> Option<PathBuf> {
+/// A file of the shared data. Tests that call it are ignored unless asked for: `-- --ignored`.
+pub(crate) fn shared(name: &str) -> PathBuf {
     let root = std::env::var_os("SPARKS_SHARED").map(PathBuf::from);
     let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
     let path = root.join("data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: no {}", path.display());
-    None
+    assert!(path.exists(), "no {}; set SPARKS_SHARED", path.display());
+    path
 }
 
 pub(crate) fn load(dir: &Path) -> Qwen {

@@ -33,8 +33,9 @@ fn continues(model: &Qwen, prompt: &Value, golden: &Value) {
 }
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn stories260k_tells_its_story() {
-    let Some(dir) = shared("models/stories260K") else { return };
+    let dir = shared("models/stories260K");
     let (model, golden) = (load(&dir), json(&dir.join("golden.json")));
     let mut after_prompt = golden["greedy_ids"].clone();
     after_prompt.as_array_mut().unwrap().remove(0);
@@ -54,23 +55,21 @@ fn stories260k_tells_its_story() {
     }
 }
 
-fn real(name: &str) -> Option<PathBuf> {
-    let dir = std::env::var_os("SPARKS_MODELS").map(|root| PathBuf::from(root).join(name));
-    let dir = dir.filter(|dir| dir.join("config.json").exists());
-    if dir.is_none() {
-        eprintln!("skipped: no {name} under SPARKS_MODELS");
-    }
-    dir
+/// A folder under `SPARKS_MODELS`.
+fn real(name: &str) -> PathBuf {
+    let root = std::env::var_os("SPARKS_MODELS").expect("SPARKS_MODELS names the folder of the models");
+    PathBuf::from(root).join(name)
 }
 
 #[test]
+#[ignore = "needs models (SPARKS_MODELS) and shared data (SPARKS_SHARED)"]
 fn real_models_agree_with_their_golden_files() {
     let models = [
         ("qwen05", "models/qwen2.5-coder-0.5b-instruct-q4_k_m/golden.json"),
         ("smollm2", "models/smollm2-135m-instruct-q4_1/golden.json"),
     ];
     for (name, golden) in models {
-        let (Some(dir), Some(golden)) = (real(name), shared(golden)) else { continue };
+        let (dir, golden) = (real(name), shared(golden));
         let checkpoint = Checkpoint::open(&dir).unwrap();
         let (model, text) =
             (checkpoint.load(Dtype::F32, &Device::flex()).unwrap(), checkpoint.text().unwrap());
@@ -99,8 +98,9 @@ fn tokenizer(root: &Path, name: &str) -> Text {
 }
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn token_ids_are_those_of_the_recorded_vectors() {
-    let Some(root) = shared("tokenizers") else { return };
+    let root = shared("tokenizers");
     let qwen = tokenizer(&root, "qwen2.5");
     for case in lines(&root.join("qwen2.5/vectors_llama_cpp.jsonl")) {
         assert_eq!(qwen.encode_raw(case["text"].as_str().unwrap()).unwrap(), ids(&case["ids"]), "{case}");
@@ -115,8 +115,9 @@ fn token_ids_are_those_of_the_recorded_vectors() {
 }
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn rendered_chats_are_those_of_jinja() {
-    let Some(root) = shared("tokenizers") else { return };
+    let root = shared("tokenizers");
     let cases = lines(&root.join("chat_template_cases.jsonl"));
     assert!(cases.len() >= 59);
     for case in cases {

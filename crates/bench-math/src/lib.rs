@@ -31,21 +31,14 @@ pub use problem::{Problem, read_problems};
 pub use prompt::{Prompt, Template};
 pub use record::{Protocol, Record, Request, Run, Sample};
 
-/// A file of the shared test data (`$SPARKS_SHARED` or `../shared`, its `data` folder); where it is absent, a
-/// message and `None`, and the test that wanted it passes.
+/// A file of the shared test data: `$SPARKS_SHARED` or `../shared`, its `data` folder.
 #[cfg(test)]
-pub(crate) fn shared_data(name: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn shared_data(name: &str) -> std::path::PathBuf {
     let shared = std::env::var_os("SPARKS_SHARED").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
         std::path::PathBuf::from,
     );
     let path = shared.join("data").join(name);
-    if !path.exists() {
-        #[allow(clippy::print_stderr)]
-        {
-            eprintln!("skipped: {} is absent", path.display());
-        }
-        return None;
-    }
-    Some(path)
+    assert!(path.exists(), "no {}; set SPARKS_SHARED", path.display());
+    path
 }

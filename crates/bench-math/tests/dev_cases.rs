@@ -19,8 +19,9 @@ const NOT_FOLLOWED: [(&str, &str); 3] = [
 ];
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn shared_cases_agree() {
-    let Some(path) = common::shared("grader_cases_dev.jsonl") else { return };
+    let path = common::shared("grader_cases_dev.jsonl");
     let text = std::fs::read_to_string(path).expect("readable");
     let mut wrong = Vec::new();
     for line in text.lines() {
@@ -38,8 +39,9 @@ fn shared_cases_agree() {
 }
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn references_equal_themselves_and_no_near_miss_is_accepted() {
-    let Some(folder) = common::shared("benchmarks") else { return };
+    let folder = common::shared("benchmarks");
     let (mut accepted, mut unequal, mut counts) = (Vec::new(), Vec::new(), BTreeMap::<Mistake, usize>::new());
     for file in ["math500.jsonl", "aime24.jsonl", "aime25.jsonl", "amc_2022_2023.jsonl"] {
         for problem in read_problems(folder.join(file)).expect("a suite") {

@@ -166,14 +166,11 @@ fn bad_files_say_what_is_wrong() {
 }
 
 #[test]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn published_graphs_are_read() {
     let shared = std::env::var_os("SPARKS_SHARED").map(std::path::PathBuf::from);
     let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
     let folder = shared.join("data/graphs");
-    if !folder.exists() {
-        eprintln!("skipped: {} is absent", folder.display());
-        return;
-    }
     for (name, older) in [
         ("ioi-eap-ig", false),
         ("greater-than_eap", true),
