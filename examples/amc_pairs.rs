@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let checkpoint = Checkpoint::open(&PathBuf::from(model))?;
     let (text, chat) = (checkpoint.text()?, checkpoint.chat_template()?);
     let model = checkpoint.load(Dtype::F32, &Device::flex())?;
-    let mut problems = bench_math::read_problems(problems)?;
+    let mut problems = bench_math::read_problems(problems)?.list;
     problems.sort_by_key(|p| p.problem.len());
     let (mut clean, mut corrupt) = (text.encode_raw(REASONING)?, text.encode_raw(DIRECT)?);
     let length = clean.len().min(corrupt.len()).min(16);

@@ -11,7 +11,7 @@ use bench_math::near_miss::near_misses;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: near_misses PROBLEMS.jsonl")?;
     let (mut counts, mut accepted) = (BTreeMap::new(), 0);
-    for problem in bench_math::read_problems(path)? {
+    for problem in bench_math::read_problems(path)?.list {
         for miss in near_misses(&problem.answer) {
             *counts.entry(miss.mistake).or_insert(0) += 1;
             let verdict = math_grade::grade(&problem.answer, &format!("\\boxed{{{}}}", miss.text));

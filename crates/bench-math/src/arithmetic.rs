@@ -1,17 +1,17 @@
-//! Arithmetic and word problems of our own: seeded, with knobs for difficulty and a worked solution in steps.
-//! They are the embedded default of studies and tests (no download, no licence), not a benchmark to report.
+//! Generated arithmetic and word problems with a worked solution in steps, for tests and demonstrations. They are not
+//! a benchmark to report.
 //!
-//! Item `i` of seed `s` is the same whatever else is asked for, so a training set and an evaluation set are
-//! disjoint ranges of indices.
+//! Item `i` of seed `s` does not depend on how many items are made, so disjoint ranges of indices are disjoint
+//! training and evaluation sets.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::problem::Problem;
 
-/// The knobs. `Default` is two one-digit terms with `+` and `-`, as a bare expression.
+/// Settings of the generator. `Default` is two one-digit terms with `+` and `-`, as a bare expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arithmetic {
+pub struct ArithmeticProblems {
     /// How many numbers an expression combines, at least 2; a solution has `terms - 1` steps.
     pub terms: usize,
     /// Decimal digits of the largest number, 1 to 6.
@@ -35,7 +35,7 @@ pub enum Operations {
     AddSubtractMultiply,
 }
 
-/// How an item is put to the reader.
+/// Form of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// `12 + 7 - 3 = ?`
@@ -57,7 +57,7 @@ pub struct Item {
     pub steps: Vec<String>,
 }
 
-impl Default for Arithmetic {
+impl Default for ArithmeticProblems {
     fn default() -> Self {
         Self {
             terms: 2,
@@ -95,7 +95,7 @@ enum Op {
     Multiply,
 }
 
-impl Arithmetic {
+impl ArithmeticProblems {
     /// Item `index` of stream `seed`.
     ///
     /// # Panics
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn items_do_not_depend_on_how_many_are_drawn() {
-        let spec = Arithmetic {
+        let spec = ArithmeticProblems {
             terms: 4,
             digits: 2,
             operations: Operations::AddSubtractMultiply,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn steps_chain_to_the_answer_and_the_grader_agrees_with_the_expression() {
         for negative in [false, true] {
-            let spec = Arithmetic {
+            let spec = ArithmeticProblems {
                 terms: 5,
                 digits: 3,
                 operations: Operations::AddSubtractMultiply,
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn stories_name_every_number() {
-        let spec = Arithmetic { terms: 3, digits: 2, style: Style::Story, ..Default::default() };
+        let spec = ArithmeticProblems { terms: 3, digits: 2, style: Style::Story, ..Default::default() };
         for item in spec.items(1, 50) {
             assert!(
                 item.problem.ends_with('?') && item.answer.parse::<i64>().is_ok_and(|a| a >= 0),

@@ -1,30 +1,29 @@
-//! Why a sample is wrong, by rules that can be checked by hand. A sample may fail in several ways; the rules are
-//! cues for reading, not a diagnosis.
+//! Kinds of failure of a wrong sample, by simple rules. A sample may fail in several ways.
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Finish, Record};
+use crate::record::{FinishReason, Record};
 use math_grade::grade;
 
-/// A way to fail.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
-    /// There is no answer to be found.
+    /// No answer was found in the text.
     NoAnswer,
-    /// The token budget was spent.
+    /// The token budget was used up.
     Truncated,
     /// The text ends in a repetition.
     Loop,
-    /// A calculation `a + b = c` in numbers is false.
+    /// The text has a false calculation `a + b = c` in numbers.
     ArithmeticSlip,
-    /// The right answer was boxed or stood at the end of an equation, and another was given.
+    /// The right answer was boxed or ended an equation, and another answer was given.
     Abandoned,
-    /// There is an answer, but not in a box nor after "answer".
+    /// The answer is neither in a box nor after the word "answer".
     Format,
 }
 
-/// The ways in which a wrong sample fails; none for a right one.
+/// The kinds of failure of a sample; none for a right one.
 pub fn failures(gold: &str, record: &Record) -> Vec<Failure> {
     if record.verdict.correct {
         return vec![];
@@ -32,7 +31,7 @@ pub fn failures(gold: &str, record: &Record) -> Vec<Failure> {
     let text = &record.completion;
     let checks = [
         (Failure::NoAnswer, record.verdict.pred_parsed.is_none()),
-        (Failure::Truncated, record.finish == Finish::Length),
+        (Failure::Truncated, record.finish == FinishReason::Length),
         (Failure::Loop, is_looping(text)),
         (Failure::ArithmeticSlip, arithmetic_slip(text).is_some()),
         (Failure::Abandoned, reached(gold, text)),

@@ -1,16 +1,45 @@
-//! Mathematics problems, a grader that cannot be fooled or hung, and honest statistics. No tensors.
+//! Mathematics benchmarks: suites, prompt templates, resumable runs, measures with intervals.
 //!
-//! - [`problem`] and [`arithmetic`]: problems, read or generated.
-//! - [`grade()`](fn@grade) and [`extract()`]: is this answer equal to that one, and which answer does this text give?
-//! - [`suite`] and [`prompt`]: benchmarks by name, and how they are put to a model.
-//! - [`record`]: a run's samples, streamed to a file and resumable; [`measure()`](fn@measure), [`measure::compare`] and
-//!   [`failures`]: what they say.
-//! - [`stats`]: intervals, pass@k, paired tests, minimum detectable effects.
-//! - [`near_miss`]: wrong answers to test graders with.
+//! - [`suite`] and [`problem`]: benchmarks by name, problems files. [`arithmetic`]: generated problems.
+//! - [`prompt`]: templates, shared by evaluation and GRPO.
+//! - [`run`], [`record`] and [`protocol`]: samples of one model on one suite by one protocol, graded and appended to
+//!   a file; an interrupted run resumes.
+//! - [`mod@measure`]: pass@1, pass@k, maj@k and others with intervals, and the comparison of two runs.
+//!   [`failure`]: kinds of failure.
+//! - [`near_miss`]: wrong answers for tests of graders.
+//!
+//! Answers are graded by [`math_grade`](mod@math_grade), intervals are from [`stats`]. There are no tensors here: the
+//! model is a closure.
 //!
 //! ```
-//! let verdict = bench_math::grade(r"\frac{1}{2}", r"So the result is $\boxed{0.5}$.");
-//! assert!(verdict.correct, "{}", verdict.reason);
+//! use bench_math::{FinishReason, Protocol, Run, Sample, Template, measure, suite};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let folder = dir.path().join("run");
+//! let problems = suite::load("arithmetic", "benchmarks".as_ref(), 0)?.list;
+//! let answers: Vec<String> = problems.iter().map(|p| p.answer.clone()).collect();
+//! let protocol = Protocol {
+//!     prompt: Template::QwenMath.into(),
+//!     samples: 1,
+//!     temperature: 0.0,
+//!     top_p: 1.0,
+//!     max_tokens: 64,
+//!     seed: 0,
+//!     subject: [("model".to_owned(), "right on even problems".to_owned())].into(),
+//! };
+//! let mut run = Run::open(&folder, problems, protocol)?;
+//! let model = |wanted: &bench_math::PendingSample| Sample {
+//!     completion: match wanted.problem % 2 {
+//!         0 => format!("The answer is \\boxed{{{}}}.", answers[wanted.problem]),
+//!         _ => "I do not know.".to_owned(),
+//!     },
+//!     ids: vec![0; 12],
+//!     finish: FinishReason::Eos,
+//! };
+//! run.complete(model, || false)?;
+//! let measures = measure(&run.records(), 0.95)?;
+//! assert_eq!(measures.pass_at_1.estimate, 0.5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod arithmetic;
@@ -19,17 +48,21 @@ pub mod measure;
 pub mod near_miss;
 pub mod problem;
 pub mod prompt;
+pub mod protocol;
 pub mod record;
+pub mod run;
 pub mod suite;
 
-pub use arithmetic::{Arithmetic, Operations, Style};
+pub use arithmetic::{ArithmeticProblems, Operations, Style};
 pub use common::{Error, Result};
 pub use failure::{Failure, failures};
 pub use math_grade::{Extraction, Verdict, extract, grade};
-pub use measure::{Comparison, Measures, measure};
-pub use problem::{Problem, read_problems};
-pub use prompt::{Prompt, Template};
-pub use record::{Protocol, Record, Request, Run, Sample};
+pub use measure::{Measures, RunComparison, measure};
+pub use problem::{Problem, Problems, Row, parse_problems, read_problems};
+pub use prompt::{Prompt, PromptSettings, Template, Turn};
+pub use protocol::Protocol;
+pub use record::{FinishReason, PendingSample, Record, Sample};
+pub use run::Run;
 
 /// A file of the shared test data: `$SPARKS_SHARED` or `../shared`, its `data` folder.
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! What a run's records say: accuracy in its several senses with an interval for each, lengths, truncation and
-//! loops, and the comparison of two runs on the same problems.
+//! Measures of a run with confidence intervals (pass@1, pass@k, maj@k, length, truncation, repetition), and the
+//! comparison of two runs on the same problems.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::is_looping;
-use crate::record::{Finish, Record};
+use crate::record::{FinishReason, Record};
 use common::{Error, Result};
 use math_grade::equivalence_classes;
 use stats::{
@@ -42,11 +42,11 @@ pub struct Measures {
     pub maj_at_k: Vec<AtK>,
     /// Mean length in tokens, bootstrap over problems.
     pub tokens: Interval,
-    /// Samples that spent the token budget.
+    /// Share of samples that used up the token budget.
     pub truncated: Interval,
-    /// Samples that end in a repetition.
+    /// Share of samples that end in a repetition.
     pub looping: Interval,
-    /// Samples without a readable answer.
+    /// Share of samples without a readable answer.
     pub unanswered: Interval,
     /// Difference in pass@1 from another run of this kind that would be detected with power 0.8 at level 0.05.
     pub minimum_detectable_effect: f64,
@@ -131,14 +131,14 @@ pub fn measure(records: &[&Record], level: f64) -> Result<Measures> {
         }),
         maj_at_k: at(&majority_right),
         tokens: bootstrap_mean(&lengths, level, RESAMPLES, 0),
-        truncated: rate(&|r| r.finish == Finish::Length),
+        truncated: rate(&|r| r.finish == FinishReason::Length),
         looping: rate(&|r| is_looping(&r.completion)),
         unanswered: rate(&|r| r.verdict.pred_parsed.is_none()),
         minimum_detectable_effect: detectable(&right, samples),
     })
 }
 
-/// From the spread of per-problem rates: how much of it lies between problems, how much within.
+/// The minimum detectable effect, from the variance of per-problem rates between and within problems.
 fn detectable(rates: &[f64], samples: usize) -> f64 {
     let n = rates.len() as f64;
     let p = rates.iter().sum::<f64>() / n;
@@ -157,7 +157,7 @@ fn detectable(rates: &[f64], samples: usize) -> f64 {
 
 /// Two runs on the same problems.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct RunComparison {
     /// Difference in pass@1, after minus before, bootstrap over problems.
     pub difference: PairedBootstrap,
     /// Exact test on the problems that one run solved and the other did not.
@@ -172,7 +172,7 @@ pub struct Comparison {
 ///
 /// # Errors
 /// There are no records, or the runs are not of the same problems.
-pub fn compare(before: &[&Record], after: &[&Record], level: f64) -> Result<Comparison> {
+pub fn compare(before: &[&Record], after: &[&Record], level: f64) -> Result<RunComparison> {
     let rates = |records: &[&Record]| -> Vec<(String, f64)> {
         by_problem(records)
             .into_iter()
@@ -200,7 +200,7 @@ pub fn compare(before: &[&Record], after: &[&Record], level: f64) -> Result<Comp
             .map(|(id, _)| id.clone())
             .collect()
     };
-    Ok(Comparison {
+    Ok(RunComparison {
         difference: paired_bootstrap(&before, &after, level, RESAMPLES, 0),
         mcnemar: mcnemar(&was, &is),
         newly_solved: changed(&was, &is),

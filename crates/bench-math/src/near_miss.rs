@@ -1,16 +1,16 @@
-//! Answers that are almost right: each takes a reference answer and makes the kind of mistake that a model makes or
-//! a reward hack exploits. A grader that accepts one of them is broken; tests count how many it accepts.
+//! Near misses: wrong answers made from a reference answer by mistakes that models make or that reward hacking
+//! exploits. Tests count how many of them a grader accepts.
 
 /// A wrong answer made from a right one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearMiss {
-    /// What was done.
+    /// The kind of mistake.
     pub mistake: Mistake,
     /// The wrong answer.
     pub text: String,
 }
 
-/// The mistakes.
+/// Kinds of mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mistake {
     /// The sign of the whole answer or of one term.

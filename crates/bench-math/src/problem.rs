@@ -1,89 +1,206 @@
-//! A problem and the file it is kept in: JSON lines of `{id, problem, answer, source?, subject?, level?}`.
-//! How a suite is found by its name is in [`crate::suite`]; how an answer is judged, in [`math_grade`](mod@math_grade).
+//! A problem, and problems files: JSON lines of `{id, problem, answer, source?, subject?, level?}`.
+//!
+//! Suites by name are in [`crate::suite`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use common::{Error, Result};
 
 /// One problem with its reference answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Unique within its file; records of a run are keyed by it.
-    #[serde(deserialize_with = "text")]
     pub id: String,
-    /// The question, as the model will read it (LaTeX or plain text).
+    /// The question in LaTeX or plain text, as the model will read it.
     pub problem: String,
-    /// The reference answer (LaTeX or plain text; a JSON number is read as its text).
-    #[serde(deserialize_with = "text")]
+    /// The reference answer in LaTeX or plain text.
     pub answer: String,
     /// The collection that it comes from, e.g. `"AIME 2024"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The field of mathematics, e.g. `"Precalculus"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Difficulty, 1 (easy) to 5 (MATH only).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<u8>,
+    /// Difficulty as the file writes it, e.g. `"5"` or `"Level 5"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
 }
 
-/// Reads a problems file, keeping its order. Blank lines are skipped; unknown fields are ignored.
+/// The problems of a suite or a file.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Problems {
+    /// In the order of the file; no two have the same id.
+    pub list: Vec<Problem>,
+    /// Names of fields in the file that are not read, sorted.
+    pub unread: Vec<String>,
+}
+
+/// Reads a problems file: UTF-8 with or without byte-order mark, plain or gzip; blank lines are skipped.
+///
+/// An `id` may be called `unique_id`. A JSON number is read as its text. The optional fields may have any type.
 ///
 /// # Errors
 /// The file cannot be read; a line is not a JSON object with `id`, `problem` and `answer`; two lines share an
 /// `id`; there is no problem in it. The message names file, line and field.
-pub fn read_problems(path: impl AsRef<Path>) -> Result<Vec<Problem>> {
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("problems.jsonl");
+/// std::fs::write(&path, r#"{"unique_id": "a/1", "problem": "7 * 6?", "answer": 42, "level": 1, "year": 1979}"#)?;
+/// let problems = bench_math::read_problems(&path)?;
+/// assert_eq!((&*problems.list[0].id, &*problems.list[0].answer), ("a/1", "42"));
+/// assert_eq!(problems.unread, ["year"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_problems(path: impl AsRef<Path>) -> Result<Problems> {
     let path = path.as_ref();
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    let mut problems = Vec::new();
-    let mut seen = HashSet::new();
+    parse_problems(path, &common::read_text(path)?)
+}
+
+/// Reads the text of the problems file at `path`: as [`read_problems`].
+///
+/// # Errors
+/// As [`read_problems`].
+pub fn parse_problems(path: &Path, text: &str) -> Result<Problems> {
+    let (mut list, mut seen, mut unread) = (Vec::new(), HashSet::new(), BTreeSet::new());
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let problem: Problem = serde_json::from_str(line).map_err(|e| {
-            Error::line(path, i + 1, format!("expected {{\"id\", \"problem\", \"answer\", …}}: {e}"))
-        })?;
+        let problem = Row::parse(line).and_then(|row| row.problem(&mut unread));
+        let problem = problem.map_err(|e| Error::line(path, i + 1, e))?;
         if !seen.insert(problem.id.clone()) {
             return Err(Error::line(path, i + 1, format!("field \"id\": {:?} occurs twice", problem.id)));
         }
-        problems.push(problem);
+        list.push(problem);
     }
-    if problems.is_empty() {
-        return Err(Error::input(format!("{}: expected at least one problem, found none", path.display())));
+    if list.is_empty() {
+        return Err(Error::at(path, "expected at least one problem, found none"));
     }
-    Ok(problems)
+    Ok(Problems { list, unread: unread.into_iter().collect() })
 }
 
-/// A string, or a JSON number as its text: benchmark files disagree on which of the two an id or answer is.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        Str(String),
-        Num(serde_json::Number),
+/// One line of a file of JSON objects, whose text fields may be written as numbers.
+///
+/// ```
+/// let row = bench_math::Row::parse(r#"{"gold": 1e22, "pred": "10^{22}"}"#)?;
+/// assert_eq!(row.text("gold")?, "10000000000000000000000");
+/// assert!(row.text("id").unwrap_err().to_string().contains("\"id\""));
+/// # Ok::<(), bench_math::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    line: &'a str,
+    /// The object's fields.
+    pub fields: Map<String, Value>,
+}
+
+impl<'a> Row<'a> {
+    /// Parses a line.
+    ///
+    /// # Errors
+    /// What is not a JSON object.
+    pub fn parse(line: &'a str) -> Result<Self> {
+        let fields = serde_json::from_str(line)
+            .map_err(|e| Error::input(format!("expected a JSON object on one line: {e}")))?;
+        Ok(Self { line, fields })
     }
-    Ok(match Text::deserialize(deserializer)? {
-        Text::Str(s) => s,
-        Text::Num(n) => n.to_string(),
-    })
+
+    /// The text of a field: of a JSON number its digits as the file writes them, without exponent.
+    ///
+    /// # Errors
+    /// A field that is absent or neither a text nor a number.
+    pub fn text(&self, field: &str) -> Result<String> {
+        match self.fields.get(field) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(self.digits(field, number)),
+            None => Err(Error::input(format!("field \"{field}\": missing, expected a text"))),
+            Some(other) => Err(Error::input(format!("field \"{field}\": {other}, expected a text"))),
+        }
+    }
+
+    /// The text of an optional field: texts and numbers as [`text`](Self::text), null as none, anything else as
+    /// JSON.
+    pub fn optional(&self, field: &str) -> Option<String> {
+        match self.fields.get(field)? {
+            Value::Null => None,
+            Value::String(_) | Value::Number(_) => self.text(field).ok(),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// A number's digits. Parsing keeps 17 of them only, so they are taken from the line where it has no exponent.
+    fn digits(&self, field: &str, number: &serde_json::Number) -> String {
+        let name = format!("\"{field}\"");
+        let written = self.line.match_indices(&name).find_map(|(at, _)| {
+            let value = self.line[at + name.len()..].trim_start().strip_prefix(':')?.trim_start();
+            let end =
+                value.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(value.len());
+            let value = &value[..end];
+            (!value.contains(['e', 'E']) && value.parse() == Ok(number.as_f64()?)).then(|| value.to_owned())
+        });
+        match (written, number.as_f64()) {
+            (Some(written), _) => written,
+            (None, Some(value)) if !number.is_i64() && !number.is_u64() => value.to_string(),
+            _ => number.to_string(),
+        }
+    }
+
+    /// The row as a problem; the names of other fields go into `unread`.
+    fn problem(&self, unread: &mut BTreeSet<String>) -> Result<Problem> {
+        const READ: [&str; 6] = ["id", "problem", "answer", "source", "subject", "level"];
+        let id = if self.fields.contains_key("id") || !self.fields.contains_key("unique_id") {
+            "id"
+        } else {
+            "unique_id"
+        };
+        let other = self.fields.keys().filter(|name| !READ.contains(&name.as_str()) && *name != id);
+        unread.extend(other.cloned());
+        Ok(Problem {
+            id: self.text(id)?,
+            problem: self.text("problem")?,
+            answer: self.text("answer")?,
+            source: self.optional("source"),
+            subject: self.optional("subject"),
+            level: self.optional("level"),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Problem>> {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let path = dir.path().join("p.jsonl");
-        std::fs::write(&path, text).expect("written");
-        read_problems(path)
+    fn read(text: &str) -> Result<Problems> {
+        parse_problems(Path::new("p.jsonl"), text)
     }
 
     #[test]
-    fn reads_numbers_as_text_and_keeps_order() {
-        let ps = read("{\"id\":7,\"problem\":\"q\",\"answer\":42}\n\n{\"id\":\"b\",\"problem\":\"r\",\"answer\":\"x\",\"level\":5}\n").expect("valid");
-        assert_eq!((ps[0].id.as_str(), ps[0].answer.as_str(), ps[1].level), ("7", "42", Some(5)));
+    fn numbers_are_texts_and_optional_fields_have_any_type() {
+        let text = "{\"id\":7,\"problem\":\"q\",\"answer\":42,\"level\":\"Level 3\"}\r\n\r\n\
+                    {\"unique_id\":\"b\",\"problem\":8,\"answer\":\"x\",\"level\":5,\"subject\":[\"a\",\"b\"]}\n";
+        let read = read(text).expect("valid");
+        let [a, b] = &read.list[..] else { panic!("{read:?}") };
+        assert_eq!((&*a.id, &*a.answer, a.level.as_deref()), ("7", "42", Some("Level 3")));
+        assert_eq!((&*b.id, &*b.problem, b.level.as_deref()), ("b", "8", Some("5")));
+        assert_eq!((b.subject.as_deref(), b.source.as_deref()), (Some("[\"a\",\"b\"]"), None));
+        assert!(read.unread.is_empty());
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (json, text) in [
+            ("46", "46"),
+            ("-0.50", "-0.50"),
+            ("1e22", "10000000000000000000000"),
+            ("3.2E-4", "0.00032"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("0.1234567890123456789", "0.1234567890123456789"),
+        ] {
+            let line = format!(r#"{{"problem":"what is \"answer\": 5?", "id": 1, "answer" : {json} }}"#);
+            assert_eq!(Row::parse(&line).expect("JSON").text("answer").expect("a number"), text);
+        }
     }
 
     #[test]
@@ -95,6 +212,12 @@ mod tests {
         assert!(missing.contains("p.jsonl: line 2") && missing.contains("answer"), "{missing}");
         let line = "{\"id\":\"a\",\"problem\":\"q\",\"answer\":\"1\"}\n";
         assert!(read(&line.repeat(2)).expect_err("twice").to_string().contains("twice"));
+        assert!(
+            read("{\"id\":1,\"problem\":\"q\",\"answer\":null}")
+                .expect_err("null")
+                .to_string()
+                .contains("null")
+        );
         assert!(read("\n").is_err());
     }
 }

@@ -1,55 +1,61 @@
-//! How a problem is put to a model. The same weights differ by tens of points between templates, so the template
-//! is part of a run's protocol.
+//! Prompt templates: how a problem is written for a model. Accuracies of the same weights differ by tens of points
+//! between templates, so the template is part of a run's protocol, and training and evaluation share it.
 
 use serde::{Deserialize, Serialize};
 
 use common::{Error, Result};
 
-/// The templates in use, by the names that the command line knows.
+/// The templates, by the names of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Template {
-    /// Qwen2.5-Math's `qwen25-math-cot`: a system prompt, the question as the user's message.
+    /// The model's own chat template, with the question as the user's turn and no system prompt.
+    Chat,
+    /// Qwen2.5-Math's `qwen25-math-cot`: a system prompt, the question as the user's turn.
     QwenMath,
     /// The R1-Zero template (DeepSeek-R1, table 1; Dr. GRPO's `r1`): plain text ending in `<think>`.
     R1,
-    /// The question and nothing else, as plain text.
+    /// The question alone, as plain text.
     Plain,
     /// open-r1's system prompt with think and answer tags.
     OpenR1,
-    /// Light-R1's suffix to the user's message, no system prompt (the thinking-sparks paper's examples).
+    /// Light-R1's suffix to the user's turn, no system prompt (the examples of the thinking-sparks paper).
     LightR1,
     /// Four worked examples of our own, then the question, as plain text: for base models.
     FewShot,
 }
 
-/// One message of a chat.
+/// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
+pub struct Turn {
     /// `"system"`, `"user"` or `"assistant"`.
     pub role: String,
     /// The text.
     pub content: String,
 }
 
-/// What is to be shown to the model.
+/// A prompt for one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prompt {
-    /// Messages for the model's own chat template (with its generation prompt).
-    Chat(Vec<Message>),
+    /// Turns for the model's own chat template (with its generation prompt).
+    Chat(Vec<Turn>),
     /// Text to be continued as it is.
     Text(String),
 }
 
-const NAMES: [(&str, Template); 6] = [
-    ("qwen-math", Template::QwenMath),
-    ("r1", Template::R1),
-    ("plain", Template::Plain),
-    ("open-r1", Template::OpenR1),
-    ("light-r1", Template::LightR1),
-    ("few-shot", Template::FewShot),
-];
+/// The prompt setting of evaluation and GRPO.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptSettings {
+    /// The template.
+    pub template: Template,
+    /// A system prompt in place of the template's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Reasoning on or off, for chat templates with that switch (`enable_thinking`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<bool>,
+}
 
 const QWEN_SYSTEM: &str = "Please reason step by step, and put your final answer within \\boxed{}.";
 
@@ -80,54 +86,118 @@ impl std::str::FromStr for Template {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        NAMES.iter().find(|(n, _)| *n == name).map(|(_, t)| *t).ok_or_else(|| {
-            let names: Vec<&str> = NAMES.iter().map(|(n, _)| *n).collect();
-            Error::input(format!("template {name:?}: expected one of {}", names.join(", ")))
+        Self::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| {
+            Error::input(format!(
+                "template {name:?}: expected one of {}",
+                Self::ALL.map(Self::name).join(", ")
+            ))
         })
     }
 }
 
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Template {
+    /// All templates.
+    pub const ALL: [Self; 7] =
+        [Self::Chat, Self::QwenMath, Self::R1, Self::Plain, Self::OpenR1, Self::LightR1, Self::FewShot];
+
     /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(_, t)| *t == self).map_or("", |(n, _)| n)
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::QwenMath => "qwen-math",
+            Self::R1 => "r1",
+            Self::Plain => "plain",
+            Self::OpenR1 => "open-r1",
+            Self::LightR1 => "light-r1",
+            Self::FewShot => "few-shot",
+        }
+    }
+
+    /// Whether the prompt is rendered by the model's chat template.
+    pub fn is_chat(self) -> bool {
+        matches!(self, Self::Chat | Self::QwenMath | Self::OpenR1 | Self::LightR1)
     }
 
     /// The prompt for one question.
     pub fn render(self, question: &str) -> Prompt {
-        let message = |role: &str, content: String| Message { role: role.into(), content };
-        let question = question.trim();
+        PromptSettings::from(self).render(question)
+    }
+
+    /// Strings that end a completion, beside the model's own stop tokens. A completion contains the stop string
+    /// that ended it.
+    pub fn stops(self) -> &'static [&'static str] {
         match self {
-            Template::QwenMath => {
-                Prompt::Chat(vec![message("system", QWEN_SYSTEM.into()), message("user", question.into())])
-            }
-            Template::OpenR1 => {
-                Prompt::Chat(vec![message("system", OPEN_R1_SYSTEM.into()), message("user", question.into())])
-            }
-            Template::LightR1 => Prompt::Chat(vec![message(
-                "user",
-                format!(
-                    "{question} Let's think step by step and output the final answer within \\boxed{{}}."
-                ),
-            )]),
-            Template::R1 => Prompt::Text(format!("{R1_PREAMBLE}\nUser: {question}\nAssistant: <think>")),
-            Template::Plain => Prompt::Text(question.into()),
-            Template::FewShot => {
-                let shots: String =
-                    EXAMPLES.iter().map(|(q, a)| format!("Question: {q}\nAnswer: {a}\n\n")).collect();
-                Prompt::Text(format!("{shots}Question: {question}\nAnswer:"))
-            }
+            Self::R1 => &["</answer>"],
+            Self::FewShot => &["\n\nQuestion:"],
+            _ => &[],
         }
     }
 
-    /// Strings at which generation stops, beside the model's own stop tokens. They belong to the completion only
-    /// in the case of `</answer>`.
-    pub fn stops(self) -> &'static [&'static str] {
+    fn system(self) -> Option<&'static str> {
         match self {
-            Template::R1 => &["</answer>"],
-            Template::FewShot => &["\n\nQuestion:"],
-            _ => &[],
+            Self::QwenMath => Some(QWEN_SYSTEM),
+            Self::OpenR1 => Some(OPEN_R1_SYSTEM),
+            _ => None,
         }
+    }
+}
+
+impl From<Template> for PromptSettings {
+    /// The template with its own system prompt.
+    fn from(template: Template) -> Self {
+        Self { template, system: None, thinking: None }
+    }
+}
+
+impl PromptSettings {
+    /// Checks that the settings belong to the template.
+    ///
+    /// # Errors
+    /// A system prompt or a thinking switch for a template of plain text.
+    pub fn check(&self) -> Result<()> {
+        let given = [("system", self.system.is_some()), ("thinking", self.thinking.is_some())];
+        match given.into_iter().find(|(_, given)| *given && !self.template.is_chat()) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::input(format!(
+                "{name}: template {} is plain text, expected a chat template ({})",
+                self.template,
+                Template::ALL
+                    .into_iter()
+                    .filter(|t| t.is_chat())
+                    .map(Template::name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+        }
+    }
+
+    /// The prompt for one question.
+    pub fn render(&self, question: &str) -> Prompt {
+        let question = question.trim();
+        let user = match self.template {
+            Template::Chat | Template::QwenMath | Template::OpenR1 => question.to_owned(),
+            Template::LightR1 => {
+                format!("{question} Let's think step by step and output the final answer within \\boxed{{}}.")
+            }
+            Template::R1 => {
+                return Prompt::Text(format!("{R1_PREAMBLE}\nUser: {question}\nAssistant: <think>"));
+            }
+            Template::Plain => return Prompt::Text(question.into()),
+            Template::FewShot => {
+                let shots: String =
+                    EXAMPLES.iter().map(|(q, a)| format!("Question: {q}\nAnswer: {a}\n\n")).collect();
+                return Prompt::Text(format!("{shots}Question: {question}\nAnswer:"));
+            }
+        };
+        let turn = |role: &str, content: String| Turn { role: role.into(), content };
+        let system = self.system.clone().or(self.template.system().map(str::to_owned));
+        Prompt::Chat(system.map(|s| turn("system", s)).into_iter().chain([turn("user", user)]).collect())
     }
 }
 
@@ -137,12 +207,28 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_questions_appear_once() {
-        for (name, template) in NAMES {
+        for template in Template::ALL {
+            let name = template.name();
             assert_eq!(name.parse::<Template>().expect("known"), template);
+            assert_eq!(serde_json::to_value(template).expect("JSON"), name);
             let text = serde_json::to_string(&template.render("What is QQQ?")).expect("JSON");
             assert_eq!(text.matches("What is QQQ?").count(), 1, "{name}");
         }
         assert!("qwen".parse::<Template>().expect_err("unknown").to_string().contains("qwen-math"));
+    }
+
+    #[test]
+    fn a_system_prompt_replaces_that_of_a_chat_template_and_is_refused_elsewhere() {
+        let of = |template| PromptSettings { system: Some("S".into()), ..PromptSettings::from(template) };
+        for template in Template::ALL {
+            let settings = of(template);
+            assert_eq!(settings.check().is_ok(), template.is_chat(), "{template}");
+            if let Prompt::Chat(turns) = settings.render("Q") {
+                assert_eq!((turns.len(), &*turns[0].role, &*turns[0].content), (2, "system", "S"));
+            }
+        }
+        let thinking = PromptSettings { thinking: Some(false), ..Template::R1.into() };
+        assert!(thinking.check().expect_err("plain text").to_string().starts_with("thinking: template r1"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Benchmark suites by name, read from a folder and checked against a checksum, and multiple-choice questions,
-//! whose options are shuffled so that the right one is not always A.
+//! Benchmark suites by name, read from a folder and checked against a SHA-256, and multiple-choice questions with
+//! shuffled options.
 //!
-//! "AMC23" is 40 problems for some and 83 for others; here they are two suites.
+//! "AMC23" means 40 problems in some papers and 83 in others; here they are two suites.
 
 use std::path::Path;
 
@@ -11,26 +11,26 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::arithmetic::Arithmetic;
-use crate::problem::{Problem, read_problems};
+use crate::arithmetic::ArithmeticProblems;
+use crate::problem::{Problem, Problems, parse_problems, read_problems};
 use common::{Error, Result};
 
-/// A suite that has a name.
+/// A benchmark suite with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suite {
     /// The name on the command line.
     pub name: &'static str,
-    /// Where its problems come from and under which licence, for who has to get them.
+    /// Source and licence of its problems, for users who have to get them.
     pub source: &'static str,
     /// The file in the benchmarks folder.
     pub file: &'static str,
     /// Number of problems.
     pub problems: usize,
-    /// SHA-256 of the file, lower-case hex; empty where the file cannot be redistributed and differs by source.
+    /// SHA-256 of the file, lower-case hex; empty where the file cannot be redistributed.
     pub sha256: &'static str,
 }
 
-/// All named suites, smallest first. `gpqa` is a file of [`MultipleChoice`] lines, not redistributable.
+/// All named suites, by number of problems. `gpqa` is a file of [`MultipleChoice`] lines, not redistributable.
 pub const SUITES: [Suite; 7] = [
     Suite {
         name: "aime24",
@@ -83,7 +83,7 @@ pub const SUITES: [Suite; 7] = [
     },
 ];
 
-/// A question with its options, the right one apart.
+/// A multiple-choice question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MultipleChoice {
     /// Unique within its file.
@@ -102,8 +102,8 @@ pub struct MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// The question with its options in an order that depends on `seed` and the id alone, lettered from A; the
-    /// answer is the right option's letter.
+    /// A problem that lists the options by letters from A, in an order that depends only on `seed` and the id. The
+    /// answer is the letter of the right option.
     pub fn to_problem(&self, seed: u64) -> Problem {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from_le_bytes(
@@ -137,10 +137,11 @@ impl MultipleChoice {
 ///
 /// # Errors
 /// The name is neither known nor a file; the file is absent, malformed, or not the one whose checksum is pinned.
-pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>> {
+pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Problems> {
     if name_or_path == "arithmetic" {
-        let spec = Arithmetic { terms: 3, digits: 2, ..Arithmetic::default() };
-        return Ok(spec.items(seed, 200).iter().map(crate::arithmetic::Item::to_problem).collect());
+        let spec = ArithmeticProblems { terms: 3, digits: 2, ..ArithmeticProblems::default() };
+        let list = spec.items(seed, 200).iter().map(crate::arithmetic::Item::to_problem).collect();
+        return Ok(Problems { list, unread: Vec::new() });
     }
     let Some(suite) = SUITES.iter().find(|s| s.name == name_or_path) else {
         let path = Path::new(name_or_path);
@@ -167,18 +168,14 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
     }
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
     if !suite.sha256.is_empty() {
-        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let found = format!("{:x}", Sha256::digest(&bytes));
         if found != suite.sha256 {
-            return Err(Error::input(format!(
-                "{}: expected sha256 {}, found {found}",
-                path.display(),
-                suite.sha256
-            )));
+            return Err(Error::at(&path, format!("expected sha256 {}, found {found}", suite.sha256)));
         }
     }
+    let text = common::text_of(&path, bytes)?;
     if suite.name == "gpqa" {
-        let text = String::from_utf8_lossy(&bytes);
-        return text
+        let list = text
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
@@ -192,9 +189,11 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Vec<Problem>
                 })?;
                 Ok(item.to_problem(seed))
             })
-            .collect();
+            .collect::<Result<_>>()?;
+        return Ok(Problems { list, unread: Vec::new() });
     }
-    read_problems(&path)
+    // The other fields of a known file are known.
+    Ok(Problems { unread: Vec::new(), ..parse_problems(&path, &text)? })
 }
 
 #[cfg(test)]
@@ -225,9 +224,9 @@ mod tests {
     fn named_suites_have_their_sizes_and_checksums() {
         let folder = crate::shared_data("benchmarks");
         for suite in SUITES.iter().filter(|s| s.name != "gpqa") {
-            assert_eq!(load(suite.name, &folder, 0).expect(suite.name).len(), suite.problems);
+            assert_eq!(load(suite.name, &folder, 0).expect(suite.name).list.len(), suite.problems);
         }
         assert!(load("amc", &folder, 0).expect_err("ambiguous").to_string().contains("amc23"));
-        assert_eq!(load("arithmetic", &folder, 0).expect("generated").len(), 200);
+        assert_eq!(load("arithmetic", &folder, 0).expect("generated").list.len(), 200);
     }
 }

@@ -44,7 +44,7 @@ fn references_equal_themselves_and_no_near_miss_is_accepted() {
     let folder = common::shared("benchmarks");
     let (mut accepted, mut unequal, mut counts) = (Vec::new(), Vec::new(), BTreeMap::<Mistake, usize>::new());
     for file in ["math500.jsonl", "aime24.jsonl", "aime25.jsonl", "amc_2022_2023.jsonl"] {
-        for problem in read_problems(folder.join(file)).expect("a suite") {
+        for problem in read_problems(folder.join(file)).expect("a suite").list {
             let gold = problem.answer.as_str();
             for pred in
                 [gold.to_string(), format!("Thus the result is $\\boxed{{{gold}}}$."), format!("${gold}$")]

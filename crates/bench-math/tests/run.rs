@@ -4,27 +4,29 @@
 use std::io::Write;
 
 use bench_math::measure::{compare, measure};
-use bench_math::record::Finish;
-use bench_math::{Arithmetic, Failure, Protocol, Record, Request, Run, Sample, Template, failures};
+use bench_math::{
+    ArithmeticProblems, Failure, FinishReason, PendingSample, Protocol, Record, Run, Sample, Template,
+    failures,
+};
 
 fn protocol(samples: usize) -> Protocol {
     Protocol {
-        template: Template::QwenMath,
+        prompt: Template::QwenMath.into(),
         samples,
         temperature: 0.6,
         top_p: 0.95,
         max_tokens: 64,
         seed: 3,
-        subject: None,
+        subject: Default::default(),
     }
 }
 
 fn problems(n: usize) -> Vec<bench_math::Problem> {
-    Arithmetic::default().items(0, n).iter().map(|i| i.to_problem()).collect()
+    ArithmeticProblems::default().items(0, n).iter().map(|i| i.to_problem()).collect()
 }
 
 /// A model that is right when its seed is even, and runs out of tokens when it is a multiple of seven.
-fn model(answers: &std::collections::HashMap<String, String>, request: &Request) -> Sample {
+fn model(answers: &std::collections::HashMap<String, String>, request: &PendingSample) -> Sample {
     let n: i64 = answers[&request.id].parse().expect("an integer");
     let given = if request.seed.is_multiple_of(2) { n } else { n + 1 };
     let length = request.seed.is_multiple_of(7);
@@ -33,7 +35,7 @@ fn model(answers: &std::collections::HashMap<String, String>, request: &Request)
     Sample {
         completion,
         ids: vec![1; 10 + (request.seed % 5) as usize],
-        finish: if length { Finish::Length } else { Finish::Eos },
+        finish: if length { FinishReason::Length } else { FinishReason::Eos },
     }
 }
 
@@ -85,9 +87,45 @@ fn a_killed_run_goes_on_where_it_was() {
     let other = Protocol { temperature: 1.0, ..protocol(4) };
     let message = Run::open(&broken, problems.clone(), other).expect_err("another protocol").to_string();
     assert!(message.contains("temperature 0.6") && message.contains("(now 1.0)"), "{message}");
-    let other = Protocol { subject: Some("another model".into()), ..protocol(4) };
+    let other = Protocol { subject: [("model".to_owned(), "another".to_owned())].into(), ..protocol(4) };
     let message = Run::open(&broken, problems, other).expect_err("another subject").to_string();
-    assert!(message.contains("subject null (now \"another model\")"), "{message}");
+    assert!(message.contains("model (none) (now \"another\")"), "{message}");
+}
+
+#[test]
+fn a_run_is_of_one_suite_and_is_regraded_with_corrected_answers() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let problems = problems(6);
+    let answers = problems.iter().map(|p| (p.id.clone(), p.answer.clone())).collect();
+    let mut run = Run::open(dir.path(), problems.clone(), protocol(2)).expect("new");
+    run.complete(|r| model(&answers, r), || false).expect("written");
+    let right: Vec<bool> = run.records().iter().map(|r| r.verdict.correct).collect();
+    let completions: Vec<String> = run.records().iter().map(|r| r.completion.clone()).collect();
+    drop(run);
+
+    let mut other = problems.clone();
+    other[3].problem += " Please.";
+    let message = Run::open(dir.path(), other, protocol(2)).expect_err("another suite").to_string();
+    assert!(message.contains("suite_problems") && !message.contains("suite_answers"), "{message}");
+
+    let mut corrected = problems.clone();
+    for problem in &mut corrected {
+        problem.answer = (problem.answer.parse::<i64>().expect("an integer") + 1).to_string();
+    }
+    let message =
+        Run::open(dir.path(), corrected.clone(), protocol(2)).expect_err("other answers").to_string();
+    assert!(message.contains("suite_answers") && message.contains("regrade"), "{message}");
+    let run = Run::regrade(dir.path(), corrected.clone(), protocol(2)).expect("regraded");
+    assert!(Run::open(dir.path(), corrected.clone(), protocol(2)).is_err(), "locked");
+    drop(run);
+    // What was right is wrong now and the other way round, in the file as well; nothing was sampled again.
+    let run = Run::open(dir.path(), corrected, protocol(2)).expect("the run of the corrected suite");
+    assert!(run.records().iter().zip(&right).all(|(r, was)| r.verdict.correct != *was));
+    assert!(run.records().iter().zip(&completions).all(|(r, was)| r.completion == *was));
+    assert!(run.pending().is_empty());
+    drop(run);
+    let message = Run::open(dir.path(), problems, protocol(2)).expect_err("the old answers").to_string();
+    assert!(message.contains("suite_answers"), "{message}");
 }
 
 #[test]
@@ -131,7 +169,7 @@ fn measures_and_comparison() {
         assert!(kinds.is_empty() || !record.verdict.correct);
         assert_eq!(
             kinds.contains(&Failure::Truncated),
-            !record.verdict.correct && record.finish == Finish::Length
+            !record.verdict.correct && record.finish == FinishReason::Length
         );
     }
 }

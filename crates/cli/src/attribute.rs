@@ -191,7 +191,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         positions: Some(positions),
         source_only: Some(args.source_only),
         dtype: Some(format!("{:?}", common.dtype()).to_lowercase()),
-        model: Some(model_hash(&checkpoint)?),
+        model: Some(model_hash(checkpoint.dir())?),
         pairs_file: Some(file_hash(&args.pairs)?),
         n_pairs: Some(scores.pairs.len()),
         pairs: Some(pair_metrics(&scores.pairs)),

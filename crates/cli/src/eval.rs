@@ -1,22 +1,19 @@
 //! `sparks eval`: run a model on a benchmark, sample by sample; an interrupted run resumes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use bench_math::prompt::Prompt;
-use bench_math::record::Finish;
-use bench_math::{Protocol, Run, Sample, Template, measure, suite};
+use bench_math::{FinishReason, Protocol, Run, Sample, measure, suite};
 use common::Error;
-use model_qwen::{ChatTemplate, Message, Request, Sampling, Text, generate};
+use model_qwen::{Checkpoint, Finish, Next, Request, Sampling, StopStrings, generate};
 use serde_json::json;
 
-use crate::choices::{TEMPLATES, named};
-use crate::input::tokenizer;
-use crate::interventions;
-use crate::memory::bounded;
+use crate::hash::{model_hash, tokenizer_hash};
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, say, to_json};
+use crate::prompt::{PromptArgs, Prompter};
+use crate::{interventions, signals};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -32,9 +29,8 @@ pub(crate) struct Args {
     /// Number of samples of each problem.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
-    /// Prompt template.
-    #[arg(long, default_value = "qwen-math", value_parser = named::<Template>(&TEMPLATES))]
-    template: Template,
+    #[command(flatten)]
+    prompt: PromptArgs,
     /// Largest number of new tokens.
     #[arg(long, default_value_t = 1024, value_name = "N")]
     max_tokens: usize,
@@ -50,6 +46,9 @@ pub(crate) struct Args {
     /// Run folder; an interrupted run in it is resumed.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
+    /// Grade the samples of the run again, where the reference answers of the suite were corrected.
+    #[arg(long)]
+    regrade: bool,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -63,30 +62,30 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             return Err(Error::input(format!("--{name}: 0, expected at least 1")));
         }
     }
-    let template = args.template;
-    let problems = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
+    let suite = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
+    common.warn_unread(&args.suite, &suite.unread)?;
     let checkpoint = common.open(&args.model)?;
-    let dir = std::fs::canonicalize(checkpoint.dir()).map_err(|e| Error::io(checkpoint.dir(), e))?;
+    let prompt = args.prompt.settings();
+    let prompter = Prompter::new(&checkpoint, prompt.clone())?;
+    let stops = prompt.template.stops();
     let protocol = Protocol {
-        template,
+        prompt,
         samples: args.samples,
-        temperature: args.temperature as f32,
-        top_p: args.top_p as f32,
+        temperature: args.temperature,
+        top_p: args.top_p,
         max_tokens: args.max_tokens,
         seed: common.seed(),
-        subject: Some(format!("{}{}", dir.display(), args.heads.described())),
+        subject: subject(common, &checkpoint, &args.heads)?,
     };
-    let text = tokenizer(&checkpoint)?;
-    let chat = checkpoint.chat_template().ok();
-    let mut run = Run::open(&args.out, problems, protocol)?;
+    let open = if args.regrade { Run::regrade } else { Run::open };
+    let mut run = open(&args.out, suite.list, protocol)?;
     let pending = run.pending();
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Error::internal)?;
+    let stop = signals::polled();
+    let mut longest = 0;
     if !pending.is_empty() {
         common.warn_not_applied(&checkpoint)?;
         let model = common.load(&checkpoint)?;
-        let mut hook = args.heads.hook(&model, &checkpoint)?;
+        let mut hook = args.heads.hook(common, &model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
         let bar = progress(common, pending.len(), "samples");
         for requests in pending.chunks(args.batch) {
@@ -98,13 +97,24 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 stop_ids: checkpoint.stop_ids.clone(),
                 ..Sampling::default()
             };
-            let prompts = requests.iter().map(|r| {
-                let prompt = prompt_ids(&r.prompt, &text, chat.as_ref())?;
-                Ok(Request { prompt, stream: r.seed, origin: r.problem })
-            });
+            let prompts = requests
+                .iter()
+                .map(|r| Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem }));
             let prompts: Vec<Request> = prompts.collect::<Result<_>>()?;
-            let completions =
-                generate(&model, &prompts, &how, &mut *hook, |_, _| !stop.load(Ordering::SeqCst))?;
+            let mut stopped = StopStrings::new(&prompter.text, stops, prompts.len());
+            let mut failed = None;
+            let completions = generate(&model, &prompts, &how, &mut *hook, |row, token| {
+                if stop.load(Ordering::SeqCst) {
+                    return Next::EndAll;
+                }
+                stopped.push(row, token).unwrap_or_else(|e| {
+                    failed = Some(e);
+                    Next::EndAll
+                })
+            })?;
+            if let Some(e) = failed {
+                return Err(e);
+            }
             if stop.load(Ordering::SeqCst) {
                 bar.finish_and_clear();
                 return Err(Error::internal(format!(
@@ -112,21 +122,23 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                     args.out.display()
                 )));
             }
-            for (request, completion) in requests.iter().zip(completions) {
-                let mut sample = Sample {
-                    completion: text.decode(&completion.ids)?,
+            for ((request, prompt), completion) in requests.iter().zip(&prompts).zip(completions) {
+                let tokens = prompt.prompt.len() + completion.ids.len();
+                if tokens > longest {
+                    if longest <= checkpoint.config.max_positions {
+                        common.warn_positions(format_args!("problem {}", request.id), tokens, &checkpoint)?;
+                    }
+                    longest = tokens;
+                }
+                let sample = Sample {
+                    completion: prompter.text.decode(&completion.ids)?,
                     ids: completion.ids,
                     finish: match completion.finish {
-                        model_qwen::Finish::Eos => Finish::Eos,
-                        model_qwen::Finish::Length => Finish::Length,
+                        Finish::Eos => FinishReason::Eos,
+                        Finish::Length => FinishReason::Length,
+                        Finish::Stop => FinishReason::Stop,
                     },
                 };
-                let stop =
-                    template.stops().iter().filter_map(|s| Some(sample.completion.find(s)? + s.len())).min();
-                if let Some(end) = stop {
-                    sample.completion.truncate(end);
-                    sample.finish = Finish::Stop;
-                }
                 run.append(request, sample)?;
                 bar.inc(1);
             }
@@ -156,20 +168,23 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     Ok(())
 }
 
-/// Token ids of a prompt.
-pub(crate) fn prompt_ids(prompt: &Prompt, text: &Text, chat: Option<&ChatTemplate>) -> Result<Vec<u32>> {
-    match prompt {
-        Prompt::Text(plain) => Ok(text.encode(plain)?),
-        Prompt::Chat(messages) => {
-            let chat = chat.ok_or_else(|| {
-                Error::input("--template: the checkpoint has no chat template; use plain, r1 or few-shot")
-            })?;
-            let turn = |m: &bench_math::prompt::Message| Message {
-                role: m.role.clone(),
-                content: m.content.clone(),
-            };
-            let messages: Vec<Message> = messages.iter().map(turn).collect();
-            Ok(text.encode_raw(&bounded(|| chat.render(&messages, true, None))?)?)
-        }
+/// The model that is evaluated, by the hashes of its files.
+fn subject(
+    common: &Common,
+    checkpoint: &Checkpoint,
+    heads: &interventions::Heads,
+) -> Result<BTreeMap<String, String>> {
+    let mut subject = BTreeMap::from([
+        ("model".to_owned(), model_hash(checkpoint.dir())?),
+        ("tokenizer".to_owned(), tokenizer_hash(checkpoint.dir())?),
+        ("dtype".to_owned(), format!("{:?}", common.dtype()).to_lowercase()),
+    ]);
+    if let Some(adapter) = common.adapter() {
+        subject.insert("adapter".into(), model_hash(adapter)?);
     }
+    let interventions = heads.described()?;
+    if !interventions.is_empty() {
+        subject.insert("interventions".into(), interventions);
+    }
+    Ok(subject)
 }

@@ -108,12 +108,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let read: Vec<PathBuf> = files.filter(of_the_model).chain([args.input.clone()]).collect();
     ready(&args.out, &read.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
-    let batch = Input::read(&args.input, &checkpoint)?.batch()?;
+    let batch = Input::read(common, &args.input, &checkpoint)?.batch()?;
     let model = common.load(&checkpoint)?;
     model.check(&batch).map_err(|e| e.within(args.input.display()))?;
 
     let mut seen = Recorder::new(wanted.iter().map(|(_, site)| *site));
-    let mut intervention = args.heads.hook(&model, &checkpoint)?;
+    let mut intervention = args.heads.hook(common, &model, &checkpoint)?;
     let mut hook = (&mut *intervention, &mut seen);
     let logits = model.forward(&batch, Pass::new(&mut hook));
 

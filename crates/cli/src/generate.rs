@@ -77,13 +77,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let prompts = match (&args.prompt, &args.input) {
         (Some(prompt), _) => vec![prompt_ids(&args, prompt, &checkpoint)?],
         (None, Some(path)) if args.chat => {
-            let input = Input::read_with(path, |text| prompt_ids(&args, text, &checkpoint))?;
+            let input =
+                Input::read_with(common, path, &checkpoint, |text| prompt_ids(&args, text, &checkpoint))?;
             if !input.of_texts {
                 return Err(Error::at(path, "token ids; --chat needs texts"));
             }
             input.prompts(checkpoint.config.vocab)?
         }
-        (None, Some(path)) => Input::read(path, &checkpoint)?.prompts(checkpoint.config.vocab)?,
+        (None, Some(path)) => Input::read(common, path, &checkpoint)?.prompts(checkpoint.config.vocab)?,
         (None, None) => return Err(Error::input("missing --prompt or --input")),
     };
     common.warn_not_applied(&checkpoint)?;
@@ -98,7 +99,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         seed: common.seed(),
         stop_ids: checkpoint.stop_ids.clone(),
     };
-    let mut hook = args.heads.hook(&model, &checkpoint)?;
+    let mut hook = args.heads.hook(common, &model, &checkpoint)?;
     // Random draws depend on the prompt and the number of its sample, not on the other prompts.
     let mut seen: HashMap<&[u32], u64> = HashMap::new();
     let requests =
@@ -127,6 +128,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
         true
     })?;
+    let longest = requests.iter().zip(&completions).map(|(r, c)| r.prompt.len() + c.ids.len()).max();
+    common.warn_positions("prompt and completion", longest.unwrap_or(0), &checkpoint)?;
     let seconds = started.elapsed().as_secs_f64();
     let n_tokens: usize = completions.iter().map(|c| c.ids.len()).sum();
     let decode = |ids: &[u32]| text.as_ref().map(|t| t.decode(ids)).transpose();

@@ -1,14 +1,16 @@
 //! `sparks grade`: compare predicted answers with reference answers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bench_math::Row;
 use common::{Error, write_whole};
 use math_grade::{Options, grade_with};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::options::{Common, Result, read};
+use crate::options::{Common, Result};
 use crate::output::{print_json, ready};
 
 #[derive(clap::Args, Debug)]
@@ -33,15 +35,31 @@ pub(crate) struct Args {
     pred: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Case {
-    gold: String,
-    pred: String,
-    #[serde(default)]
-    id: Value,
-    /// Of this case alone.
-    #[serde(default)]
-    options: Option<Options>,
+/// The verdict of one row of `--in`. A row that cannot be read has the verdict false, with the reason and its line.
+fn judge(line: &str, number: usize, unread: &mut BTreeSet<String>) -> (Value, bool) {
+    let mut id = Value::Null;
+    let judged = Row::parse(line).and_then(|row| {
+        id = row.fields.get("id").cloned().unwrap_or_default();
+        let read = ["id", "gold", "pred", "options"];
+        unread.extend(row.fields.keys().filter(|name| !read.contains(&name.as_str())).cloned());
+        let options = match row.fields.get("options") {
+            None | Some(Value::Null) => Options::default(),
+            Some(given) => {
+                Options::deserialize(given).map_err(|e| Error::input(format!("field \"options\": {e}")))?
+            }
+        };
+        Ok(verdict(id.clone(), &row.text("gold")?, &row.text("pred")?, &options))
+    });
+    match judged {
+        Ok(verdict) => (verdict, true),
+        Err(e) => {
+            let reason = format!("line {number}: {e}");
+            let verdict = json!({
+                "id": id, "correct": false, "gold_parsed": null, "pred_parsed": null, "reason": reason,
+            });
+            (verdict, false)
+        }
+    }
 }
 
 fn verdict(id: Value, gold: &str, pred: &str, options: &Options) -> Value {
@@ -61,13 +79,21 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     ready(&out, &[&input])?;
     let (mut lines, mut right, mut n) = (String::new(), 0, 0);
-    for (number, line) in read(&input)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let case: Case = serde_json::from_str(line)
-            .map_err(|e| Error::input(format!("{}: line {}: {e}", input.display(), number + 1)))?;
-        let verdict = verdict(case.id, &case.gold, &case.pred, &case.options.unwrap_or_default());
+    let (mut bad, mut unread) = (Vec::new(), BTreeSet::new());
+    let text = common::read_text(&input)?;
+    for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let (verdict, read) = judge(line, number + 1, &mut unread);
         right += usize::from(verdict["correct"] == true);
         n += 1;
+        if !read {
+            bad.push(verdict["reason"].as_str().unwrap_or_default().to_owned());
+        }
         let _ = writeln!(lines, "{verdict}");
+    }
+    common.warn_unread(&input, &unread.into_iter().collect::<Vec<_>>())?;
+    if let [first, more @ ..] = &bad[..] {
+        let more = if more.is_empty() { String::new() } else { format!(" (and {} other rows)", more.len()) };
+        common.warn(format!("{}: {first}{more}: judged wrong", input.display()))?;
     }
     write_whole(&out, lines.as_bytes())?;
     common.note(format!("{}: {right} of {n} right", out.display()));

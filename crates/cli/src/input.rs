@@ -1,14 +1,16 @@
 //! Input files: rows of token ids or texts (`forward`, `generate`, `lens`), and pairs of prompts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use bench_math::Row;
 use common::Error;
 use hooks::{Batch, Encode, IdsOnly, Pairs, PairsReader, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::options::{Common, Result, read, text};
+use crate::options::{Common, Result, text};
 
 /// Rows of token ids with an optional attention mask.
 pub(crate) struct Input {
@@ -21,33 +23,44 @@ pub(crate) struct Input {
 
 impl Input {
     /// JSON `{"input_ids": …, "attention_mask"?: …}`, safetensors with those tensors, or JSONL of `{"text"}`.
-    pub(crate) fn read(path: &Path, checkpoint: &Checkpoint) -> Result<Self> {
-        Self::read_with(path, |text| Ok(tokenizer(checkpoint)?.encode(text)?))
+    pub(crate) fn read(common: &Common, path: &Path, checkpoint: &Checkpoint) -> Result<Self> {
+        Self::read_with(common, path, checkpoint, |text| tokenizer(checkpoint)?.encode(text))
     }
 
     /// As [`read`](Self::read), with texts encoded by `encode`.
-    pub(crate) fn read_with(path: &Path, encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<Self> {
+    pub(crate) fn read_with(
+        common: &Common,
+        path: &Path,
+        checkpoint: &Checkpoint,
+        encode: impl Fn(&str) -> Result<Vec<u32>>,
+    ) -> Result<Self> {
         let at = |what: String| Error::input(format!("{}: {what}", path.display()));
         let (mut of_texts, mut mask) = (false, None);
+        let mut unread = BTreeSet::new();
         let ids: Vec<Vec<i64>>;
         if path.extension().is_some_and(|e| e == "safetensors") {
             let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-            (ids, mask) = tensors(&bytes).map_err(at)?;
+            (ids, mask) = tensors(&bytes, &mut unread).map_err(at)?;
         } else {
-            let content = read(path)?;
+            let content = common::read_text(path)?;
             of_texts = path.extension().is_some_and(|e| e == "jsonl")
                 || content.trim_start().starts_with("{\"text\"");
             if of_texts {
                 let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 let rows = lines.map(|(n, line)| {
-                    let bad = |what: &dyn std::fmt::Display| at(format!("line {}: {what}", n + 1));
-                    let line: Value = serde_json::from_str(line).map_err(|e| bad(&e))?;
-                    let text = line["text"].as_str().ok_or_else(|| bad(&"expected {\"text\": …}"))?;
-                    Ok(encode(text)?.into_iter().map(i64::from).collect())
+                    let bad = |e: Error| Error::line(path, n + 1, e);
+                    let row = Row::parse(line).map_err(bad)?;
+                    unread.extend(row.fields.keys().filter(|name| *name != "text").cloned());
+                    let ids = encode(&row.text("text").map_err(bad)?)?;
+                    Ok(ids.into_iter().map(i64::from).collect())
                 });
                 ids = rows.collect::<Result<_>>()?;
             } else {
                 let value: Value = serde_json::from_str(&content).map_err(|e| at(e.to_string()))?;
+                let known = |name: &&String| ["input_ids", "attention_mask"].contains(&name.as_str());
+                unread.extend(
+                    value.as_object().into_iter().flat_map(|o| o.keys()).filter(|n| !known(n)).cloned(),
+                );
                 ids = numbers(&value, "input_ids").map_err(at)?;
                 if !value["attention_mask"].is_null() {
                     mask = Some(numbers(&value, "attention_mask").map_err(at)?);
@@ -68,6 +81,9 @@ impl Input {
             path: path.to_owned(),
         };
         input.pad();
+        common.warn_unread(path, &unread.into_iter().collect::<Vec<_>>())?;
+        let longest = input.input_ids.iter().map(Vec::len).max().unwrap_or(0);
+        common.warn_positions(path.display(), longest, checkpoint)?;
         Ok(input)
     }
 
@@ -119,7 +135,10 @@ fn numbers(value: &Value, field: &str) -> std::result::Result<Vec<Vec<i64>>, Str
 
 /// `input_ids` and `attention_mask` of a safetensors file.
 #[allow(clippy::type_complexity)]
-fn tensors(bytes: &[u8]) -> std::result::Result<(Vec<Vec<i64>>, Option<Vec<Vec<i64>>>), String> {
+fn tensors(
+    bytes: &[u8],
+    unread: &mut BTreeSet<String>,
+) -> std::result::Result<(Vec<Vec<i64>>, Option<Vec<Vec<i64>>>), String> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let rows = |name: &str| -> std::result::Result<Vec<Vec<i64>>, String> {
         let view = file.tensor(name).map_err(|e| e.to_string())?;
@@ -137,13 +156,20 @@ fn tensors(bytes: &[u8]) -> std::result::Result<(Vec<Vec<i64>>, Option<Vec<Vec<i
         };
         Ok(values.chunks(seq.max(1)).map(<[i64]>::to_vec).collect())
     };
+    let known = |name: &&&str| ["input_ids", "attention_mask"].contains(*name);
+    unread.extend(file.names().iter().filter(|name| !known(name)).map(|name| (*name).to_owned()));
     let mask = file.names().contains(&"attention_mask").then(|| rows("attention_mask")).transpose()?;
     Ok((rows("input_ids")?, mask))
 }
 
 /// The rows of a file as a batch that `model` can run.
-pub(crate) fn checked_batch(path: &Path, checkpoint: &Checkpoint, model: &Qwen) -> Result<Batch> {
-    let batch = Input::read(path, checkpoint)?.batch()?;
+pub(crate) fn checked_batch(
+    common: &Common,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    model: &Qwen,
+) -> Result<Batch> {
+    let batch = Input::read(common, path, checkpoint)?.batch()?;
     model.check(&batch).map_err(|e| e.within(path.display()))?;
     Ok(batch)
 }
@@ -176,6 +202,8 @@ pub(crate) fn pairs_at(
     };
     let pairs = PairsReader::new(encode).positions(positions).read(path)?;
     pairs.check_vocab(checkpoint.config.vocab).map_err(|e| e.within(path.display()))?;
+    let longest = pairs.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
+    common.warn_positions(path.display(), longest, checkpoint)?;
     for warning in pairs.warnings() {
         common.warn(format!("{}: {warning}", path.display()))?;
     }

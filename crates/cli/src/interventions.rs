@@ -10,8 +10,9 @@ use hooks::{Head, Hook, HookedModel as _};
 use model_qwen::{Checkpoint, Qwen};
 
 use crate::choices::name;
+use crate::hash::file_hash;
 use crate::input::checked_batch;
-use crate::options::Result;
+use crate::options::{Common, Result};
 
 /// Interventions on a head's mixed values z, before the output projection, at every position.
 #[derive(Args, Debug)]
@@ -48,21 +49,29 @@ fn list(heads: &[Head]) -> String {
 }
 
 impl Heads {
-    /// The interventions in words; empty where there are none.
-    pub(crate) fn described(&self) -> String {
+    /// The interventions in words, with the hash of the file of `--fill-from`; empty where there are none.
+    pub(crate) fn described(&self) -> Result<String> {
         let mut out = String::new();
         if !self.ablate.is_empty() {
-            let from = self.fill_from.as_ref().map(|p| format!(" from {}", p.display())).unwrap_or_default();
-            out += &format!(", {} ablated by {}{from}", list(&self.ablate), name(&self.fill));
+            out += &format!("{} ablated by {}", list(&self.ablate), name(&self.fill));
+            if let Some(path) = &self.fill_from {
+                out += &format!(" from {}", file_hash(path)?);
+            }
         }
         if let Some(factor) = self.scale {
-            out += &format!(", {} scaled by {factor}", list(&self.heads));
+            let and = if out.is_empty() { "" } else { ", " };
+            out += &format!("{and}{} scaled by {factor}", list(&self.heads));
         }
-        out
+        Ok(out)
     }
 
     /// The hook of these flags; the empty hook where there are no interventions.
-    pub(crate) fn hook(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Box<dyn Hook>> {
+    pub(crate) fn hook(
+        &self,
+        common: &Common,
+        model: &Qwen,
+        checkpoint: &Checkpoint,
+    ) -> Result<Box<dyn Hook>> {
         let wiring = model.wiring();
         let scaled = match self.scale {
             Some(factor) => Some(Ablation::scale(wiring, self.heads.clone(), factor)?),
@@ -71,7 +80,7 @@ impl Heads {
         let ablated = if self.ablate.is_empty() {
             None
         } else {
-            Some(Ablation::heads(wiring, self.ablate.clone(), self.fill(model, checkpoint)?)?)
+            Some(Ablation::heads(wiring, self.ablate.clone(), self.fill(common, model, checkpoint)?)?)
         };
         Ok(match (ablated, scaled) {
             (Some(a), Some(s)) => Box::new((a, s)),
@@ -81,7 +90,7 @@ impl Heads {
         })
     }
 
-    fn fill(&self, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
+    fn fill(&self, common: &Common, model: &Qwen, checkpoint: &Checkpoint) -> Result<Fill> {
         fill(self.fill, model, || {
             let path = self.fill_from.as_ref().ok_or_else(|| {
                 Error::input(format!(
@@ -89,7 +98,7 @@ impl Heads {
                     name(&self.fill)
                 ))
             })?;
-            checked_batch(path, checkpoint, model)
+            checked_batch(common, path, checkpoint, model)
         })
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
     let path = args.input.as_ref().ok_or_else(|| Error::input("missing --input or --pairs"))?;
     let checkpoint = common.open(&args.model)?;
-    let input = Input::read(path, &checkpoint)?;
+    let input = Input::read(common, path, &checkpoint)?;
     let text = text(&checkpoint)?;
     let model = common.load(&checkpoint)?;
     let prompts = input.prompts(checkpoint.config.vocab)?;

@@ -29,6 +29,8 @@ mod options;
 mod output;
 mod pairs;
 mod patch;
+mod prompt;
+mod signals;
 mod sweep;
 mod train;
 mod usage;
@@ -125,7 +127,7 @@ fn main() -> ExitCode {
     };
     let common = cli.common;
     // Inside the pool: another thread would sleep and wake at every matrix product.
-    let done = common.start().and_then(|()| {
+    let done = signals::install().and_then(|()| common.start()).and_then(|()| {
         rayon::scope(|_| match cli.command {
             Command::Info(args) => info::run(&common, args),
             Command::Forward(args) => forward::run(&common, args),

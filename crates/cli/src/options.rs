@@ -110,6 +110,28 @@ impl Common {
         Ok(())
     }
 
+    /// Warns of fields in an input file that are not read.
+    pub(crate) fn warn_unread(&self, path: impl AsRef<Path>, fields: &[String]) -> Result {
+        if fields.is_empty() {
+            return Ok(());
+        }
+        self.warn(format!("{}: fields that are not read: {}", path.as_ref().display(), fields.join(", ")))
+    }
+
+    /// Warns of a row with more tokens than the model has positions.
+    pub(crate) fn warn_positions(
+        &self,
+        what: impl std::fmt::Display,
+        tokens: usize,
+        model: &Checkpoint,
+    ) -> Result {
+        let positions = model.config.max_positions;
+        if tokens <= positions {
+            return Ok(());
+        }
+        self.warn(format!("{what}: {tokens} tokens, the model has {positions} positions"))
+    }
+
     /// Warns of settings in generation_config.json that generation here does not apply.
     pub(crate) fn warn_not_applied(&self, checkpoint: &Checkpoint) -> Result {
         if checkpoint.not_applied.is_empty() {
@@ -150,6 +172,11 @@ impl Common {
         Ok(model)
     }
 
+    /// The adapter folder of `--adapter`.
+    pub(crate) fn adapter(&self) -> Option<&Path> {
+        self.adapter.as_deref()
+    }
+
     /// Refuses `--adapter` for a command that takes none.
     pub(crate) fn without_adapter(&self, command: &str) -> Result {
         match &self.adapter {
@@ -164,9 +191,4 @@ impl Common {
 /// The tokenizer of a checkpoint, or `None` where the folder has none.
 pub(crate) fn text(checkpoint: &Checkpoint) -> Result<Option<Text>> {
     if checkpoint.dir().join("tokenizer.json").exists() { Ok(Some(checkpoint.text()?)) } else { Ok(None) }
-}
-
-/// Reads a text file.
-pub(crate) fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_math::{Template, suite};
+use bench_math::suite;
 use clap::{Subcommand, ValueEnum};
 use common::{Error, write_whole};
 use model_qwen::{Sampling, Text};
@@ -12,11 +12,10 @@ use tasks::{
     to_jsonl,
 };
 
-use crate::choices::{TEMPLATES, named};
-use crate::eval::prompt_ids;
 use crate::input::tokenizer;
 use crate::options::{Common, Result};
 use crate::output::print_json;
+use crate::prompt::{PromptArgs, Prompter};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -82,9 +81,8 @@ enum Kind {
         /// Folder that holds the files of the named suites.
         #[arg(long, default_value = "benchmarks", value_name = "DIR")]
         data: PathBuf,
-        /// Prompt template.
-        #[arg(long, default_value = "qwen-math", value_parser = named::<Template>(&TEMPLATES))]
-        template: Template,
+        #[command(flatten)]
+        prompt: PromptArgs,
         /// Number of answer tokens in a prompt; each length makes its own pairs.
         #[arg(long, value_delimiter = ',', default_value = "16", value_name = "8,16,32")]
         length: Vec<usize>,
@@ -146,14 +144,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             common.note("every later year is an answer: use --metric prob-diff");
             made
         }
-        Kind::Openings { post, base, problems, data, template, length, n, temperature, batch } => {
+        Kind::Openings { post, base, problems, data, prompt, length, n, temperature, batch } => {
             let checkpoint = common.open(&post)?;
-            let (text, chat) = (tokenizer(&checkpoint)?, checkpoint.chat_template().ok());
-            let problems = suite::load(&problems, &data, common.seed())?;
-            let prompts: Vec<(String, Vec<u32>)> = problems
+            let prompter = Prompter::new(&checkpoint, prompt.settings())?;
+            let suite = suite::load(&problems, &data, common.seed())?;
+            common.warn_unread(&problems, &suite.unread)?;
+            let prompts: Vec<(String, Vec<u32>)> = suite
+                .list
                 .iter()
                 .take(n)
-                .map(|p| Ok((p.id.clone(), prompt_ids(&template.render(&p.problem), &text, chat.as_ref())?)))
+                .map(|p| Ok((p.id.clone(), prompter.question(&p.problem)?)))
                 .collect::<Result<_>>()?;
             let longest = length.iter().copied().max().unwrap_or(0);
             // One model at a time in memory.
@@ -170,7 +170,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 Ok(Opening::of(&common.load(&checkpoint)?, &prompts, &how, batch)?)
             };
             let (post, base) = (answers(&post)?, answers(&base)?);
-            ("openings", openings(&post, &base, &length)?, text)
+            ("openings", openings(&post, &base, &length)?, prompter.text)
         }
     };
     common.note(format!("{name}: {}", built.summary()));

@@ -107,7 +107,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
         None => {
             let source = || match &args.fill_from {
-                Some(path) => input::checked_batch(path, &checkpoint, &model),
+                Some(path) => input::checked_batch(common, path, &checkpoint, &model),
                 None => Ok(hooks::Batch::new(&pairs.iter().map(|p| p.clean.clone()).collect::<Vec<_>>())?),
             };
             let fill = fill(args.fill, &model, source)?;

@@ -437,16 +437,29 @@ fn grading_writes_one_line_for_one() {
         (&json!(7), &json!(true), &json!(false))
     );
     assert_eq!((lines.len(), &lines[2]["correct"]), (3, &json!(true)), "the case's own precision");
-    for (line, named) in [
-        ("{\"gold\":1,\"pred\":\"1\"}", "invalid type"),
-        ("{\"gold\":\"1\"}", "`pred`"),
-        ("{\"gold\":\"1\",\"pred\":\"1\",\"options\":{\"percision\":2}}", "`percision`"),
-        ("\u{feff}nonsense é", "line 1"),
-    ] {
-        std::fs::write(&cases, line).expect("written");
-        let message = refused(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
-        assert!(message.contains("cases.jsonl: line 1") && message.contains(named), "{message}");
+    // A row that cannot be read is judged wrong, with its line; the other rows are graded. Numbers are texts.
+    let rows = [
+        ("\u{feff}{\"gold\":46,\"pred\":\"46\"}", true, ""),
+        ("{\"gold\":1e22,\"pred\":\"10^{22}\"}", true, ""),
+        ("{\"id\":\"n\",\"gold\":\"1\",\"pred\":null}", false, "line 3: field \"pred\": null"),
+        ("{\"gold\":\"1\",\"note\":\"x\"}", false, "line 4: field \"pred\": missing"),
+        ("{\"gold\":\"1\",\"pred\":\"1\",\"options\":{\"percision\":2}}", false, "`percision`"),
+        ("nonsense", false, "line 6: expected a JSON object"),
+        ("{\"gold\":\"2\",\"pred\":\"2\"}", true, ""),
+    ];
+    std::fs::write(&cases, rows.map(|r| r.0).join("\r\n")).expect("written");
+    let args = ["grade", "--in", text(&cases), "--out", text(&verdicts)];
+    let said = String::from_utf8(sparks(&args).stderr).expect("UTF-8");
+    assert!(said.contains("cases.jsonl: fields that are not read: note"), "{said}");
+    assert!(said.contains("cases.jsonl: line 3") && said.contains("3 other rows"), "{said}");
+    let found = std::fs::read_to_string(&verdicts).expect("read");
+    let found: Vec<Value> = found.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!((found.len(), &found[2]["id"]), (rows.len(), &json!("n")));
+    for ((_, correct, reason), verdict) in rows.iter().zip(&found) {
+        assert_eq!(verdict["correct"], *correct, "{verdict}");
+        assert!(verdict["reason"].as_str().expect("a reason").contains(reason), "{verdict}");
     }
+    assert!(refused(&[&args[..], &["--strict"]].concat()).contains("(--strict)"));
     // A device is written to and stays one; what it refuses is no success.
     std::fs::write(&cases, "{\"gold\":\"1\",\"pred\":\"1\"}").expect("written");
     assert!(ok(&["grade", "--in", text(&cases), "--out", "/dev/stdout"])["correct"] == true);

@@ -8,4 +8,4 @@ mod write;
 
 pub use error::{Error, Result};
 pub use text::{read_text, text_of};
-pub use write::{exit_without_partial_files, is_device, write_whole, write_with};
+pub use write::{Unfinished, exit_without_partial_files, is_device, write_whole, write_with};

@@ -6,11 +6,45 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Error;
 
-/// Temporary files that are being written. [`exit_without_partial_files`] removes them.
+/// Temporary files and folders that are being written. [`exit_without_partial_files`] removes them.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary file or folder that is being written: where the program ends by [`exit_without_partial_files`],
+/// it is removed.
+#[derive(Debug)]
+pub struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Makes a temporary file or folder by `make`, which returns its path and what the caller needs of it.
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn begin<T, E>(make: impl FnOnce() -> Result<(PathBuf, T), E>) -> Result<(Self, T), E> {
+        let mut list = unfinished();
+        let (path, made) = make()?;
+        list.push(path.clone());
+        Ok((Self(path), made))
+    }
+
+    /// Ends the work by `place`, which moves the file or folder to its place. The program cannot end by
+    /// [`exit_without_partial_files`] meanwhile.
+    pub fn finish<T>(self, place: impl FnOnce() -> T) -> T {
+        let mut list = unfinished();
+        list.retain(|path| *path != self.0);
+        let placed = place();
+        drop(list);
+        placed
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        unfinished().retain(|path| *path != self.0);
+    }
 }
 
 /// Whether `path` is written to in place and never replaced: a pipe, a device such as `/dev/null`, or a name of
@@ -57,21 +91,16 @@ pub fn write_with(
         // What the umask leaves, as for any new file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = {
-            let mut list = unfinished();
+        let (unfinished, mut file) = Unfinished::begin(|| {
             let file = builder.tempfile_in(folder)?;
-            list.push(file.path().to_owned());
-            file
-        };
-        let temporary = file.path().to_owned();
+            io::Result::Ok((file.path().to_owned(), file))
+        })?;
         let mut buffer = io::BufWriter::new(file.as_file_mut());
-        let filled = write(&mut buffer).and_then(|()| buffer.flush());
+        write(&mut buffer)?;
+        buffer.flush()?;
         drop(buffer);
-        let filled = filled.and_then(|()| file.as_file().sync_all());
-        let mut list = unfinished();
-        list.retain(|other| *other != temporary);
-        filled?;
-        file.persist(&place).map_err(|e| e.error)?;
+        file.as_file().sync_all()?;
+        unfinished.finish(|| file.persist(&place)).map_err(|e| e.error)?;
         Ok(())
     };
     written().map_err(|e| Error::io(path, e))
@@ -88,13 +117,13 @@ fn followed(path: &Path) -> PathBuf {
     }
 }
 
-/// Removes the temporary files of writes that are under way and ends the process with `status`. For a program
-/// that is interrupted by a signal.
+/// Removes the temporary files and folders of writes that are under way and ends the process with `status`. For a
+/// program that is interrupted by a signal.
 pub fn exit_without_partial_files(status: i32) -> ! {
     // Held to the end, so that no other thread begins or finishes a file.
     let list = unfinished();
     for path in list.iter() {
-        let _ = std::fs::remove_file(path);
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
     std::process::exit(status)
 }

@@ -31,6 +31,26 @@ pub enum Finish {
     Eos,
     /// The token budget.
     Length,
+    /// The caller ended the row, by [`Next::EndRow`]: a stop string.
+    Stop,
+}
+
+/// What happens after a token, as the caller of [`generate`] decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The row goes on.
+    Go,
+    /// The row ends with this token ([`Finish::Stop`]).
+    EndRow,
+    /// All rows end with this token.
+    EndAll,
+}
+
+impl From<bool> for Next {
+    /// `true` goes on, `false` ends all rows.
+    fn from(go: bool) -> Self {
+        if go { Self::Go } else { Self::EndAll }
+    }
 }
 
 /// What was generated after one prompt.
@@ -48,16 +68,17 @@ pub struct Completion {
 
 /// Generates a completion for each request, all in one batch, under `hook`.
 ///
-/// `watch(row, token)` sees each token as it is chosen, for streaming; returning `false` stops all.
+/// `watch(row, token)` is called with each token as it is chosen, for streaming and stop strings
+/// ([`StopStrings`](crate::StopStrings)); it returns a [`Next`], or `false` to end all rows.
 ///
 /// # Errors
 /// No requests, an empty prompt, a token beyond the vocabulary, sampling numbers that make no sense.
-pub fn generate(
+pub fn generate<N: Into<Next>>(
     model: &Qwen,
     requests: &[Request],
     how: &Sampling,
     hook: &mut dyn Hook,
-    mut watch: impl FnMut(usize, u32) -> bool,
+    mut watch: impl FnMut(usize, u32) -> N,
 ) -> Result<Vec<Completion>, Error> {
     how.check()?;
     let prompts: Vec<Vec<u32>> = requests.iter().map(|r| r.prompt.clone()).collect();
@@ -97,16 +118,19 @@ pub fn generate(
             let completion = &mut done[at];
             if !choice.model.is_finite() {
                 return Err(Error::input(format!(
-                    "row {at}: after {} new tokens the logits are not numbers; are the weights?",
+                    "row {at}: after {} new tokens the logits are not numbers (NaN or infinite); check the weights",
                     completion.ids.len()
                 )));
             }
             completion.ids.push(choice.token);
             completion.logprobs.push(choice.model);
             completion.sampling_logprobs.push(choice.sampling);
-            go_on &= watch(at, choice.token);
+            let next = watch(at, choice.token).into();
+            go_on &= next != Next::EndAll;
             if how.stop_ids.contains(&choice.token) {
                 completion.finish = Finish::Eos;
+            } else if next == Next::EndRow {
+                completion.finish = Finish::Stop;
             } else if completion.ids.len() < how.max_tokens {
                 kept.push(row);
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{DType, Tensor};
+use common::Unfinished;
 use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
@@ -121,13 +122,16 @@ pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Er
         parent.join(format!(".{}.{}.{count}.{what}", name.to_string_lossy(), std::process::id()))
     };
     let (new, old) = (beside("new"), beside("old"));
-    std::fs::create_dir(&new).map_err(io(&new))?;
+    let made = || std::fs::create_dir(&new).map(|()| (new.clone(), ()));
+    let (unfinished, ()) = Unfinished::begin(made).map_err(io(&new))?;
     let put = || {
         fill(&new)?;
-        if dir.exists() {
-            std::fs::rename(dir, &old).map_err(io(dir))?;
-        }
-        std::fs::rename(&new, dir).map_err(io(dir))?;
+        unfinished.finish(|| {
+            if dir.exists() {
+                std::fs::rename(dir, &old).map_err(io(dir))?;
+            }
+            std::fs::rename(&new, dir).map_err(io(dir))
+        })?;
         File::open(parent).and_then(|d| d.sync_all()).map_err(io(parent))
     };
     let done = put();
@@ -229,7 +233,7 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype:
         };
         out.write_all(&bytes).map_err(at)?;
     }
-    out.into_inner().map_err(|e| Error::at(path, e))?.sync_all().map_err(at)
+    out.into_inner().map_err(|e| at(e.into_error()))?.sync_all().map_err(at)
 }
 
 fn values<const D: usize>(w: &Tensor<D>) -> Result<Vec<f32>, Error> {

@@ -131,7 +131,7 @@ impl ToyProblem {
             answer: self.answer.clone(),
             source: Some("toy additions".into()),
             subject: Some("arithmetic".into()),
-            level: Some(self.kind as u8 + 1),
+            level: Some((self.kind as u8 + 1).to_string()),
         }
     }
 }

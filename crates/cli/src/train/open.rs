@@ -44,10 +44,7 @@ impl<'a> Open<'a> {
             (folder, _) => folder,
         };
         let start = common.open(&from.to_string_lossy())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        // SIGINT, SIGTERM and SIGHUP.
-        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(Error::internal)?;
+        let stop = crate::signals::polled();
         Ok(Self { common, kind, file, folder, start, resumed, json: args.json, stop })
     }
 

@@ -109,13 +109,13 @@ impl Clock<'_> {
 pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Results, Error> {
     let device = Device::flex();
     let mut clock = Clock { watch, started: Instant::now(), stages: Vec::new(), done: 0.0 };
-    std::fs::create_dir_all(&demo.out).map_err(|e| Error::at(&demo.out, e))?;
+    std::fs::create_dir_all(&demo.out).map_err(|e| Error::io(&demo.out, e))?;
     let base = toy::base(&device)?;
     let folder = demo.out.join("base");
     let files = demo.out.join("files");
     toy::write_model_files(&files)?;
     model_qwen::save(&base, &folder, Dtype::F32, Some(&files))?;
-    std::fs::remove_dir_all(&files).map_err(|e| Error::at(&files, e))?;
+    std::fs::remove_dir_all(&files).map_err(|e| Error::io(&files, e))?;
 
     let problems = toy::distinct(Mix::HARD, Split::HeldOut, demo.seed, demo.problems)?;
     let finder = Finder::new(

@@ -1,0 +1,67 @@
+//! Stop strings: a row ends as soon as its text contains one of them.
+
+use crate::{Error, Next, Text};
+
+/// Finds stop strings in the text of rows that are being generated, token by token.
+///
+/// A row ends with the token that completes a stop string. That token is kept, so ids and text agree; where it
+/// holds more characters than the stop string needs, they are kept too.
+#[derive(Debug)]
+pub struct StopStrings<'a> {
+    text: &'a Text,
+    stops: &'a [&'a str],
+    /// Tokens of each row so far.
+    rows: Vec<Vec<u32>>,
+    /// Last tokens of a row in which a stop string is looked for.
+    window: usize,
+}
+
+impl<'a> StopStrings<'a> {
+    /// For `n_rows` rows that end at any of `stops`.
+    pub fn new(text: &'a Text, stops: &'a [&'a str], n_rows: usize) -> Self {
+        // A token of text has at least one byte; a few have none (special tokens).
+        let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
+        Self { text, stops, rows: vec![Vec::new(); n_rows], window: longest + 8 }
+    }
+
+    /// Takes the next token of a row: [`Next::EndRow`] where it completes a stop string.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    ///
+    /// # Panics
+    /// If `row` is not one of the rows.
+    pub fn push(&mut self, row: usize, token: u32) -> Result<Next, Error> {
+        if self.stops.is_empty() {
+            return Ok(Next::Go);
+        }
+        let ids = &mut self.rows[row];
+        ids.push(token);
+        let tail = self.text.decode(&ids[ids.len().saturating_sub(self.window)..])?;
+        let met = self.stops.iter().any(|stop| tail.contains(stop));
+        Ok(if met { Next::EndRow } else { Next::Go })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_ends_with_the_token_that_completes_a_stop_string() {
+        let vocab: serde_json::Map<String, serde_json::Value> =
+            ["a", "b", "c", "bc"].iter().enumerate().map(|(i, t)| ((*t).to_owned(), i.into())).collect();
+        let json = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "decoder": { "type": "Fuse" },
+            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "a" },
+        });
+        let text = Text::from_bytes(json.to_string().as_bytes()).expect("a tokenizer");
+        let stops = ["abc", "cc"];
+        let mut watch = StopStrings::new(&text, &stops, 2);
+        let mut push = |row, token| watch.push(row, token).expect("decodes");
+        for token in [0, 1, 1, 2, 0] {
+            assert_eq!(push(0, token), Next::Go);
+        }
+        assert_eq!([push(1, 2), push(0, 3), push(1, 2)], [Next::Go, Next::EndRow, Next::EndRow]);
+    }
+}
