@@ -16,7 +16,10 @@ pub(crate) fn folder(common: &Common, model: &str) -> Result<PathBuf> {
     if dir.exists() {
         return Ok(dir);
     }
-    let neither = |e: Error| e.within(format_args!("{model}: no such folder; as a hub id"));
+    let neither = |e: Error| match e.is_input() {
+        true => Error::input(format!("{e} (nor is there a folder {model})")),
+        false => e,
+    };
     let mut bar = Bar::new(common);
     open(common)?.checkpoint(&id, &mut |p| bar.show(p)).map_err(neither)
 }

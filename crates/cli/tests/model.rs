@@ -72,7 +72,8 @@ fn adapters_run_beside_a_model_and_merge_into_it() {
     let config = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
     let config = config.replace("\"use_dora\": false", "\"use_dora\": true");
     std::fs::write(dora.join("adapter_config.json"), config).unwrap();
-    let message = refused(&["generate", text(&model), "--input", text(&oracle), "--adapter", text(&dora)]);
+    let message =
+        refused(&["generate", text(&model), "--input", text(&oracle), "--adapter", text(&dora), "--quiet"]);
     assert!(message.contains("use_dora"), "{message}");
     let message = refused(&["merge-adapter", text(&model), text(&adapter), "--out", text(&adapter)]);
     assert!(message.contains("would replace its own input"), "{message}");

@@ -49,11 +49,16 @@ fn a_signal_ends_a_command_with_status_1_and_no_partial_file() {
 
 #[test]
 fn a_full_disk_is_status_1() {
-    let out = Command::new(env!("CARGO_BIN_EXE_sparks"))
-        .args(["attribute", text(&fixture("eap/model")), "--pairs", text(&fixture("eap/pairs.jsonl"))])
-        .args(["--steps", "1", "--json", "--out", "/dev/stdout"])
-        .stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
-        .output()
-        .unwrap();
-    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.json");
+    std::fs::write(&input, r#"{"input_ids": [[1, 2]]}"#).unwrap();
+    let model = fixture("eap/model");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let sparks = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_sparks")).args(args).stdout(full()).output().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    sparks(&["forward", text(&model), "--input", text(&input), "--out", "/dev/full"]);
+    sparks(&["info", text(&model), "--json"]);
+    assert!(!Path::new("/dev/full").is_file());
 }
