@@ -125,11 +125,10 @@ impl Common {
         tokens: usize,
         model: &Checkpoint,
     ) -> Result {
-        let positions = model.config.max_positions;
-        if tokens <= positions {
-            return Ok(());
+        match model.config.check_positions(tokens) {
+            Ok(()) => Ok(()),
+            Err(e) => self.warn(e.within(what)),
         }
-        self.warn(format!("{what}: {tokens} tokens, the model has {positions} positions"))
     }
 
     /// Warns of settings in generation_config.json that generation here does not apply.

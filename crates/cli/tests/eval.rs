@@ -129,8 +129,8 @@ fn problems_files_are_read_as_people_have_them() {
     let out = eval(&toy(), &suite, &at("run4"), &[]);
     ok(&out);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(said.contains("problem 1") && said.contains("the model has 128 positions"), "{said}");
-    assert!(refused(&eval(&toy(), &suite, &at("run5"), &["--strict"])).contains("128 positions"));
+    assert!(said.contains("problem 1") && said.contains("expected at most 128"), "{said}");
+    assert!(refused(&eval(&toy(), &suite, &at("run5"), &["--strict"])).contains("expected at most 128"));
     let message = refused(&eval(&toy(), &suite, &at("run6"), &["--system", "x"]));
     assert!(message.contains("system: template plain is plain text"), "{message}");
 }
