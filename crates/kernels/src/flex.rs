@@ -40,6 +40,18 @@ fn weights(x: &FlexTensor) -> Weights<'_> {
     }
 }
 
+/// The arguments of the norm's backward loop; `sizes` is heads and seq of `grad`.
+fn norm_backward<'a>(
+    x: &'a FlexTensor,
+    weight: &'a FlexTensor,
+    grad: &'a FlexTensor,
+    eps: f64,
+    [heads, seq]: [usize; 2],
+) -> cpu::norm::Backward<'a> {
+    let (x, weight, grad) = (elements(x), elements(weight), elements(grad));
+    cpu::norm::Backward { x, weight, grad, eps, heads, seq }
+}
+
 impl FusedOps for Flex {
     fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let ((x, d_in), (weight, _)) = (contiguous(x), contiguous(weight));
@@ -74,9 +86,9 @@ impl FusedOps for Flex {
         grad: FloatTensor<Self>,
         eps: f64,
     ) -> FloatTensor<Self> {
-        let ((x, width), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let ((x, _), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
         let mut out = vec![0.0; elements(&x).len()];
-        cpu::norm::backward(elements(&x), elements(&weight), elements(&grad), eps, width, 1, 1, &mut out);
+        cpu::norm::backward(&norm_backward(&x, &weight, &grad, eps, [1, 1]), &mut out);
         like(out, &x)
     }
 
@@ -95,19 +107,10 @@ impl FusedOps for Flex {
         grad: FloatTensor<Self>,
         eps: f64,
     ) -> FloatTensor<Self> {
-        let ((x, width), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
-        let (heads, seq) = (grad.shape()[1], grad.shape()[2]);
+        let ((x, _), (weight, _), (grad, _)) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let sizes = [grad.shape()[1], grad.shape()[2]];
         let mut out = vec![0.0; elements(&grad).len()];
-        cpu::norm::backward(
-            elements(&x),
-            elements(&weight),
-            elements(&grad),
-            eps,
-            width,
-            heads,
-            seq,
-            &mut out,
-        );
+        cpu::norm::backward(&norm_backward(&x, &weight, &grad, eps, sizes), &mut out);
         like(out, &grad)
     }
 

@@ -35,24 +35,25 @@ fn backward_row(x: &[f32], weight: &[f32], grad: &[f32], r: f32, out: &mut [f32]
     }
 }
 
+/// What the gradient with respect to `x` `[batch, seq, width]` is made of: `grad` is `[batch, heads, seq, width]`.
+pub(crate) struct Backward<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) weight: &'a [f32],
+    pub(crate) grad: &'a [f32],
+    pub(crate) eps: f64,
+    pub(crate) heads: usize,
+    pub(crate) seq: usize,
+}
+
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn backward_body(
-    x: &[f32],
-    weight: &[f32],
-    grad: &[f32],
-    eps: f64,
-    heads: usize,
-    seq: usize,
-    first: usize,
-    out: &mut [f32],
-) {
-    let width = weight.len();
+fn backward_body(of: &Backward<'_>, first: usize, out: &mut [f32]) {
+    let width = of.weight.len();
     for (i, out) in out.chunks_exact_mut(width).enumerate() {
         let row = first + i; // over [batch, heads, seq]; x is over [batch, seq]
-        let at = (row / (heads * seq)) * seq + row % seq;
-        let x = &x[at * width..(at + 1) * width];
-        backward_row(x, weight, &grad[row * width..(row + 1) * width], inverse_rms(x, eps), out);
+        let at = (row / (of.heads * of.seq)) * of.seq + row % of.seq;
+        let x = &of.x[at * width..(at + 1) * width];
+        let grad = &of.grad[row * width..(row + 1) * width];
+        backward_row(x, of.weight, grad, inverse_rms(x, of.eps), out);
     }
 }
 
@@ -67,18 +68,7 @@ fn weight_body(x: &[f32], grad: &[f32], eps: f64, out: &mut [f32]) {
 }
 
 compiled_twice!(fn forward_block(x: &[f32], weight: &[f32], eps: f64, out: &mut [f32]) = forward_body);
-compiled_twice!(
-    fn backward_block(
-        x: &[f32],
-        weight: &[f32],
-        grad: &[f32],
-        eps: f64,
-        heads: usize,
-        seq: usize,
-        first: usize,
-        out: &mut [f32],
-    ) = backward_body
-);
+compiled_twice!(fn backward_block(of: &Backward<'_>, first: usize, out: &mut [f32]) = backward_body);
 compiled_twice!(fn weight_block(x: &[f32], grad: &[f32], eps: f64, out: &mut [f32]) = weight_body);
 
 /// `out = weight * x / rms(x)` on rows of `width`.
@@ -88,19 +78,9 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f64, width: usize, out: &m
     });
 }
 
-/// The gradient with respect to `x` `[batch, seq, width]` of gradients `[batch, heads, seq, width]`.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn backward(
-    x: &[f32],
-    weight: &[f32],
-    grad: &[f32],
-    eps: f64,
-    width: usize,
-    heads: usize,
-    seq: usize,
-    out: &mut [f32],
-) {
-    by_rows(out, width, |row, out| backward_block(x, weight, grad, eps, heads, seq, row, out));
+/// The gradient with respect to `x`, one row for each row of `grad`.
+pub(crate) fn backward(of: &Backward<'_>, out: &mut [f32]) {
+    by_rows(out, of.weight.len(), |row, out| backward_block(of, row, out));
 }
 
 /// The gradient with respect to the weight.
