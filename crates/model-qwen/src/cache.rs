@@ -1,4 +1,4 @@
-//! Keys and values of the positions already seen, so that a new token costs one position.
+//! The key-value cache: a generated token costs one position.
 
 use burn::tensor::Tensor;
 

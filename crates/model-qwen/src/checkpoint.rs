@@ -1,5 +1,4 @@
-//! Checkpoint folders of Hugging Face, opened and described: `config.json`, `tokenizer.json`, weights.
-//! Reading weights is in `stored.rs`, writing in `save.rs`.
+//! Checkpoint folders of Hugging Face: `config.json`, `generation_config.json`, `tokenizer.json`, weights.
 //!
 //! Checkpoints are untrusted: every size is checked against the file before anything is allocated.
 
@@ -12,7 +11,7 @@ use crate::stored::{Loaded, WeightFiles};
 use crate::text::last_id;
 use crate::{ChatTemplate, Config, Dtype, Error, Qwen, Text};
 
-/// A checkpoint folder, opened and described but not loaded.
+/// A checkpoint folder whose configuration is read and whose weights are not.
 #[derive(Debug)]
 pub struct Checkpoint {
     dir: PathBuf,
@@ -22,7 +21,7 @@ pub struct Checkpoint {
     pub stop_ids: Vec<u32>,
     /// What a user should know: settings without effect, stop ids or a tokenizer's ids beyond the vocabulary.
     pub warnings: Vec<String>,
-    /// What `generation_config.json` asks of sampling and is not done here, in words: penalties and the like.
+    /// Sampling settings of `generation_config.json` that are not implemented here, such as penalties.
     pub not_applied: Vec<String>,
 }
 
@@ -40,11 +39,11 @@ const MAX_TEXT: u64 = 1 << 28;
 
 /// Reads a file of text that is not absurdly large.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    let meta = std::fs::metadata(path).map_err(|e| Error::at(path, e))?;
+    let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if !meta.is_file() || meta.len() > MAX_TEXT {
         return Err(Error::at(path, format!("expected a regular file of at most {MAX_TEXT} bytes")));
     }
-    std::fs::read_to_string(path).map_err(|e| Error::at(path, e))
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
 }
 
 /// Reads a file of JSON.

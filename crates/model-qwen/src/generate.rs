@@ -1,7 +1,7 @@
-//! Generation with a cache: batched, seeded per request, under a hook.
+//! Batched generation with a key-value cache, seeded per request, under a hook.
 //!
-//! Prompts of different lengths are padded on the left; a finished row leaves the batch. Token ids in,
-//! token ids out: this file knows no text.
+//! Prompts of different lengths are padded on the left; a finished row leaves the batch. Input and output are
+//! token ids.
 
 use burn::tensor::Tensor;
 use hooks::{Batch, Hook, Rows};
@@ -118,7 +118,7 @@ pub fn generate<N: Into<Next>>(
             let completion = &mut done[at];
             if !choice.model.is_finite() {
                 return Err(Error::input(format!(
-                    "row {at}: after {} new tokens the logits are not numbers (NaN or infinite); check the weights",
+                    "row {at}: after {} new tokens the logits are NaN or infinite; check the weights",
                     completion.ids.len()
                 )));
             }

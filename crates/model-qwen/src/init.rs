@@ -1,4 +1,4 @@
-//! A model with random weights: the start of training from nothing.
+//! Models with random weights, for training from scratch and for tests.
 
 use std::convert::Infallible;
 

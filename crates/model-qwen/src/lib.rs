@@ -1,4 +1,5 @@
-//! Qwen2, Qwen2.5, Qwen3 and Llama checkpoints: one forward pass, with a hook.
+//! Qwen2, Qwen2.5, Qwen3 and Llama models in burn: load a checkpoint, run it with a hook at every activation,
+//! generate, tokenise, render chat templates, attach LoRA adapters, save.
 //!
 //! ```no_run
 //! use hooks::{Heads, Recorder};
@@ -13,11 +14,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The model stores no hooks and no mode; weights are plain tensors, so a run is differentiable in what a
-//! hook tracks and in nothing else. Training asks for [`Qwen::tracked`], or for [`Qwen::tracked_adapter`]
-//! where a LoRA [`Adapter`] is attached.
+//! A model holds plain tensors, no hooks and no mode: a run is differentiable in what a hook tracks and in nothing
+//! else. For training use [`Qwen::tracked`], or [`Qwen::tracked_adapter`] where a LoRA [`Adapter`] is attached.
 //!
-//! Formulas are those of `transformers`: RMSNorm in f32, half-split rotary, grouped-query attention, SwiGLU.
+//! Results agree with `transformers` to rounding in f32: RMSNorm in f32, half-split rotary embedding with every
+//! scaling of [`RopeScaling`], grouped-query attention with sliding windows, SwiGLU, all biases of the families.
+//! Deliberate differences: dynamic rotary scaling takes the length of the run at hand, where `transformers` keeps
+//! the longest length that the process has met; tuples in chat templates are printed as lists.
 //!
 //! # A tour
 //! Everything below runs on a tiny model of random weights. A checkpoint gives the same type.
@@ -34,7 +37,7 @@
 //! # }
 //! ```
 //!
-//! **Recording.** A [`hooks::Recorder`] keeps what passes the sites it names; sites have TransformerLens names.
+//! **Recording.** A [`hooks::Recorder`] keeps the activations at the sites given; site names are TransformerLens's.
 //! ```
 //! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,15 +53,15 @@
 //! # }
 //! ```
 //!
-//! **Replacing.** A [`hooks::Hook`] gives back what the run goes on with. This one silences a head, before the
-//! output projection; the `ablation` crate has it with means, resampling and whole circuits.
+//! **Replacing.** A [`hooks::Hook`] returns the value that the run continues with. This one sets a head's output
+//! to zero before the output projection; the `ablation` crate has means, resampling and whole circuits.
 //! ```
 //! # include!("../doc/tiny.rs.in");
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = tiny()?;
-//! struct Silence { layer: usize, head: usize }
+//! struct ZeroHead { layer: usize, head: usize }
 //!
-//! impl Hook for Silence {
+//! impl Hook for ZeroHead {
 //!     fn wants(&self, site: Site) -> bool {
 //!         site == Heads::Z(self.layer).into()
 //!     }
@@ -70,14 +73,14 @@
 //! }
 //!
 //! let batch = Batch::new(&[vec![1, 2, 3, 4]])?;
-//! let mut silence = Silence { layer: 1, head: 0 };
-//! let change = model.forward(&batch, Pass::new(&mut silence)) - model.forward(&batch, Pass::new(&mut ()));
+//! let mut zero = ZeroHead { layer: 1, head: 0 };
+//! let change = model.forward(&batch, Pass::new(&mut zero)) - model.forward(&batch, Pass::new(&mut ()));
 //! assert!(change.abs().max().into_scalar::<f32>() > 1e-3);
 //!
 //! // The same hook acts on the prompt and on each new token of a generation.
 //! let requests = [Request { prompt: vec![1, 2, 3], stream: 0, origin: 0 }];
 //! let how = Sampling { max_tokens: 5, ..Sampling::default() };
-//! let done = generate(&model, &requests, &how, &mut silence, |_row, _token| true)?;
+//! let done = generate(&model, &requests, &how, &mut zero, |_row, _token| true)?;
 //! assert_eq!(done[0].ids.len(), 5);
 //! # Ok(())
 //! # }
@@ -100,7 +103,8 @@
 //! # }
 //! ```
 //!
-//! **Chat.** A template of a checkpoint, or any in its language, makes a prompt of messages.
+//! **Chat.** A Jinja template, a checkpoint's or any other, renders messages as `transformers` does;
+//! [`ChatTemplate::apply`] takes tools and messages of any fields.
 //! ```
 //! use model_qwen::{ChatTemplate, Message};
 //!
@@ -129,6 +133,7 @@
 //! # }
 //! ```
 
+mod attention;
 mod cache;
 mod chat;
 mod checkpoint;
@@ -136,8 +141,10 @@ mod config;
 mod dtype;
 mod forward;
 mod generate;
+mod hooked;
 mod init;
 mod lora;
+mod projection;
 mod read;
 mod rope;
 mod sample;

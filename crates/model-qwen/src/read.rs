@@ -1,10 +1,10 @@
-//! Reading parts of a model by themselves: logits of a piece of the residual stream, weights of a head.
+//! Parts of a model: logits of a piece of the residual stream, weights of one head.
 
 use burn::tensor::{Int, Tensor, TensorData};
 use hooks::{Head, HeadWeights, HookedModel as _};
 
 use crate::Qwen;
-use crate::forward::{in_f32, linear};
+use crate::projection::{in_f32, linear};
 
 impl Qwen {
     /// [`hooks::HookedModel::read_out`].

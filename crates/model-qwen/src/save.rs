@@ -1,5 +1,5 @@
-//! Writing checkpoints: a folder that `transformers` loads, whole or not there at all, one tensor in memory
-//! at a time.
+//! Write checkpoints that `transformers` loads. A folder appears complete or not at all; one tensor at a time is
+//! copied to the host.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::{Dtype, Error, Param, Qwen};
 /// `transformers` does.
 const SHARD: u64 = 5_000_000_000;
 
-/// What a folder has beside configuration and weights.
+/// Files of a folder beside configuration and weights.
 const COPIED: [&str; 9] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -98,8 +98,8 @@ pub(crate) fn pretty(value: &serde_json::Value) -> Result<String, Error> {
     serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string()))
 }
 
-/// Fills a folder beside `dir`, then puts it in its place. What was there must be nothing, an empty folder, or
-/// files of the kind that is written: other files are never removed.
+/// Fills a new folder beside `dir` and renames it to `dir`. An existing `dir` is replaced where it is empty or has
+/// only files of the kind that is written here; other files are never removed.
 pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let io = |path: &Path| {

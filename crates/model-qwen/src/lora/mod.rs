@@ -1,8 +1,7 @@
 //! Low-rank adapters (Hu et al. 2021, LoRA): `y = W x + s B A x` with `A` `[r, in]` and `B` `[out, r]`.
 //!
-//! An [`Adapter`] is a value beside a model: attached it is applied as two thin products, never as a dense
-//! `B A`; merged it becomes part of the weights. Its files, in PEFT's format, are in `file.rs`; which
-//! projections it sits beside, and with which rank and scale, in `config.rs`.
+//! An [`Adapter`] is a value beside a model. Attached, it is applied as two thin products, never as a dense
+//! `B A`; merged, it becomes part of the weights. Files are in PEFT's format.
 //!
 //! ```
 //! # use model_qwen::{Adapter, Config, LoraConfig, Pass, random};
@@ -21,6 +20,7 @@
 
 mod config;
 mod file;
+mod places;
 
 pub use config::{LoraConfig, Targets};
 
