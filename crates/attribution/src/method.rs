@@ -67,7 +67,7 @@ impl Method {
         match self {
             Method::Eap => true,
             Method::EapIgInputs { steps, endpoint } | Method::EapIgActivations { steps, endpoint } => {
-                endpoint.points(steps) == [1.0]
+                steps == 1 && endpoint == Endpoint::Right
             }
             Method::CleanCorrupt | Method::Exact => false,
         }
