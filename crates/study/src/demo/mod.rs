@@ -4,8 +4,10 @@
 //! checkpoint is measured and its circuit found on the same held-out pairs. New heads are tested for emergence
 //! and compared with the noise floor; emergent heads are ablated and scaled beside random heads of their layers.
 
+mod facts;
 mod find;
 mod interventions;
+mod measure;
 mod solve;
 mod train;
 
@@ -16,13 +18,14 @@ use burn::tensor::Device;
 use model_qwen::{Dtype, Qwen};
 
 use crate::results::{
-    CheckpointFacts, CurvePoint, Machine, ModelFacts, Results, RunFacts, SCHEMA, Said, Setting, StageTime,
-    SuiteFacts, TaskExample, TaskFacts, Training, TrainingMethod, VERSION, Version,
+    CheckpointFacts, Results, SCHEMA, Said, StageTime, SuiteFacts, TaskExample, TaskFacts, Training,
+    TrainingMethod, VERSION,
 };
-use crate::{Error, caveats, dynamics};
+use crate::{Error, caveats};
 use toy::{self, Mix, Place, Split, ToyProblem};
 
 use find::Finder;
+use measure::Measurer;
 
 /// The name of the set of problems that accuracies are of.
 const SUITE: &str = "held-out sums";
@@ -158,8 +161,8 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
         version: VERSION,
         title: "What post-training did to the heads of a small adding model".into(),
         notice: None,
-        run: facts(demo, clock.stages.clone()),
-        model: model_facts(&base),
+        run: facts::facts(demo, clock.stages.clone()),
+        model: facts::model_facts(&base),
         task: TaskFacts {
             description: "Sums of three and four two-digit numbers. The base model saw 70 % of its problems answered \
                           directly and 30 % worked out step by step; SFT shows worked solutions, GRPO rewards right \
@@ -183,91 +186,12 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
         false_discovery_rate: Some(find::RATE),
         interventions,
         warnings: Vec::new(),
-        settings: settings(demo),
+        settings: facts::settings(demo),
     };
     results.warnings = caveats(&results);
     crate::write_report(&results, &demo.out)?;
     clock.say("report written", 1.0, 0.0);
     Ok(results)
-}
-
-/// What every checkpoint is measured with and compared with.
-struct Measurer<'a> {
-    demo: &'a Demo,
-    problems: &'a [ToyProblem],
-    finder: &'a Finder,
-    before: &'a solve::Solved,
-    base: &'a find::Found,
-}
-
-impl Measurer<'_> {
-    /// Accuracy and circuit of every checkpoint of a run, and the changes of its head set; with the last
-    /// checkpoint's model and answers.
-    fn measure(
-        &self,
-        method: TrainingMethod,
-        run: train::Run,
-        clock: &mut Clock<'_>,
-    ) -> Result<(Training, Qwen, solve::Solved), Error> {
-        let (name, label) = if method == TrainingMethod::Sft { ("SFT", "sft") } else { ("GRPO", "grpo") };
-        let doing = format!("circuits of the {name} checkpoints");
-        let n = run.snapshots.len();
-        let (mut checkpoints, mut found, mut last) = (Vec::new(), Vec::new(), None);
-        for (at, (step, model)) in run.snapshots.into_iter().enumerate() {
-            clock.say(&doing, at as f64 / n as f64, 0.07);
-            let solved = solve::solve(&model, self.problems, &mut ())?;
-            let circuit = self.finder.find(&model)?;
-            let tested = self.finder.test(self.base, &circuit)?;
-            checkpoints.push(CheckpointFacts {
-                label: format!("{label}-{step}"),
-                step,
-                accuracy: vec![solved.accuracy()],
-                circuit: Some(circuit.facts.clone()),
-            });
-            found.push((step, circuit, tested));
-            last = Some((model, solved));
-        }
-        let (model, solved) = last.ok_or_else(|| Error::input(format!("{name}: no checkpoint was kept")))?;
-        let every = if method == TrainingMethod::Sft { self.demo.sft.1 } else { self.demo.grpo.1 } as u64;
-        let heads_at = |step: u64, found: &find::Found, changed: Vec<hooks::Head>| dynamics::HeadsAt {
-            step,
-            heads: found.facts.heads.clone(),
-            changed: Some(changed),
-            reward: progress(&run.curve, step.saturating_sub(every)..step.max(1)),
-        };
-        let after: Vec<dynamics::HeadsAt> = found
-            .iter()
-            .map(|(step, f, tested)| {
-                let changed = tested.iter().filter(|t| t.significant).map(|t| t.head).collect();
-                heads_at(*step, f, changed)
-            })
-            .collect();
-        let changes = dynamics::changes(&heads_at(0, self.base, Vec::new()), &after);
-        let (turnover, reward): (Vec<f64>, Vec<f64>) =
-            changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?.abs()))).unzip();
-        let all: Vec<&find::Found> = found.iter().map(|(_, f, _)| f).collect();
-        let tested = found.last().map_or(&[][..], |(_, _, tested)| tested);
-        let effects = self.finder.effects(self.base, &all, tested);
-        let training = Training {
-            name: name.into(),
-            method,
-            curve: run.curve,
-            checkpoints,
-            gain: Some(solved.gain_over(self.before, self.demo.seed)),
-            changes,
-            effects,
-            dynamics: stats::spearman(&turnover, &reward, 2000, self.demo.seed),
-        };
-        clock.end(&doing, 0.07);
-        Ok((training, model, solved))
-    }
-}
-
-/// Mean reward (or loss) over the steps `steps`.
-fn progress(curve: &[CurvePoint], steps: std::ops::Range<u64>) -> Option<f64> {
-    let points = curve.iter().filter(|p| steps.contains(&p.step));
-    let values: Vec<f64> = points.filter_map(|p| p.reward.or(p.loss)).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn example(
@@ -289,89 +213,4 @@ fn example(
         answer: problem.answer.clone(),
         completions: std::iter::once(said("base", before)).chain(after).collect(),
     }
-}
-
-fn model_facts(model: &Qwen) -> ModelFacts {
-    use hooks::HookedModel as _;
-    let (c, wiring) = (&model.config, model.wiring());
-    ModelFacts {
-        name: "embedded adding model".into(),
-        family: format!("{:?}", c.family).to_lowercase(),
-        parameters: c.n_params(),
-        n_layers: c.n_layers,
-        n_heads: c.n_heads,
-        n_kv_heads: c.n_kv_heads,
-        d_model: c.d_model,
-        key_value: wiring.key_value,
-        n_edges: wiring.n_edges(),
-    }
-}
-
-fn facts(demo: &Demo, stages: Vec<StageTime>) -> RunFacts {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
-        .map(|(_, n)| n.trim().to_owned());
-    RunFacts {
-        command: demo.command.clone(),
-        seed: demo.seed,
-        started: None,
-        machine: Machine {
-            processor: name.unwrap_or_else(|| "unknown".into()),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            device: "cpu (burn flex, f32)".into(),
-            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        },
-        versions: vec![
-            Version { name: "thinking-sparks".into(), version: env!("CARGO_PKG_VERSION").into() },
-            Version { name: "burn".into(), version: "0.22.1".into() },
-        ],
-        stages,
-    }
-}
-
-fn settings(demo: &Demo) -> Vec<Setting> {
-    let row = |section: &str, name: &str, value: String| Setting {
-        section: section.into(),
-        name: name.into(),
-        value,
-    };
-    let mut rows = vec![
-        row("problems", "held-out problems", demo.problems.to_string()),
-        row(
-            "circuits",
-            "pairs",
-            format!("{} held-out sums up to their first step; corrupt: one number changed", demo.pairs),
-        ),
-        row(
-            "circuits",
-            "method",
-            "EAP-IG inputs, 5 steps, left rule; logit difference at the last position".into(),
-        ),
-        row("circuits", "selection", format!("top {} edges by absolute score, pruned", demo.edges)),
-        row(
-            "circuits",
-            "emergence",
-            format!(
-                "{} exchanges of labels within pairs, false-discovery rate {} over all heads",
-                find::RESAMPLES,
-                find::RATE
-            ),
-        ),
-        row(
-            "interventions",
-            "random draws",
-            format!("{} beside zeroed emergent heads, 3 elsewhere", demo.draws),
-        ),
-    ];
-    for method in [TrainingMethod::Sft, TrainingMethod::Grpo] {
-        let name = if method == TrainingMethod::Sft { "train.sft" } else { "train.grpo" };
-        for line in train::settings(demo, method).lines() {
-            if let Some((key, value)) = line.split_once(" = ") {
-                rows.push(row(name, key, value.to_owned()));
-            }
-        }
-    }
-    rows
 }
