@@ -76,7 +76,7 @@ pub(super) fn settings(demo: &Demo) -> Vec<Setting> {
         row(
             "interventions",
             "random draws",
-            format!("{} beside zeroed emergent heads, 3 elsewhere", demo.draws),
+            format!("{} beside zeroed emergent and new heads, 3 elsewhere", demo.draws),
         ),
     ];
     for method in [TrainingMethod::Sft, TrainingMethod::Grpo] {

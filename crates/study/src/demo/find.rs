@@ -116,8 +116,8 @@ impl Finder {
         Ok(NoiseFloor {
             checkpoint: checkpoint.into(),
             repeats: RESAMPLES,
-            turnover: range(&turnover),
-            changed_heads: range(&changed),
+            turnover: range(turnover),
+            changed_heads: range(changed),
         })
     }
 
@@ -150,6 +150,7 @@ impl Finder {
 }
 
 /// Mean and the central 95 %.
-fn range(values: &[f64]) -> Interval {
-    Interval::percentile(values.iter().sum::<f64>() / values.len() as f64, values, 0.95)
+fn range(mut values: Vec<f64>) -> Interval {
+    values.sort_by(f64::total_cmp);
+    Interval::percentile(values.iter().sum::<f64>() / values.len() as f64, &values, 0.95)
 }

@@ -31,24 +31,24 @@ pub(super) struct Run<'a> {
     pub(super) base: &'a Qwen,
 }
 
-/// Every intervention on the heads of one run: each set zeroed in the trained model, and emergent heads also
-/// scaled there and in the base. New heads are a set of their own where some of them are not emergent.
+/// Every intervention on the heads of one run. Each set is zeroed in the trained model; emergent heads are also
+/// scaled there and in the base, and so are the new heads where some of them are not emergent.
 pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Intervention>, Error> {
     let Some(change) = run.training.changes.last() else { return Ok(Vec::new()) };
     let label = run.training.checkpoints.last().map_or("", |c| c.label.as_str());
-    let mut plan: Vec<(&str, &Qwen, HeadSet, Action)> = vec![
-        (label, run.model, HeadSet::Emergent, Action::Zero),
-        (label, run.model, HeadSet::New, Action::Zero),
-        (label, run.model, HeadSet::Kept, Action::Zero),
-        (label, run.model, HeadSet::Lost, Action::Zero),
-    ];
-    for factor in FACTORS {
-        plan.push((label, run.model, HeadSet::Emergent, Action::Scale { factor }));
-        plan.push(("base", run.base, HeadSet::Emergent, Action::Scale { factor }));
-    }
     let emergent = change.emergent.clone().unwrap_or_default();
-    if emergent == change.gained {
-        plan.retain(|(_, _, set, _)| *set != HeadSet::New);
+    let mut gained = vec![HeadSet::Emergent];
+    if emergent != change.gained {
+        gained.push(HeadSet::New);
+    }
+    let zeroed = gained.iter().copied().chain([HeadSet::Kept, HeadSet::Lost]);
+    let mut plan: Vec<(&str, &Qwen, HeadSet, Action)> =
+        zeroed.map(|set| (label, run.model, set, Action::Zero)).collect();
+    for set in gained {
+        for factor in FACTORS {
+            plan.push((label, run.model, set, Action::Scale { factor }));
+            plan.push(("base", run.base, set, Action::Scale { factor }));
+        }
     }
     let mut done = Vec::new();
     let n = plan.len();
@@ -84,8 +84,9 @@ fn one(
         Ok(solve::solve(model, problems, &mut hook)?.interval())
     };
     let mut rng = ChaCha8Rng::seed_from_u64(run.demo.seed ^ 0x7261_6e64);
-    // The claim that a run needs its emergent heads is tested, for which p = 0.05 takes at least 19 draws.
-    let draws = if set == HeadSet::Emergent && action == Action::Zero { run.demo.draws } else { FEW_DRAWS };
+    // The claim that a run needs its emergent (or new) heads is tested; p = 0.05 takes at least 19 draws.
+    let tested = matches!(set, HeadSet::Emergent | HeadSet::New) && action == Action::Zero;
+    let draws = if tested { run.demo.draws } else { FEW_DRAWS };
     let random = distinct_draws(heads, run.model.config.n_heads, draws, &mut rng)
         .into_iter()
         .map(|heads| Ok(RandomDraw { accuracy: changed(&heads)?, heads }))

@@ -19,7 +19,8 @@ pub fn findings(results: &Results) -> Vec<Finding> {
     all.extend(results.trainings.iter().filter_map(|run| emergence(results, run)));
     all.extend(retention(results));
     all.extend(results.trainings.iter().filter_map(rewarded));
-    let zeroed = |i: &&Intervention| i.action == Action::Zero && i.set == HeadSet::Emergent;
+    let zeroed =
+        |i: &&Intervention| i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New);
     all.extend(results.interventions.iter().filter(zeroed).map(ablated));
     all.extend(faithful(results));
     all
@@ -245,16 +246,17 @@ fn ablated(row: &Intervention) -> Finding {
             match verdict {
                 ClaimVerdict::Holds => ": no draw does nearly as much harm",
                 ClaimVerdict::Fails if hurts =>
-                    ": some draw does as much harm, so the loss is not specific to emergent heads",
+                    ": some draw does as much harm, so the loss is not specific to these heads",
                 ClaimVerdict::Fails => "; there is no loss to explain",
                 ClaimVerdict::Open if !beyond => ": the worst draw is too close to tell apart",
                 ClaimVerdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
             }
         ),
     };
+    let set = if row.set == HeadSet::New { "new" } else { "emergent" };
     let p = if random.is_empty() { String::new() } else { format!(" ({}).", p_value(control_p(row))) };
     Finding {
-        claim: format!("{} needs its emergent heads", row.training),
+        claim: format!("{} needs its {set} heads", row.training),
         evidence: format!(
             "{}: {} instead of {}, a change of {} points {}.{control}{p}",
             described(row),
