@@ -56,6 +56,10 @@ pub(crate) fn read(text: &str) -> Option<Clock> {
     }
     let plain: String = plain.chars().filter(|c| !"{}~$".contains(*c)).collect();
     let plain = plain.trim();
+    if let "noon" | "midnight" = plain {
+        let half = if plain == "noon" { Half::Afternoon } else { Half::Morning };
+        return Some(Clock { hour: 12, rest: Some(0), half: Some(half) });
+    }
     let digits = plain.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == ' ')).unwrap_or(plain.len());
     let (time, half) = plain.split_at(digits);
     let half = match half.trim() {

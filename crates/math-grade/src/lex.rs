@@ -99,7 +99,8 @@ pub(crate) fn words_of(text: &str) -> Words {
             unknown += 1;
         }
     }
-    if text.contains('\\') && unknown < 2 { Words::Letters } else { Words::Text }
+    let latex = text.matches('\\').count() > text.matches("\\$").count() + text.matches("\\%").count();
+    if latex && unknown < 2 { Words::Letters } else { Words::Text }
 }
 
 /// A word that no formula has: three letters or more and no function's name, or a small word of English.

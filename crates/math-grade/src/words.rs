@@ -88,7 +88,14 @@ pub(crate) fn before(text: &str, at: usize, floor: usize) -> Before {
             || each(NEGATIONS_CJK).any(|n| last.ends_with(n))
             || matches!(
                 pair.as_str(),
-                "no es" | "anything but" | "other than" | "rather than" | "instead of"
+                "no es"
+                    | "different from"
+                    | "far from"
+                    | "apart from"
+                    | "anything but"
+                    | "other than"
+                    | "rather than"
+                    | "instead of"
             )
             || last == "no" && kept < words.len() && matches!(words[kept].as_str(), "es" | "é" | "è");
         if negated {
@@ -230,6 +237,9 @@ fn followed(text: &str, rest: &str) -> After {
         "and" | "und" | "y" | "et" | "и" | "e" => {
             let (_, third) = first_word(next.trim_start());
             let (third, _) = first_word(third.trim_start());
+            if let Some(more) = next.strip_prefix("/or") {
+                return After::Join("or", place(after_hedges(more).0));
+            }
             if has(PARTS, third.as_str()) {
                 return After::Refused(Reach::Here);
             }

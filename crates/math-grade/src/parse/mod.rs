@@ -56,6 +56,8 @@ fn read(text: &str, words: Words, euler: bool) -> Parse<Answer> {
         .trim()
         .trim_end_matches(['.', ',', ';', ':', ' ', '\n', '。', '，'])
         .trim_start_matches([',', ';', ':', ' ']);
+    // "≈ 20" gives 20.
+    let text = ["\\approx", "≈"].iter().find_map(|a| text.strip_prefix(a)).unwrap_or(text).trim_start();
     if let Some(clock) = clock::read(text) {
         return Ok(Expr::Clock(clock).into());
     }

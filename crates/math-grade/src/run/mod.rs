@@ -77,6 +77,9 @@ pub(crate) fn run(text: &str, at: usize, variables: bool) -> Option<Run> {
         return None;
     }
     scan.out.truncate(length);
+    if text[end..].starts_with('+') {
+        scan.out.push('+'); // "20+" is a bound, and cannot be read
+    }
     Some(Run { text: scan.out, end })
 }
 

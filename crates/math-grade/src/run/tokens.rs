@@ -101,6 +101,14 @@ impl Scan<'_> {
                 && !is_small_word(word)
                 && self.take(word.len(), true);
         }
+        // 500g of flour
+        if glued
+            && after.starts_with(" of ")
+            && matches!(word, "m" | "g" | "s" | "h" | "l" | "L")
+            && number(&self.out)
+        {
+            return false;
+        }
         // 1,000.99m²
         if glued
             && word == "m"
