@@ -11,7 +11,7 @@ const ANSWERS: &str = "答案选|故选|答案|答え|解答|答：|答:|정답|
     jawaban|उत्तर|الإجابة|الجواب|Απάντηση|Răspuns|תשובה";
 /// Words that may stand between an announcement and its value.
 const COPULAS: &str = "is|are|was|be|will|would|should|must|equals|equal|to|exactly|simply|just|thus|therefore|so|then|\
-    given|by|approximately|about|found|option|choice|indeed|es|son|est|sont|ist|lautet|sind|é|è|\
+    given|approximately|about|found|option|choice|indeed|es|son|est|sont|ist|lautet|sind|é|è|\
     sono|final|finale|correcta|correcte|correct|равен|равна|равно|это|будет|jest|to|är|er|on|là|\
     adalah|है|هي|هو|esta|este|either";
 const COPULAS_CJK: &str = "应该是|就是|等于|是|为|為|は|은|는";

@@ -71,7 +71,9 @@ pub(crate) fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
         // `$10 and $30` are two amounts of money.
         let money = body.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let sentence = is_sentence(&body[..close]);
-        if sentence || money && amount_follows(&body[close + 1..]) {
+        if sentence
+            || money && body[close + 1..].trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit())
+        {
             return None;
         }
         (&body[..close], at + 1 + close + 1)
@@ -94,11 +96,6 @@ pub(crate) fn environment_at(text: &str, at: usize) -> Option<(String, usize)> {
         Some(rest) => (format!("{content}\\%"), text.len() - rest.len()),
         None => (content.to_string(), end),
     })
-}
-
-/// Whether a text begins with digits, or with a calculator's mark as in GSM8K: `$<<2*3=6>>6`.
-fn amount_follows(text: &str) -> bool {
-    text.starts_with("<<") || text.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Whether what stands between two dollar signs is running text with a number in it, not mathematics.

@@ -1,5 +1,7 @@
 //! From a text to the answer that it gives: the text itself where it is nothing but an answer, else the best candidate.
 
+use std::borrow::Cow;
+
 use super::ast::Expr;
 use super::equal::Scalars;
 use super::extract::{self, Body, Candidate};
@@ -63,7 +65,7 @@ pub(crate) fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
 /// Reads a text: as a bare answer if it is one, else from its best candidate. A box or an expression in running text
 /// that cannot be read is no answer; nothing inside or before it is taken instead.
 pub(crate) fn read(text: &str, options: &Options) -> Reading {
-    let text = tail(text, options);
+    let text = &without_marks(tail(text, options));
     let may = |kind: MatchType| options.match_types.contains(&kind);
     if (may(MatchType::Latex) || !text.contains('\\'))
         && (may(MatchType::Expr)
@@ -101,6 +103,27 @@ pub(crate) fn read(text: &str, options: &Options) -> Reading {
         }
     }
     Reading { text: first_text, ..Reading::default() }
+}
+
+/// Without a calculator's marks, as in GSM8K: `48+24=<<48+24=72>>72`.
+fn without_marks(text: &str) -> Cow<'_, str> {
+    if !text.contains("<<") || !text.contains(">>") {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, mark)) = rest.split_once("<<") {
+        let close = mark.find(['<', '>', '\n']).filter(|n| mark[*n..].starts_with(">>"));
+        out.push_str(before);
+        match close {
+            Some(n) => rest = &mark[n + 2..],
+            None => {
+                out.push_str("<<");
+                rest = mark;
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// A text that is nothing but an answer: no delimiters, no prose.

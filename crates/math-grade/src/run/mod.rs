@@ -4,7 +4,6 @@
 
 mod tokens;
 
-use super::environment::clip;
 use super::vocabulary::{each, has};
 
 /// An expression found in running text.
@@ -150,12 +149,6 @@ impl<'a> Scan<'a> {
         }
         let rest = self.rest();
         let next = rest[c.len_utf8()..].chars().next();
-        // `<<48+24=72>>`: a calculator's mark, as in GSM8K.
-        if let Some(inner) = rest.strip_prefix("<<") {
-            let close = clip(inner, 120).find(">>");
-            self.at += close.map_or(0, |n| n + 4);
-            return close.is_some();
-        }
         match c {
             '0'..='9' | '.' if c != '.' || next.is_some_and(|c| c.is_ascii_digit()) => self.number(),
             '.' => false,
@@ -182,10 +175,7 @@ impl<'a> Scan<'a> {
             },
             '$' | '€' | '£' | '¥' | '₹' => {
                 // 20*$3
-                let after = &rest[c.len_utf8()..];
-                let amount = !self.operand
-                    && (after.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-                        || after.starts_with("<<"));
+                let amount = !self.operand && next.is_some_and(|c| c.is_ascii_digit() || c == '.');
                 self.at += if amount { c.len_utf8() } else { 0 };
                 amount
             }
