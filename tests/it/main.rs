@@ -12,6 +12,7 @@ mod identities;
 mod inside;
 mod lora;
 mod model;
+mod pairs;
 mod real;
 mod sites;
 mod tidy;

@@ -203,3 +203,56 @@ impl Scores {
         Ok(Self { mean, pairs: summaries, per_pair: per_pair.transpose()?, warnings: Vec::new() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Endpoint, attribute_nodes};
+    use burn::tensor::Device;
+    use hooks::{Pairs, Target};
+    use test_models::Toy;
+
+    fn pairs() -> Pairs {
+        let target = || Target { answers: vec![5], distractors: vec![7] };
+        let pair = |id: &str, corrupt: u32| Pair::new(id, [1, 2, 3], [1, corrupt, 3], target());
+        Pairs::new(vec![pair("a", 4), pair("b", 2)]).unwrap()
+    }
+
+    #[test]
+    fn gradients_that_are_zero_by_theory_are_exact_zeros_with_a_warning() {
+        let (model, pairs) = (Toy::random(3, Default::default(), &Device::default()), pairs());
+        let task = Task::new(&model, &pairs, Metric::Kl);
+        for method in [Method::Eap, Method::EapIgInputs { steps: 1, endpoint: Endpoint::Right }] {
+            let scores = attribute(&task, method, Options::default()).unwrap();
+            let nodes = attribute_nodes(&task, method).unwrap();
+            assert!(scores.mean.values().iter().chain(nodes.mean.values()).all(|&s| s == 0.0));
+            let expected = [
+                Warning::EqualPrompts { pairs: vec!["b".into()] },
+                Warning::ZeroGradient { method: method.to_string(), metric: "kl".into() },
+            ];
+            assert_eq!((&scores.warnings[..], &nodes.warnings[..]), (&expected[..], &expected[..]));
+        }
+        // Elsewhere on the line the gradient is not 0.
+        let method = Method::EapIgInputs { steps: 2, endpoint: Endpoint::Right };
+        let scores = attribute(&task, method, Options::default()).unwrap();
+        assert!(scores.mean.values().iter().any(|s| s.abs() > 1e-4) && scores.warnings.len() == 1);
+    }
+
+    #[test]
+    fn a_custom_metric_gives_the_scores_of_the_one_that_it_copies() {
+        let (model, pairs) = (Toy::random(3, Default::default(), &Device::default()), pairs());
+        let copy = Metric::custom("copy", |logits, pair| {
+            let logit = |ids: &[u32]| logits.clone().narrow(1, ids[0] as usize, 1).sum();
+            logit(&pair.target.answers) - logit(&pair.target.distractors)
+        });
+        let options = Options { per_pair: true, ..Options::default() };
+        let of = |metric| attribute(&Task::new(&model, &pairs, metric), Method::Eap, options).unwrap();
+        let (ours, theirs) = (of(Metric::LogitDiff), of(copy));
+        assert_eq!(ours.mean, theirs.mean);
+        let rows = ours.per_pair.unwrap();
+        assert_eq!(rows.dim(), (2, ours.mean.values().len()));
+        assert!(rows.row(1).iter().all(|&s| s == 0.0), "equal prompts differ in nothing");
+        let mean = (rows[[0, 0]] + rows[[1, 0]]) / 2.0;
+        assert!((mean - ours.mean.values()[0]).abs() < 1e-7);
+    }
+}
