@@ -5,18 +5,14 @@ use model_qwen::Text;
 
 use crate::fixtures::shared;
 
-fn text(name: &str) -> Option<Text> {
-    let path = shared(&format!("tokenizers/{name}/tokenizer.json"))?;
-    Some(Text::open(&path).unwrap())
-}
-
 /// Two pairs as case model-01 has them, with other numbers.
 const SUMS: &str = r#"{"id":"s","clean":"9 + 8 =","corrupt":"9 + 6 =","answer":" 17","distractor":" 15"}
 {"id":"t","clean":"30 + 12 =","corrupt":"30 + 15 =","answer":" 42","distractor":" 45"}"#;
 
 #[test]
 fn answers_that_share_their_first_token_are_refused_and_can_be_measured_whole() {
-    let Some(text) = text("qwen2.5") else { return };
+    let Some(path) = shared("tokenizers/qwen2.5/tokenizer.json") else { return };
+    let text = Text::open(&path).unwrap();
     let pairs = Pairs::parse(SUMS, &text).unwrap();
     for metric in [Metric::LogitDiff, Metric::ProbDiff] {
         let message = metric.check_pair(&pairs.as_slice()[0]).unwrap_err().to_string();
@@ -36,11 +32,24 @@ fn answers_that_share_their_first_token_are_refused_and_can_be_measured_whole() 
     Metric::LogitDiff.check_pair(&Pairs::parse(&bare, &text).unwrap().as_slice()[0]).unwrap();
 }
 
+/// Qwen's tokenizer with a special token in front of every text, as Llama's and DeepSeek's have it.
+fn with_first_token() -> Option<Text> {
+    let path = shared("tokenizers/qwen2.5/tokenizer.json")?;
+    let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let (first, text) = ("<|endoftext|>", serde_json::json!({"Sequence": {"id": "A", "type_id": 0}}));
+    let special = serde_json::json!({"SpecialToken": {"id": first, "type_id": 0}});
+    file["post_processor"] = serde_json::json!({
+        "type": "TemplateProcessing", "single": [special, text], "pair": [special, text, text],
+        "special_tokens": {first: {"id": first, "ids": [151_643], "tokens": [first]}},
+    });
+    Some(Text::from_bytes(file.to_string().as_bytes()).unwrap())
+}
+
 #[test]
 fn prompts_alone_get_the_special_token() {
-    let Some(text) = text("r1-distill-qwen-1.5b") else { return };
+    let Some(text) = with_first_token() else { return };
     let (prompt, answer) = (text.prompt("Paris").unwrap(), text.continuation("Paris").unwrap());
-    assert_eq!(prompt[1..], answer[..], "the tokenizer puts one token in front");
+    assert_eq!((prompt[0], &prompt[1..]), (151_643, &answer[..]));
     let line = r#"{"clean":"The capital of France is","corrupt":"The capital of Italy is","answer":" Paris","distractor":" Rome"}"#;
     let pairs = Pairs::parse(line, &text).unwrap();
     let pair = &pairs.as_slice()[0];
