@@ -18,7 +18,7 @@ struct Row {
 fn table() -> (BTreeMap<String, Row>, Vec<String>) {
     let page = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let (mut rows, mut order) = (BTreeMap::new(), Vec::new());
-    for line in page.lines().filter(|line| line.starts_with("| L")) {
+    for line in page.lines().filter(|line| line.starts_with("| L") && line.as_bytes()[3].is_ascii_digit()) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [layer, folder, package, uses] = cells[..] else { panic!("not four cells: {line}") };
         let names =
