@@ -10,9 +10,9 @@ const SUMS: &str = r#"{"id":"s","clean":"9 + 8 =","corrupt":"9 + 6 =","answer":"
 {"id":"t","clean":"30 + 12 =","corrupt":"30 + 15 =","answer":" 42","distractor":" 45"}"#;
 
 #[test]
+#[ignore = "needs shared data: SPARKS_SHARED"]
 fn answers_that_share_their_first_token_are_refused_and_can_be_measured_whole() {
-    let Some(path) = shared("tokenizers/qwen2.5/tokenizer.json") else { return };
-    let text = Text::open(&path).unwrap();
+    let text = Text::open(&shared("tokenizers/qwen2.5/tokenizer.json")).unwrap();
     let pairs = Pairs::parse(SUMS, &text).unwrap();
     for metric in [Metric::LogitDiff, Metric::ProbDiff] {
         let message = metric.check_pair(&pairs.as_slice()[0]).unwrap_err().to_string();
@@ -33,8 +33,8 @@ fn answers_that_share_their_first_token_are_refused_and_can_be_measured_whole() 
 }
 
 /// Qwen's tokenizer with a special token in front of every text, as Llama's and DeepSeek's have it.
-fn with_first_token() -> Option<Text> {
-    let path = shared("tokenizers/qwen2.5/tokenizer.json")?;
+fn with_first_token() -> Text {
+    let path = shared("tokenizers/qwen2.5/tokenizer.json");
     let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let (first, text) = ("<|endoftext|>", serde_json::json!({"Sequence": {"id": "A", "type_id": 0}}));
     let special = serde_json::json!({"SpecialToken": {"id": first, "type_id": 0}});
@@ -42,12 +42,13 @@ fn with_first_token() -> Option<Text> {
         "type": "TemplateProcessing", "single": [special, text], "pair": [special, text, text],
         "special_tokens": {first: {"id": first, "ids": [151_643], "tokens": [first]}},
     });
-    Some(Text::from_bytes(file.to_string().as_bytes()).unwrap())
+    Text::from_bytes(file.to_string().as_bytes()).unwrap()
 }
 
 #[test]
+#[ignore = "needs shared data: SPARKS_SHARED"]
 fn prompts_alone_get_the_special_token() {
-    let Some(text) = with_first_token() else { return };
+    let text = with_first_token();
     let (prompt, answer) = (text.prompt("Paris").unwrap(), text.continuation("Paris").unwrap());
     assert_eq!((prompt[0], &prompt[1..]), (151_643, &answer[..]));
     let line = r#"{"clean":"The capital of France is","corrupt":"The capital of Italy is","answer":" Paris","distractor":" Rome"}"#;
