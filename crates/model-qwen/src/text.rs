@@ -1,5 +1,6 @@
 //! Text to token ids and back, by the `tokenizers` library.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -54,6 +55,16 @@ impl Text {
     /// What the tokenizer cannot encode.
     pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, Error> {
         self.ids(text, false)
+    }
+
+    /// [`encode_raw`](Self::encode_raw), and the bytes of `text` that each token stands for.
+    ///
+    /// # Errors
+    /// What the tokenizer cannot encode.
+    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), Error> {
+        let encoding = self.tokenizer.encode(text, false).map_err(|e| Error::input(e.to_string()))?;
+        let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        Ok((encoding.get_ids().to_vec(), offsets))
     }
 
     fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {

@@ -166,7 +166,6 @@ impl Grpo {
     /// A loss or a gradient that is not finite, naming the step.
     pub fn step(&mut self, scored: Scored) -> Result<GrpoStats, Error> {
         let step = self.progress.step;
-        let fail = |e: String| Error::input(format!("step {step}: {e}"));
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
         let tokens: usize = scored.all.iter().filter(|r| counts(r)).map(|r| r.ids.len()).sum();
         let whole = Whole { sequences: scored.all.len() as f64, tokens: tokens as f64 };
@@ -196,11 +195,13 @@ impl Grpo {
                 gradients.add(part);
             }
             if !loss.is_finite() {
-                return Err(fail(format!("the loss is {loss}")));
+                let which =
+                    gradients.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
+                return Err(Error::internal(format!("step {step}: the loss is {loss}{which}")));
             }
             if !rows.is_empty() {
                 let done = self.optimizer.step(&mut self.policy, gradients, lr);
-                grad_norm += done.map_err(|e| fail(e.to_string()))?.grad_norm / updates as f64;
+                grad_norm += done.map_err(|e| e.within(format!("step {step}")))?.grad_norm / updates as f64;
             }
         }
         self.progress.step += 1;

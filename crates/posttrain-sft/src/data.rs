@@ -13,6 +13,8 @@ use crate::{DataConfig, Encoder, Error, Truncation};
 pub struct Example {
     /// Where it came from, for messages: the field `id` of its row, or the row's number from 1.
     pub id: String,
+    /// Its row's place in the file, such as `line 3`; empty where it is of no file.
+    pub place: String,
     /// Token ids.
     pub ids: Vec<u32>,
     /// Whether each token of `ids` is trained, that is predicted from those before it. The first never is.
@@ -23,7 +25,7 @@ impl Example {
     /// An example whose tokens from `start` on are trained.
     pub fn new(id: impl Into<String>, ids: Vec<u32>, start: usize) -> Self {
         let trained = (0..ids.len()).map(|i| i >= start.max(1)).collect();
-        Self { id: id.into(), ids, trained }
+        Self { id: id.into(), place: String::new(), ids, trained }
     }
 
     /// Number of trained tokens.
@@ -74,7 +76,8 @@ impl Dataset {
         for row in rows {
             let place = row.place.clone();
             let made = encoder.row(row, &config.columns, config.turns, &mut unused);
-            examples.extend(made.map_err(|e| e.within(place).within(path.display()))?);
+            let made = made.map_err(|e| e.within(&place).within(path.display()))?;
+            examples.extend(made.into_iter().map(|e| Example { place: place.clone(), ..e }));
         }
         let data = Self::new(examples, config, seed).map_err(|e| e.within(path.display()))?;
         Ok(Self { report: Report { rows: n, unused, ..data.report }, ..data })

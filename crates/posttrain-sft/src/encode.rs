@@ -158,6 +158,9 @@ impl Encoder {
                 roles.join(", ")
             )));
         };
+        if self.template()?.marks_generation() {
+            return self.marked_chat(id, chat, &answers, turns);
+        }
         if turns == Turns::Last {
             return Ok(vec![self.turn(id, chat, last..last + 1)?]);
         }
@@ -191,7 +194,7 @@ impl Encoder {
         if let Some(first) = trained.first_mut() {
             *first = false;
         }
-        Ok(Some(Example { id, ids, trained }))
+        Ok(Some(Example { ids, trained, ..Example::new(id, Vec::new(), 0) }))
     }
 
     /// The messages of `range`, to its end trained, with all before it as context.
@@ -218,13 +221,13 @@ impl Encoder {
         Ok(Example::new(id, ids, start))
     }
 
-    fn tokenizer(&self) -> Result<&Text, Error> {
+    pub(crate) fn tokenizer(&self) -> Result<&Text, Error> {
         self.text
             .as_ref()
             .ok_or_else(|| Error::input("text without a tokenizer: the model folder has no tokenizer.json"))
     }
 
-    fn template(&self) -> Result<&ChatTemplate, Error> {
+    pub(crate) fn template(&self) -> Result<&ChatTemplate, Error> {
         self.template.as_ref().ok_or_else(|| Error::input("messages: the model has no chat template"))
     }
 }

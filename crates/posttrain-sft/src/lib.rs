@@ -26,6 +26,7 @@ mod columns;
 mod config;
 mod data;
 mod encode;
+mod generated;
 mod tokens;
 mod train;
 

@@ -62,7 +62,7 @@ pub(crate) fn example(id: String, input_ids: &Value, fields: &mut Fields) -> Res
     if let Some(first) = trained.first_mut() {
         *first = false;
     }
-    Ok(Example { id, ids, trained })
+    Ok(Example { ids, trained, ..Example::new(id, Vec::new(), 0) })
 }
 
 fn list<T: serde::de::DeserializeOwned>(name: &str, value: &Value) -> Result<Vec<T>, Error> {

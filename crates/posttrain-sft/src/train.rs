@@ -79,7 +79,7 @@ impl Sft {
             if rows.iter().all(|e| e.tokens() == 0) {
                 continue;
             }
-            let (log_probs, part) = {
+            let (log_probs, mut part) = {
                 let mut tracked = posttrain::tracked(&self.model);
                 let (batch, positions, targets) = batch(rows)?;
                 let weights = vec![-1.0 / n_tokens as f32; targets.len()];
@@ -89,14 +89,16 @@ impl Sft {
             };
             let part_sum: f64 = log_probs.iter().map(|&x| -f64::from(x)).sum();
             if !part_sum.is_finite() {
-                return Err(Error::input(format!("step {step}: the loss is {part_sum} on {}", names(rows))));
+                let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
+                let rows = names(rows);
+                return Err(Error::internal(format!("step {step}, {rows}: the loss is {part_sum}{which}")));
             }
             sum += part_sum;
             gradients.add(part);
         }
         let lr = self.schedule.rate(step);
         let update = self.optimizer.step(&mut self.model, gradients, lr);
-        let update = update.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(examples))))?;
+        let update = update.map_err(|e| e.within(format!("step {step}, {}", names(examples))))?;
         self.progress.step += 1;
         self.progress.position += examples.len() as u64;
         let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
@@ -171,7 +173,11 @@ fn batch(rows: &[Example]) -> Result<(Batch, Vec<usize>, Vec<u32>), Error> {
 
 /// The examples' names, some of them where there are many.
 fn names(examples: &[Example]) -> String {
-    let ids: Vec<&str> = examples.iter().take(16).map(|e| e.id.as_str()).collect();
+    let name = |e: &Example| match e.place.as_str() {
+        "" => e.id.clone(),
+        place => format!("{} ({place})", e.id),
+    };
+    let ids: Vec<String> = examples.iter().take(16).map(name).collect();
     let more = if examples.len() > 16 { ", …" } else { "" };
     format!("examples {}{more}", ids.join(", "))
 }

@@ -168,3 +168,34 @@ fn a_template_that_rewrites_history_gives_an_example_for_each_answer() {
     let last = encoder.row(row(chat), &Columns::default(), Turns::Last, &mut BTreeSet::new()).unwrap();
     assert_eq!((last.len(), &last[0].ids), (1, &all[1].ids));
 }
+
+#[test]
+fn what_the_template_marks_is_trained_and_nothing_else() {
+    let text = || Checkpoint::open(&folder()).unwrap().text().unwrap();
+    let rendered = |think: &str| {
+        let source = format!(
+            "{{% for m in messages %}}<|s|>{{{{ m.role }}}}:{{% if m.role == 'assistant' %}}{{% generation %}}{think}\
+             {{{{ m.content }}}}{{% endgeneration %}}{{% else %}}{{{{ m.content }}}}{{% endif %}}<|e|>{{% endfor %}}"
+        );
+        let template = ChatTemplate::new(source, "", "").unwrap();
+        Encoder::new(text(), None).with_template(template)
+    };
+    let chat = json!({"id": "x", "messages": [
+        {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"},
+        {"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "6"}]});
+    let trained = |e: &Example| -> String {
+        let ids: Vec<u32> = e.ids.iter().zip(&e.trained).filter(|(_, t)| **t).map(|(id, _)| *id).collect();
+        text().decode_all(&ids).unwrap()
+    };
+    // The end mark lies outside of the block, so it is not trained; there is no generation prompt to go by.
+    let all = examples(&rendered(""), chat.clone()).unwrap();
+    assert_eq!(all.iter().map(&trained).collect::<Vec<_>>(), ["46"]);
+    let whole = "<|s|>user:2+2?<|e|><|s|>assistant:4<|e|><|s|>user:3+3?<|e|><|s|>assistant:6<|e|>";
+    assert_eq!(all[0].ids, text().encode_raw(whole).unwrap());
+    // As Qwen3's: only the last answer keeps its thoughts.
+    let rewrites = rendered("{% if loop.last %}<think></think>{% endif %}");
+    let all = examples(&rewrites, chat.clone()).unwrap();
+    assert_eq!(all.iter().map(&trained).collect::<Vec<_>>(), ["<think></think>4", "<think></think>6"]);
+    let last = rewrites.row(row(chat), &Columns::default(), Turns::Last, &mut BTreeSet::new()).unwrap();
+    assert_eq!((last.len(), &last[0].ids), (1, &all[1].ids));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model_qwen::ChatTemplate;
+use model_qwen::{ChatOptions, ChatTemplate, Rendered};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -87,6 +87,16 @@ impl Conversation {
     /// What the template refuses or gets wrong.
     pub fn render(&self, template: &ChatTemplate, n: usize, generate: bool) -> Result<String, Error> {
         self.render_messages(template, &self.messages[..n], generate)
+    }
+
+    /// The first `n` messages with the spans that the template marks with `{% generation %}`.
+    ///
+    /// # Errors
+    /// What the template refuses or gets wrong.
+    pub fn render_with_spans(&self, template: &ChatTemplate, n: usize) -> Result<Rendered, Error> {
+        let tools = (!self.tools.is_null()).then(|| self.tools.clone());
+        let options = ChatOptions { tools, variables: self.variables.clone(), ..ChatOptions::default() };
+        template.apply_with_spans(&self.messages[..n], &options)
     }
 
     fn render_messages(

@@ -65,6 +65,15 @@ impl Gradients {
         bad.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The names of [`not_finite`](Self::not_finite) in words, a few of them where there are many.
+    pub fn not_finite_names(&mut self) -> Option<String> {
+        let names = self.not_finite();
+        let more = names.len().saturating_sub(3);
+        let more = if more > 0 { format!(" and of {more} more parameters") } else { String::new() };
+        let few = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("the gradient of {few}{more} is not finite"))
+    }
+
     /// Each parameter's name and gradient `[n]`, `None` where it got none.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Tensor<1>>)> {
         self.names.iter().zip(&self.by_param).map(|(name, grad)| (name.as_str(), grad.as_ref()))

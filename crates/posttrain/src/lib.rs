@@ -17,6 +17,7 @@
 //! the model between two steps; nothing here knows of circuits.
 
 pub mod chat;
+mod checkpoint_files;
 pub mod config;
 mod gradients;
 mod log_probs;

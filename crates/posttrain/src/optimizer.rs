@@ -75,8 +75,8 @@ impl Optimizer {
     pub fn step(&mut self, model: &mut Qwen, mut gradients: Gradients, lr: f64) -> Result<Update, Error> {
         let grad_norm = gradients.norm();
         if !grad_norm.is_finite() {
-            let names = gradients.not_finite().join(", ");
-            return Err(Error::input(format!("the gradient of {names} is not finite")));
+            let names = gradients.not_finite_names().unwrap_or_default();
+            return Err(Error::internal(format!("the norm of the gradient is {grad_norm}; {names}")));
         }
         let max = self.config.max_grad_norm;
         let scale = if max > 0.0 { (max / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use model_qwen::{Adapter, Dtype, LoraConfig, Qwen};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Optimizer};
+use crate::{Error, Optimizer, checkpoint_files};
 
 /// The first line of every `config.toml` that this module writes; a file without it is the user's.
 const WRITTEN: &str = "# Written by sparks: the configuration of this run, defaults included.\n";
@@ -41,6 +41,9 @@ pub struct Resumed {
     pub dir: PathBuf,
     /// Where the run was.
     pub progress: Progress,
+    /// Newer checkpoints that are damaged or incomplete, newest first, with what is wrong; they were renamed to
+    /// `step-N.damaged`.
+    pub damaged: Vec<String>,
 }
 
 /// An open run folder. One process has it open at a time.
@@ -82,27 +85,46 @@ impl RunFolder {
         Ok(Self { dir: dir.to_owned(), keep: 0, tokenizer: None, adapter: None, metrics, _lock: lock })
     }
 
-    /// Opens an existing run folder at its latest whole checkpoint.
+    /// Opens an existing run folder at its newest whole checkpoint. Newer ones that are damaged or incomplete are
+    /// put aside as `step-N.damaged`.
     ///
     /// # Errors
-    /// No run, no checkpoint, a state that cannot be read, a process that is training in the folder.
+    /// No run, no whole checkpoint, a process that is training in the folder.
     pub fn resume(dir: &Path) -> Result<(Self, Resumed), Error> {
         let checkpoints = dir.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(Error::at(dir, "is no run folder: it has no folder `checkpoints`"));
         }
         let lock = lock(dir)?;
-        let step =
-            steps(&checkpoints)?.pop().ok_or_else(|| Error::at(dir, "has no checkpoint to resume from"))?;
+        let (mut found, mut bad, mut damaged) = (None, Vec::new(), Vec::new());
+        for step in steps(&checkpoints)?.into_iter().rev() {
+            let checkpoint = checkpoints.join(format!("step-{step}"));
+            match checkpoint_files::whole(&checkpoint) {
+                Ok(progress) => {
+                    found = Some((checkpoint, progress));
+                    break;
+                }
+                Err(e) => {
+                    damaged.push(e.to_string());
+                    bad.push(checkpoint);
+                }
+            }
+        }
+        let (checkpoint, progress) = found.ok_or_else(|| match damaged.first() {
+            None => Error::at(dir, "has no checkpoint to resume from"),
+            Some(_) => Error::at(
+                dir,
+                format!("has no checkpoint that is whole to resume from: {}", damaged.join("; ")),
+            ),
+        })?;
+        for bad in bad {
+            put_aside(&bad)?;
+        }
         sweep(&checkpoints)?;
-        let checkpoint = checkpoints.join(format!("step-{step}"));
-        let path = checkpoint.join("state.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-        let progress: Progress = serde_json::from_str(&text).map_err(|e| Error::at(&path, e))?;
         let metrics = cut_metrics(&dir.join("metrics.jsonl"), progress.step)?;
         let tokenizer = Some(checkpoint.clone());
         let folder = Self { dir: dir.to_owned(), keep: 0, tokenizer, adapter: None, metrics, _lock: lock };
-        Ok((folder, Resumed { dir: checkpoint, progress }))
+        Ok((folder, Resumed { dir: checkpoint, progress, damaged }))
     }
 
     /// Keeps the last `n` checkpoints; all where 0, which is also the default.
@@ -244,13 +266,22 @@ fn lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
-/// Steps of the whole checkpoints, oldest first.
+/// Renames a damaged checkpoint, out of the way of its step's next one and of the rotation.
+fn put_aside(checkpoint: &Path) -> Result<(), Error> {
+    let aside = checkpoint.with_extension("damaged");
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+    }
+    std::fs::rename(checkpoint, &aside).map_err(|e| Error::io(checkpoint, e))
+}
+
+/// Steps of the checkpoints, oldest first.
 fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
     let entries = std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?;
     let step = |name: &str| name.strip_prefix("step-").and_then(|n| n.parse().ok());
     let mut steps: Vec<usize> = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.path().join("state.json").is_file())
+        .filter(|entry| entry.path().is_dir())
         .filter_map(|entry| step(&entry.file_name().to_string_lossy()))
         .collect();
     steps.sort_unstable();

@@ -121,3 +121,38 @@ fn one_process_a_folder_and_no_file_of_the_users_is_replaced() {
         assert_eq!(std::fs::read_to_string(mine.join(name)).unwrap(), text);
     }
 }
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_nothing_earlier_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, config) = (model(false), OptimizerConfig::default());
+    let optimizer = Optimizer::new(&model, &config).unwrap();
+    let at = |step| Progress { step, position: 1, seed: 2 };
+    for (n, file) in
+        ["optimizer.safetensors", "model.safetensors", "config.json", "state.json"].into_iter().enumerate()
+    {
+        let run = dir.path().join(n.to_string());
+        let mut folder = RunFolder::create(&run, "").unwrap().keeping(2);
+        for step in [1, 2] {
+            folder.checkpoint(&model, &optimizer, at(step)).unwrap();
+        }
+        let path = folder.checkpoint_dir(2).join(file);
+        let length = std::fs::metadata(&path).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
+        drop(folder);
+        let (folder, resumed) = RunFolder::resume(&run).unwrap();
+        assert_eq!((resumed.progress, &resumed.dir), (at(1), &folder.checkpoint_dir(1)));
+        assert!(resumed.damaged.len() == 1 && resumed.damaged[0].contains(file), "{:?}", resumed.damaged);
+        // What was put aside does not count as kept.
+        let mut folder = folder.keeping(2);
+        folder.checkpoint(&model, &optimizer, at(2)).unwrap();
+        assert!(folder.checkpoint_dir(1).exists() && folder.checkpoint_dir(2).exists());
+        for step in [1, 2] {
+            std::fs::remove_file(folder.checkpoint_dir(step).join(file)).unwrap();
+        }
+        drop(folder);
+        let message = RunFolder::resume(&run).unwrap_err().to_string();
+        assert!(message.contains("step-2") && message.contains("step-1"), "{message}");
+        assert!(run.join("checkpoints/step-2").exists(), "nothing is renamed where nothing is whole");
+    }
+}

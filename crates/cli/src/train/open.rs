@@ -105,6 +105,9 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
     }
     file.run.dir.clone_from(&began.run.dir);
     let (folder, resumed) = RunFolder::resume(dir)?;
+    for damaged in &resumed.damaged {
+        common.warn(format!("not whole, {} is resumed in its place: {damaged}", resumed.dir.display()))?;
+    }
     if file != began {
         folder.set_config(&file.to_toml(kind)?)?;
     }

@@ -1,0 +1,63 @@
+//! Whether a checkpoint's folder is whole: all files there, of the length that they state themselves.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Error, Progress};
+
+/// Reads a checkpoint's state after a look at its other files; tensors are not read.
+pub(crate) fn whole(dir: &Path) -> Result<Progress, Error> {
+    let state = dir.join("state.json");
+    let progress = serde_json::from_value(json(&state)?).map_err(|e| Error::at(&state, e))?;
+    tensors(&dir.join("optimizer.safetensors"))?;
+    let adapter = dir.join("adapter_config.json");
+    if adapter.exists() {
+        json(&adapter)?;
+        tensors(&dir.join("adapter_model.safetensors"))?;
+        return Ok(progress);
+    }
+    json(&dir.join("config.json"))?;
+    let index = dir.join("model.safetensors.index.json");
+    if !index.exists() {
+        tensors(&dir.join("model.safetensors"))?;
+        return Ok(progress);
+    }
+    let index = json(&index)?;
+    let mut shards: Vec<&str> =
+        index["weight_map"].as_object().into_iter().flatten().filter_map(|(_, f)| f.as_str()).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    shards.iter().try_for_each(|shard| tensors(&dir.join(shard)))?;
+    Ok(progress)
+}
+
+fn json(path: &Path) -> Result<Value, Error> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    serde_json::from_str(&text).map_err(|e| Error::at(path, e))
+}
+
+/// Checks that a safetensors file is as long as its header states: eight bytes with the header's length, the
+/// header, and the tensors up to the largest of its `data_offsets`.
+fn tensors(path: &Path) -> Result<(), Error> {
+    let io = |e| Error::io(path, e);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut header = [0; 8];
+    file.read_exact(&mut header).map_err(io)?;
+    let n = u64::from_le_bytes(header);
+    if n > length - 8 {
+        return Err(Error::at(path, format!("has {length} bytes, expected {n} of its header and more")));
+    }
+    let mut header = Vec::new();
+    file.take(n).read_to_end(&mut header).map_err(io)?;
+    let header: Value = serde_json::from_slice(&header).map_err(|e| Error::at(path, e))?;
+    let ends = header.as_object().into_iter().flatten().filter_map(|(_, t)| t["data_offsets"][1].as_u64());
+    let expected = ends.max().unwrap_or(0).saturating_add(8 + n);
+    if length != expected {
+        return Err(Error::at(path, format!("has {length} bytes, expected {expected}")));
+    }
+    Ok(())
+}
