@@ -7,7 +7,7 @@
 //! # fn prompts() -> Vec<Vec<u32>> { Vec::new() }
 //!
 //! let config = GrpoConfig { group_size: 16, ..GrpoConfig::default() };
-//! let checkpoint = model_qwen::Checkpoint::open("Qwen2.5-0.5B")?;
+//! let checkpoint = model_qwen::Checkpoint::open("Qwen2.5-0.5B".as_ref())?;
 //! let policy = checkpoint.load(model_qwen::Dtype::F32, &Default::default())?;
 //! let prompts = prompts();
 //! let order = Order { len: prompts.len(), seed: Some(config.trainer.seed) };

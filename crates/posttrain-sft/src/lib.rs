@@ -6,7 +6,7 @@
 //!
 //! let mut config = SftConfig::default();
 //! config.trainer.optimizer.lr = 1e-5;
-//! let checkpoint = Checkpoint::open("Qwen2.5-0.5B")?;
+//! let checkpoint = Checkpoint::open("Qwen2.5-0.5B".as_ref())?;
 //! let encoder = Encoder::of(&checkpoint)?;
 //! let data = Dataset::open("train.jsonl".as_ref(), &DataConfig::default(), config.trainer.seed, &encoder)?;
 //! let mut sft = Sft::new(checkpoint.load(Dtype::F32, &Default::default())?, &config, data.len())?;
