@@ -14,7 +14,8 @@ use serde_json::json;
 use crate::choices::{METRICS, POSITIONS, name, named};
 use crate::input;
 use crate::options::{Common, Result};
-use crate::output::{print_json, say, to_json};
+use crate::output::{print_json, ready, say, to_json};
+use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Number of pairs in one batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
+    /// Write the result to a file: JSON, or NumPy's .npz by the extension.
+    #[arg(long, value_name = "OUT")]
+    out: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -72,6 +76,17 @@ fn baseline(name: EdgeFillName, model: &Qwen, pairs: &Pairs, batch: usize) -> Re
         EdgeFillName::Mean => Baseline::Mean(means()?),
         EdgeFillName::MeanPositional => Baseline::MeanPositional(means()?),
     })
+}
+
+/// Writes the result to `--out`, and prints it with `--json`.
+fn give(args: &Args, result: &serde_json::Value) -> Result {
+    if let Some(path) = &args.out {
+        write_result(path, result)?;
+    }
+    if args.json {
+        print_json(result);
+    }
+    Ok(())
 }
 
 /// Largest number of random circuits, which are in memory together.
@@ -115,15 +130,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let random = |k: u64| along(&random_scores(file.wiring, common.seed() + k), Rank::Absolute);
         let (absolute, signed) = (of(Rank::Absolute)?, of(Rank::Signed)?);
         let random = (0..args.nulls).map(random).collect::<Result<Vec<_>>>()?;
-        if args.json {
+        if args.json || args.out.is_some() {
             let full = Circuit::full(file.wiring);
             let ends = faithfulness(&task, &full, &fill)?;
-            print_json(&json!({
-                "clean": ends.clean, "corrupt": ends.corrupt,
-                "metric": metric.to_string(), "positions": positions, "fill": name(&args.fill),
-                "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
-                "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
-            }));
+            give(
+                &args,
+                &json!({
+                    "clean": ends.clean, "corrupt": ends.corrupt,
+                    "metric": metric.to_string(), "positions": positions, "fill": name(&args.fill),
+                    "cmd": absolute.cmd, "cpr": signed.cpr, "points": absolute.points, "signed_points": signed.points,
+                    "random": random.iter().map(|c| json!({ "cmd": c.cmd, "cpr": c.cpr })).collect::<Vec<_>>(),
+                }),
+            )?;
         } else {
             say!("share of edges  faithfulness (absolute)  (signed)");
             for (a, s) in absolute.points.iter().zip(&signed.points) {
@@ -166,7 +184,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let all = faithfulness_of(&task, &drawn.iter().collect::<Vec<_>>(), &fill)?;
         nulls.insert(name.into(), all.iter().map(|f| f.faithfulness).collect());
     }
-    if args.json {
+    if args.json || args.out.is_some() {
         let mut out = to_json(&found)?;
         out["edges"] = circuit.n_edges().into();
         out["pruned"] = removed.into();
@@ -174,7 +192,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out["positions"] = json!(positions);
         out["fill"] = name(&args.fill).into();
         out["null_faithfulness"] = nulls.into();
-        print_json(&out);
+        give(&args, &out)?;
     } else {
         say!(
             "{metric}: clean {:.4}, corrupt {:.4}, circuit {:.4}",

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use circuits::{ScoreFile, attention_entropy, head_spectra, paths};
-use common::{Error, write_whole};
+use common::Error;
 use hooks::{Head, HookedModel as _};
 use serde_json::{Map, Value, json};
 
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, say};
+use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -21,8 +22,8 @@ pub(crate) struct Args {
     /// Pairs of prompts, JSONL: adds the attention entropy on the clean prompts.
     #[arg(long, value_name = "P.jsonl")]
     pairs: Option<PathBuf>,
-    /// Write the JSON object to a file.
-    #[arg(long, value_name = "OUT.json")]
+    /// Write the result to a file: JSON, or NumPy's .npz by the extension.
+    #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
@@ -76,7 +77,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         out["circuit"] = json!({ "paths": places.paths, "weight": places.weight });
     }
     if let Some(path) = &args.out {
-        write_whole(path, format!("{out:#}\n").as_bytes())?;
+        write_result(path, &out)?;
     }
     if args.json {
         print_json(&out);

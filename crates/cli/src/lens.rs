@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use attribution::{At, direct_logit_attribution, direct_mean, logit_lens, logit_lens_metric};
 use burn::tensor::Tensor;
-use common::{Error, write_whole};
+use common::Error;
 use hooks::{HookedModel as _, Metric, Rows, Site, Stream, Task};
 use ndarray::ArrayView1;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::choices::{METRICS, named, table};
 use crate::input::{self, Input};
 use crate::options::{Common, Result, text};
 use crate::output::{print_json, ready, say};
+use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -36,8 +37,8 @@ pub(crate) struct Args {
     /// Metric of the logit lens on pairs. Direct logit attribution is always of the logit difference.
     #[arg(long, default_value = "logit-diff", value_parser = named::<Metric>(&METRICS))]
     metric: Metric,
-    /// Write the JSON object to a file.
-    #[arg(long, value_name = "OUT.json")]
+    /// Write the result to a file: JSON, or NumPy's .npz by the extension.
+    #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
@@ -55,7 +56,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         None => of_input(common, &args, at)?,
     };
     if let Some(path) = &args.out {
-        write_whole(path, format!("{found:#}\n").as_bytes())?;
+        write_result(path, &found)?;
     }
     if args.json {
         print_json(&found);

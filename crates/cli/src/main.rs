@@ -30,6 +30,7 @@ mod output;
 mod pairs;
 mod patch;
 mod prompt;
+mod result;
 mod signals;
 mod sweep;
 mod train;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ablation::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
 use clap::ValueEnum;
-use common::{Error, write_whole};
+use common::Error;
 use hooks::{Metric, Task};
 use ndarray::{Array3, ArrayView2, Axis};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::choices::{METRICS, name, named};
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, ready, say};
+use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -37,8 +38,8 @@ pub(crate) struct Args {
     /// Number of patches in one batch.
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
-    /// Write the JSON object to a file.
-    #[arg(long, value_name = "OUT.json")]
+    /// Write the result to a file: JSON, or NumPy's .npz by the extension.
+    #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
@@ -166,7 +167,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         })).collect::<Vec<_>>(),
     });
     if let Some(path) = &args.out {
-        write_whole(path, format!("{out}\n").as_bytes())?;
+        write_result(path, &out)?;
     }
     if args.json {
         print_json(&out);

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use ablation::{replaced, scaled, sweep};
 use clap::ValueEnum;
-use common::write_whole;
 use hooks::{Head, HookedModel as _, Metric, Task};
 use serde_json::json;
 
@@ -13,6 +12,7 @@ use crate::input;
 use crate::interventions::{FillName, fill};
 use crate::options::{Common, Result};
 use crate::output::{print_json, ready, say};
+use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -46,8 +46,8 @@ pub(crate) struct Args {
     /// Number of rows in the printed table.
     #[arg(long, default_value_t = 20, value_name = "N")]
     top: usize,
-    /// Write the JSON object to a file.
-    #[arg(long, value_name = "OUT.json")]
+    /// Write the result to a file: JSON, or NumPy's .npz by the extension.
+    #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
@@ -129,7 +129,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         "metric": metric.to_string(), "change": change, "pairs": pairs.len(), "clean": clean, "effects": rows,
     });
     if let Some(path) = &args.out {
-        write_whole(path, format!("{out:#}\n").as_bytes())?;
+        write_result(path, &out)?;
     }
     if args.json {
         print_json(&out);

@@ -1,6 +1,7 @@
 //! Looking at the parts of a model by command: lens, patch, sweep, heads, pairs.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -156,6 +157,18 @@ fn sweeps_are_of_heads_or_layers_under_every_fill() {
     let same = ok(&["sweep", &model, "--pairs", &pairs, "--scale", "1", "--json"]);
     assert!(same["effects"].as_array().unwrap().iter().all(|e| e["change"] == 0.0));
     assert!(refused(&["sweep", &model, "--pairs", &pairs, "--by", "token"]).contains("head, layer or set"));
+    // The same numbers as NumPy reads them.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep.npz");
+    printed(&["sweep", &model, "--pairs", &pairs, "--out", text(&out)]);
+    let mut npz = zip::ZipArchive::new(std::fs::File::open(&out).unwrap()).unwrap();
+    let mut change = Vec::new();
+    npz.by_name("effects.change.npy").unwrap().read_to_end(&mut change).unwrap();
+    assert_eq!(change.len() % 64, 0, "8 values of 8 bytes after an aligned header");
+    let values = change[change.len() - 64..].chunks_exact(8);
+    let values: Vec<f64> = values.map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    let expected: Vec<f64> = effects.iter().map(|e| e["change"].as_f64().unwrap()).collect();
+    assert_eq!(values, expected);
     let heads = ["L0H0", "L0H1", "L0H2", "L0H3"].join(",");
     let set = ok(&["sweep", &model, "--pairs", &pairs, "--heads", &heads, "--by", "set", "--json"]);
     let layer = ok(&["sweep", &model, "--pairs", &pairs, "--heads", &heads, "--by", "layer", "--json"]);
