@@ -96,8 +96,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.nulls > MAX_NULLS {
         return Err(Error::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
     }
+    if let Some(out) = &args.out {
+        ready(out, &[&args.circuit, &args.pairs])?;
+    }
     let file = crate::circuit::read_scores(common, &args.circuit)?;
-    let metric = args.metric.or(file.metric()).unwrap_or(Metric::LogitDiff);
+    let metric = args.metric.clone().or(file.metric()).unwrap_or(Metric::LogitDiff);
     let positions = args.positions.or(file.positions()).unwrap_or_default();
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
