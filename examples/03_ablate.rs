@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let request = Request { prompt: toy::encode(prompt)?, stream: 0, origin: 0 };
     let greedy = Sampling { max_tokens: 32, stop_ids: vec![EOS], ..Sampling::default() };
     let mut without = Ablation::heads(model.wiring(), [heads[0].0], Fill::Zero)?;
-    let whole = generate(&model, &[request.clone()], &greedy, &mut (), |_, _| true)?;
+    let whole = generate(&model, std::slice::from_ref(&request), &greedy, &mut (), |_, _| true)?;
     let ablated = generate(&model, &[request], &greedy, &mut without, |_, _| true)?;
     println!("whole model:  {prompt}{}", toy::decode(&whole[0].ids));
     println!("without {}: {prompt}{}", heads[0].0, toy::decode(&ablated[0].ids));

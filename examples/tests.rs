@@ -1,4 +1,5 @@
 //! Runs the examples that take no arguments, and checks that the READMEs name them.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::Command;

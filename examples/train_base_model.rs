@@ -10,7 +10,6 @@ use burn::tensor::Device;
 use model_qwen::{Dtype, Text, random, save};
 use posttrain::config::{Kind, OptimizerConfig, ScheduleConfig, TrainConfig};
 use posttrain_sft::{Encoder, Example, Sft, SftConfig};
-use toy;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);

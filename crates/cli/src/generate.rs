@@ -171,12 +171,12 @@ fn stream_of(prompt: &[u32]) -> u64 {
 fn prompt_ids(args: &Args, prompt: &str, checkpoint: &model_qwen::Checkpoint) -> Result<Vec<u32>> {
     let text = tokenizer(checkpoint)?;
     if !args.chat {
-        return Ok(text.encode(prompt)?);
+        return text.encode(prompt);
     }
     let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
     let mut messages: Vec<Message> = args.system.iter().map(|s| turn("system", s)).collect();
     messages.push(turn("user", prompt));
     // The template writes its own special tokens: no second BOS.
     let template = checkpoint.chat_template()?;
-    Ok(text.encode_raw(&bounded(|| template.render(&messages, true, args.think))?)?)
+    text.encode_raw(&bounded(|| template.render(&messages, true, args.think))?)
 }

@@ -167,7 +167,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                     ..Sampling::default()
                 };
                 common.note(format!("{model}: {} problems", prompts.len()));
-                Ok(Opening::of(&common.load(&checkpoint)?, &prompts, &how, batch)?)
+                Opening::of(&common.load(&checkpoint)?, &prompts, &how, batch)
             };
             let (post, base) = (answers(&post)?, answers(&base)?);
             ("openings", openings(&post, &base, &length)?, prompter.text)
@@ -176,7 +176,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     common.note(format!("{name}: {}", built.summary()));
     let dropped = built.dropped.clone();
     let pairs = built.checked()?;
-    let decode = |ids: &[u32]| Ok(text.decode(ids)?);
+    let decode = |ids: &[u32]| text.decode(ids);
     write_whole(path, to_jsonl(&pairs, &decode)?.as_bytes())?;
     if args.json {
         print_json(&json!({ "kind": name, "pairs": pairs.len(), "dropped": dropped }));

@@ -105,8 +105,14 @@ fn table(value: &Value) -> Option<ArrayD<f64>> {
             (Value::Array(items), [n, rest @ ..]) if items.len() == *n => {
                 items.iter().try_for_each(|item| fill(item, rest, into))
             }
-            (Value::Number(x), []) => Some(into.push(x.as_f64()?)),
-            (Value::Null, []) => Some(into.push(f64::NAN)),
+            (Value::Number(x), []) => {
+                into.push(x.as_f64()?);
+                Some(())
+            }
+            (Value::Null, []) => {
+                into.push(f64::NAN);
+                Some(())
+            }
             _ => None,
         }
     }

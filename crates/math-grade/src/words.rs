@@ -68,7 +68,7 @@ fn clause(text: &str) -> &str {
 pub(crate) fn before(text: &str, at: usize, floor: usize) -> Before {
     let near = next_boundary(text, at.saturating_sub(240)).min(at);
     let clause =
-        clause(&text[floor.min(at).max(near)..at].trim_end_matches(['$', '(', '\\', '[', '*', ' ', '\n']));
+        clause(text[floor.min(at).max(near)..at].trim_end_matches(['$', '(', '\\', '[', '*', ' ', '\n']));
     let mut words = words(clause);
     let from = words.len().saturating_sub(6);
     words.drain(..from);

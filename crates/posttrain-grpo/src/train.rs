@@ -282,7 +282,7 @@ impl Grpo {
             positions.extend(start..start + row.rollout.ids.len());
             targets.extend_from_slice(&row.rollout.ids);
         }
-        Ok(TokenLogProbs::new(model, &batch, &positions, targets, 1.0 / self.config.temperature)?)
+        TokenLogProbs::new(model, &batch, &positions, targets, 1.0 / self.config.temperature)
     }
 
     /// Prompts of a step.

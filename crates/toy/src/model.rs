@@ -50,7 +50,7 @@ pub fn write_model_files(dir: &Path) -> Result<(), Error> {
         ("tokenizer.json", crate::tokenizer_json()),
         ("tokenizer_config.json", format!("{tokenizer_config:#}\n")),
     ] {
-        write_whole(&dir.join(name), text.as_bytes())?;
+        write_whole(dir.join(name), text.as_bytes())?;
     }
     Ok(())
 }

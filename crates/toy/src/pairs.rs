@@ -67,7 +67,7 @@ pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, 
             pairs.push(pair);
         }
     }
-    Ok(Pairs::new(pairs)?)
+    Pairs::new(pairs)
 }
 
 /// The pair of a problem and one of its neighbours, if a neighbour fits.
@@ -132,7 +132,7 @@ pub fn opening_pairs(mix: Mix, toward: Toward, seed: u64, n: usize) -> Result<Pa
             earlier: Vec::new(),
         });
     }
-    Ok(Pairs::new(pairs)?)
+    Pairs::new(pairs)
 }
 
 #[cfg(test)]

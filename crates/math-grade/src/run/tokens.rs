@@ -256,7 +256,7 @@ impl Scan<'_> {
         let close = inner.find('|').filter(|n| (1..40).contains(n));
         close.is_some_and(|n| {
             let content = &inner[..n];
-            let math = content.trim() == content && !content.contains(|c: char| c == '\n' || c == '|');
+            let math = content.trim() == content && !content.contains(['\n', '|']);
             math && !content.split(|c: char| !c.is_alphabetic()).any(|w| w.len() > 3)
                 && self.take(n + 2, true)
         })

@@ -125,7 +125,7 @@ impl Finder {
     pub(super) fn test(&self, base: &Found, found: &Found) -> Result<Vec<HeadEmergence>, Error> {
         let mut how = Emergence::new(Selection::Top(self.edges.min(base.wiring.n_edges())));
         (how.draws, how.rate, how.seed) = (RESAMPLES, RATE, self.seed);
-        Ok(how.test(base.wiring, &base.per_pair, &found.per_pair)?)
+        how.test(base.wiring, &base.per_pair, &found.per_pair)
     }
 
     /// The effect of a run on every head: shares of importance in the base and, on average, in `found`. The

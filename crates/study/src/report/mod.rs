@@ -30,9 +30,9 @@ pub fn write_report(results: &Results, dir: &Path) -> Result<(), Error> {
     let json = results.to_json()?;
     let figures_dir = dir.join("figures");
     std::fs::create_dir_all(&figures_dir).map_err(|e| Error::io(&figures_dir, e))?;
-    write_whole(&dir.join("results.json"), json.as_bytes())?;
+    write_whole(dir.join("results.json"), json.as_bytes())?;
     for figure in figures::all(results) {
-        write_whole(&figures_dir.join(format!("{}.svg", figure.name)), figure.svg.standalone().as_bytes())?;
+        write_whole(figures_dir.join(format!("{}.svg", figure.name)), figure.svg.standalone().as_bytes())?;
     }
-    write_whole(&dir.join("report.html"), page::render(results, &json).as_bytes())
+    write_whole(dir.join("report.html"), page::render(results, &json).as_bytes())
 }

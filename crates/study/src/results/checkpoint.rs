@@ -4,7 +4,7 @@ use hooks::{Edge, Head};
 use serde::{Deserialize, Serialize};
 use stats::Interval;
 
-use super::text::{text, texts};
+use super::as_text::{text, texts};
 
 /// A checkpoint with its accuracy and circuit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

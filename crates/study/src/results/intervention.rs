@@ -4,7 +4,7 @@ use hooks::Head;
 use serde::{Deserialize, Serialize};
 use stats::Interval;
 
-use super::text::texts;
+use super::as_text::texts;
 
 /// Which heads of a training run an intervention changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

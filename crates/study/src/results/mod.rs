@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+mod as_text;
 mod checkpoint;
 mod facts;
 mod intervention;
-mod text;
 mod training;
 
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use stats::{Correlation, Interval};
 
 use super::CheckpointFacts;
-use super::text::{optional_texts, text, texts};
+use super::as_text::{optional_texts, text, texts};
 
 /// How a run trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
