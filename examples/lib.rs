@@ -1,2 +1,2 @@
 //! The README, so that the tests compile and run its program. The examples are the files beside this one.
-#![doc = include_str!("../README.md")]
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]

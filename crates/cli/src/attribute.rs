@@ -20,7 +20,7 @@ use crate::output::{print_json, progress, ready, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Pairs of clean and corrupt prompts, JSONL.
     #[arg(long, value_name = "P.jsonl")]
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// Attribution method.
     #[arg(long, value_enum, default_value_t = MethodName::EapIgInputs)]
     method: MethodName,
-    /// Number of sample points of integrated gradients.
-    #[arg(long, default_value_t = 5, value_name = "M")]
-    steps: usize,
+    /// Number of sample points of integrated gradients; 5 where not given.
+    #[arg(long, value_name = "M")]
+    steps: Option<usize>,
     /// Sample points: left is k/M for k = 0..M-1, right is k = 1..M. Default: left for eap-ig-inputs, right for
     /// eap-ig-activations.
     #[arg(long, value_parser = table(&ENDPOINTS))]
@@ -107,8 +107,11 @@ fn shard(given: Option<&str>) -> Result<Option<(usize, usize)>> {
     }
 }
 
+/// Points of integrated gradients where none are given.
+const STEPS: usize = 5;
+
 fn method(args: &Args) -> Method {
-    let steps = args.steps;
+    let steps = args.steps.unwrap_or(STEPS);
     let endpoint = |default| args.endpoint.unwrap_or(default);
     match args.method {
         MethodName::Eap => Method::Eap,
@@ -124,6 +127,12 @@ fn method(args: &Args) -> Method {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let (metric, method, positions, key_value) =
         (args.metric.clone(), method(&args), args.positions, args.kv);
+    if !matches!(method, Method::EapIgInputs { .. } | Method::EapIgActivations { .. }) {
+        let given = [("steps", args.steps.is_some()), ("endpoint", args.endpoint.is_some())];
+        for (name, _) in given.iter().filter(|(_, given)| *given) {
+            common.warn(format!("--{name}: no effect with --method {method}, which integrates nothing"))?;
+        }
+    }
     let shard = shard(args.shard.as_deref())?;
     if let (Some((k, n)), None) = (shard, &args.shard) {
         common.note(format!("share {k} of {n} of the pairs, from the Slurm array (--shard {k}/{n})"));

@@ -18,7 +18,7 @@ use crate::output::{print_json, ready};
 pub(crate) struct Args {
     /// Scores file: .json, .pt or .safetensors.
     scores: PathBuf,
-    /// Take the N edges of highest score; from node scores, the N nodes with all their edges.
+    /// Take the N edges of largest absolute score (--signed: of largest signed score); from node scores, the N nodes with all their edges.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// Take N edges greedily from the logits: each time the best edge whose destination is in the circuit.
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Take every edge with at least this score.
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<f32>,
-    /// Take the N edges of highest score into each layer.
+    /// Take the N edges of largest absolute score (--signed: signed) into each layer.
     #[arg(long, value_name = "N")]
     per_layer: Option<usize>,
     /// Write a MIB submission folder instead of a circuit; its name is TASK_MODEL, such as ioi_qwen2.5.

@@ -1,4 +1,5 @@
-//! `sparks compare`: heads and edges kept, gained and lost between a base and other checkpoints.
+//! `sparks compare`: heads and edges kept, new and lost between a base and other checkpoints, and the test of
+//! which new ones are emergent.
 
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     /// Circuit files of other checkpoints, on the same pairs.
     #[arg(required = true)]
     others: Vec<PathBuf>,
-    /// List heads, or heads and edges.
+    /// List and test heads, or heads and edges.
     #[arg(long, value_enum, default_value_t = By::Heads)]
     by: By,
     /// Number of draws of the bootstrap and of the permutation test.
@@ -116,16 +117,39 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
         };
         say!("{} -> {}", args.base.display(), item["other"].as_str().unwrap_or_default());
-        for kind in ["kept", "gained", "lost"] {
+        for (word, kind) in [("kept", "kept"), ("new", "gained"), ("lost", "lost")] {
             say!(
-                "  {kind:<7}{:>4} heads, {:>6} edges: {}",
+                "  {word:<7}{:>4} heads, {:>6} edges: {}",
                 item["heads"][kind].as_array().map_or(0, Vec::len),
                 item["n_edges"][kind],
                 list(&item["heads"][kind])
             );
         }
+        let tested = item["emergence"].as_array();
+        match tested {
+            Some(rows) => {
+                let emergent = rows.iter().filter(|row| row["fate"] == "emergent");
+                let names: Vec<&str> = emergent.filter_map(|row| row["head"].as_str()).collect();
+                say!(
+                    "  emergent: {} of the new heads (false-discovery rate 5 %): {}",
+                    names.len(),
+                    names.join(" ")
+                );
+            }
+            None => {
+                common.note("no per-pair scores: no test and no noise floor (sparks attribute --per-pair)")
+            }
+        }
         if let Some(floor) = item.get("noise_floor") {
-            say!("  noise floor of halves of the base's pairs: {floor}");
+            let number = |key: &str| floor[key].as_f64().unwrap_or(f64::NAN);
+            say!(
+                "  noise floor (random halves of the base's pairs): {:.1} heads gained, Jaccard index {:.2} of heads \
+                 and {:.2} of edges, |E| below {:.2} in 95 %",
+                number("heads_gained"),
+                number("heads_jaccard"),
+                number("edges_jaccard"),
+                number("effect_95")
+            );
         }
         for effect in item["effects"].as_array().into_iter().flatten().take(10) {
             say!(
@@ -135,8 +159,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             );
         }
         if args.by == By::Edges {
-            for kind in ["gained", "lost"] {
-                say!("  edges {kind}: {}", list(&item["edges"][kind]));
+            for (word, kind) in [("new", "gained"), ("lost", "lost")] {
+                say!("  edges {word}: {}", list(&item["edges"][kind]));
             }
         }
     }

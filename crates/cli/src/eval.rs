@@ -17,7 +17,7 @@ use crate::{interventions, signals};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id `org/name[@revision]`.
+    /// Checkpoint folder or hub id `org/name or org/name@revision`.
     model: String,
     /// Problems: aime24, aime25, amc23, amc83, math500, gsm8k, gpqa, arithmetic, a JSONL file, or
     /// hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].

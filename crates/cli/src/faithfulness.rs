@@ -19,7 +19,7 @@ use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Circuit file; with --curve a scores file.
     #[arg(long, value_name = "C.json")]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Faithfulness at MIB's ten circuit sizes, with CPR and CMD.
     #[arg(long)]
     curve: bool,
-    /// Number of random circuits of each kind for comparison.
+    /// Number of random circuits of each kind: random, layer-matched, degree-matched.
     #[arg(long, default_value_t = 1, value_name = "N")]
     nulls: u64,
     /// Number of pairs in one batch.

@@ -17,7 +17,7 @@ use crate::output::ready;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Token ids (JSON or safetensors) or texts (JSONL).
     #[arg(long, value_name = "IN")]

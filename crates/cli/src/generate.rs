@@ -18,7 +18,7 @@ use crate::output::{print_json, put, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Prompt.
     #[arg(

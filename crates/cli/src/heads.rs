@@ -14,7 +14,7 @@ use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Circuit file: adds degrees, and paths from the input through each head to the logits.
     #[arg(long, value_name = "C.json")]

@@ -8,7 +8,7 @@ use crate::output::{print_json, say};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Print the result as one JSON object.
     #[arg(long)]

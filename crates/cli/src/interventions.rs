@@ -20,7 +20,7 @@ pub(crate) struct Heads {
     /// Heads to ablate, such as L5H1,L7H3.
     #[arg(long, value_delimiter = ',', value_name = "HEADS")]
     ablate: Vec<Head>,
-    /// Value that replaces z of an ablated head.
+    /// Value that replaces z of an ablated head; mean, mean-positional and resample need --fill-from.
     #[arg(long, value_enum, default_value_t = FillName::Zero, requires = "ablate")]
     fill: FillName,
     /// File of token ids or texts for means and resampling.

@@ -17,7 +17,7 @@ use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// File of token ids or texts: print the most likely tokens of each residual stream.
     #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs", value_name = "IN")]

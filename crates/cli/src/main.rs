@@ -72,7 +72,7 @@ enum Command {
     Circuit(circuit::Args),
     /// Measure how faithful a circuit is.
     Faithfulness(faithfulness::Args),
-    /// Compare circuits: heads and edges kept, gained and lost between checkpoints.
+    /// Compare circuits of checkpoints: heads and edges kept, new and lost, and which new heads are emergent.
     Compare(compare::Args),
     /// Build pairs of prompts, from text templates or from the answers of two models.
     Pairs(pairs::Args),
@@ -129,6 +129,14 @@ fn main() -> ExitCode {
     let common = cli.common;
     // Inside the pool: another thread would sleep and wake at every matrix product.
     let done = signals::install().and_then(|()| common.start()).and_then(|()| {
+        match &cli.command {
+            Command::Merge(_) => common.without_model("merge")?,
+            Command::Circuit(_) => common.without_model("circuit")?,
+            Command::Compare(_) => common.without_model("compare")?,
+            Command::Grade(_) => common.without_model("grade")?,
+            Command::Demo(_) => common.without_model("demo")?,
+            _ => {}
+        }
         rayon::scope(|_| match cli.command {
             Command::Info(args) => info::run(&common, args),
             Command::Forward(args) => forward::run(&common, args),

@@ -9,7 +9,7 @@ use crate::options::{Common, Result};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Adapter folder in PEFT's format.
     // Not `adapter`: clap would take it for the global option of that name.

@@ -176,6 +176,21 @@ impl Common {
         self.adapter.as_deref()
     }
 
+    /// Refuses the options of a model for a command that is given none.
+    pub(crate) fn without_model(&self, command: &str) -> Result {
+        if self.dtype.is_some() {
+            return Err(Error::input(format!(
+                "--dtype: {command} loads no model of yours, so it has no effect"
+            )));
+        }
+        match &self.adapter {
+            None => Ok(()),
+            Some(_) => Err(Error::input(format!(
+                "--adapter: {command} loads no model of yours, so it has no effect"
+            ))),
+        }
+    }
+
     /// Refuses `--adapter` for a command that takes none.
     pub(crate) fn without_adapter(&self, command: &str) -> Result {
         match &self.adapter {

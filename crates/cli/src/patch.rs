@@ -17,7 +17,7 @@ use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Pairs of clean and corrupt prompts, JSONL.
     #[arg(long, value_name = "P.jsonl")]
@@ -173,7 +173,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&out);
     } else if args.out.is_none() {
         say!(
-            "{metric}: clean {:.4}, corrupt {:.4}; largest effects of {} {}:",
+            "{metric}: clean {:.4}, corrupt {:.4}; share of the clean-corrupt difference that {} {} makes, largest first:",
             side(|g| g.clean),
             side(|g| g.corrupt),
             if args.noise { "noising" } else { "denoising" },
@@ -187,7 +187,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 Grid::Heads(_) => format!("L{l}H{h}"),
                 Grid::HeadPositions(_) => format!("L{l}H{h} position {p}"),
             };
-            say!("  {place:<24}{share:>+9.3} of the way");
+            say!("  {place:<24}{share:>+9.3}");
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Checkpoint folder or hub id org/name[@revision].
+    /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// Pairs of prompts, JSONL. Heads are ablated on the clean prompts.
     #[arg(long, value_name = "P.jsonl")]

@@ -1,5 +1,6 @@
 //! Checkpoints in every layout that people have: biases, names without a prefix, tied models that store one of two
 //! tensors, links, other dtypes, values that a dtype cannot hold.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::os::unix::fs::symlink;
@@ -92,7 +93,7 @@ fn biases_of_every_projection_are_those_of_transformers() {
         }
         // Heads write without the output bias, which attention's output has; the run stays the same.
         let mut seen = Recorder::new([Heads::Write(1).into(), Stream::AttnOut(1).into()]);
-        let batch = Batch::new(&[ids.clone()]).unwrap();
+        let batch = Batch::new(std::slice::from_ref(&ids)).unwrap();
         model.forward(&batch, Pass::new(&mut seen));
         let sum = seen.heads(Heads::Write(1)).sum_dim(1).squeeze_dim::<3>(1);
         let rest: Vec<f32> = (seen.stream(Stream::AttnOut(1)) - sum).into_data().try_to_vec().unwrap();

@@ -1,5 +1,6 @@
 //! Rotary settings against `transformers`: frequencies, attention factors, and logits near and far beyond the
 //! original context, wherever `config.json` has the settings (`tools/oracles/rope.py`).
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use hooks::{Batch, Rows};

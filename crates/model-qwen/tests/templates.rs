@@ -1,5 +1,6 @@
 //! Chat templates against `transformers`: templates in the style of published ones over conversations with tools,
 //! reasoning, parts and nulls; and pieces of the language by themselves (`tools/oracles/templates.py`).
+#![allow(clippy::unwrap_used)]
 
 use model_qwen::{ChatOptions, ChatTemplate, Error};
 use serde_json::Value;
@@ -66,8 +67,10 @@ fn the_language_is_that_of_python() {
     for row in &rows[1..] {
         let source = row["source"].as_str().unwrap();
         let template = ChatTemplate::new(source.to_owned(), "<s>", "</s>");
-        let mut options = ChatOptions::default();
-        options.variables = rows[0]["values"].as_object().unwrap().clone();
+        let options = ChatOptions {
+            variables: rows[0]["values"].as_object().unwrap().clone(),
+            ..ChatOptions::default()
+        };
         if let Err(why) = compare(row, template.and_then(|template| template.apply(&[], &options))) {
             failures.push(format!("{source}\n{why}"));
         }
