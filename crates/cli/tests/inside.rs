@@ -116,7 +116,7 @@ fn patches_have_the_axes_that_were_asked_for() {
         // The pairs have 9, 12, 7 and 11 tokens.
         assert_eq!(found["share"].is_null(), by != "head");
     }
-    assert!(printed(&["patch", &model, "--pairs", &pairs]).contains("of the way"));
+    assert!(printed(&["patch", &model, "--pairs", &pairs]).contains("share of the clean-corrupt difference"));
     assert!(
         refused(&["patch", &model, "--pairs", &pairs, "--site", "mlp_out", "--by", "head"])
             .contains("no heads")
