@@ -6,7 +6,7 @@ use hooks::{
     Batch, Edge, EdgeMap, Heads, Hook, HookedModel, IdsOnly, KeyValue, Metric, Pairs, PairsReader, Site,
     Stream, Task, Wiring, Writer,
 };
-use model_qwen::Qwen;
+use model_qwen::{Projection, Qwen};
 use serde_json::Value;
 
 use crate::fixtures::{apart, fixture, load};
@@ -380,4 +380,39 @@ fn bad_settings_and_pairs_are_errors() {
         .to_string();
     assert!(message.contains("pair bare: missing `answer`"), "{message}");
     assert!(attribute(&Task::new(&model, &bare, Metric::Kl), IG5, Options::default()).is_ok());
+}
+
+/// Attention weights add up to 1, so a value bias is a constant of each head's output. Moved behind the output
+/// projection as a bias of its own, it leaves the model's function and every score as they are.
+#[test]
+fn a_bias_of_the_output_projection_belongs_to_no_head() {
+    let (mut before, mut behind) = (model(), model());
+    let (n_heads, n_kv_heads) = (before.config.n_heads, before.config.n_kv_heads);
+    for (a, b) in before.blocks.iter_mut().zip(&mut behind.blocks) {
+        let d_kv = a.value.dims()[0];
+        let d_head = d_kv / n_kv_heads;
+        let shift: Vec<f32> = (0..d_kv).map(|i| 0.5 * (i as f32).sin()).collect();
+        let of_head = |h: usize| &shift[h / (n_heads / n_kv_heads) * d_head..][..d_head];
+        let heads: Vec<f32> = (0..n_heads).flat_map(|h| of_head(h).to_vec()).collect();
+        let device = a.value.device();
+        let shift = Tensor::<1>::from_floats(&shift[..], &device);
+        let moved = b.output.clone().matmul(Tensor::<1>::from_floats(&heads[..], &device).unsqueeze_dim(1));
+        let bias = a.biases[Projection::Value as usize].take();
+        a.biases[Projection::Value as usize] = Some(match bias {
+            Some(bias) => bias + shift,
+            None => shift,
+        });
+        b.biases[Projection::Output as usize] = Some(moved.squeeze_dim(1));
+    }
+    let pairs = pairs("pairs.jsonl");
+    for method in [IG5, Method::EapIgActivations { steps: 3, endpoint: Endpoint::Right }, Method::Exact] {
+        let scores = |model: &Qwen| {
+            let task = Task::new(model, &pairs, Metric::LogitDiff);
+            attribute(&task, method, Options::default()).unwrap().mean
+        };
+        let (a, b) = (scores(&before), scores(&behind));
+        // Two orders of the same f32 sums, as between the peer and us.
+        let off = apart(a.values(), b.values());
+        assert!(off < TOLERANCE * 10.0, "{method}: {off}");
+    }
 }

@@ -31,7 +31,9 @@ impl<'a> PairRuns<'a> {
         let sites = (0..wiring.n_layers)
             .flat_map(|l| [Heads::Write(l).into(), Stream::MlpOut(l).into()])
             .chain([Site::from(Stream::Embed)]);
-        let mut seen = Recorder::new(sites);
+        // The attention's output is the sum of its heads and, in some models, a bias that belongs to none.
+        let attention = (0..wiring.n_layers).filter(|_| keep_outputs).map(|l| Stream::AttnOut(l).into());
+        let mut seen = Recorder::new(sites.chain(attention));
         let batch = Batch::new(&[pair.clean.clone(), pair.corrupt.clone()])?.rows(pair.rows());
         let logits = model.run(&batch, &mut seen).inner();
         let [_, n, vocab] = logits.dims();
@@ -47,7 +49,7 @@ impl<'a> PairRuns<'a> {
         }
 
         let embed = seen.stream(Stream::Embed).inner();
-        let [_, seq, d_model] = embed.dims();
+        let [_, seq, _] = embed.dims();
         let mut rows: Vec<Tensor<2>> = vec![difference(embed.clone().unsqueeze_dim(1))];
         let mut outputs = keep_outputs.then(Vec::new);
         for layer in 0..wiring.n_layers {
@@ -59,7 +61,11 @@ impl<'a> PairRuns<'a> {
                 )));
             };
             if let Some(outputs) = &mut outputs {
-                outputs.push([writes.clone().sum_dim(1).reshape([2, seq, d_model]), mlp.clone()]);
+                let attention = seen.take_stream(Stream::AttnOut(layer)).map(Tensor::inner);
+                let attention = attention.ok_or_else(|| {
+                    Error::input(format!("the model shows no attention output in layer {layer}"))
+                })?;
+                outputs.push([attention, mlp.clone()]);
             }
             rows.push(difference(writes));
             rows.push(difference(mlp.unsqueeze_dim(1)));

@@ -167,9 +167,9 @@ pub fn zero_gradient(method: Method, metric: &Metric) -> Option<Warning> {
 }
 
 impl Scores {
-    /// The mean of pairs' scores as they come, so that a caller can show progress or stop. It does not know the task,
-    /// and so leaves [`warnings`](Self::warnings) empty: see [`Pairs::warnings`](hooks::Pairs::warnings) and
-    /// [`zero_gradient`].
+    /// The mean of pairs' scores as they come, so that a caller can show progress or stop. It does not know the task:
+    /// [`warnings`](Self::warnings) names pairs whose scores are all 0, and no more than that; see
+    /// [`Pairs::warnings`](hooks::Pairs::warnings) and [`zero_gradient`].
     ///
     /// # Errors
     /// The first error among them, and no pairs.
@@ -178,7 +178,7 @@ impl Scores {
         options: Options,
     ) -> Result<Self, Error> {
         let mut sum: Option<EdgeMap<f64>> = None;
-        let mut summaries = Vec::new();
+        let (mut summaries, mut zero) = (Vec::new(), Vec::new());
         let mut rows = options.per_pair.then(Vec::new);
         for pair in pairs {
             let PairScores { id, scores, clean, corrupt, input_sum } = pair?;
@@ -190,6 +190,9 @@ impl Scores {
                     }
                 }
             }
+            if scores.values().iter().all(|&v| v == 0.0) {
+                zero.push(id.clone());
+            }
             summaries.push(PairSummary { id, clean, corrupt, input_sum });
             if let Some(rows) = &mut rows {
                 rows.extend_from_slice(scores.values());
@@ -198,9 +201,10 @@ impl Scores {
         let n = summaries.len() as f64;
         let sum = sum.ok_or_else(|| Error::input("pairs: none given, expected at least one"))?;
         let mean = sum.map(|&s| (s / n) as f32);
+        let warnings = if zero.is_empty() { Vec::new() } else { vec![Warning::ZeroScores { pairs: zero }] };
         let shape = (summaries.len(), mean.values().len());
         let per_pair = rows.map(|rows| Array2::from_shape_vec(shape, rows).map_err(Error::internal));
-        Ok(Self { mean, pairs: summaries, per_pair: per_pair.transpose()?, warnings: Vec::new() })
+        Ok(Self { mean, pairs: summaries, per_pair: per_pair.transpose()?, warnings })
     }
 }
 

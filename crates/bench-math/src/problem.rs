@@ -157,10 +157,16 @@ impl<'a> Row<'a> {
         };
         let other = self.fields.keys().filter(|name| !READ.contains(&name.as_str()) && *name != id);
         unread.extend(other.cloned());
+        let filled = |field: &str| match self.text(field)? {
+            text if text.trim().is_empty() => {
+                Err(Error::input(format!("field \"{field}\": empty, expected a text")))
+            }
+            text => Ok(text),
+        };
         Ok(Problem {
             id: self.text(id)?,
-            problem: self.text("problem")?,
-            answer: self.text("answer")?,
+            problem: filled("problem")?,
+            answer: filled("answer")?,
             source: self.optional("source"),
             subject: self.optional("subject"),
             level: self.optional("level"),
@@ -186,6 +192,12 @@ mod tests {
         assert_eq!((&*b.id, &*b.problem, b.level.as_deref()), ("b", "8", Some("5")));
         assert_eq!((b.subject.as_deref(), b.source.as_deref()), (Some("[\"a\",\"b\"]"), None));
         assert!(read.unread.is_empty());
+    }
+
+    #[test]
+    fn an_empty_answer_is_no_reference() {
+        let text = "{\"id\":7,\"problem\":\"q\",\"answer\":\" \"}\n";
+        assert!(read(text).expect_err("empty").to_string().contains("line 1: field \"answer\": empty"));
     }
 
     #[test]

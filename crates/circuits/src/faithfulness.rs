@@ -114,7 +114,8 @@ fn summary(pairs: &Pairs, rows: &[(f32, f32, f32)]) -> Faithfulness {
         clean: clean as f32,
         corrupt: corrupt as f32,
         circuit: circuit as f32,
-        faithfulness: ((circuit - corrupt) / (clean - corrupt)) as f32,
+        // No difference is 0, never -0.
+        faithfulness: ((circuit - corrupt) / (clean - corrupt) + 0.0) as f32,
         per_pair: pairs
             .iter()
             .zip(rows)

@@ -185,6 +185,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             scores
         });
         let mut scores = Scores::collect(scored, options)?;
+        if zero_gradient(method, &metric).is_none() {
+            scores.warnings.iter().try_for_each(|warning| common.warn(warning.to_string()))?;
+        }
         let rows = scores.per_pair.take();
         (None, scores, rows.map(|rows| rows.into_iter().collect()))
     };

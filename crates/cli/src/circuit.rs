@@ -125,6 +125,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (_, _, _, Some(n)) => Selection::PerLayer(n),
         _ => return Err(Error::input("expected one of --top, --greedy, --threshold, --per-layer")),
     };
+    if file.scores.values().iter().all(|&v| v == 0.0)
+        && file.nodes.as_ref().is_none_or(|n| n.values().iter().all(|&v| v == 0.0))
+    {
+        common.warn(format!(
+            "{}: every score is 0, so the selection follows the order of the edges alone",
+            args.scores.display()
+        ))?;
+    }
     let rank = if args.signed { Rank::Signed } else { Rank::Absolute };
     if args.signed {
         note_convention(common, &args.scores, &file);

@@ -164,12 +164,12 @@ impl ScoreFile {
     /// An unreadable or inconsistent file; the message names the file and the edge or field.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let parse = match extension(path) {
-            "pt" => Self::from_pt,
-            "safetensors" => Self::from_safetensors,
-            _ => Self::from_json,
+        let parsed = match extension(path) {
+            "pt" => Self::from_pt(&bytes),
+            "safetensors" => Self::from_safetensors(&bytes),
+            _ => Self::from_json(common::text_of(path, bytes)?.as_bytes()),
         };
-        parse(&bytes).map_err(|e| e.within(path.display()))
+        parsed.map_err(|e| e.within(path.display()))
     }
 
     /// Whether a file named `path` could be written: its extension is `json`, `pt` or `safetensors`.

@@ -28,6 +28,11 @@ pub enum Warning {
         /// The ids, each once.
         pairs: Vec<String>,
     },
+    /// Every score of these pairs is exactly 0: no edge changes the metric there.
+    ZeroScores {
+        /// Ids of the pairs.
+        pairs: Vec<String>,
+    },
     /// The gradient of the metric is 0 by definition at the only point where the method takes it. The scores are
     /// exact zeros, not rounding.
     ZeroGradient {
@@ -52,6 +57,10 @@ impl fmt::Display for Warning {
                 (pairs, "no distractor, so differences are of the answer alone")
             }
             Warning::RepeatedIds { pairs } => (pairs, "the id is given to more than one pair"),
+            Warning::ZeroScores { pairs } => (
+                pairs,
+                "every score is exactly 0, so no edge changes the metric; check answer and distractor",
+            ),
             Warning::ZeroGradient { method, metric } => {
                 return write!(
                     f,
