@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bench_math::Row;
 use common::{Error, write_whole};
-use math_grade::{Options, grade_with};
+use math_grade::{GradeOptions, grade_with};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -43,10 +43,9 @@ fn judge(line: &str, number: usize, unread: &mut BTreeSet<String>) -> (Value, bo
         let read = ["id", "gold", "pred", "options"];
         unread.extend(row.fields.keys().filter(|name| !read.contains(&name.as_str())).cloned());
         let options = match row.fields.get("options") {
-            None | Some(Value::Null) => Options::default(),
-            Some(given) => {
-                Options::deserialize(given).map_err(|e| Error::input(format!("field \"options\": {e}")))?
-            }
+            None | Some(Value::Null) => GradeOptions::default(),
+            Some(given) => GradeOptions::deserialize(given)
+                .map_err(|e| Error::input(format!("field \"options\": {e}")))?,
         };
         Ok(verdict(id.clone(), &row.text("gold")?, &row.text("pred")?, &options))
     });
@@ -62,7 +61,7 @@ fn judge(line: &str, number: usize, unread: &mut BTreeSet<String>) -> (Value, bo
     }
 }
 
-fn verdict(id: Value, gold: &str, pred: &str, options: &Options) -> Value {
+fn verdict(id: Value, gold: &str, pred: &str, options: &GradeOptions) -> Value {
     let v = grade_with(gold, pred, options);
     json!({
         "id": id, "correct": v.correct, "gold_parsed": v.gold_parsed, "pred_parsed": v.pred_parsed, "reason": v.reason,
@@ -71,7 +70,7 @@ fn verdict(id: Value, gold: &str, pred: &str, options: &Options) -> Value {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let (Some(gold), Some(pred)) = (&args.gold, &args.pred) {
-        print_json(&verdict(Value::Null, gold, pred, &Options::default()));
+        print_json(&verdict(Value::Null, gold, pred, &GradeOptions::default()));
         return Ok(());
     }
     let (Some(input), Some(out)) = (args.input, args.out) else {

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use common::Error;
-use hub::{DataFile, Hub, Id, Progress, Settings};
+use hub::{DataFile, DownloadProgress, Hub, Id, Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::options::{Common, Result};
@@ -60,7 +60,7 @@ impl Bar {
         Self { bar, file: String::new() }
     }
 
-    fn show(&mut self, p: Progress) {
+    fn show(&mut self, p: DownloadProgress) {
         if self.file != p.file {
             self.file = p.file.into();
             self.bar.reset();

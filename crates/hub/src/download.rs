@@ -11,15 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::error::status;
 use crate::id::{DataFile, Id};
 use crate::snapshot::{BESIDE, INDEX, WEIGHTS, is_commit, repository, shards};
+use crate::{DownloadProgress, Hub};
 use crate::{Error, Result};
-use crate::{Hub, Progress};
 
 /// Reports the client's progress, and keeps the size that the hub gave.
 struct Told<'a> {
     file: &'a str,
     done: u64,
     total: &'a mut u64,
-    tell: &'a mut dyn FnMut(Progress),
+    tell: &'a mut dyn FnMut(DownloadProgress),
 }
 
 impl hf_hub::api::Progress for Told<'_> {
@@ -31,7 +31,7 @@ impl hf_hub::api::Progress for Told<'_> {
 
     fn update(&mut self, size: usize) {
         self.done += size as u64;
-        (self.tell)(Progress { file: self.file, done: self.done, total: *self.total });
+        (self.tell)(DownloadProgress { file: self.file, done: self.done, total: *self.total });
     }
 
     fn finish(&mut self) {}
@@ -48,7 +48,11 @@ struct At<'h> {
 }
 
 impl Hub {
-    pub(crate) fn fetch_checkpoint(&self, id: &Id, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
+    pub(crate) fn fetch_checkpoint(
+        &self,
+        id: &Id,
+        progress: &mut dyn FnMut(DownloadProgress),
+    ) -> Result<PathBuf> {
         let at = self.at(RepoType::Model, id)?;
         let has = |name: &str| at.files.iter().any(|f| f == name);
         if !has(BESIDE[0]) {
@@ -76,7 +80,7 @@ impl Hub {
     pub(crate) fn fetch_data_file(
         &self,
         file: &DataFile,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(DownloadProgress),
     ) -> Result<PathBuf> {
         let at = self.at(RepoType::Dataset, &file.id)?;
         if !at.files.contains(&file.path) {
@@ -113,7 +117,7 @@ impl At<'_> {
     }
 
     /// The path of a file, fetched if it is not there. An interrupted download goes on where it stopped.
-    fn get(&self, name: &str, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
+    fn get(&self, name: &str, progress: &mut dyn FnMut(DownloadProgress)) -> Result<PathBuf> {
         let path = self.snapshot().join(name);
         if path.is_file() {
             return Ok(path);

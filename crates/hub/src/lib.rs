@@ -36,9 +36,9 @@ pub use common::{Error, Result};
 pub use id::{DataFile, Id};
 pub use settings::Settings;
 
-/// Progress of a download.
+/// DownloadProgress of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress<'a> {
+pub struct DownloadProgress<'a> {
     /// The file's path in its repository.
     pub file: &'a str,
     /// Bytes on disk.
@@ -80,7 +80,7 @@ impl Hub {
     /// # Errors
     /// Offline: `config.json` or weights are not in the cache; the message names file and cache. Else: the hub
     /// cannot be reached or refuses, the repository is no checkpoint with safetensors, or a file is not complete.
-    pub fn checkpoint(&self, id: &Id, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
+    pub fn checkpoint(&self, id: &Id, progress: &mut dyn FnMut(DownloadProgress)) -> Result<PathBuf> {
         let need = if self.settings.offline { Need::Config } else { Need::All };
         let missing = match snapshot::checkpoint(&self.settings.cache, id, need) {
             Ok(folder) => return Ok(folder),
@@ -96,7 +96,7 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::checkpoint`], and another checksum.
-    pub fn data_file(&self, file: &DataFile, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
+    pub fn data_file(&self, file: &DataFile, progress: &mut dyn FnMut(DownloadProgress)) -> Result<PathBuf> {
         let folder = snapshot::folder(&self.settings.cache, RepoType::Dataset, &file.id);
         let cached = folder.map(|f| f.join(&file.path)).filter(|path| path.is_file());
         let path = match cached {

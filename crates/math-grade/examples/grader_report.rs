@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use math_grade::{Options, grade_with};
+use math_grade::{GradeOptions, grade_with};
 use serde_json::Value;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -18,7 +18,7 @@ struct Case {
     gold: String,
     pred: String,
     expected: bool,
-    options: Options,
+    options: GradeOptions,
 }
 
 fn main() -> Result<()> {
@@ -79,7 +79,7 @@ fn read(path: &str) -> Result<Vec<Case>> {
             gold,
             pred,
             expected,
-            options: Options::default(),
+            options: GradeOptions::default(),
         };
         return Ok(groups
             .into_iter()

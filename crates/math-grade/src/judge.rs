@@ -1,6 +1,6 @@
 //! Compares two readings: value with value, unit with unit, letter with letter, and at last text with text.
 
-use super::Options;
+use super::GradeOptions;
 use super::ast::Expr;
 use super::choice::unmarked;
 use super::compare::{compare, loose, text_of};
@@ -9,7 +9,7 @@ use super::parse::Answer;
 use super::reading::Reading;
 
 /// Whether the prediction answers as the reference does.
-pub(crate) fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcome {
+pub(crate) fn judge(gold: &Reading, pred: &Reading, options: &GradeOptions) -> Outcome {
     let mut scalars = Scalars::new(options.float_places);
     scalars.relation_for_set = options.allow_set_relation_comp;
     if pred.refused {
@@ -40,7 +40,12 @@ pub(crate) fn judge(gold: &Reading, pred: &Reading, options: &Options) -> Outcom
 }
 
 /// Each reading of one side with each of the other; `None` if a side has none.
-fn values(gold: &[Answer], pred: &[Answer], options: &Options, scalars: &mut Scalars) -> Option<Outcome> {
+fn values(
+    gold: &[Answer],
+    pred: &[Answer],
+    options: &GradeOptions,
+    scalars: &mut Scalars,
+) -> Option<Outcome> {
     let mut last = None;
     for g in gold {
         for p in pred {
@@ -68,7 +73,7 @@ fn values(gold: &[Answer], pred: &[Answer], options: &Options, scalars: &mut Sca
 
 /// Options of multiple choice: the letter decides where both sides have one, the option's text where one has not. With
 /// letter and text on both sides both must agree.
-fn letters(gold: &Reading, pred: &Reading, options: &Options, scalars: &mut Scalars) -> Option<Outcome> {
+fn letters(gold: &Reading, pred: &Reading, options: &GradeOptions, scalars: &mut Scalars) -> Option<Outcome> {
     let different = Outcome::Unequal("another option");
     let same = |g: char, p: char| Outcome::of(g == p, "same option", "another option");
     match (&gold.option, &pred.option) {

@@ -109,7 +109,7 @@ pub enum MatchType {
 /// (`precision` and `float_rounding` for `float_places`).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct GradeOptions {
     /// Decimal places to which a decimal is compared, at most 100; default 6.
     #[serde(alias = "precision", alias = "float_rounding")]
     pub float_places: u32,
@@ -124,9 +124,9 @@ pub struct Options {
     pub after_think_only: bool,
 }
 
-impl Default for Options {
+impl Default for GradeOptions {
     fn default() -> Self {
-        Options {
+        GradeOptions {
             float_places: 6,
             match_types: vec![MatchType::Latex, MatchType::Expr, MatchType::String],
             strict: true,
@@ -145,11 +145,11 @@ impl Default for Options {
 /// assert!(!grade("15\\mbox{ cm}^2", "15 cm^3").correct);
 /// ```
 pub fn grade(gold: &str, pred: &str) -> Verdict {
-    grade_with(gold, pred, &Options::default())
+    grade_with(gold, pred, &GradeOptions::default())
 }
 
 /// [`grade`] with other options.
-pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
+pub fn grade_with(gold: &str, pred: &str, options: &GradeOptions) -> Verdict {
     let reference = reading::read(gold, options);
     let mut answer = reading::read(pred, options);
     // Multiple choice: "the answer is (C)".
@@ -171,11 +171,11 @@ pub fn grade_with(gold: &str, pred: &str, options: &Options) -> Verdict {
 
 /// The answer that `text` gives, as text: what a record keeps.
 pub fn extract(text: &str) -> Extraction {
-    extract_with(text, &Options::default())
+    extract_with(text, &GradeOptions::default())
 }
 
 /// [`extract()`] with other options.
-pub fn extract_with(text: &str, options: &Options) -> Extraction {
+pub fn extract_with(text: &str, options: &GradeOptions) -> Extraction {
     let reading = reading::read(text, options);
     Extraction { answer: reading.text, truncated: boxes::unclosed(reading::tail(text, options)) }
 }

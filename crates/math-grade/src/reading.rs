@@ -8,7 +8,7 @@ use super::extract::{self, Body, Candidate};
 use super::lex::{self, Words, words_of};
 use super::parse::{Answer, parse, parse_euler};
 use super::words::cjk;
-use super::{MatchType, Options, anchor, boxes, choice, compare};
+use super::{GradeOptions, MatchType, anchor, boxes, choice, compare};
 
 /// What was made of one text.
 #[derive(Default)]
@@ -51,7 +51,7 @@ fn readings(text: &str, words: Words) -> Vec<Answer> {
 }
 
 /// The part of `text` that is looked at.
-pub(crate) fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
+pub(crate) fn tail<'a>(text: &'a str, options: &GradeOptions) -> &'a str {
     let mut text = text;
     if options.after_think_only
         && let Some(i) = text.rfind("</think>")
@@ -64,7 +64,7 @@ pub(crate) fn tail<'a>(text: &'a str, options: &Options) -> &'a str {
 
 /// Reads a text: as a bare answer if it is one, else from its best candidate. A box or an expression in running text
 /// that cannot be read is no answer; nothing inside or before it is taken instead.
-pub(crate) fn read(text: &str, options: &Options) -> Reading {
+pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
     let text = &without_marks(tail(text, options));
     let may = |kind: MatchType| options.match_types.contains(&kind);
     if (may(MatchType::Latex) || !text.contains('\\'))
@@ -205,7 +205,7 @@ fn understand(candidate: &Candidate) -> Vec<Answer> {
         && let Expr::Set(items) = expr
         && items.len() <= 4
     {
-        let mut scalars = Scalars::new(Options::default().float_places);
+        let mut scalars = Scalars::new(GradeOptions::default().float_places);
         if let Some((first, rest)) = items.split_first()
             && rest.iter().all(|e| compare::compare(first, e, &mut scalars).is_equal())
         {

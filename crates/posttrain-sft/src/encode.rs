@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use model_qwen::{ChatTemplate, Checkpoint, Text};
 use posttrain::chat::{Conversation, Seen};
-use posttrain::rows::Row;
+use posttrain::rows::DataRow;
 use serde_json::Value;
 
 use crate::columns::{Columns, Form, left};
@@ -52,7 +52,7 @@ impl Encoder {
     /// A row of none of the forms, a column that would change the loss and is not read, no tokenizer for a text.
     pub fn row(
         &self,
-        row: Row,
+        row: DataRow,
         columns: &Columns,
         turns: Turns,
         unused: &mut BTreeSet<String>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use model_qwen::{ChatTemplate, Checkpoint, Dtype};
-use posttrain::rows::Row;
+use posttrain::rows::DataRow;
 use posttrain_sft::{Columns, DataConfig, Dataset, Encoder, Example, Sft, SftConfig, Truncation, Turns};
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ fn encoder() -> Encoder {
     Encoder::of(&Checkpoint::open(&folder()).unwrap()).unwrap()
 }
 
-fn row(value: Value) -> Row {
-    Row { place: "line 1".into(), number: 1, fields: value.as_object().unwrap().clone() }
+fn row(value: Value) -> DataRow {
+    DataRow { place: "line 1".into(), number: 1, fields: value.as_object().unwrap().clone() }
 }
 
 fn examples(encoder: &Encoder, value: Value) -> Result<Vec<Example>, posttrain_sft::Error> {

@@ -11,7 +11,7 @@ pub type Fields = Map<String, Value>;
 
 /// One row of a data file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct DataRow {
     /// Where it is, for messages: `line 3`, or `entry 3` of an array; both from 1.
     pub place: String,
     /// Its number, from 1.
@@ -24,14 +24,14 @@ pub struct Row {
 ///
 /// # Errors
 /// A file that cannot be read, a row that is not a JSON object, no row at all.
-pub fn read_rows(path: &Path) -> Result<Vec<Row>, Error> {
+pub fn read_rows(path: &Path) -> Result<Vec<DataRow>, Error> {
     let text = common::read_text(path)?;
     let row = |number: usize, place: String, value: Result<Value, Error>| match value {
-        Ok(Value::Object(fields)) => Ok(Row { place, number, fields }),
+        Ok(Value::Object(fields)) => Ok(DataRow { place, number, fields }),
         Ok(other) => Err(Error::at(path, format!("{place}: is {other}, expected a JSON object"))),
         Err(e) => Err(e.within(place).within(path.display())),
     };
-    let rows: Vec<Row> = if text.trim_start().starts_with('[') {
+    let rows: Vec<DataRow> = if text.trim_start().starts_with('[') {
         let all: Vec<Value> = serde_json::from_str(&text).map_err(|e| Error::at(path, e))?;
         let entries = (1..).zip(all).map(|(n, value)| row(n, format!("entry {n}"), Ok(value)));
         entries.collect::<Result<_, _>>()?

@@ -2,18 +2,18 @@
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
 use crate::report::{ClaimVerdict, findings};
-use crate::results::{CheckpointFacts, Results, Warning};
+use crate::results::{Caveat, CheckpointFacts, Results};
 
 /// The faithfulness below which a circuit is not taken to explain its model.
 const FAITHFUL: f64 = 0.5;
 
-fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Warning {
-    Warning { claim: claim.into(), control: control.into(), finding: finding.into() }
+fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Caveat {
+    Caveat { claim: claim.into(), control: control.into(), finding: finding.into() }
 }
 
 /// The warnings that follow from the numbers, most serious first.
-pub fn caveats(results: &Results) -> Vec<Warning> {
-    let mut all: Vec<Warning> = findings(results)
+pub fn caveats(results: &Results) -> Vec<Caveat> {
+    let mut all: Vec<Caveat> = findings(results)
         .into_iter()
         .filter(|f| f.verdict == ClaimVerdict::Fails)
         .map(|f| {

@@ -119,7 +119,7 @@ pub struct Said {
 
 /// A claim that a reader might make, and why the numbers do not support it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Warning {
+pub struct Caveat {
     /// The claim.
     pub claim: String,
     /// The control that it was compared with.

@@ -19,8 +19,8 @@ mod training;
 
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};
 pub use facts::{
-    Machine, ModelFacts, RunFacts, Said, Setting, StageTime, SuiteFacts, TaskExample, TaskFacts, Version,
-    Warning,
+    Caveat, Machine, ModelFacts, RunFacts, Said, Setting, StageTime, SuiteFacts, TaskExample, TaskFacts,
+    Version,
 };
 pub use intervention::{Action, HeadSet, Intervention, RandomDraw};
 pub use training::{CurvePoint, HeadChange, NoiseFloor, Training, TrainingEffect, TrainingMethod};
@@ -59,7 +59,7 @@ pub struct Results {
     /// Heads zeroed or scaled, with their random controls.
     pub interventions: Vec<Intervention>,
     /// Claims that fail their control, and limits that no control of this study covers.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Caveat>,
     /// Every setting, in the order of the configuration.
     pub settings: Vec<Setting>,
 }
