@@ -154,8 +154,12 @@ fn grouped(scores: &EdgeMap<f32>) -> EdgeMap<f32> {
 pub fn attribute(task: &Task<'_>, method: Method, options: Options) -> Result<Scores, Error> {
     let scored = task.pairs.iter().map(|pair| score_pair(task, pair, method, options));
     let mut scores = Scores::collect(scored, options)?;
+    let by_theory = zero_gradient(method, &task.metric);
+    if by_theory.is_some() {
+        scores.warnings.clear();
+    }
     scores.warnings.extend(task.pairs.warnings());
-    scores.warnings.extend(zero_gradient(method, &task.metric));
+    scores.warnings.extend(by_theory);
     Ok(scores)
 }
 
@@ -239,7 +243,13 @@ mod tests {
         // Elsewhere on the line the gradient is not 0.
         let method = Method::EapIgInputs { steps: 2, endpoint: Endpoint::Right };
         let scores = attribute(&task, method, Options::default()).unwrap();
-        assert!(scores.mean.values().iter().any(|s| s.abs() > 1e-4) && scores.warnings.len() == 1);
+        assert!(scores.mean.values().iter().any(|s| s.abs() > 1e-4));
+        // Only the pair of equal prompts has zeros: by its prompts, and so by its scores.
+        let b = || vec!["b".into()];
+        assert_eq!(
+            scores.warnings,
+            [Warning::ZeroScores { pairs: b() }, Warning::EqualPrompts { pairs: b() }]
+        );
     }
 
     #[test]
