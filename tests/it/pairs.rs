@@ -10,7 +10,7 @@ const SUMS: &str = r#"{"id":"s","clean":"9 + 8 =","corrupt":"9 + 6 =","answer":"
 {"id":"t","clean":"30 + 12 =","corrupt":"30 + 15 =","answer":" 42","distractor":" 45"}"#;
 
 #[test]
-#[ignore = "needs shared data: SPARKS_SHARED"]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn answers_that_share_their_first_token_are_refused_and_can_be_measured_whole() {
     let text = Text::open(&shared("tokenizers/qwen2.5/tokenizer.json")).unwrap();
     let pairs = Pairs::parse(SUMS, &text).unwrap();
@@ -46,7 +46,7 @@ fn with_first_token() -> Text {
 }
 
 #[test]
-#[ignore = "needs shared data: SPARKS_SHARED"]
+#[ignore = "needs shared data (SPARKS_SHARED)"]
 fn prompts_alone_get_the_special_token() {
     let text = with_first_token();
     let (prompt, answer) = (text.prompt("Paris").unwrap(), text.continuation("Paris").unwrap());
