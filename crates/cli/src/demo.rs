@@ -68,12 +68,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         if let Some(change) = training.changes.last() {
             let names: Vec<String> = change.gained.iter().map(ToString::to_string).collect();
             say!(
-                "{}: {} heads kept, {} lost, {} gained {}",
+                "{}: {} heads kept, {} lost, {} new {}, {}",
                 training.name,
                 change.kept.len(),
                 change.lost.len(),
                 names.len(),
-                names.join(" ")
+                names.join(" "),
+                change
+                    .emergent
+                    .as_ref()
+                    .map_or("not tested".to_owned(), |heads| format!("{} emergent", heads.len()))
             );
         }
     }
