@@ -68,12 +68,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         if let Some(change) = training.changes.last() {
             let names: Vec<String> = change.gained.iter().map(ToString::to_string).collect();
             say!(
-                "{}: {} heads kept, {} lost, {} new {}, {}",
+                "{}: {} heads kept, {} lost, {} new{}, {}",
                 training.name,
                 change.kept.len(),
                 change.lost.len(),
                 names.len(),
-                names.join(" "),
+                names.iter().map(|name| format!(" {name}")).collect::<String>(),
                 change
                     .emergent
                     .as_ref()
