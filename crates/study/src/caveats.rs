@@ -55,7 +55,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
     let few = results.interventions.iter().map(|i| i.random.len()).filter(|&n| n < 19).min();
     if let Some(n) = few {
         all.push(warning(
-            "Emergent heads matter more than others.",
+            "New heads, emergent or not, matter more than others.",
             format!("random heads of the same layers, {n} draws where fewest."),
             format!(
                 "{n} draws cannot give a p-value below {:.2}; 19 are needed for 0.05.",
