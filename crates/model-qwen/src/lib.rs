@@ -151,6 +151,7 @@ mod sample;
 mod save;
 mod stop;
 mod stored;
+mod tensors;
 mod text;
 mod weights;
 
@@ -167,5 +168,6 @@ pub use lora::{Adapter, Lora, LoraConfig, LowRank, Targets};
 pub use sample::Sampling;
 pub use save::{save, save_sharded};
 pub use stop::StopStrings;
+pub use tensors::{Entry, TensorReader, write_tensors};
 pub use text::Text;
 pub use weights::{Block, Param, Projection, Qwen};

@@ -1,23 +1,23 @@
-//! Write checkpoints that `transformers` loads. A folder appears complete or not at all; one tensor at a time is
-//! copied to the host.
+//! Write checkpoints that `transformers` loads. A folder appears complete or not at all; a piece of a
+//! tensor at a time is copied to the host.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{DType, Tensor};
 use common::Unfinished;
-use half::{bf16, f16};
-use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
 
-use crate::{Dtype, Error, Param, Qwen};
+use crate::tensors::{Entry, write_tensors};
+use crate::{Dtype, Error, Qwen};
 
 /// The largest file of weights that [`save`] writes, in bytes; a larger model is written in shards, as
 /// `transformers` does.
 const SHARD: u64 = 5_000_000_000;
+
+/// What `transformers` asks of a file's metadata.
+pub(crate) const IN_TORCH: [(&str, &str); 1] = [("format", "pt")];
 
 /// Files of a folder beside configuration and weights.
 const COPIED: [&str; 9] = [
@@ -71,17 +71,18 @@ pub fn save_sharded(
         write_file(&folder.join("config.json"), pretty(&config)?.as_bytes())?;
         let mut model = model.clone();
         let params = model.params();
-        let shards = split(&params, dtype, shard);
+        let params: Vec<Entry<'_>> = params.iter().map(|(name, p)| Entry::param(name, p, dtype)).collect();
+        let shards = split(&params, shard);
         if let [all] = &shards[..] {
-            write_tensors(&folder.join("model.safetensors"), all, dtype)?;
+            write_tensors(&folder.join("model.safetensors"), all, &IN_TORCH)?;
         } else {
             let mut map = serde_json::Map::new();
             for (at, tensors) in shards.iter().enumerate() {
                 let file = format!("model-{:05}-of-{:05}.safetensors", at + 1, shards.len());
-                write_tensors(&folder.join(&file), tensors, dtype)?;
-                map.extend(tensors.iter().map(|(name, _)| (name.clone(), file.clone().into())));
+                write_tensors(&folder.join(&file), tensors, &IN_TORCH)?;
+                map.extend(tensors.iter().map(|t| (t.name().to_owned(), file.clone().into())));
             }
-            let total: u64 = params.iter().map(|(_, p)| bytes_of(p, dtype)).sum();
+            let total: u64 = params.iter().map(Entry::bytes).sum();
             let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
             write_file(&folder.join("model.safetensors.index.json"), pretty(&index)?.as_bytes())?;
         }
@@ -174,26 +175,11 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     out.sync_all().map_err(at)
 }
 
-fn shape(param: &Param<'_>) -> Vec<usize> {
-    match param {
-        Param::Matrix(w) => w.dims().to_vec(),
-        Param::Vector(w) => w.dims().to_vec(),
-    }
-}
-
-fn bytes_of(param: &Param<'_>, dtype: Dtype) -> u64 {
-    shape(param).iter().product::<usize>() as u64 * dtype.bytes()
-}
-
 /// The parameters in order, cut so that no part has more than `limit` bytes where it has two tensors.
-fn split<'a, 'b>(
-    params: &'a [(String, Param<'b>)],
-    dtype: Dtype,
-    limit: u64,
-) -> Vec<&'a [(String, Param<'b>)]> {
+fn split<'a, 'b>(params: &'a [Entry<'b>], limit: u64) -> Vec<&'a [Entry<'b>]> {
     let (mut shards, mut start, mut size) = (Vec::new(), 0, 0);
-    for (at, (_, param)) in params.iter().enumerate() {
-        let bytes = bytes_of(param, dtype);
+    for (at, param) in params.iter().enumerate() {
+        let bytes = param.bytes();
         if at > start && size + bytes > limit {
             shards.push(&params[start..at]);
             (start, size) = (at, 0);
@@ -202,41 +188,4 @@ fn split<'a, 'b>(
     }
     shards.push(&params[start..]);
     shards
-}
-
-/// Writes one safetensors file, tensor by tensor.
-pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Param<'_>)], dtype: Dtype) -> Result<(), Error> {
-    let mut end = 0;
-    let infos = tensors.iter().map(|(name, param)| {
-        let from = end;
-        end += bytes_of(param, dtype) as usize;
-        (name.clone(), TensorInfo { dtype: dtype.in_file(), shape: shape(param), data_offsets: (from, end) })
-    });
-    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let header = Metadata::new(Some(format), infos.collect()).map_err(|e| Error::at(path, e))?;
-    let mut header = serde_json::to_vec(&header).map_err(|e| Error::at(path, e))?;
-    // Data begin at a multiple of eight bytes.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let at = |e| Error::io(path, e);
-    let mut out = BufWriter::new(File::create(path).map_err(at)?);
-    out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(at)?;
-    for (name, param) in tensors {
-        let values = match param {
-            Param::Matrix(w) => values(w),
-            Param::Vector(w) => values(w),
-        };
-        let values = values.map_err(|e| Error::at(path, format!("`{name}`: {e}")))?;
-        let bytes: Vec<u8> = match dtype {
-            Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Dtype::Bf16 => values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
-            Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-        };
-        out.write_all(&bytes).map_err(at)?;
-    }
-    out.into_inner().map_err(|e| at(e.into_error()))?.sync_all().map_err(at)
-}
-
-fn values<const D: usize>(w: &Tensor<D>) -> Result<Vec<f32>, Error> {
-    let data = w.clone().inner().cast(DType::F32).into_data();
-    data.try_to_vec().map_err(|e| Error::input(format!("{e:?}")))
 }

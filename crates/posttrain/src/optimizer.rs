@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use kernels::AdamW;
-use model_qwen::{Param, Qwen};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use model_qwen::{Entry, Param, Qwen, TensorReader, write_tensors};
 
 use crate::config::{Decay, OptimizerConfig};
 use crate::{Error, Gradients, trained};
@@ -113,56 +112,39 @@ impl Optimizer {
         Ok(Update { grad_norm, lr })
     }
 
-    /// The state as a safetensors file: `t` and, for each parameter, `m.NAME` and `v.NAME`.
+    /// Writes the state as a safetensors file, one tensor at a time: `t` and, for each parameter, `m.NAME` and
+    /// `v.NAME`.
     ///
     /// # Errors
-    /// What the format refuses.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut tensors = vec![("t".to_owned(), Dtype::U64, vec![1], self.t.to_le_bytes().to_vec())];
-        for (name, moments) in &self.moments {
-            for (kind, moment) in ["m", "v"].into_iter().zip(moments) {
-                let values = moment.clone().into_data();
-                let bytes: Vec<u8> = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-                tensors.push((format!("{kind}.{name}"), Dtype::F32, vec![bytes.len() / 4], bytes));
+    /// What the file system or the format refuses.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(2 * self.moments.len());
+        for (kind, at) in [("m", 0), ("v", 1)] {
+            named.extend(self.moments.iter().map(|(name, m)| (format!("{kind}.{name}"), &m[at])));
+        }
+        // The order of the safetensors libraries: the widest dtype first, then by name.
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let moments = named.into_iter().map(|(name, moment)| Entry::vector(name, moment));
+        let entries: Vec<Entry<'_>> = std::iter::once(Entry::number("t", self.t)).chain(moments).collect();
+        write_tensors(path, &entries, &[])
+    }
+
+    /// Reads back what [`Optimizer::save`] wrote, one tensor at a time.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or belongs to another model. Some moments are the file's then: the
+    /// optimiser is of no further use.
+    pub fn load(&mut self, path: &Path) -> Result<(), Error> {
+        let file = TensorReader::open(path)?;
+        self.t = file.number("t")?;
+        for (name, [m, v]) in &mut self.moments {
+            let (n, device) = (m.dims()[0], m.device());
+            for (kind, moment) in [("m", m), ("v", v)] {
+                *moment = file.vector(&format!("{kind}.{name}"), n, &device)?;
             }
         }
-        let views: Result<Vec<_>, _> = tensors
-            .iter()
-            .map(|(name, dtype, shape, bytes)| {
-                TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
-            })
-            .collect();
-        let bytes = views.and_then(|views| safetensors::serialize(views, None));
-        bytes.map_err(|e| Error::internal(format!("optimizer state: {e}")))
-    }
-
-    /// Reads back what [`Optimizer::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is damaged, or belongs to another model.
-    pub fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::at(path, e))?;
-        let get = |name: &str| file.tensor(name).map_err(|_| Error::at(path, format!("no tensor `{name}`")));
-        let t: [u8; 8] = get("t")?.data().try_into().map_err(|_| Error::at(path, "`t` is not one u64"))?;
-        let mut read = Vec::with_capacity(self.moments.len());
-        for (name, [m, _]) in &self.moments {
-            let (n, device) = (m.dims()[0], m.device());
-            let one = |kind: &str| moment(path, &get(&format!("{kind}.{name}"))?, n, &device);
-            read.push((name.clone(), [one("m")?, one("v")?]));
-        }
-        (self.t, self.moments) = (u64::from_le_bytes(t), read);
         Ok(())
     }
-}
-
-fn moment(path: &Path, view: &TensorView<'_>, n: usize, device: &Device) -> Result<Tensor<1>, Error> {
-    if view.dtype() != Dtype::F32 || view.shape() != [n] {
-        let message = format!("a moment is {:?} {:?}, expected F32 [{n}]", view.dtype(), view.shape());
-        return Err(Error::at(path, message));
-    }
-    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    Ok(Tensor::from_data(TensorData::from(&values.collect::<Vec<_>>()[..]), device))
 }
 
 fn empty(like: &Tensor<1>) -> Tensor<1> {

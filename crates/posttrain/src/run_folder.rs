@@ -231,7 +231,7 @@ impl RunFolder {
             Some(config) => Adapter::of(config.clone(), model).save(dir)?,
             None => model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?,
         }
-        write_synced(&dir.join("optimizer.safetensors"), &optimizer.to_bytes()?)?;
+        optimizer.save(&dir.join("optimizer.safetensors"))?;
         let state = serde_json::to_vec_pretty(&progress).map_err(Error::internal)?;
         write_synced(&dir.join("state.json"), &state)?;
         sync(dir)

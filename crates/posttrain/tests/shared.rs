@@ -100,6 +100,27 @@ fn old_checkpoints_go_and_half_written_ones_are_not_seen() {
     assert!(other.load(&resumed.dir.join("optimizer.safetensors")).is_err());
 }
 
+/// One tensor at a time makes the bytes that `safetensors` makes at once.
+#[test]
+fn the_state_comes_back_from_a_file_in_the_usual_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, again) = (dir.path().join("a.safetensors"), dir.path().join("b.safetensors"));
+    let (mut model, config) = (model(true), OptimizerConfig::default());
+    let mut optimizer = Optimizer::new(&model, &config).unwrap();
+    let (_, gradients) = gradients(&model, 100);
+    optimizer.step(&mut model, gradients, 1e-3).unwrap();
+    optimizer.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert!(safetensors::serialize(file.tensors(), None).unwrap() == bytes);
+    let moments = file.tensors();
+    assert!(moments.iter().filter(|(name, t)| name != "t" && t.data().iter().any(|&b| b != 0)).count() > 40);
+    let mut other = Optimizer::new(&model, &config).unwrap();
+    other.load(&path).unwrap();
+    other.save(&again).unwrap();
+    assert!(other.updates() == 1 && std::fs::read(&again).unwrap() == bytes);
+}
+
 #[test]
 fn one_process_a_folder_and_no_file_of_the_users_is_replaced() {
     let dir = tempfile::tempdir().unwrap();

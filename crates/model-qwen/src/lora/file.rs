@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::checkpoint::read;
-use crate::save::{pretty, whole_folder, write_file, write_tensors};
+use crate::save::{IN_TORCH, pretty, whole_folder, write_file};
 use crate::stored::{Loader, WeightFiles};
+use crate::tensors::{Entry, write_tensors};
 use crate::weights::Source as _;
 use crate::{Adapter, Dtype, Error, Lora, LoraConfig, LowRank, Projection, Qwen};
 
@@ -65,7 +66,8 @@ impl Adapter {
             write_file(&folder.join(CONFIG), pretty(&self.config.to_json())?.as_bytes())?;
             let mut blocks = self.blocks.clone();
             let params: Vec<_> = blocks.iter_mut().enumerate().flat_map(|(l, b)| b.params(l)).collect();
-            write_tensors(&folder.join(WEIGHTS), &params, Dtype::F32)
+            let entries: Vec<_> = params.iter().map(|(name, p)| Entry::param(name, p, Dtype::F32)).collect();
+            write_tensors(&folder.join(WEIGHTS), &entries, &IN_TORCH)
         })
     }
 }

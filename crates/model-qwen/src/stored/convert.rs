@@ -17,9 +17,9 @@ const LITTLE: bool = cfg!(target_endian = "little");
 pub(super) const PIECE: usize = 1 << 19;
 
 /// A tensor's values, and whether all of them are finite in the file.
-pub(super) struct Values {
-    pub(super) data: TensorData,
-    pub(super) finite: bool,
+pub(crate) struct Values {
+    pub(crate) data: TensorData,
+    pub(crate) finite: bool,
 }
 
 /// A format of weights in memory.
@@ -65,7 +65,7 @@ impl Stored<'_> {
     ///
     /// # Errors
     /// A read error, a dtype that is no float format of weights, a finite value that `dtype` cannot hold.
-    pub(super) fn values<const D: usize>(&self, dtype: Dtype, shape: [usize; D]) -> Result<Values, Error> {
+    pub(crate) fn values<const D: usize>(&self, dtype: Dtype, shape: [usize; D]) -> Result<Values, Error> {
         let finite = AtomicBool::new(true);
         let data = match dtype {
             Dtype::F32 => TensorData::new(self.elements::<f32>(&finite)?, shape),

@@ -40,7 +40,7 @@ pub(crate) struct TensorFile<'a> {
 }
 
 impl TensorFile<'static> {
-    pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
         // A pipe would block for ever.
         let meta = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?;
         if !meta.is_file() {
@@ -88,7 +88,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Where a tensor's data are, where the file has it.
-    pub(super) fn tensor<'b>(&'b self, name: &'b str) -> Option<Stored<'b>> {
+    pub(crate) fn tensor<'b>(&'b self, name: &'b str) -> Option<Stored<'b>> {
         let info = self.header.info(name)?;
         let (from, to) = info.data_offsets;
         let (shape, offset) = (&*info.shape, (self.start + from) as u64);
@@ -97,24 +97,24 @@ impl<'a> TensorFile<'a> {
 }
 
 /// A tensor's place in a file.
-pub(super) struct Stored<'a> {
+pub(crate) struct Stored<'a> {
     file: &'a TensorFile<'a>,
     name: &'a str,
     offset: u64,
-    pub(super) kind: FileDtype,
-    pub(super) shape: &'a [usize],
+    pub(crate) kind: FileDtype,
+    pub(crate) shape: &'a [usize],
     /// In bytes.
     pub(super) len: usize,
 }
 
 impl Stored<'_> {
     /// Reads bytes of the tensor from `offset` on.
-    pub(super) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<(), Error> {
         self.file.data.read_at(self.offset + offset as u64, out).map_err(|e| Error::io(&self.file.path, e))
     }
 
     /// An error about this tensor.
-    pub(super) fn error(&self, what: impl std::fmt::Display) -> Error {
+    pub(crate) fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::at(&self.file.path, format_args!("`{}` {what}", self.name))
     }
 }

@@ -18,7 +18,8 @@ use crate::checkpoint::read_json;
 use crate::weights::Source;
 use crate::{Config, Dtype, Error, Qwen};
 use convert::PIECE;
-use file::{Stored, TensorFile};
+use file::Stored;
+pub(crate) use file::TensorFile;
 
 const EMBED: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
