@@ -212,8 +212,7 @@ mod tests {
         let mut matrix = vector.clone().slice([0..PIECE + 1_716]).reshape([(PIECE + 1_716) / 4, 4]);
         let (v, m) = (Param::Vector(&mut vector), Param::Matrix(&mut matrix));
         for dtype in Dtype::ALL {
-            let entries =
-                [Entry::number("t", 7), Entry::param("m", &m, dtype), Entry::param("v", &v, dtype)];
+            let entries = [Entry::number("t", 7), Entry::param("m", &m, dtype), Entry::param("v", &v, dtype)];
             write_tensors(&path, &entries, &[("format", "pt")]).unwrap();
             let bytes: Vec<u8> = match dtype {
                 Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -226,7 +225,8 @@ mod tests {
             };
             let number = 7u64.to_le_bytes();
             let number = TensorView::new(FileDtype::U64, vec![1], &number).unwrap();
-            let whole = [("t", number), ("m", view(&[(PIECE + 1_716) / 4, 4])), ("v", view(&[PIECE + 1_717]))];
+            let whole =
+                [("t", number), ("m", view(&[(PIECE + 1_716) / 4, 4])), ("v", view(&[PIECE + 1_717]))];
             let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
             let whole = safetensors::serialize(whole, Some(metadata)).unwrap();
             assert!(std::fs::read(&path).unwrap() == whole, "{dtype}");
