@@ -17,6 +17,7 @@ use crate::hash::{file_hash, model_hash};
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, ready, to_json};
+use crate::shard::Shard;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -56,7 +57,8 @@ pub(crate) struct Args {
     /// Recompute blocks in the backward pass: 1.5 times as slow, much less memory on long prompts.
     #[arg(long)]
     recompute: bool,
-    /// Score only every N-th pair, from pair I. Default: from the Slurm array of the process.
+    /// Score only every N-th pair, from pair I. Default: `SPARKS_SHARD`, else the array of the scheduler (Slurm, AWS
+    /// Batch, SkyPilot, Cloud Run, Google Batch, Grid Engine).
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
     /// Output file: .json (EAP-IG's format), .pt or .safetensors.
@@ -89,24 +91,6 @@ const ENDPOINTS: [(&str, Endpoint); 3] =
 const KEY_VALUES: [(&str, KeyValue); 2] =
     [("grouped", KeyValue::Grouped), ("ungrouped", KeyValue::Ungrouped)];
 
-/// Reads `I/N`, counted from 0 or from 1: shard N is shard 0.
-fn shard(given: Option<&str>) -> Result<Option<(usize, usize)>> {
-    let slurm = || -> Option<String> {
-        let get = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
-        let (id, count) = (get("SLURM_ARRAY_TASK_ID")?, get("SLURM_ARRAY_TASK_COUNT")?);
-        let first = get("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
-        let step = get("SLURM_ARRAY_TASK_STEP").unwrap_or(1).max(1);
-        Some(format!("{}/{count}", (id - first.min(id)) / step))
-    };
-    let Some(text) = given.map(str::to_owned).or_else(slurm) else { return Ok(None) };
-    let parsed =
-        text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
-    match parsed {
-        Some((i, n)) if n > 0 && i <= n => Ok(Some((i % n, n))),
-        _ => Err(Error::input(format!("--shard {text}: expected I/N with I from 0 to N"))),
-    }
-}
-
 /// Points of integrated gradients where none are given.
 const STEPS: usize = 5;
 
@@ -133,10 +117,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             common.warn(format!("--{name}: no effect with --method {method}, which integrates nothing"))?;
         }
     }
-    let shard = shard(args.shard.as_deref())?;
-    if let (Some((k, n)), None) = (shard, &args.shard) {
-        common.note(format!("share {k} of {n} of the pairs, from the Slurm array (--shard {k}/{n})"));
-    }
+    let shard = Shard::new(common, args.shard.as_deref())?;
     if args.level == Level::Nodes && args.source_only {
         return Err(Error::input("--source-only: needs --level edges"));
     }
@@ -152,12 +133,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let checkpoint = common.open(&args.model)?;
     let all = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     let mine: Vec<(usize, &Pair)> =
-        all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|(k, n)| i % n == k)).collect();
+        all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|s| s.has(*i))).collect();
     if mine.is_empty() {
-        return Err(Error::input(format!("--shard: no pair left of {} for this share", all.len())));
+        return Err(Error::input(format!("--shard: no pair left of {} for this shard", all.len())));
     }
     let model = common.load(&checkpoint)?;
-    // A share keeps its pairs' scores, so that joining shares gives the bits of one run.
+    // A shard keeps its pairs' scores, so that merged shards have the bits of one run.
     let options = Options {
         key_value,
         source_only: args.source_only,
@@ -209,7 +190,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         pairs: Some(pair_metrics(&scores.pairs)),
         pair_order: Some(order),
         completeness_error: Some(scores.completeness_error()),
-        shard: shard.map(|(k, n)| (k as u64, n as u64)),
+        shard: shard.map(|s| (s.index as u64, s.count as u64)),
         keep_per_pair: shard.map(|_| args.per_pair),
         ..Provenance::default()
     };

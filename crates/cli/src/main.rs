@@ -31,6 +31,7 @@ mod pairs;
 mod patch;
 mod prompt;
 mod result;
+mod shard;
 mod signals;
 mod sweep;
 mod train;

@@ -25,6 +25,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     // (place in the pairs file, id, summary, scores)
     let mut rows: Vec<(u64, String, PairMetric, Vec<f32>)> = Vec::new();
     let mut first: Option<(ScoreFile, Provenance)> = None;
+    let mut shards = Vec::new();
     for path in &args.shards {
         let at = |what: &str| Error::at(path, what);
         let file = crate::circuit::read_scores(common, path)?;
@@ -45,6 +46,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 return Err(at("its graph differs from that of the first file"));
             }
         }
+        shards.extend(of.shard.map(|shard| (shard, path)));
         let width = file.n_scores();
         for (k, (place, (id, pair))) in order.into_iter().zip(per_pair.ids.iter().zip(pairs)).enumerate() {
             let scores = per_pair.values[k * width..(k + 1) * width].to_vec();
@@ -55,14 +57,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         }
     }
     let Some((first, mut provenance)) = first else { return Err(Error::input("no score files given")) };
+    check_shards(&shards, args.shards.len())?;
+    provenance.shard = None;
     rows.sort_by_key(|row| row.0);
     if let Some(twice) = rows.windows(2).find(|w| w[0].0 == w[1].0) {
         return Err(Error::input(format!("pair {} is in two of the files", twice[0].1)));
-    }
-    if let Some((_, n)) = provenance.shard.take()
-        && args.shards.len() as u64 != n
-    {
-        return Err(Error::input(format!("{} files given, expected all {n} shards", args.shards.len())));
     }
 
     // Summed in the order of one run over all pairs.
@@ -92,5 +91,31 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     write_whole(&args.out, &out.to_bytes(&args.out)?)?;
     common.note(format!("{}: {} pairs from {} files", args.out.display(), rows.len(), args.shards.len()));
+    Ok(())
+}
+
+/// Checks that the files made with `--shard` are all shards of one number, each once.
+fn check_shards(shards: &[((u64, u64), &PathBuf)], files: usize) -> Result {
+    let Some(&((_, n), first)) = shards.first() else { return Ok(()) };
+    if let Some((shard, path)) = shards.iter().find(|(shard, _)| shard.1 != n) {
+        let what = format!("shard {}/{}, but {} is one of {n}", shard.0, shard.1, first.display());
+        return Err(Error::at(path, what));
+    }
+    for (i, (shard, path)) in shards.iter().enumerate() {
+        if let Some((_, earlier)) = shards[..i].iter().find(|(other, _)| other == shard) {
+            let what = format!("shard {}/{n} is given twice, first as {}", shard.0, earlier.display());
+            return Err(Error::at(path, what));
+        }
+    }
+    let missing: Vec<String> = (0..n)
+        .filter(|k| shards.iter().all(|(shard, _)| shard.0 != *k))
+        .map(|k| format!("{k}/{n}"))
+        .collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(Error::input(format!(
+            "{files} files given, expected all {n} shards; missing: {missing}"
+        )));
+    }
     Ok(())
 }
