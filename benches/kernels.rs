@@ -43,7 +43,7 @@ fn elementwise(c: &mut Criterion) {
     group.bench_function("rms_norm portable", |b| {
         b.iter(|| black_box(portable::rms_norm(x.clone(), weight.clone(), 1e-6)))
     });
-    let mask = kernels::CausalMask { seq: 128, first: vec![0], window: None };
+    let mask = kernels::CausalMask { seq: 128, first: vec![0], window: None, documents: None };
     let scores = random([1, 2, 7 * 128, 128]);
     group.bench_function("causal_softmax fused", |b| {
         b.iter(|| black_box(kernels::causal_softmax(scores.clone(), 0.125, &mask)))

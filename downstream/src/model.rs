@@ -87,6 +87,7 @@ impl HookedModel for Gpt2 {
     }
 
     fn run(&self, batch: &Batch, hook: &mut dyn Hook) -> Tensor<3> {
+        assert!(batch.documents().is_none(), "packed rows are not known here");
         hook.begin(batch, 0);
         let (rows, seq) = (batch.batch(), batch.seq());
         let pick = |table: &Tensor<2>, ids: Vec<i64>| {

@@ -52,6 +52,17 @@ fn norm_backward<'a>(
     cpu::norm::Backward { x, weight, grad, eps, heads, seq }
 }
 
+/// The arguments of attention inside documents, each contiguous.
+fn attention<'a>(
+    [q, k, v]: [&'a FlexTensor; 3],
+    scale: f64,
+    mask: &'a CausalMask,
+) -> cpu::attention::Inputs<'a> {
+    let (n_kv, d, scale) = (k.shape()[1], q.shape()[3], scale as f32);
+    let (group, [q, k, v]) = (q.shape()[1] / n_kv, [elements(q), elements(k), elements(v)]);
+    cpu::attention::Inputs { q, k, v, n_kv, group, d, scale, mask }
+}
+
 impl FusedOps for Flex {
     fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let ((x, d_in), (weight, _)) = (contiguous(x), contiguous(weight));
@@ -156,6 +167,34 @@ impl FusedOps for Flex {
         let mut out = vec![0.0; elements(&p).len()];
         cpu::softmax::backward(elements(&p), elements(&grad), scale as f32, width, &mut out);
         like(out, &p)
+    }
+
+    fn document_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f64,
+        mask: CausalMask,
+    ) -> FloatTensor<Self> {
+        let [q, k, v] = [q, k, v].map(|x| x.to_contiguous());
+        let mut out = vec![0.0; elements(&q).len()];
+        cpu::attention::forward(attention([&q, &k, &v], scale, &mask), &mut out);
+        like(out, &q)
+    }
+
+    fn document_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        scale: f64,
+        mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [q, k, v, grad] = [q, k, v, grad].map(|x| x.to_contiguous());
+        let [mut to_q, mut to_k, mut to_v] = [&q, &k, &v].map(|x| vec![0.0; elements(x).len()]);
+        let inputs = attention([&q, &k, &v], scale, &mask);
+        cpu::attention::backward(inputs, elements(&grad), [&mut to_q, &mut to_k, &mut to_v]);
+        (like(to_q, &q), like(to_k, &k), like(to_v, &v))
     }
 
     fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -1,8 +1,9 @@
 //! Fused transformer operations for burn on CPUs, each with a portable version in plain burn operations.
 //!
 //! On the CPU (burn's flex backend, f32) the public functions run fused loops, compiled for the baseline
-//! instruction set and for AVX2 and chosen at run time. All but [`linear`] give the same bits in both;
-//! [`linear`] uses fused multiply-add where the processor has it, so its last bits depend on the processor. The
+//! instruction set and for AVX2 and chosen at run time. All but [`linear`] and
+//! [`document_attention`] give the same bits in both; those two use fused multiply-add where the processor has it, so
+//! their last bits depend on the processor. The
 //! number of threads changes no bit. On any other device or dtype the functions run [`portable`], which the tests
 //! compare the loops with. All of them are differentiable in their tensor arguments.
 //!
@@ -15,6 +16,7 @@
 //! | [`rms_norm`] | `w x / sqrt(mean(x²) + eps)` |
 //! | [`swiglu`] | `silu(gate) up` |
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
+//! | [`document_attention`] | attention inside the documents of packed rows |
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`token_log_probs`] | log softmax at one token a row |
 //!
@@ -39,7 +41,7 @@
 //! assert_eq!(x.grad(&grads).expect("tracked").dims(), [2, 2]);
 //!
 //! // One query head of two positions: the first sees itself, the second both.
-//! let mask = CausalMask { seq: 2, first: vec![0], window: None };
+//! let mask = CausalMask { seq: 2, first: vec![0], window: None, documents: None };
 //! let scores = Tensor::<4>::from_data([[[[0.0, 9.0], [0.0, 0.0]]]], &device);
 //! let pattern = causal_softmax(scores, 1.0, &mask).into_data().to_vec::<f32>().unwrap();
 //! assert_eq!(pattern, [1.0, 0.0, 0.5, 0.5]);
@@ -135,6 +137,28 @@ pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tenso
         Tensor::from_dispatch(Dispatch::causal_softmax(scores.into_dispatch(), scale, mask.clone()))
     } else {
         portable::causal_softmax(scores, scale, mask)
+    }
+}
+
+/// Attention `softmax(scale q kᵀ) v` over the keys that each query may see, in packed rows: documents lie one behind
+/// another, and no query sees another document's keys. The result is 0 under padding. On the CPU the work and the
+/// memory are those of the documents, not of the square of the row.
+///
+/// # Shapes
+/// `q` `[batch, n_heads, seq, d]`, `k` and `v` `[batch, n_kv_heads, seq, d]`; returns the shape of `q`.
+///
+/// # Panics
+/// If `mask` names no documents.
+pub fn document_attention([q, k, v]: [Tensor<4>; 3], scale: f64, mask: &CausalMask) -> Tensor<4> {
+    let ([batch, n_heads, seq, _], n_kv) = (q.dims(), k.dims()[1]);
+    assert!(mask.documents.is_some(), "packed rows have documents");
+    assert!(seq == mask.seq && k.dims() == v.dims() && n_heads % n_kv == 0, "q, k and v of one row length");
+    mask.check([batch, n_kv, n_heads / n_kv * seq, k.dims()[2]]);
+    if fused(&q) && fused(&k) && fused(&v) {
+        let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+        Tensor::from_dispatch(Dispatch::document_attention(q, k, v, scale, mask.clone()))
+    } else {
+        portable::document_attention([q, k, v], scale, mask)
     }
 }
 

@@ -56,6 +56,24 @@ pub(crate) trait FusedOps: Backend {
         scale: f64,
     ) -> FloatTensor<Self>;
 
+    fn document_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f64,
+        mask: CausalMask,
+    ) -> FloatTensor<Self>;
+
+    /// Gradients in `q`, `k` and `v`.
+    fn document_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        scale: f64,
+        mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
     fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn token_log_probs(
@@ -192,6 +210,39 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         }
     }
 
+    fn document_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f64,
+        mask: CausalMask,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct DocumentAttention;
+
+        impl<B: FusedOps> Backward<B, 3> for DocumentAttention {
+            type State = ([FloatTensor<B>; 3], f64, CausalMask);
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let ([q, k, v], scale, mask) = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let (q, k, v) = B::document_attention_backward(q, k, v, grad, scale, mask);
+                for (node, grad) in ops.parents.into_iter().zip([q, k, v]) {
+                    if let Some(node) = node {
+                        grads.register::<B>(node.id, grad);
+                    }
+                }
+            }
+        }
+
+        let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
+        let out = B::document_attention(q.clone(), k.clone(), v.clone(), scale, mask.clone());
+        match DocumentAttention.prepare::<C>([q_node, k_node, v_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([q, k, v], scale, mask), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
     fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Rotary;
@@ -284,6 +335,17 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         _grad: FloatTensor<Self>,
         _scale: f64,
     ) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn document_attention_backward(
+        _q: FloatTensor<Self>,
+        _k: FloatTensor<Self>,
+        _v: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _scale: f64,
+        _mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         no_second_derivative()
     }
 

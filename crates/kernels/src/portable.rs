@@ -57,6 +57,13 @@ pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tenso
     activation::softmax(scores, 3).mask_fill(hidden, 0.0)
 }
 
+/// See [`crate::document_attention`].
+pub fn document_attention([q, k, v]: [Tensor<4>; 3], scale: f64, mask: &CausalMask) -> Tensor<4> {
+    let ([batch, n_heads, seq, d], n_kv) = (q.dims(), k.dims()[1]);
+    let scores = q.reshape([batch, n_kv, n_heads / n_kv * seq, d]).matmul(k.swap_dims(2, 3));
+    causal_softmax(scores, scale, mask).matmul(v).reshape([batch, n_heads, seq, d])
+}
+
 /// See [`crate::rotary`].
 pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
     let [batch, heads, seq, d_head] = x.dims();

@@ -156,7 +156,7 @@ proptest! {
     ) {
         let kv_seq = seq + past;
         let first: Vec<usize> = (0..batch).map(|b| if b == 0 { pad.min(kv_seq - 1) } else { 0 }).collect();
-        let mask = CausalMask { seq, first, window };
+        let mask = CausalMask { seq, first, window, documents: None };
         let scores = [tensor([batch, heads, group * seq, kv_seq], seed) * 5.0];
         let a = with_gradients(&scores, |x| kernels::causal_softmax(x[0].clone(), 0.3, &mask));
         let b = with_gradients(&scores, |x| portable::causal_softmax(x[0].clone(), 0.3, &mask));
@@ -169,6 +169,41 @@ proptest! {
             let empty = mask.visible(row, i % seq, kv_seq).is_empty();
             let expected = if empty { 0.0 } else { 1.0 };
             prop_assert!((sum - expected).abs() < 1e-5);
+        }
+    }
+
+    /// Documents of one token up to several blocks of queries, with and without padding behind the last.
+    #[test]
+    fn document_attention(
+        n_kv in 1usize..3, group in 1usize..4, half in 1usize..9, window in proptest::option::of(1usize..90),
+        lengths in prop::collection::vec(prop::collection::vec(1usize..90, 1..5), 1..3), pad in 0usize..4, seed: u64,
+    ) {
+        let ends = |row: &Vec<usize>| row.iter().scan(0, |end, n| { *end += n; Some(*end) }).collect();
+        let documents: Vec<Vec<usize>> = lengths.iter().map(ends).collect();
+        let (batch, d) = (documents.len(), 2 * half);
+        let seq = documents.iter().filter_map(|ends| ends.last()).max().unwrap() + pad;
+        let mask = CausalMask { seq, first: vec![0; batch], window, documents: Some(documents.clone()) };
+        // Permuted views, as the model makes them.
+        let made = |heads: usize, seed: u64| tensor([batch, seq, heads, d], seed).swap_dims(1, 2);
+        let inputs = [made(n_kv * group, seed), made(n_kv, seed ^ 1), made(n_kv, seed ^ 2)];
+        let run = |f: fn([Tensor<4>; 3], f64, &CausalMask) -> Tensor<4>| {
+            with_gradients(&inputs, |x| f([x[0].clone(), x[1].clone(), x[2].clone()], 0.4, &mask))
+        };
+        let ((a, da), (b, db)) = (run(kernels::document_attention), run(portable::document_attention));
+        prop_assert!(apart(a, b) < TOLERANCE);
+        for (a, b) in da.into_iter().zip(db) {
+            prop_assert!(apart(a, b) < 4.0 * TOLERANCE);
+        }
+        // The mask itself: a key is seen by the queries of its document that come after it.
+        let document = |row: usize, at: usize| documents[row].iter().position(|&end| at < end);
+        for row in 0..batch {
+            for query in 0..seq {
+                let seen: Vec<usize> = (0..=query).filter(|&key| {
+                    document(row, query).is_some() && document(row, key) == document(row, query)
+                        && window.is_none_or(|w| query - key < w)
+                }).collect();
+                prop_assert_eq!(mask.visible(row, query, seq).collect::<Vec<_>>(), seen);
+            }
         }
     }
 
@@ -208,7 +243,7 @@ fn large_inputs_take_the_threaded_path_and_agree() {
 fn extreme_scores_stay_finite() {
     let scores =
         Tensor::<4>::from_data(TensorData::new(vec![1e30f32, -1e30, 0.0, 3e38], [1, 1, 1, 4]), &device());
-    let mask = CausalMask { seq: 1, first: vec![0], window: None };
+    let mask = CausalMask { seq: 1, first: vec![0], window: None, documents: None };
     let p: Vec<f32> = kernels::causal_softmax(scores, 1.0, &mask).into_data().try_to_vec().unwrap();
     assert_eq!(p, [0.0, 0.0, 0.0, 1.0]);
 }

@@ -132,6 +132,12 @@ impl Attention<'_> {
         let grouped = [batch, n_kv, n_heads / n_kv * seq, kv_seq];
         let all_heads = [batch, n_heads, seq, kv_seq];
         let scale = 1.0 / (d_head as f64).sqrt();
+        if mask.documents.is_some()
+            && !wants(hook, Heads::Scores(layer))
+            && !wants(hook, Heads::Pattern(layer))
+        {
+            return kernels::document_attention([q, k, v], scale, mask);
+        }
         let scores = q.reshape([batch, n_kv, n_heads / n_kv * seq, d_head]).matmul(k.swap_dims(2, 3));
         let pattern = if wants(hook, Heads::Scores(layer)) {
             let hidden: Tensor<4, Bool> = portable::hidden_keys(mask, grouped, &scores.device());

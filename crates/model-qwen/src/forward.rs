@@ -83,12 +83,14 @@ impl Qwen {
         pass: &mut Pass<'_>,
     ) -> Tensor<3> {
         let offset = pass.cache.as_ref().map_or(0, |cache| cache.len());
-        let rope = Rope::new(&self.config, batch.first(), offset, batch.seq(), &self.device());
+        assert!(offset == 0 || batch.documents().is_none(), "packed rows are not continued from a cache");
+        let rope = Rope::new(&self.config, batch, offset, &self.device());
         for layer in range {
             let block = &self.blocks[layer];
             x = stream(pass.hook, Stream::ResidPre(layer), x);
             let window = self.config.windows[layer];
-            let mask = CausalMask { seq: batch.seq(), first: batch.first().to_vec(), window };
+            let documents = batch.documents().map(<[_]>::to_vec);
+            let mask = CausalMask { seq: batch.seq(), first: batch.first().to_vec(), window, documents };
             let attention = Attention { config: &self.config, block, layer, rope: &rope, mask };
             let attn_out = attention.run(&x, pass);
             let attn_out = stream(pass.hook, Stream::AttnOut(layer), attn_out);

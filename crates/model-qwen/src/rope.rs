@@ -4,6 +4,7 @@
 use std::f32::consts::TAU;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use hooks::Batch;
 
 use crate::{Config, RopeScaling};
 
@@ -87,23 +88,31 @@ fn llama3(frequency: f32, factor: f64, low: f64, high: f64, original: f64) -> f3
 }
 
 impl Rope {
-    /// Angles of `seq` positions starting at `offset`; each row counts from its first real token.
-    pub(crate) fn new(config: &Config, first: &[usize], offset: usize, seq: usize, device: &Device) -> Self {
-        let length = offset + seq - first.iter().min().copied().unwrap_or(0).min(offset + seq);
+    /// Angles of the batch's positions, which follow `offset` others; each row counts from its first real token, and
+    /// each document of a packed row from its own.
+    pub(crate) fn new(config: &Config, batch: &Batch, offset: usize, device: &Device) -> Self {
+        let (seq, rows) = (batch.seq(), batch.batch());
+        let position = |row: usize, at: usize| match batch.documents() {
+            None => (offset + at).saturating_sub(batch.first()[row]),
+            Some(ends) => {
+                let (ends, document) = (&ends[row], ends[row].partition_point(|&end| end <= at));
+                let start = document.checked_sub(1).map_or(0, |last| ends[last]);
+                if document == ends.len() { 0 } else { at - start }
+            }
+        };
+        let positions: Vec<usize> = (0..rows * seq).map(|at| position(at / seq, at % seq)).collect();
+        let length = 1 + positions.iter().max().copied().unwrap_or(0);
         let (frequencies, half) = (config.rope_frequencies(length), config.d_head / 2);
         let scale = config.rope_scaling.attention_factor() as f32;
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for &first in first {
-            for i in 0..seq {
-                let position = (offset + i).saturating_sub(first) as f32;
-                for &f in &frequencies {
-                    let angle = f64::from(position * f);
-                    cos.push(angle.cos() as f32 * scale);
-                    sin.push(angle.sin() as f32 * scale);
-                }
+        for position in positions {
+            for &f in &frequencies {
+                let angle = f64::from(position as f32 * f);
+                cos.push(angle.cos() as f32 * scale);
+                sin.push(angle.sin() as f32 * scale);
             }
         }
-        let tensor = |values| Tensor::from_data(TensorData::new(values, [first.len(), seq, half]), device);
+        let tensor = |values| Tensor::from_data(TensorData::new(values, [rows, seq, half]), device);
         Self { cos: tensor(cos), sin: tensor(sin) }
     }
 }

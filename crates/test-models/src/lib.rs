@@ -284,6 +284,7 @@ fn heads(hook: &mut dyn Hook, site: Heads, x: Tensor<4>) -> Tensor<4> {
 
 /// Which keys a query may not see, `[batch, 1, seq, seq]`, and how far back each key is.
 fn mask(batch: &Batch, device: &Device) -> (Tensor<4, Bool>, Tensor<4>) {
+    assert!(batch.documents().is_none(), "packed rows are not known here");
     let (rows, seq) = (batch.batch(), batch.seq());
     let (mut hidden, mut distance) = (Vec::new(), Vec::new());
     for first in batch.first() {

@@ -208,6 +208,7 @@ impl HookedModel for Written {
     }
 
     fn run(&self, batch: &Batch, hook: &mut dyn Hook) -> Tensor<3> {
+        assert!(batch.documents().is_none(), "packed rows are not known here");
         hook.begin(batch, 0);
         let (rows, seq, d) = (batch.batch(), batch.seq(), self.d_model);
         let pick = |table: &Tensor<2>, ids: Vec<i64>| {

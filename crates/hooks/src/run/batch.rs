@@ -18,6 +18,9 @@ pub enum Rows {
 ///
 /// Under causal attention right padding needs no mask; keys before a row's first real token (left padding)
 /// are masked, and positions count from it. What happens under padding is unspecified.
+///
+/// In packed rows ([`Batch::packed`]) several documents lie one behind another: positions restart at each, and no
+/// position sees another document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     ids: Vec<u32>,
@@ -26,6 +29,7 @@ pub struct Batch {
     end: Vec<usize>,
     rows: Rows,
     origins: Vec<usize>,
+    documents: Option<Vec<Vec<usize>>>,
 }
 
 impl Batch {
@@ -43,6 +47,23 @@ impl Batch {
     /// No rows, or an empty row.
     pub fn left_padded(rows: &[Vec<u32>]) -> Result<Self, Error> {
         Self::padded(rows, true)
+    }
+
+    /// Rows of documents, one behind another, padded on the right to the longest row. For models that know packed
+    /// rows: see [`documents`](Self::documents).
+    ///
+    /// # Errors
+    /// No rows, an empty row, or an empty document.
+    pub fn packed(rows: &[Vec<Vec<u32>>]) -> Result<Self, Error> {
+        if let Some(row) = rows.iter().position(|row| row.iter().any(Vec::is_empty)) {
+            return Err(Error::input(format!("input_ids: row {row} has an empty document")));
+        }
+        let joined: Vec<Vec<u32>> = rows.iter().map(|row| row.concat()).collect();
+        let ends = |row: &Vec<Vec<u32>>| {
+            let mut end = 0;
+            row.iter().map(|document| (end += document.len(), end).1).collect()
+        };
+        Ok(Self { documents: Some(rows.iter().map(ends).collect()), ..Self::padded(&joined, false)? })
     }
 
     fn padded(rows: &[Vec<u32>], left: bool) -> Result<Self, Error> {
@@ -106,7 +127,7 @@ impl Batch {
 
     fn of(ids: Vec<u32>, seq: usize, first: Vec<usize>, end: Vec<usize>) -> Self {
         let origins = (0..first.len()).collect();
-        Self { ids, seq, first, end, rows: Rows::All, origins }
+        Self { ids, seq, first, end, rows: Rows::All, origins, documents: None }
     }
 
     /// The same rows with their places in a longer list. A hook that treats rows differently goes by these places, so
@@ -182,6 +203,12 @@ impl Batch {
         &self.end
     }
 
+    /// Where the documents of each packed row end, in order; `None` where rows are not packed. A model that does not
+    /// know packed rows must refuse such a batch.
+    pub fn documents(&self) -> Option<&[Vec<usize>]> {
+        self.documents.as_deref()
+    }
+
     /// Whether any row is padded on the left.
     pub fn is_left_padded(&self) -> bool {
         self.first.iter().any(|&f| f > 0)
@@ -205,8 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn packed_rows_know_where_their_documents_end() {
+        let packed = Batch::packed(&[vec![vec![5, 6], vec![7]], vec![vec![8]]]).unwrap();
+        assert_eq!((packed.ids(), packed.end()), (&[5, 6, 7, 8, 8, 8][..], &[3, 1][..]));
+        assert_eq!(packed.documents(), Some(&[vec![2, 3], vec![1]][..]));
+        assert_eq!(Batch::new(&[vec![1]]).unwrap().documents(), None);
+    }
+
+    #[test]
     fn bad_rows_are_errors() {
         assert!(Batch::new(&[]).is_err());
+        assert!(Batch::packed(&[vec![vec![1], vec![]]]).is_err());
+        assert!(Batch::packed(&[vec![]]).is_err());
         assert!(Batch::new(&[vec![1], vec![]]).is_err());
         assert!(Batch::masked(&[vec![1, 2, 3]], &[vec![1, 0, 1]]).is_err());
         assert!(Batch::masked(&[vec![1, 2, 3]], &[vec![0, 0, 0]]).is_err());

@@ -1,9 +1,10 @@
 //! The fused loops over plain slices, each compiled for the baseline and for AVX2.
 //!
 //! Sums run over a fixed number of lanes in a fixed order, so the number of threads changes no bit. All but
-//! [`linear`] use no fused multiply-add, so that both compilations give the same bits.
+//! [`linear`] and [`attention`] use no fused multiply-add, so that both compilations give the same bits.
 
 pub(crate) mod adamw;
+pub(crate) mod attention;
 pub(crate) mod exp;
 pub(crate) mod lanes;
 pub(crate) mod linear;

@@ -27,8 +27,8 @@ fn backward_rows(p: &[f32], grad: &[f32], scale: f32, width: usize, out: &mut [f
     }
 }
 
-compiled_twice!(fn forward_one(scores: &[f32], scale: f32, out: &mut [f32]) = forward_row);
-compiled_twice!(fn backward_block(p: &[f32], grad: &[f32], scale: f32, width: usize, out: &mut [f32]) = backward_rows);
+compiled_twice!(pub(crate) fn forward_one(scores: &[f32], scale: f32, out: &mut [f32]) = forward_row);
+compiled_twice!(pub(crate) fn backward_block(p: &[f32], grad: &[f32], scale: f32, width: usize, out: &mut [f32]) = backward_rows);
 
 /// `out` must be zero on entry: hidden keys are not written. `per_row` is how many queries (all heads
 /// together) each row of the batch has.
