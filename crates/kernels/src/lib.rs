@@ -5,7 +5,8 @@
 //! [`document_attention`] give the same bits in both; those two use fused multiply-add where the processor has it, so
 //! their last bits depend on the processor. The
 //! number of threads changes no bit. On any other device or dtype the functions run [`portable`], which the tests
-//! compare the loops with. All of them are differentiable in their tensor arguments.
+//! compare the loops with. All of them are differentiable in their tensor arguments, but for [`token_stats`], whose
+//! gradient is a function of its own, and [`adamw`].
 //!
 //! This is the only crate of the project with `unsafe`, and the only library that names a burn backend. It knows
 //! tensors and no models.
@@ -19,6 +20,7 @@
 //! | [`document_attention`] | attention inside the documents of packed rows |
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`token_log_probs`] | log softmax at one token a row |
+//! | [`token_stats`] | log softmax at one token a row, entropy, mean log softmax, whether the token is the argmax |
 //!
 //! Arguments and results are burn tensors; their device decides which code runs:
 //! ```
@@ -53,10 +55,12 @@ mod flex;
 mod mask;
 mod ops;
 pub mod portable;
+mod token_stats;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use cpu::FEATURES;
 pub use mask::CausalMask;
+pub use token_stats::{TokenStats, TokenWeights, token_stats, token_stats_backward};
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Tensor};
@@ -185,9 +189,7 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
 /// # Panics
 /// If the numbers of rows differ or a token is not below `vocab`.
 pub fn token_log_probs(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Tensor<1> {
-    let [rows, vocab] = logits.dims();
-    assert_eq!(rows, tokens.len(), "one token for each row of logits");
-    assert!(tokens.iter().all(|&t| (t as usize) < vocab), "token ids are below the vocabulary size");
+    token_stats::check(&logits, tokens);
     if fused(&logits) {
         let logits = logits.into_dispatch();
         Tensor::from_dispatch(Dispatch::token_log_probs(logits, tokens.to_vec(), inverse_temperature))

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
-use crate::CausalMask;
+use crate::{CausalMask, TokenStats, TokenWeights};
 
 /// See [`crate::linear`].
 pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
@@ -78,10 +78,55 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
 
 /// See [`crate::token_log_probs`].
 pub fn token_log_probs(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Tensor<1> {
-    let device = logits.device().without_autodiff();
-    let index: Vec<i64> = tokens.iter().map(|&t| i64::from(t)).collect();
-    let index = Tensor::<2, Int>::from_data(TensorData::new(index, [tokens.len(), 1]), &device);
+    let index = column(tokens, &logits.device());
     activation::log_softmax(logits * inverse_temperature, 1).gather(1, index).reshape([tokens.len()])
+}
+
+/// Token ids as indices `[rows, 1]`.
+fn column(tokens: &[u32], device: &Device) -> Tensor<2, Int> {
+    let index: Vec<i64> = tokens.iter().map(|&t| i64::from(t)).collect();
+    Tensor::from_data(TensorData::new(index, [tokens.len(), 1]), &device.clone().without_autodiff())
+}
+
+/// See [`crate::token_stats`].
+pub fn token_stats(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Vec<TokenStats> {
+    let argmax = logits.clone().argmax(1).into_data();
+    let values = differentiable_stats(logits, tokens, inverse_temperature).into_data();
+    let values: Vec<f32> = values.iter::<f32>().collect();
+    let one = |((row, &token), argmax): ((&[f32], &u32), i64)| TokenStats {
+        log_prob: row[0],
+        entropy: row[1],
+        mean_log_prob: row[2],
+        correct: argmax == i64::from(token),
+    };
+    values.chunks_exact(3).zip(tokens).zip(argmax.iter::<i64>()).map(one).collect()
+}
+
+/// See [`crate::token_stats_backward`].
+pub fn token_stats_backward(
+    logits: Tensor<2>,
+    tokens: &[u32],
+    weights: &[TokenWeights],
+    inverse_temperature: f64,
+) -> (Vec<TokenStats>, Tensor<2>) {
+    let stats = token_stats(logits.clone(), tokens, inverse_temperature);
+    let numbers: Vec<f32> = weights.iter().flat_map(|w| [w.log_prob, w.entropy, w.mean_log_prob]).collect();
+    let weights = Tensor::<2>::from_data(TensorData::new(numbers, [tokens.len(), 3]), &logits.device());
+    let leaf = logits.autodiff().require_grad();
+    let sum = differentiable_stats(leaf.clone(), tokens, inverse_temperature) * weights.autodiff();
+    let mut left = sum.sum().backward();
+    match leaf.grad_remove(&mut left) {
+        Some(grad) => (stats, grad),
+        None => unreachable!("the logits are a leaf of the graph"),
+    }
+}
+
+/// Log-probability, entropy and mean log-probability of each row, `[rows, 3]`.
+fn differentiable_stats(logits: Tensor<2>, tokens: &[u32], inverse_temperature: f64) -> Tensor<2> {
+    let index = column(tokens, &logits.device());
+    let log_p = activation::log_softmax(logits * inverse_temperature, 1);
+    let entropy = (log_p.clone().exp() * log_p.clone()).sum_dim(1).neg();
+    Tensor::cat(vec![log_p.clone().gather(1, index), entropy, log_p.mean_dim(1)], 1)
 }
 
 /// See [`crate::adamw`].

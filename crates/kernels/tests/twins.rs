@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kernels::{CausalMask, portable};
+use kernels::{CausalMask, TokenWeights, portable};
 use proptest::prelude::*;
 
 fn device() -> Device {
@@ -227,6 +227,86 @@ proptest! {
         let b = with_gradients(&logits, |x| portable::token_log_probs(x[0].clone(), &tokens, scale));
         prop_assert!(apart(a.0, b.0) < TOLERANCE);
         prop_assert!(apart(a.1[0].clone(), b.1[0].clone()) < 4.0 * TOLERANCE);
+    }
+
+    #[test]
+    fn token_stats(rows in 1usize..6, vocab in 1usize..9000, scale in 0.2f64..3.0, seed: u64) {
+        let logits = tensor([rows, vocab], seed) * 6.0;
+        let tokens: Vec<u32> = (0..rows).map(|r| ((seed as usize).wrapping_add(r * 31) % vocab) as u32).collect();
+        let numbers = values(3 * rows, seed ^ 7);
+        let weights: Vec<TokenWeights> = (0..rows)
+            .map(|r| TokenWeights {
+                log_prob: numbers[3 * r],
+                entropy: if r == 0 { 0.0 } else { numbers[3 * r + 1] },
+                mean_log_prob: numbers[3 * r + 2],
+            })
+            .collect();
+        let (stats, grad) = kernels::token_stats_backward(logits.clone(), &tokens, &weights, scale);
+        let (twin, twin_grad) = portable::token_stats_backward(logits.clone(), &tokens, &weights, scale);
+        let (again, same_logits) = kernels::token_stats(logits.clone(), &tokens, scale);
+        prop_assert_eq!(&stats, &again);
+        prop_assert_eq!(same_logits.into_data(), logits.clone().into_data());
+        let log_probs: Vec<f32> =
+            kernels::token_log_probs(logits, &tokens, scale).into_data().try_to_vec().unwrap();
+        for ((a, b), log_prob) in stats.iter().zip(&twin).zip(log_probs) {
+            prop_assert_eq!(a.log_prob, log_prob);
+            // Log-probabilities of at most 40 nats, each within two units in the last place.
+            prop_assert!((a.log_prob - b.log_prob).abs() < 1e-4);
+            prop_assert!((a.entropy - b.entropy).abs() < 1e-4);
+            prop_assert!((a.mean_log_prob - b.mean_log_prob).abs() < 1e-4);
+            prop_assert_eq!(a.correct, b.correct);
+        }
+        prop_assert!(apart(grad, twin_grad) < 4.0 * TOLERANCE);
+    }
+}
+
+/// Rows with a certain token, with equal logits and with ids that a sampler has ruled out.
+#[test]
+fn token_stats_at_the_edges() {
+    let inf = f32::INFINITY;
+    let rows =
+        [[90.0f32, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [2.0, -inf, 2.0, -inf], [0.0, f32::NAN, 1.0, 2.0]];
+    let logits = Tensor::<2>::from_data(rows, &device());
+    let weights = [TokenWeights { log_prob: 0.0, entropy: 1.0, mean_log_prob: 0.0 }; 4];
+    let (stats, grad) = kernels::token_stats_backward(logits, &[0, 1, 0, 3], &weights, 1.0);
+    let grad: Vec<f32> = grad.into_data().try_to_vec().unwrap();
+    assert_eq!((stats[0].log_prob, stats[0].entropy, stats[0].correct), (0.0, 0.0, true));
+    // Of equal logits the first is the prediction, as torch's argmax has it.
+    assert!((stats[1].entropy - 4f32.ln()).abs() < 1e-6 && !stats[1].correct);
+    assert!((stats[2].entropy - 2f32.ln()).abs() < 1e-6 && stats[2].correct);
+    assert_eq!(stats[2].mean_log_prob, -inf);
+    assert!(stats[3].log_prob.is_nan() && stats[3].entropy.is_nan());
+    // The entropy is largest where all are equal, and no change of a ruled-out logit changes it.
+    assert!(grad[..12].iter().all(|g| g.abs() < 1e-6), "{grad:?}");
+}
+
+/// Gradients against central differences of the statistics, in f64 from their formulas.
+#[test]
+fn token_stats_have_the_gradients_of_central_differences() {
+    let (vocab, token, scale) = (7, 3, 0.7);
+    let start: Vec<f64> = values(vocab, 5).iter().map(|&x| f64::from(x)).collect();
+    let w = TokenWeights { log_prob: 0.5, entropy: -1.25, mean_log_prob: 2.0 };
+    let objective = |x: &[f64]| {
+        let log_z = x.iter().map(|x| (x * scale).exp()).sum::<f64>().ln();
+        let log_p: Vec<f64> = x.iter().map(|x| x * scale - log_z).collect();
+        let entropy: f64 = log_p.iter().map(|l| -l * l.exp()).sum();
+        let mean = log_p.iter().sum::<f64>() / vocab as f64;
+        f64::from(w.log_prob) * log_p[token]
+            + f64::from(w.entropy) * entropy
+            + f64::from(w.mean_log_prob) * mean
+    };
+    let row: Vec<f32> = start.iter().map(|&x| x as f32).collect();
+    let logits = Tensor::<2>::from_data(TensorData::new(row, [1, vocab]), &device());
+    let (_, grad) = kernels::token_stats_backward(logits, &[token as u32], &[w], scale);
+    let grad: Vec<f32> = grad.into_data().try_to_vec().unwrap();
+    for (i, &found) in grad.iter().enumerate() {
+        let at = |h: f64| {
+            let mut x = start.clone();
+            x[i] += h;
+            objective(&x)
+        };
+        let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+        assert!((f64::from(found) - expected).abs() < 2e-6, "{i}: {found} {expected}");
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use hooks::Batch;
 use model_qwen::{Finish, Qwen, Request, Sampling, generate};
-use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
+use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenWeights};
 use serde::Serialize;
 
 use crate::advantage::{mean, std};
@@ -251,10 +251,11 @@ impl Grpo {
             Some(grad) => grad.into_data().iter::<f32>().collect(),
             None => vec![0.0; rows.len() * seq],
         };
-        let weights: Vec<f32> = rows
+        let weights: Vec<TokenWeights> = rows
             .iter()
             .enumerate()
-            .flat_map(|(at, row)| to_logp[at * seq..at * seq + row.rollout.ids.len()].iter().copied())
+            .flat_map(|(at, row)| &to_logp[at * seq..at * seq + row.rollout.ids.len()])
+            .map(|&weight| weight.into())
             .collect();
         let (_, gradients) = log_probs.backward(&mut tracked, &weights);
         Ok((value, stats, gradients))

@@ -2,7 +2,7 @@
 
 use hooks::Batch;
 use model_qwen::Qwen;
-use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs};
+use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenStats, TokenWeights};
 use serde::Serialize;
 
 use crate::{Error, Example, SftConfig};
@@ -27,6 +27,10 @@ pub struct SftStats {
     pub step: usize,
     /// Mean negative log-likelihood of the step's trained tokens, in nats, before the update.
     pub loss: f64,
+    /// Share of the trained tokens that were the most likely ones (TRL: `mean_token_accuracy`).
+    pub token_accuracy: f64,
+    /// Mean entropy of the predictions at the trained tokens, in nats.
+    pub entropy: f64,
     /// Learning rate of the update.
     pub lr: f64,
     /// Global norm of the gradients before clipping.
@@ -74,26 +78,29 @@ impl Sft {
         if n_tokens == 0 {
             return Err(Error::input(format!("step {step}: no trained token in {}", names(examples))));
         }
-        let (mut sum, mut gradients) = (0.0, Gradients::default());
+        let (mut sum, mut gradients) = (Sums::default(), Gradients::default());
         for rows in examples.chunks(self.rows) {
             if rows.iter().all(|e| e.tokens() == 0) {
                 continue;
             }
-            let (log_probs, mut part) = {
+            let (stats, mut part) = {
                 let mut tracked = posttrain::tracked(&self.model);
                 let (batch, positions, targets) = batch(rows)?;
-                let weights = vec![-1.0 / n_tokens as f32; targets.len()];
+                let weights = vec![TokenWeights::from(-1.0 / n_tokens as f32); targets.len()];
                 let scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
                     .map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
                 scored.backward(&mut tracked, &weights)
             };
-            let part_sum: f64 = log_probs.iter().map(|&x| -f64::from(x)).sum();
-            if !part_sum.is_finite() {
+            let part_sum = Sums::of(&stats);
+            if !part_sum.loss.is_finite() {
                 let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
                 let rows = names(rows);
-                return Err(Error::internal(format!("step {step}, {rows}: the loss is {part_sum}{which}")));
+                return Err(Error::internal(format!(
+                    "step {step}, {rows}: the loss is {}{which}",
+                    part_sum.loss
+                )));
             }
-            sum += part_sum;
+            sum.add(&part_sum);
             gradients.add(part);
         }
         let lr = self.schedule.rate(step);
@@ -102,8 +109,17 @@ impl Sft {
         self.progress.step += 1;
         self.progress.position += examples.len() as u64;
         let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
-        let loss = sum / n_tokens as f64;
-        Ok(SftStats { step, loss, lr, grad_norm: update.grad_norm, tokens: n_tokens, tokens_seen })
+        let n = n_tokens as f64;
+        Ok(SftStats {
+            step,
+            loss: sum.loss / n,
+            token_accuracy: sum.correct as f64 / n,
+            entropy: sum.entropy / n,
+            lr,
+            grad_norm: update.grad_norm,
+            tokens: n_tokens,
+            tokens_seen,
+        })
     }
 
     /// Mean negative log-likelihood of the trained tokens of `examples`, in nats; nothing is updated.
@@ -154,6 +170,32 @@ impl Sft {
     /// The trained model.
     pub fn into_model(self) -> Qwen {
         self.model
+    }
+}
+
+/// Sums over trained tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    loss: f64,
+    entropy: f64,
+    correct: usize,
+}
+
+impl Sums {
+    fn of(stats: &[TokenStats]) -> Self {
+        let mut sums = Self::default();
+        for token in stats {
+            sums.loss -= f64::from(token.log_prob);
+            sums.entropy += f64::from(token.entropy);
+            sums.correct += usize::from(token.correct);
+        }
+        sums
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.entropy += other.entropy;
+        self.correct += other.correct;
     }
 }
 

@@ -4,7 +4,7 @@
 //! | part | type | what it is |
 //! |---|---|---|
 //! | settings | [`TrainerConfig`] | length, batch, AdamW, schedule, seed; names no file |
-//! | log-probabilities | [`TokenLogProbs`] | of chosen tokens; never holds `[tokens, vocab]` whole |
+//! | log-probabilities | [`TokenLogProbs`] | of chosen tokens, with entropies; never holds `[tokens, vocab]` whole |
 //! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
 //! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
 //! | schedule | [`Schedule`] | learning rate of step k |
@@ -31,6 +31,7 @@ mod trained;
 pub use common::Error;
 pub use config::TrainerConfig;
 pub use gradients::Gradients;
+pub use kernels::{TokenStats, TokenWeights};
 pub use log_probs::TokenLogProbs;
 pub use optimizer::{Optimizer, Update};
 pub use order::Order;

@@ -1,13 +1,14 @@
 //! Log-probabilities of chosen tokens, and their gradient, without ever holding `[tokens, vocab]` whole.
 //!
-//! Logits are computed at the wanted positions only, in chunks of rows. Each chunk is differentiated by
-//! itself down to the hidden states and the output projection; the block stack is then differentiated once,
-//! with the sum of those as its cotangent. By the chain rule that is the gradient of the whole loss.
+//! Logits are computed at the wanted positions only, in chunks of rows. The gradient of each chunk's logits takes
+//! their place and is pulled back to the hidden states and the output projection; the block stack is then
+//! differentiated once, with those as its cotangent. By the chain rule that is the gradient of the whole loss.
 
 use std::ops::Range;
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use hooks::Batch;
+use kernels::{TokenStats, TokenWeights};
 use model_qwen::{Pass, Qwen};
 
 use crate::{Error, Gradients};
@@ -28,16 +29,8 @@ pub struct TokenLogProbs {
     inverse_temperature: f64,
     /// Rows of a chunk.
     rows: usize,
-    /// The one chunk's graph, where there is only one.
-    kept: Option<Chunk>,
-}
-
-/// A tracked piece of the output layer.
-#[derive(Debug)]
-struct Chunk {
-    x: Tensor<2>,
-    unembed: Tensor<2>,
-    log_probs: Tensor<1>,
+    /// The logits, where one chunk has them all and `backward` will want them again.
+    kept: Option<Tensor<2>>,
 }
 
 impl TokenLogProbs {
@@ -84,41 +77,39 @@ impl TokenLogProbs {
         self
     }
 
-    /// Natural-log probability of each target. Where all logits fit in one chunk their graph is kept for
+    /// Natural-log probability of each target. Where all logits fit in one chunk they are kept for
     /// [`TokenLogProbs::backward`]; otherwise they are computed again there.
     pub fn values(&mut self) -> Vec<f32> {
-        if let Some(kept) = &self.kept {
-            return to_vec(kept.log_probs.clone());
-        }
-        let one_chunk = self.targets.len() <= self.rows;
-        let mut values = Vec::with_capacity(self.targets.len());
-        for range in self.ranges() {
-            let chunk = self.chunk(range, one_chunk && self.hidden.is_autodiff());
-            values.extend(to_vec(chunk.log_probs.clone()));
-            if one_chunk {
-                self.kept = Some(chunk);
-            }
-        }
-        values
+        self.each_chunk(|logits, targets, inverse_temperature| {
+            (to_vec(kernels::token_log_probs(logits.clone(), targets, inverse_temperature)), logits)
+        })
     }
 
-    /// Gradients of `Σ weights[i] * log_prob[i]` in every trained parameter of `tracked`, the model that this was
-    /// made with; and the log-probabilities.
+    /// Log-probability of each target with the bits of [`values`](Self::values), and what else one more sum over
+    /// the vocabulary tells of each position; logits are kept as there.
+    pub fn stats(&mut self) -> Vec<TokenStats> {
+        self.each_chunk(kernels::token_stats)
+    }
+
+    /// Gradients, in every trained parameter of `tracked`, the model that this was made with, of
+    /// `Σ w.log_prob * log_prob + w.entropy * entropy + w.mean_log_prob * mean_log_prob` over the positions; and the
+    /// statistics.
     ///
     /// # Panics
     /// If the model was not tracked, or there is not one weight for each target.
-    pub fn backward(mut self, tracked: &mut Qwen, weights: &[f32]) -> (Vec<f32>, Gradients) {
+    pub fn backward(mut self, tracked: &mut Qwen, weights: &[TokenWeights]) -> (Vec<TokenStats>, Gradients) {
         assert_eq!(weights.len(), self.targets.len(), "one weight for each target");
-        let device = tracked.device();
         let mut kept = self.kept.take();
-        let (mut values, mut to_hidden, mut to_unembed) = (Vec::new(), Vec::new(), None);
+        let (mut stats, mut to_hidden, mut to_unembed) = (Vec::new(), Vec::new(), None);
         for range in self.ranges() {
-            let chunk = kept.take().unwrap_or_else(|| self.chunk(range.clone(), true));
-            values.extend(to_vec(chunk.log_probs.clone()));
-            let weights = Tensor::<1>::from_data(TensorData::from(&weights[range]), &device);
-            let mut left = (chunk.log_probs * weights.autodiff()).sum().backward();
-            to_hidden.extend(chunk.x.grad_remove(&mut left));
-            if let Some(grad) = chunk.unembed.grad_remove(&mut left) {
+            let logits = kept.take().unwrap_or_else(|| self.logits(&range));
+            let (targets, weights) = (&self.targets[range.clone()], &weights[range.clone()]);
+            let (part, grad) =
+                kernels::token_stats_backward(logits, targets, weights, self.inverse_temperature);
+            stats.extend(part);
+            to_hidden.push(grad.clone().matmul(self.unembed.clone()));
+            if self.trained_unembed {
+                let grad = grad.transpose().matmul(self.hidden_of(&range));
                 to_unembed = Some(match to_unembed.take() {
                     Some(sum) => sum + grad,
                     None => grad,
@@ -131,7 +122,20 @@ impl TokenLogProbs {
         if let Some(grad) = to_unembed {
             gradients.add_unembed(grad);
         }
-        (values, gradients)
+        (stats, gradients)
+    }
+
+    /// `of` on the logits, targets and inverse temperature of each chunk; it hands the logits back.
+    fn each_chunk<T>(&mut self, of: impl Fn(Tensor<2>, &[u32], f64) -> (Vec<T>, Tensor<2>)) -> Vec<T> {
+        let keep = self.targets.len() <= self.rows && self.hidden.is_autodiff();
+        let mut all = Vec::with_capacity(self.targets.len());
+        for range in self.ranges() {
+            let logits = self.kept.take().unwrap_or_else(|| self.logits(&range));
+            let (part, logits) = of(logits, &self.targets[range], self.inverse_temperature);
+            all.extend(part);
+            self.kept = keep.then_some(logits);
+        }
+        all
     }
 
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
@@ -139,18 +143,13 @@ impl TokenLogProbs {
         (0..n).step_by(rows).map(move |start| start..(start + rows).min(n))
     }
 
-    fn chunk(&self, range: Range<usize>, tracked: bool) -> Chunk {
-        let leaf = |x: Tensor<2>| if tracked { x.autodiff().require_grad() } else { x };
+    fn hidden_of(&self, range: &Range<usize>) -> Tensor<2> {
         let d_model = self.hidden.dims()[1];
-        let x = self.hidden.clone().inner().slice([range.clone(), 0..d_model]);
-        let unembed = match (tracked, self.trained_unembed) {
-            (true, false) => self.unembed.clone().autodiff(),
-            _ => leaf(self.unembed.clone()),
-        };
-        let x = leaf(x);
-        let logits = x.clone().matmul(unembed.clone().transpose());
-        let log_probs = kernels::token_log_probs(logits, &self.targets[range], self.inverse_temperature);
-        Chunk { x, unembed, log_probs }
+        self.hidden.clone().inner().slice([range.clone(), 0..d_model])
+    }
+
+    fn logits(&self, range: &Range<usize>) -> Tensor<2> {
+        self.hidden_of(range).matmul(self.unembed.clone().transpose())
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod norm;
 pub(crate) mod rotary;
 pub(crate) mod softmax;
 pub(crate) mod swiglu;
+pub(crate) mod token_stats;
 
 use rayon::prelude::*;
 
@@ -58,24 +59,38 @@ pub(crate) fn by_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32
 /// `sum(f(a[i], b[i]))` over lanes, then over the lanes.
 #[inline(always)]
 pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
+    lane_sums(a, b, |a, b| [f(a, b)])[0]
+}
+
+/// Several sums in one pass, each in the order of [`lane_sum`].
+#[inline(always)]
+pub(crate) fn lane_sums<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0f32; LANES]; N];
     let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     for (a, b) in a.by_ref().zip(b.by_ref()) {
         for l in 0..LANES {
-            lanes[l] += f(a[l], b[l]);
+            let terms = f(a[l], b[l]);
+            for n in 0..N {
+                lanes[n][l] += terms[n];
+            }
         }
     }
     for (l, (&a, &b)) in a.remainder().iter().zip(b.remainder()).enumerate() {
-        lanes[l] += f(a, b);
-    }
-    let mut step = LANES / 2;
-    while step > 0 {
-        for l in 0..step {
-            lanes[l] += lanes[l + step];
+        let terms = f(a, b);
+        for n in 0..N {
+            lanes[n][l] += terms[n];
         }
-        step /= 2;
     }
-    lanes[0]
+    lanes.map(|mut lanes| {
+        let mut step = LANES / 2;
+        while step > 0 {
+            for l in 0..step {
+                lanes[l] += lanes[l + step];
+            }
+            step /= 2;
+        }
+        lanes[0]
+    })
 }
 
 /// The largest element; minus infinity where there is none, NaN ignored.
