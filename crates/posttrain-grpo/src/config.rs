@@ -3,48 +3,7 @@
 use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-
-/// How a token's loss becomes the step's loss, and which loss a token has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossKind {
-    /// Mean over completions of the mean over tokens (Shao et al. 2024).
-    Grpo,
-    /// Mean over the tokens of the batch.
-    Bnpo,
-    /// Sum over tokens by completions times the token budget (Liu et al. 2025).
-    DrGrpo,
-    /// Mean over the tokens of the whole generation (Yu et al. 2025).
-    #[default]
-    Dapo,
-    /// A detached, bounded ratio times the log-probability (MiniMax 2025).
-    Cispo,
-}
-
-/// What the importance ratio is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ratio {
-    /// Each token.
-    #[default]
-    Token,
-    /// The sequence, by its mean token (GSPO: Zheng et al. 2025).
-    Sequence,
-}
-
-/// What rewards are compared with and divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Advantage {
-    /// Less the group's mean, over the group's standard deviation + 1e-4.
-    #[default]
-    Group,
-    /// Less the group's mean, over the batch's standard deviation + 1e-4.
-    Batch,
-    /// Less the group's mean.
-    None,
-}
+use crate::{Advantage, Error, KlEstimator, LossKind, Ratio, Sapo, Vespo};
 
 /// Group-relative policy optimisation (Shao et al. 2024). Defaults of loss, ratio, advantage and clipping are those
 /// of TRL 1.16; `docs/TRL.md` lists its settings and where they are here.
@@ -83,8 +42,20 @@ pub struct GrpoConfig {
     /// Bounds the ratio from above whatever the advantage's sign (INTELLECT-2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<f64>,
+    /// Gate of the loss `sapo`; its defaults where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sapo: Option<Sapo>,
+    /// Weights of the loss `vespo`; its defaults where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vespo: Option<Vespo>,
+    /// Completions with a negative advantage are left out of the policy term once the mean over tokens of
+    /// `old - logp` is above this (DeepSeek-V3.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_policy_mask: Option<f64>,
     /// Weight of the KL divergence from the reference; 0 keeps no reference.
     pub beta: f64,
+    /// How that divergence is estimated.
+    pub kl: KlEstimator,
     /// Whether the KL term is multiplied by the importance ratio (`use_bias_correction_kl`).
     pub kl_ratio: bool,
     /// Updates for each set of completions.
@@ -112,7 +83,11 @@ impl Default for GrpoConfig {
             epsilon: 0.2,
             epsilon_high: None,
             delta: None,
+            sapo: None,
+            vespo: None,
+            off_policy_mask: None,
             beta: 0.0,
+            kl: KlEstimator::K3,
             kl_ratio: true,
             updates: 1,
             mask_truncated: false,
@@ -135,7 +110,16 @@ impl GrpoConfig {
                 self.trainer.train.accumulation
             )));
         }
+        self.check_effect()?;
+        let (sapo, vespo) = (self.sapo.unwrap_or_default(), self.vespo.unwrap_or_default());
         posttrain::config::check_ranges(&[
+            ("grpo.sapo.temperature_pos", sapo.temperature_pos, f64::MIN_POSITIVE, f64::MAX, "above 0"),
+            ("grpo.sapo.temperature_neg", sapo.temperature_neg, f64::MIN_POSITIVE, f64::MAX, "above 0"),
+            ("grpo.vespo.k_pos", vespo.k_pos, 0.0, f64::MAX, "from 0"),
+            ("grpo.vespo.k_neg", vespo.k_neg, 0.0, f64::MAX, "from 0"),
+            ("grpo.vespo.lambda_pos", vespo.lambda_pos, 0.0, f64::MAX, "from 0"),
+            ("grpo.vespo.lambda_neg", vespo.lambda_neg, 0.0, f64::MAX, "from 0"),
+            ("grpo.off_policy_mask", self.off_policy_mask.unwrap_or(0.0), 0.0, f64::MAX, "from 0"),
             (
                 "grpo.group_size",
                 self.group_size as f64,
@@ -155,5 +139,54 @@ impl GrpoConfig {
             ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
             ("grpo.updates", self.updates as f64, 1.0, 1e9, "from 1"),
         ])
+    }
+
+    /// Refuses settings that the others leave without an effect.
+    fn check_effect(&self) -> Result<(), Error> {
+        let (loss, soft) = (self.loss, matches!(self.loss, LossKind::Sapo | LossKind::Vespo));
+        let without = [
+            ("grpo.sapo", self.sapo.is_some() && loss != LossKind::Sapo, "grpo.loss = \"sapo\""),
+            ("grpo.vespo", self.vespo.is_some() && loss != LossKind::Vespo, "grpo.loss = \"vespo\""),
+            ("grpo.delta", self.delta.is_some() && !loss.clips(), "a grpo.loss that clips ratios"),
+            ("grpo.epsilon_high", self.epsilon_high.is_some() && soft, "a grpo.loss that bounds ratios"),
+            ("grpo.kl", self.kl != KlEstimator::K3 && self.beta == 0.0, "grpo.beta above 0"),
+            (
+                "grpo.off_policy_mask",
+                self.off_policy_mask.is_some() && self.updates == 1,
+                "grpo.updates from 2",
+            ),
+        ];
+        match without.into_iter().find(|(_, idle, _)| *idle) {
+            None => Ok(()),
+            Some((key, _, expected)) => {
+                Err(Error::input(format!("{key} has no effect: expected {expected} with it")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_without_an_effect_are_refused_by_name() {
+        let start = GrpoConfig { trainer: TrainerConfig::default(), ..GrpoConfig::default() };
+        start.check().unwrap();
+        let refused: [(&str, fn(&mut GrpoConfig)); 6] = [
+            ("grpo.sapo", |c| c.sapo = Some(Sapo::default())),
+            ("grpo.vespo", |c| c.vespo = Some(Vespo::default())),
+            ("grpo.delta", |c| (c.loss, c.delta) = (LossKind::Cispo, Some(2.0))),
+            ("grpo.epsilon_high", |c| (c.loss, c.epsilon_high) = (LossKind::Sapo, Some(0.3))),
+            ("grpo.kl", |c| c.kl = KlEstimator::K1),
+            ("grpo.off_policy_mask", |c| c.off_policy_mask = Some(0.1)),
+        ];
+        for (key, change) in refused {
+            let mut config = start.clone();
+            change(&mut config);
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{key} has no effect")), "{message}");
+        }
     }
 }

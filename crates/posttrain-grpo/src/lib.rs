@@ -28,13 +28,15 @@
 
 mod advantage;
 mod config;
+mod kinds;
 mod loss;
 mod rollout;
 mod train;
 
 pub use advantage::advantages;
 pub use common::Error;
-pub use config::{Advantage, GrpoConfig, LossKind, Ratio};
-pub use loss::{LossConfig, LossStats, Whole, loss};
+pub use config::GrpoConfig;
+pub use kinds::{Advantage, KlEstimator, LossKind, Ratio, Sapo, Vespo};
+pub use loss::{LossConfig, LossInputs, LossStats, Whole, entropy_threshold, loss};
 pub use rollout::{Rollout, Rollouts, Scored};
 pub use train::{Grpo, GrpoStats};

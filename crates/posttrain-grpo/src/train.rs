@@ -7,7 +7,7 @@ use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs
 use serde::Serialize;
 
 use crate::advantage::{mean, std};
-use crate::{Error, GrpoConfig, LossConfig, LossStats, Rollout, Rollouts, Scored, Whole, loss};
+use crate::{Error, GrpoConfig, LossConfig, LossInputs, LossStats, Rollout, Rollouts, Scored, Whole, loss};
 
 /// A policy in training.
 #[derive(Debug)]
@@ -168,7 +168,8 @@ impl Grpo {
         let step = self.progress.step;
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
         let tokens: usize = scored.all.iter().filter(|r| counts(r)).map(|r| r.ids.len()).sum();
-        let whole = Whole { sequences: scored.all.len() as f64, tokens: tokens as f64 };
+        let (sequences, tokens) = (scored.all.len() as f64, tokens as f64);
+        let whole = Whole { sequences, tokens, kept: tokens };
         let how = LossConfig { whole: Some(whole), ..LossConfig::from(&self.config) };
         let learns = |advantage: f32| self.reference.is_some() || advantage != 0.0;
         let mut rows: Vec<Row<'_>> = scored
@@ -244,7 +245,9 @@ impl Grpo {
         let mask = padded(&|at| vec![1.0; rows[at].rollout.ids.len()]);
         let advantages: Vec<f32> = rows.iter().map(|row| row.advantage).collect();
         let advantages = Tensor::from_data(TensorData::from(&advantages[..]), &device);
-        let (value, stats) = loss(logp.clone(), Some(old), reference, advantages, mask, how);
+        let old = Some(old);
+        let inputs = LossInputs { logp: logp.clone(), old, reference, entropy: None, advantages, mask };
+        let (value, stats) = loss(&inputs, how);
         let mut left = value.backward();
         let value = value.into_data().iter::<f64>().sum();
         let to_logp: Vec<f32> = match logp.grad_remove(&mut left) {

@@ -55,9 +55,14 @@ fn weights(model: &Qwen) -> Vec<f32> {
 
 #[test]
 fn a_bandit_of_one_token_is_solved_by_every_loss() {
-    for loss in [LossKind::Grpo, LossKind::Bnpo, LossKind::DrGrpo, LossKind::Dapo, LossKind::Cispo] {
-        let high = if loss == LossKind::Cispo { 5.0 } else { 0.28 };
-        let mut grpo = start(|c| (c.loss, c.epsilon_high) = (loss, Some(high)));
+    use LossKind::{Bnpo, Cispo, Dapo, DrGrpo, Grpo, Luspo, Sapo, Vespo};
+    for loss in [Grpo, Bnpo, DrGrpo, Dapo, Cispo, Sapo, Luspo, Vespo] {
+        let high = match loss {
+            Cispo => Some(5.0),
+            Sapo | Vespo => None,
+            _ => Some(0.28),
+        };
+        let mut grpo = start(|c| (c.loss, c.epsilon_high) = (loss, high));
         let stats = steps(&mut grpo, 40);
         let (first, last) = (stats[0].reward, stats[39].reward);
         assert!(last > 0.9 && last > first, "{loss:?}: {first} {last}");

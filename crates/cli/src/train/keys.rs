@@ -183,7 +183,14 @@ pub(super) fn every_key() -> Table {
     file.data.columns =
         DataColumns { prompt: name(), completion: name(), text: name(), messages: name(), answer: name() };
     let watch = WatchSection { steps: Some(5), ..WatchSection::default() };
-    let grpo = posttrain_grpo::GrpoConfig { epsilon_high: Some(0.2), delta: Some(2.0), ..Default::default() };
+    let grpo = posttrain_grpo::GrpoConfig {
+        epsilon_high: Some(0.2),
+        delta: Some(2.0),
+        sapo: Some(Default::default()),
+        vespo: Some(Default::default()),
+        off_policy_mask: Some(0.1),
+        ..Default::default()
+    };
     (file.lora, file.watch, file.grpo) = (Some(LoraSection::default()), Some(watch), Some(grpo));
     Table::try_from(&file).unwrap_or_default()
 }
