@@ -1,4 +1,4 @@
-//! A memory limit for chat templates: a template comes with a checkpoint, and one that doubles a text forty times
+//! Memory of the process: its peak, and a limit for chat templates. A template comes with a checkpoint, and one that doubles a text forty times
 //! allocates a terabyte.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +38,14 @@ pub(crate) fn bounded<T>(work: impl FnOnce() -> T) -> T {
         watcher.thread().unpark();
         result
     })
+}
+
+/// The most bytes of memory that the process has held; only Linux says so.
+pub(crate) fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// Bytes of memory that the process holds.

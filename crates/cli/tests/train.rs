@@ -2,9 +2,13 @@
 //! with a checkpoint.
 #![allow(clippy::unwrap_used)]
 
+mod left;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use left::left;
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -39,24 +43,6 @@ fn sft_file(dir: &Path, more: &str) {
         trace.join("data.jsonl").display(),
     );
     std::fs::write(dir.join("c.toml"), text).unwrap();
-}
-
-/// Everything that a run left but its configuration.
-fn left(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    let (mut files, mut folders) = (Vec::new(), vec![dir.join("run")]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().unwrap() != "config.toml" {
-                let name = path.strip_prefix(dir).unwrap().display().to_string();
-                files.push((name, std::fs::read(path).unwrap()));
-            }
-        }
-    }
-    files.sort();
-    files
 }
 
 #[test]
@@ -343,7 +329,9 @@ fn problems_of_grpo_as_people_write_them() {
         (r#"{"problem":"12+34="}"#, &[], "answer"),
         (plain, &["grpo.group_size=1"], "grpo.group_size"),
         (plain, &["train.accumulation=2"], "train.accumulation"),
-        (plain, &["data.eval=d.jsonl"], "data.eval"),
+        (plain, &["run.best=eval_accuracy"], "data.eval"),
+        (plain, &["data.eval=d.jsonl", "run.best=eval_loss"], "run.best"),
+        (plain, &["data.eval=d.jsonl", "run.patience=1"], "run.best"),
         (plain, &["data.turns=last"], "data.turns"),
         (plain, &["data.max_length=2"], "data.max_length"),
     ];

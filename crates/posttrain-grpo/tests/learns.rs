@@ -142,7 +142,7 @@ fn the_batch_changes_no_draw_and_a_resumed_run_has_the_same_bits() {
     let mut run = RunFolder::create(&dir.path().join("run"), "").unwrap();
     run.checkpoint(first.policy(), first.optimizer(), first.progress()).unwrap();
     drop(run);
-    let (_, resumed) = RunFolder::resume(&dir.path().join("run")).unwrap();
+    let (_, resumed) = RunFolder::resume(&dir.path().join("run"), |_, _| Ok(())).unwrap();
     let at = model_qwen::Checkpoint::open(&resumed.dir).unwrap();
     let model = at.load(model_qwen::Dtype::F32, &Device::flex()).unwrap();
     let second = Grpo::new(model, vec![6], &config(more), 2).unwrap();

@@ -117,7 +117,7 @@ fn a_resumed_run_has_the_same_bits() {
     std::fs::create_dir(dir.path().join("run/checkpoints/step-7.part")).unwrap();
 
     assert!(RunFolder::create(&place, "").is_err());
-    let (mut run, resumed) = RunFolder::resume(&place).unwrap();
+    let (mut run, resumed) = RunFolder::resume(&place, |_, _| Ok(())).unwrap();
     assert!(RunFolder::config(run.dir()).unwrap().ends_with("# mine\n"));
     assert!(!dir.path().join("run/checkpoints/step-7.part").exists());
     let second = Sft::new(load(&resumed.dir), &config, data.len()).unwrap();

@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use crate::{Error, Progress};
 
-/// Reads a checkpoint's state after a look at its other files; tensors are not read.
-pub(crate) fn whole(dir: &Path) -> Result<Progress, Error> {
-    let state = dir.join("state.json");
-    let progress = serde_json::from_value(json(&state)?).map_err(|e| Error::at(&state, e))?;
+/// Reads a checkpoint's state, and what the caller's loop kept, after a look at its other files; tensors are not
+/// read.
+pub(crate) fn whole(dir: &Path) -> Result<(Progress, Value), Error> {
+    let path = dir.join("state.json");
+    let mut state = json(&path)?;
+    let kept = state.get_mut("loop").map(Value::take).unwrap_or_default();
+    let progress = serde_json::from_value(state).map_err(|e| Error::at(&path, e))?;
+    let progress = (progress, kept);
     tensors(&dir.join("optimizer.safetensors"))?;
     let adapter = dir.join("adapter_config.json");
     if adapter.exists() {

@@ -11,7 +11,7 @@
 //! | what is trained | [`tracked`] | all weights, or the factors of an attached adapter |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
 //! | data files | [`rows`], [`chat`] | rows of JSONL and JSON, conversations in one form |
-//! | run folder | [`RunFolder`] | metrics and checkpoints that survive being killed |
+//! | run folder | [`RunFolder`] | metrics, TensorBoard events and checkpoints that survive being killed |
 //!
 //! Losses and examples are those of `posttrain-sft` and `posttrain-grpo`. The caller writes the loop and looks at
 //! the model between two steps; nothing here knows of circuits.
@@ -19,6 +19,7 @@
 pub mod chat;
 mod checkpoint_files;
 pub mod config;
+mod events;
 mod gradients;
 mod log_probs;
 mod optimizer;
@@ -35,6 +36,6 @@ pub use kernels::{TokenStats, TokenWeights};
 pub use log_probs::TokenLogProbs;
 pub use optimizer::{Optimizer, Update};
 pub use order::Order;
-pub use run_folder::{Progress, Resumed, RunFolder};
+pub use run_folder::{MEASURED, Progress, Resumed, RunFolder};
 pub use schedule::Schedule;
 pub use trained::{has_adapter, tracked, without_adapter};

@@ -3,12 +3,15 @@
 //! ```text
 //! config.toml           the caller's configuration, defaults written out
 //! metrics.jsonl         one object a step
+//! events.out.tfevents.* the same numbers for TensorBoard, a file for each time that the run was begun or resumed
 //! checkpoints/step-N/   a Hugging Face folder or PEFT adapter, optimizer.safetensors, state.json: whole or absent
+//! heads.jsonl           one object a circuit: its heads, their change, what it cost
 //! circuits/step-N.json  attribution and circuit of the weights after step N, written by the `[watch]` caller
 //! .lock                 held by the process that trains in this folder
 //! ```
 //! A checkpoint is written beside its place, synced and renamed, so that a run killed at any moment finds
-//! only whole ones. On resume the metrics are cut back to the checkpoint's step.
+//! only whole ones. On resume the metrics are cut back to the checkpoint's step. `docs/RUN_FOLDER.md` lists files
+//! and fields.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use model_qwen::{Adapter, Dtype, LoraConfig, Qwen};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::events::Events;
 use crate::{Error, Optimizer, checkpoint_files};
 
 /// The first line of every `config.toml` that this module writes; a file without it is the user's.
@@ -34,6 +39,25 @@ pub struct Progress {
     pub seed: u64,
 }
 
+const HEADS: &str = "heads.jsonl";
+
+/// Fields of a line of metrics or heads that are measured: two runs of the same bits differ in them. The others are
+/// functions of the run file.
+pub const MEASURED: [&str; 12] = [
+    "step_time",
+    "tokens_per_s",
+    "peak_memory",
+    "sample_time",
+    "score_time",
+    "train_time",
+    "sample_tokens_per_s",
+    "score_tokens_per_s",
+    "train_tokens_per_s",
+    "eval_time",
+    "watch_time",
+    "watch_percent",
+];
+
 /// A checkpoint to go on from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resumed {
@@ -41,9 +65,8 @@ pub struct Resumed {
     pub dir: PathBuf,
     /// Where the run was.
     pub progress: Progress,
-    /// Newer checkpoints that are damaged or incomplete, newest first, with what is wrong; they were renamed to
-    /// `step-N.damaged`.
-    pub damaged: Vec<String>,
+    /// What the caller's loop kept: see [`RunFolder::keep_state`]. Null where it kept nothing.
+    pub state: Value,
 }
 
 /// An open run folder. One process has it open at a time.
@@ -57,6 +80,11 @@ pub struct RunFolder {
     /// Set where checkpoints are adapters.
     adapter: Option<LoraConfig>,
     metrics: File,
+    events: Events,
+    /// A checkpoint that rotation leaves alone.
+    protected: Option<usize>,
+    /// What the caller's loop needs to go on, as it is now.
+    state: Value,
     /// Locked as long as it is open.
     _lock: File,
 }
@@ -76,55 +104,84 @@ impl RunFolder {
         }
         let (config_path, path) = (dir.join("config.toml"), dir.join("metrics.jsonl"));
         let ours = std::fs::read_to_string(&config_path).is_ok_and(|text| text.starts_with(WRITTEN));
-        if let Some(taken) = [&config_path, &path].into_iter().find(|p| p.exists() && !ours) {
+        if let Some(taken) = [&config_path, &path, &dir.join(HEADS)].into_iter().find(|p| p.exists() && !ours) {
             return Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"));
         }
         std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         common::write_whole(&config_path, format!("{WRITTEN}{config}").as_bytes())?;
         let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Self { dir: dir.to_owned(), keep: 0, tokenizer: None, adapter: None, metrics, _lock: lock })
+        let heads = dir.join(HEADS);
+        if heads.exists() {
+            std::fs::remove_file(&heads).map_err(|e| Error::io(&heads, e))?;
+        }
+        Ok(Self::open(dir, 0, metrics, lock))
+    }
+
+    fn open(dir: &Path, step: usize, metrics: File, lock: File) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            keep: 0,
+            tokenizer: None,
+            adapter: None,
+            metrics,
+            events: Events::new(dir, step),
+            protected: None,
+            state: Value::Null,
+            _lock: lock,
+        }
     }
 
     /// Opens an existing run folder at its newest whole checkpoint. Newer ones that are damaged or incomplete are
-    /// put aside as `step-N.damaged`.
+    /// first told to `damaged`, with the folder that is resumed in their place, and then put aside as
+    /// `step-N.damaged`.
     ///
     /// # Errors
-    /// No run, no whole checkpoint, a process that is training in the folder.
-    pub fn resume(dir: &Path) -> Result<(Self, Resumed), Error> {
+    /// No run, no whole checkpoint, a process that is training in the folder, what `damaged` returns; nothing
+    /// in the folder has changed then.
+    pub fn resume(
+        dir: &Path,
+        mut damaged: impl FnMut(&Path, &str) -> Result<(), Error>,
+    ) -> Result<(Self, Resumed), Error> {
         let checkpoints = dir.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(Error::at(dir, "is no run folder: it has no folder `checkpoints`"));
         }
         let lock = lock(dir)?;
-        let (mut found, mut bad, mut damaged) = (None, Vec::new(), Vec::new());
+        let (mut found, mut bad, mut wrong) = (None, Vec::new(), Vec::new());
         for step in steps(&checkpoints)?.into_iter().rev() {
             let checkpoint = checkpoints.join(format!("step-{step}"));
             match checkpoint_files::whole(&checkpoint) {
-                Ok(progress) => {
-                    found = Some((checkpoint, progress));
+                Ok((progress, state)) => {
+                    found = Some((checkpoint, progress, state));
                     break;
                 }
                 Err(e) => {
-                    damaged.push(e.to_string());
+                    wrong.push(e.to_string());
                     bad.push(checkpoint);
                 }
             }
         }
-        let (checkpoint, progress) = found.ok_or_else(|| match damaged.first() {
+        let (checkpoint, progress, state) = found.ok_or_else(|| match wrong.first() {
             None => Error::at(dir, "has no checkpoint to resume from"),
             Some(_) => Error::at(
                 dir,
-                format!("has no checkpoint that is whole to resume from: {}", damaged.join("; ")),
+                format!("has no checkpoint that is whole to resume from: {}", wrong.join("; ")),
             ),
         })?;
+        wrong.iter().try_for_each(|wrong| damaged(&checkpoint, wrong))?;
         for bad in bad {
             put_aside(&bad)?;
         }
         sweep(&checkpoints)?;
-        let metrics = cut_metrics(&dir.join("metrics.jsonl"), progress.step)?;
-        let tokenizer = Some(checkpoint.clone());
-        let folder = Self { dir: dir.to_owned(), keep: 0, tokenizer, adapter: None, metrics, _lock: lock };
-        Ok((folder, Resumed { dir: checkpoint, progress, damaged }))
+        let metrics = cut(&dir.join("metrics.jsonl"), progress.step)?;
+        if dir.join(HEADS).exists() {
+            // A line of heads is of the weights after its step, one of metrics of the step that follows.
+            cut(&dir.join(HEADS), progress.step + 1)?;
+        }
+        let mut folder = Self::open(dir, progress.step, metrics, lock);
+        folder.tokenizer = Some(checkpoint.clone());
+        folder.state = state.clone();
+        Ok((folder, Resumed { dir: checkpoint, progress, state }))
     }
 
     /// Keeps the last `n` checkpoints; all where 0, which is also the default.
@@ -170,14 +227,52 @@ impl RunFolder {
         &self.dir
     }
 
-    /// Appends one object to `metrics.jsonl`; it should have a field `step`.
+    /// Appends one object with a field `step` to `metrics.jsonl`, and its numbers to the TensorBoard events.
+    ///
+    /// # Errors
+    /// No object, or one without a step; what the file system refuses.
+    pub fn log(&mut self, metrics: &impl Serialize) -> Result<(), Error> {
+        let metrics = serde_json::to_value(metrics).map_err(Error::internal)?;
+        let step = metrics["step"].as_u64();
+        let (Some(step), Some(fields)) = (step, metrics.as_object()) else {
+            return Err(Error::internal(format!("metrics {metrics}: expected an object with a step")));
+        };
+        let line = format!("{metrics}\n");
+        let written = self.metrics.write_all(line.as_bytes());
+        written.map_err(|e| Error::io(self.dir.join("metrics.jsonl"), e))?;
+        self.events.write(step as usize, fields)
+    }
+
+    /// Appends one object with a field `step` to `heads.jsonl`.
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn log(&mut self, metrics: &impl Serialize) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(metrics).map_err(Error::internal)?;
-        line.push(b'\n');
-        self.metrics.write_all(&line).map_err(|e| Error::io(self.dir.join("metrics.jsonl"), e))
+    pub fn log_heads(&mut self, line: &impl Serialize) -> Result<(), Error> {
+        let mut text = serde_json::to_string(line).map_err(Error::internal)?;
+        text.push('\n');
+        let path = self.dir.join(HEADS);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| Error::io(&path, e))
+    }
+
+    /// The lines of `heads.jsonl`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a line that is no JSON.
+    pub fn heads(&self) -> Result<Vec<Value>, Error> {
+        let path = self.dir.join(HEADS);
+        let text = if path.exists() { common::read_text(&path)? } else { String::new() };
+        text.lines().map(|line| serde_json::from_str(line).map_err(|e| Error::at(&path, e))).collect()
+    }
+
+    /// What the caller's loop needs to go on; every later checkpoint has it in `state.json`, as `loop`.
+    pub fn keep_state(&mut self, state: Value) {
+        self.state = state;
+    }
+
+    /// A step whose checkpoint rotation leaves alone, in place of the one named before.
+    pub fn protect(&mut self, step: Option<usize>) {
+        self.protected = step;
     }
 
     /// Writes `checkpoints/step-N`, then removes the oldest beyond `keep`. Returns its folder.
@@ -212,7 +307,7 @@ impl RunFolder {
         sync(&checkpoints)?;
         let all = steps(&checkpoints)?;
         let old = if self.keep == 0 { 0 } else { all.len().saturating_sub(self.keep) };
-        for step in &all[..old] {
+        for step in all[..old].iter().filter(|step| Some(**step) != self.protected) {
             let old = self.checkpoint_dir(*step);
             std::fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
         }
@@ -232,8 +327,11 @@ impl RunFolder {
             None => model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?,
         }
         optimizer.save(&dir.join("optimizer.safetensors"))?;
-        let state = serde_json::to_vec_pretty(&progress).map_err(Error::internal)?;
-        write_synced(&dir.join("state.json"), &state)?;
+        let mut state = serde_json::to_value(progress).map_err(Error::internal)?;
+        if !self.state.is_null() {
+            state["loop"] = self.state.clone();
+        }
+        write_synced(&dir.join("state.json"), format!("{state:#}").as_bytes())?;
         sync(dir)
     }
 
@@ -302,7 +400,7 @@ fn sweep(checkpoints: &Path) -> Result<(), Error> {
 }
 
 /// Keeps the lines of steps below `step` and opens the file to append to it.
-fn cut_metrics(path: &Path, step: usize) -> Result<File, Error> {
+fn cut(path: &Path, step: usize) -> Result<File, Error> {
     #[derive(Deserialize)]
     struct Line {
         step: usize,

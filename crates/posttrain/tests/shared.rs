@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use hooks::Batch;
 use model_qwen::{Config as ModelConfig, Param, Qwen};
 use posttrain::config::OptimizerConfig;
-use posttrain::{Gradients, Optimizer, Progress, RunFolder, TokenLogProbs, TokenWeights};
+use posttrain::{Error, Gradients, Optimizer, Progress, RunFolder, TokenLogProbs, TokenWeights};
 
 fn model(tied: bool) -> Qwen {
     let text = format!(
@@ -85,14 +85,20 @@ fn old_checkpoints_go_and_half_written_ones_are_not_seen() {
     let (run, config) = (dir.path().join("run"), OptimizerConfig::default());
     let (model, mut folder) = (model(false), RunFolder::create(&run, "").unwrap().keeping(2));
     let optimizer = Optimizer::new(&model, &config).unwrap();
-    for step in [5, 20, 100] {
+    for step in [5, 10, 20, 100] {
+        if step == 10 {
+            folder.protect(Some(5));
+            folder.keep_state(serde_json::json!({ "best": 5 }));
+        }
         folder.checkpoint(&model, &optimizer, Progress { step, position: 1, seed: 2 }).unwrap();
     }
-    assert!(!folder.checkpoint_dir(5).exists() && folder.checkpoint_dir(20).exists());
+    assert!(folder.checkpoint_dir(5).exists(), "rotation leaves it alone");
+    assert!(!folder.checkpoint_dir(10).exists() && folder.checkpoint_dir(20).exists());
     std::fs::create_dir(folder.checkpoint_dir(200)).unwrap();
     drop(folder);
-    let (_, resumed) = RunFolder::resume(&run).unwrap();
+    let (_, resumed) = RunFolder::resume(&run, |_, _| Ok(())).unwrap();
     assert_eq!(resumed.progress, Progress { step: 100, position: 1, seed: 2 });
+    assert_eq!(resumed.state, serde_json::json!({ "best": 5 }));
     let mut other = Optimizer::new(&model, &config).unwrap();
     other.load(&resumed.dir.join("optimizer.safetensors")).unwrap();
     assert_eq!(other.updates(), 0);
@@ -126,12 +132,12 @@ fn one_process_a_folder_and_no_file_of_the_users_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let first = RunFolder::create(&run, "a = 1\n").unwrap();
-    for refused in [RunFolder::create(&run, "").err(), RunFolder::resume(&run).err()] {
+    for refused in [RunFolder::create(&run, "").err(), RunFolder::resume(&run, |_, _| Ok(())).err()] {
         let message = refused.unwrap().to_string();
         assert!(message.contains("another process"), "{message}");
     }
     drop(first);
-    assert!(RunFolder::resume(&run).unwrap_err().to_string().contains("no checkpoint"));
+    assert!(RunFolder::resume(&run, |_, _| Ok(())).unwrap_err().to_string().contains("no checkpoint"));
     // An attempt that ended before its first checkpoint is in nobody's way.
     RunFolder::create(&run, "a = 2\n").unwrap();
     for (name, text) in [("config.toml", "# my notes\n"), ("metrics.jsonl", "{}\n")] {
@@ -161,9 +167,19 @@ fn a_damaged_checkpoint_is_passed_over_and_nothing_earlier_is_lost() {
         let length = std::fs::metadata(&path).unwrap().len();
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
         drop(folder);
-        let (folder, resumed) = RunFolder::resume(&run).unwrap();
-        assert_eq!((resumed.progress, &resumed.dir), (at(1), &folder.checkpoint_dir(1)));
-        assert!(resumed.damaged.len() == 1 && resumed.damaged[0].contains(file), "{:?}", resumed.damaged);
+        let refused = RunFolder::resume(&run, |place, wrong| {
+            assert!(place.ends_with("step-1"));
+            Err(Error::input(wrong))
+        });
+        assert!(refused.unwrap_err().to_string().contains(file));
+        assert!(run.join("checkpoints/step-2").exists(), "nothing is renamed where the caller refuses");
+        let mut told = 0;
+        let (folder, resumed) = RunFolder::resume(&run, |_, _| {
+            told += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((resumed.progress, &resumed.dir, told), (at(1), &folder.checkpoint_dir(1), 1));
         // What was put aside does not count as kept.
         let mut folder = folder.keeping(2);
         folder.checkpoint(&model, &optimizer, at(2)).unwrap();
@@ -172,7 +188,7 @@ fn a_damaged_checkpoint_is_passed_over_and_nothing_earlier_is_lost() {
             std::fs::remove_file(folder.checkpoint_dir(step).join(file)).unwrap();
         }
         drop(folder);
-        let message = RunFolder::resume(&run).unwrap_err().to_string();
+        let message = RunFolder::resume(&run, |_, _| Ok(())).unwrap_err().to_string();
         assert!(message.contains("step-2") && message.contains("step-1"), "{message}");
         assert!(run.join("checkpoints/step-2").exists(), "nothing is renamed where nothing is whole");
     }

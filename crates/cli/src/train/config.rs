@@ -113,14 +113,9 @@ impl RunFile {
         if let Some((name, _)) = required.into_iter().find(|(_, path)| path.as_os_str().is_empty()) {
             return missing(name);
         }
-        check_ranges(&[
-            ("data.max_length", self.data.max_length.unwrap_or(2) as f64, 2.0, 1e9, "from 2"),
-            ("run.log_every", self.run.log_every as f64, 1.0, f64::MAX, "from 1"),
-            ("run.eval_every", self.run.eval_every.unwrap_or(1) as f64, 1.0, f64::MAX, "from 1"),
-        ])?;
-        if self.run.eval_every.is_some() && self.data.eval.is_none() {
-            return Err(Error::input("run.eval_every has no effect without data.eval"));
-        }
+        let max_length = self.data.max_length.unwrap_or(2) as f64;
+        check_ranges(&[("data.max_length", max_length, 2.0, 1e9, "from 2")])?;
+        self.run.check(kind, self.data.eval.is_some())?;
         if kind == Kind::Grpo && self.data.truncation.is_some() && self.data.max_length.is_none() {
             return Err(Error::input("data.truncation has no effect without data.max_length"));
         }

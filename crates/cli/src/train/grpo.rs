@@ -1,12 +1,14 @@
 //! `sparks grpo`: group-relative policy optimisation with checked answers.
 
 use std::path::Path;
+use std::time::Instant;
 
-use model_qwen::{Checkpoint, Dtype, Text};
+use model_qwen::{Checkpoint, Dtype, Sampling, Text};
 use posttrain::Order;
-use posttrain_grpo::Grpo;
+use posttrain_grpo::{Grpo, GrpoConfig};
 use serde_json::{Map, Value};
 
+use super::evaluate::HeldOut;
 use super::open::Open;
 use super::problems::{self, Problem};
 use super::steps::{self, Line, State, Trainer};
@@ -19,7 +21,8 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     let mut open = Open::new(common, Kind::Grpo, args)?;
     let watch = Watch::new(&open)?;
     let text = input::tokenizer(&open.start)?;
-    let problems = read(&open, &text)?;
+    let problems = read(&open, &open.file.data.train, &text)?;
+    let held_out = held_out(&open, &text)?;
     let stop_ids = open.start.stop_ids.clone();
     let mut grpo = Grpo::new(open.load()?, stop_ids, &open.file.grpo(), problems.len())?;
     if let Some(resumed) = &open.resumed {
@@ -31,14 +34,28 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     }
     let seed = open.file.data.shuffle.then_some(open.file.run.seed);
     let order = Order { len: problems.len(), seed };
-    steps::run(&mut open, watch.as_ref(), &mut Problems { grpo, problems, order, text })
+    steps::run(&mut open, watch.as_ref(), &mut Problems { grpo, problems, held_out, order, text })
+}
+
+/// The problems of `data.eval`.
+fn held_out(open: &Open<'_>, text: &Text) -> Result<Option<HeldOut>> {
+    let Some(path) = &open.file.data.eval else { return Ok(None) };
+    let problems = read(open, path, text)?;
+    let GrpoConfig { max_tokens, temperature, top_p, top_k, min_p, rollout_batch, .. } = open.file.grpo();
+    let (seed, stop_ids) = (open.file.run.seed, open.start.stop_ids.clone());
+    let greedy = Sampling { max_tokens, seed, stop_ids, ..Sampling::default() };
+    let (samples, how) = match open.file.run.eval_samples {
+        None => (1, greedy),
+        Some(n) => (n, Sampling { temperature, top_p, top_k, min_p, ..greedy }),
+    };
+    Ok(Some(HeldOut { problems, samples, how, batch: rollout_batch }))
 }
 
 /// Reads the problems; notes what was cut or left out, and warns of what is not used or cannot be judged.
-fn read(open: &Open<'_>, text: &Text) -> Result<Vec<Problem>> {
+fn read(open: &Open<'_>, path: &Path, text: &Text) -> Result<Vec<Problem>> {
     let template = open.start.chat_template().ok();
-    let problems = problems::read(&open.file.data, text, template.as_ref())?;
-    let (common, place) = (open.common, open.file.data.train.display());
+    let problems = problems::read(path, &open.file.data, text, template.as_ref())?;
+    let (common, place) = (open.common, path.display());
     if problems.cut + problems.dropped > 0 {
         common.note(format!(
             "{place}: {} problems, {} prompts cut to data.max_length, {} longer ones left out",
@@ -67,18 +84,45 @@ fn read(open: &Open<'_>, text: &Text) -> Result<Vec<Problem>> {
     Ok(problems.all)
 }
 
+/// Seconds and rates of a step's phases, one after the other.
+struct Phase {
+    began: Instant,
+    fields: Map<String, Value>,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self { began: Instant::now(), fields: Map::new() }
+    }
+}
+
+impl Phase {
+    /// Ends the phase `name`, which worked on so many tokens, and begins the next.
+    fn ends(&mut self, name: &str, tokens: usize) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.began = Instant::now();
+        self.fields.insert(format!("{name}_time"), seconds.into());
+        self.fields.insert(format!("{name}_tokens_per_s"), (tokens as f64 / seconds).into());
+    }
+}
+
 struct Problems {
     grpo: Grpo,
     problems: Vec<Problem>,
+    held_out: Option<HeldOut>,
     order: Order,
     text: Text,
 }
 
 impl Trainer for Problems {
     fn step(&mut self) -> Result<Line> {
+        let mut phase = Phase::default();
         let at = self.order.batch(self.grpo.progress().position, self.grpo.prompts());
         let prompts: Vec<Vec<u32>> = at.iter().map(|&i| self.problems[i].prompt.clone()).collect();
         let rollouts = self.grpo.sample(&prompts)?;
+        let completion: usize = rollouts.iter().map(|r| r.ids.len()).sum();
+        let seen = completion + rollouts.iter().map(|r| r.prompt_ids.len()).sum::<usize>();
+        phase.ends("sample", completion);
         let scored = rollouts.score(|rollout| {
             let problem = &self.problems[at[rollout.prompt]];
             if !problem.readable {
@@ -87,16 +131,21 @@ impl Trainer for Problems {
             let completion = self.text.decode(&rollout.ids).unwrap_or_default();
             f32::from(u8::from(math_grade::grade(&problem.answer, &completion).correct))
         })?;
+        phase.ends("score", completion);
         let stats = self.grpo.step(scored)?;
+        phase.ends("train", seen);
         let text = format!(
             "step {} reward {:.3} loss {:.4} kl {:.4} length {:.1}",
             stats.step, stats.reward, stats.loss, stats.kl, stats.length
         );
-        Line::new(&stats, text, format!("reward {:.3}", stats.reward))
+        let mut line = Line::new(&stats, text, format!("reward {:.3}", stats.reward))?;
+        line.metrics.insert("tokens_seen".to_owned(), seen.into());
+        line.metrics.extend(phase.fields);
+        Ok(line)
     }
 
     fn evaluate(&self) -> Result<Option<Map<String, Value>>> {
-        Ok(None)
+        self.held_out.as_ref().map(|held_out| held_out.evaluate(self.grpo.policy(), &self.text)).transpose()
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {

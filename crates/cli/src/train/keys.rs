@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::Kind;
 use super::config::RunFile;
-use super::sections::{DataColumns, LoraSection, WatchSection};
+use super::sections::{BestMetric, DataColumns, LoraSection, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
 fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
@@ -16,12 +16,11 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Sft => &[
             ROLLOUTS,
             ("grpo", "it belongs to sparks grpo"),
+            ("run.eval_samples", "it belongs to sparks grpo"),
             ("data.columns.answer", "examples have no answer to be graded against"),
         ],
         Kind::Grpo => &[
             ROLLOUTS,
-            ("data.eval", "evaluation during GRPO is not implemented yet, run sparks eval on a checkpoint"),
-            ("run.eval_every", "evaluation during GRPO is not implemented yet"),
             ("data.packing", EXAMPLES),
             ("data.turns", EXAMPLES),
             ("data.columns.completion", EXAMPLES),
@@ -36,13 +35,17 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
 }
 
 /// Keys that a resumed run may change: they alter no update that was made.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 14] = [
     "train.steps",
     "train.epochs",
     "run.keep",
     "run.log_every",
     "run.checkpoint_every",
     "run.eval_every",
+    "run.eval_samples",
+    "run.best",
+    "run.patience",
+    "run.min_delta",
     "data.eval",
     "watch",
     "grpo.rollout_batch",
@@ -178,6 +181,8 @@ pub(super) fn every_key() -> Table {
     let mut file = RunFile::default();
     (file.train.steps, file.train.epochs) = (Some(1), Some(1.0));
     (file.data.eval, file.run.eval_every) = (Some("eval.jsonl".into()), Some(1));
+    (file.run.eval_samples, file.run.best) = (Some(2), Some(BestMetric::EvalLoss));
+    (file.run.patience, file.run.min_delta) = (Some(3), Some(0.0));
     (file.data.max_length, file.data.truncation) = (Some(1024), Some(Truncation::default()));
     let name = || Some("column".to_owned());
     file.data.columns =
@@ -208,7 +213,7 @@ pub(super) fn check_changes(began: &Table, wanted: &Table) -> Result<(), Error> 
                 "`{key}` is {} in this run and cannot become {}: a resumed run may change {}",
                 say(began),
                 say(wanted),
-                MAY_CHANGE[..9].join(", ")
+                MAY_CHANGE[..13].join(", ")
             )))
         }
     }

@@ -3,7 +3,9 @@
 
 mod config;
 mod dry_run;
+mod evaluate;
 mod grpo;
+mod kept;
 mod keys;
 mod open;
 mod problems;

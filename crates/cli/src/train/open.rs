@@ -24,6 +24,8 @@ pub(super) struct Open<'a> {
     pub(super) start: Checkpoint,
     /// Where a resumed run was.
     pub(super) resumed: Option<Resumed>,
+    /// Whether a resumed run has another `data.eval` than before: its best evaluation says nothing then.
+    pub(super) other_eval: bool,
     pub(super) json: bool,
     stop: Arc<AtomicBool>,
 }
@@ -31,7 +33,7 @@ pub(super) struct Open<'a> {
 impl<'a> Open<'a> {
     pub(super) fn new(common: &'a Common, kind: Kind, args: &Args) -> Result<Self> {
         common.without_adapter("training")?;
-        let (file, folder, resumed) = match &args.resume {
+        let Opened { file, folder, resumed, other_eval } = match &args.resume {
             Some(dir) => resume(common, kind, args, dir)?,
             None => begin(common, kind, args)?,
         };
@@ -45,7 +47,7 @@ impl<'a> Open<'a> {
         };
         let start = common.open(&from.to_string_lossy())?;
         let stop = crate::signals::polled();
-        Ok(Self { common, kind, file, folder, start, resumed, json: args.json, stop })
+        Ok(Self { common, kind, file, folder, start, resumed, other_eval, json: args.json, stop })
     }
 
     /// The model to train: the weights, with an adapter where `[lora]` asks for one.
@@ -64,7 +66,12 @@ impl<'a> Open<'a> {
     }
 }
 
-type Opened = (RunFile, Option<RunFolder>, Option<Resumed>);
+struct Opened {
+    file: RunFile,
+    folder: Option<RunFolder>,
+    resumed: Option<Resumed>,
+    other_eval: bool,
+}
 
 fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
     let path = args.config.as_ref().ok_or_else(|| Error::input("missing CONFIG.toml or --resume RUN"))?;
@@ -76,11 +83,11 @@ fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
         )));
     }
     if args.dry_run {
-        return Ok((file, None, None));
+        return Ok(Opened { file, folder: None, resumed: None, other_eval: false });
     }
     let folder = RunFolder::create(&file.run.dir, &file.to_toml(kind)?)?;
     let folder = folder.keeping(file.run.keep).with_tokenizer(&file.model.path);
-    Ok((file, Some(folder), None))
+    Ok(Opened { file, folder: Some(folder), resumed: None, other_eval: false })
 }
 
 fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened> {
@@ -104,15 +111,15 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
         )));
     }
     file.run.dir.clone_from(&began.run.dir);
-    let (folder, resumed) = RunFolder::resume(dir)?;
-    for damaged in &resumed.damaged {
-        common.warn(format!("not whole, {} is resumed in its place: {damaged}", resumed.dir.display()))?;
-    }
+    let (folder, resumed) = RunFolder::resume(dir, |place, wrong| {
+        common.warn(format!("not whole, {} is resumed in its place: {wrong}", place.display()))
+    })?;
     if file != began {
         folder.set_config(&file.to_toml(kind)?)?;
     }
-    let folder = folder.keeping(file.run.keep);
-    Ok((file, Some(folder), Some(resumed)))
+    let folder = Some(folder.keeping(file.run.keep));
+    let other_eval = file.data.eval != began.data.eval;
+    Ok(Opened { file, folder, resumed: Some(resumed), other_eval })
 }
 
 fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {

@@ -1,6 +1,7 @@
 //! Problems that GRPO is run on: rows with a prompt, as a text or as messages, and an answer.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use common::Error;
 use model_qwen::{ChatTemplate, Text};
@@ -38,9 +39,13 @@ pub(super) struct Problems {
 const PROMPTS: [&str; 3] = ["prompt", "problem", "question"];
 const ANSWERS: [&str; 3] = ["answer", "ground_truth", "solution"];
 
-/// Reads `data.train`.
-pub(super) fn read(data: &DataSection, text: &Text, template: Option<&ChatTemplate>) -> Result<Problems> {
-    let path = &data.train;
+/// Reads a file of problems.
+pub(super) fn read(
+    path: &Path,
+    data: &DataSection,
+    text: &Text,
+    template: Option<&ChatTemplate>,
+) -> Result<Problems> {
     let (mut problems, mut seen) = (Problems::default(), Seen::default());
     for row in read_rows(path)? {
         let mut fields = row.fields;

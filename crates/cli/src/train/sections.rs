@@ -8,6 +8,8 @@ use posttrain::config::check_ranges;
 use posttrain_sft::{DataConfig, Packing, Truncation, Turns};
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+
 /// How weights are held: f32 where they are trained; those under an adapter also in 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -156,13 +158,95 @@ pub(super) struct RunSection {
     /// Steps between two evaluations on `data.eval`; 100 where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eval_every: Option<usize>,
+    /// GRPO: completions of a held-out problem, sampled as in training; one greedy completion where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) eval_samples: Option<usize>,
     /// Checkpoints kept; 0 keeps all.
     pub(super) keep: usize,
+    /// The evaluation's number by which the best checkpoint is written and kept beside the last ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) best: Option<BestMetric>,
+    /// Evaluations without a better `best` after which the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) patience: Option<usize>,
+    /// How much better counts as better to `patience`; 0 where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_delta: Option<f64>,
+}
+
+/// Numbers of an evaluation that a checkpoint can be best by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BestMetric {
+    /// SFT: mean loss of a trained token.
+    EvalLoss,
+    /// GRPO: share of held-out completions that are right.
+    EvalAccuracy,
+}
+
+impl BestMetric {
+    /// Its field in `metrics.jsonl`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EvalLoss => "eval_loss",
+            Self::EvalAccuracy => "eval_accuracy",
+        }
+    }
+
+    /// Whether less is better.
+    pub(super) fn falls(self) -> bool {
+        self == Self::EvalLoss
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::EvalLoss => Kind::Sft,
+            Self::EvalAccuracy => Kind::Grpo,
+        }
+    }
+}
+
+impl RunSection {
+    /// Checks ranges, and that nothing is set without what it acts on; `eval` says whether there is `data.eval`.
+    pub(super) fn check(&self, kind: Kind, eval: bool) -> Result<(), Error> {
+        check_ranges(&[
+            ("run.log_every", self.log_every as f64, 1.0, f64::MAX, "from 1"),
+            ("run.eval_every", self.eval_every.unwrap_or(1) as f64, 1.0, f64::MAX, "from 1"),
+            ("run.eval_samples", self.eval_samples.unwrap_or(1) as f64, 1.0, 1e6, "from 1"),
+            ("run.patience", self.patience.unwrap_or(1) as f64, 1.0, f64::MAX, "from 1"),
+            ("run.min_delta", self.min_delta.unwrap_or(0.0), 0.0, f64::MAX, "a number from 0"),
+        ])?;
+        let needs = [
+            ("run.eval_every", self.eval_every.is_some(), "data.eval", eval),
+            ("run.eval_samples", self.eval_samples.is_some(), "data.eval", eval),
+            ("run.best", self.best.is_some(), "data.eval", eval),
+            ("run.patience", self.patience.is_some(), "run.best", self.best.is_some()),
+            ("run.min_delta", self.min_delta.is_some(), "run.patience", self.patience.is_some()),
+        ];
+        if let Some((key, _, needed, _)) = needs.iter().find(|(_, set, _, met)| *set && !met) {
+            return Err(Error::input(format!("{key} has no effect without {needed}")));
+        }
+        match self.best {
+            Some(best) if best.kind() != kind => Err(Error::input(format!(
+                "run.best is {}, which {} does not measure",
+                best.name(),
+                kind.command()
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for RunSection {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), seed: 0, log_every: 1, checkpoint_every: 100, eval_every: None, keep: 3 }
+        Self { dir: PathBuf::new(), seed: 0, log_every: 1, checkpoint_every: 100,
+            eval_every: None,
+            eval_samples: None,
+            keep: 3,
+            best: None,
+            patience: None,
+            min_delta: None,
+        }
     }
 }
 

@@ -1,16 +1,19 @@
-//! The loop over optimiser steps: logs, circuits, evaluation, checkpoints, a clean stop.
+//! The loop over optimiser steps: evaluation, circuits, logs, checkpoints, a clean stop.
 
 use std::io::IsTerminal as _;
+use std::time::Instant;
 
 use common::Error;
+use indicatif::{HumanDuration, ProgressBar};
 use model_qwen::Qwen;
-use posttrain::{Optimizer, Progress};
+use posttrain::{Optimizer, Progress, RunFolder};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dry_run;
+use super::kept::Kept;
 use super::open::Open;
-use super::watch::Watch;
+use super::watch::{Clock, Watch};
 use crate::options::Result;
 use crate::output::{print_json, progress};
 
@@ -40,7 +43,8 @@ pub(super) struct State<'a> {
 
 /// A step's line in `metrics.jsonl`, on stderr and beside the progress bar.
 pub(super) struct Line {
-    metrics: Map<String, Value>,
+    /// With `tokens_seen`: tokens of the step, prompts included.
+    pub(super) metrics: Map<String, Value>,
     text: String,
     brief: String,
 }
@@ -52,11 +56,27 @@ impl Line {
             other => Err(Error::internal(format!("metrics: {other} is no object"))),
         }
     }
+
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.metrics.insert(name.to_owned(), value.into());
+    }
+}
+
+/// A run between two steps, beside its trainer.
+struct Run<'a, 'b> {
+    open: &'a Open<'b>,
+    folder: RunFolder,
+    watch: Option<&'a Watch>,
+    kept: Kept,
+    clock: Clock,
+    /// When this process began, after how many steps.
+    began: (Instant, usize),
+    bar: ProgressBar,
 }
 
 /// Makes the steps that are left.
 pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn Trainer) -> Result {
-    let Some(mut folder) = open.folder.take() else { return dry_run::run(open, trainer) };
+    let Some(folder) = open.folder.take() else { return dry_run::run(open, trainer) };
     let State { progress: begun, steps, .. } = trainer.state();
     if begun.step > steps {
         return Err(Error::input(format!(
@@ -66,59 +86,115 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
     }
     let bar = progress(open.common, steps, open.kind.name());
     bar.set_position(begun.step as u64);
+    bar.reset_eta();
+    let (kept, began) = (Kept::new(open)?, (Instant::now(), begun.step));
+    let mut run = Run { open, folder, watch, kept, clock: Clock::default(), began, bar };
+    run.folder.protect(run.kept.best_step());
     if let (Some(watch), None) = (watch, &open.resumed) {
-        watch.write(trainer.state().model, &folder, 0)?;
+        watch.write(trainer.state().model, &mut run.folder, 0, &mut run.clock)?;
     }
-    let mut last_metrics = Value::Null;
-    while trainer.state().progress.step < steps {
+    let mut last = Value::Null;
+    while trainer.state().progress.step < steps && !run.is_out_of_patience() {
+        let line = run.step(trainer)?;
+        last = Value::Object(run.after(trainer, line)?);
+    }
+    run.end(trainer.state().progress.step, last)
+}
+
+impl Run<'_, '_> {
+    fn is_out_of_patience(&self) -> bool {
+        self.kept.is_out_of_patience(&self.open.file.run)
+    }
+
+    /// One step with its time, tokens and memory.
+    fn step(&mut self, trainer: &mut dyn Trainer) -> Result<Line> {
+        let start = Instant::now();
         let mut line = trainer.step()?;
-        let done = trainer.state().progress.step;
-        let last = done == steps;
-        let evaluated = evaluate(open, trainer, done, last)?;
-        let log = done.is_multiple_of(open.file.run.log_every) || last || evaluated.is_some();
-        line.metrics.extend(evaluated.into_iter().flatten());
-        if log {
-            folder.log(&line.metrics)?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.clock.training += seconds;
+        let tokens = line.metrics.get("tokens_seen").and_then(Value::as_u64);
+        let tokens = tokens.ok_or_else(|| Error::internal("metrics without tokens_seen"))?;
+        self.kept.total_tokens += tokens;
+        line.put("total_tokens", self.kept.total_tokens);
+        line.put("step_time", seconds);
+        line.put("tokens_per_s", tokens as f64 / seconds);
+        line.put("peak_memory", crate::memory::peak());
+        Ok(line)
+    }
+
+    /// What follows a step: evaluation, circuit, log and checkpoint, each where it is due. Returns the metrics.
+    fn after(&mut self, trainer: &dyn Trainer, mut line: Line) -> Result<Map<String, Value>> {
+        let (State { progress, steps, .. }, run) = (trainer.state(), &self.open.file.run);
+        let done = progress.step;
+        let is_due = |every: usize| done == steps || every > 0 && done.is_multiple_of(every);
+        let mut better = false;
+        let start = Instant::now();
+        let evaluated =
+            if is_due(run.eval_every.unwrap_or(EVAL_EVERY)) { trainer.evaluate()? } else { None };
+        if let Some(evaluated) = evaluated {
+            better = self.kept.judge(run, done, &evaluated);
+            line.text += &in_words(&evaluated);
+            line.metrics.extend(evaluated);
+            line.put("eval_time", start.elapsed().as_secs_f64());
+        }
+        let last = done == steps || self.is_out_of_patience();
+        if let Some(watch) = self.watch.filter(|watch| last || is_due(watch.every)) {
+            let seconds = watch.write(trainer.state().model, &mut self.folder, done, &mut self.clock)?;
+            line.put("watch_time", seconds);
+            line.put("watch_percent", self.clock.watch_percent());
+        }
+        self.bar.set_message(line.brief);
+        self.bar.inc(1);
+        if last || is_due(run.log_every) || line.metrics.contains_key("eval_time") {
+            self.folder.log(&line.metrics)?;
             if !std::io::stderr().is_terminal() {
-                open.common.note(&line.text);
+                let left = self.left(done, steps);
+                self.open.common.note(format_args!("{}, {left} left", line.text));
             }
         }
-        bar.set_message(line.brief);
-        bar.inc(1);
-        last_metrics = Value::Object(line.metrics);
-        let state = trainer.state();
-        if let Some(watch) = watch.filter(|w| w.is_due(done, last)) {
-            watch.write(state.model, &folder, done)?;
-        }
-        let every = open.file.run.checkpoint_every;
-        let interrupted = open.interrupted();
-        if last || interrupted || every > 0 && done.is_multiple_of(every) {
-            folder.checkpoint(state.model, state.optimizer, state.progress)?;
+        let interrupted = self.open.interrupted();
+        if last || interrupted || better || is_due(run.checkpoint_every) {
+            self.folder.keep_state(self.kept.to_json()?);
+            self.folder.protect(self.kept.best_step());
+            let state = trainer.state();
+            self.folder.checkpoint(state.model, state.optimizer, state.progress)?;
         }
         if interrupted && !last {
-            bar.finish_and_clear();
-            let dir = folder.dir().display();
-            let command = open.kind.command();
+            self.bar.finish_and_clear();
+            let dir = self.folder.dir().display();
+            let command = self.open.kind.command();
             return Err(Error::internal(format!(
                 "interrupted after {done} of {steps} steps; go on with: {command} --resume {dir}"
             )));
         }
+        Ok(line.metrics)
     }
-    bar.finish_and_clear();
-    if open.json {
-        print_json(&json!({ "run": folder.dir(), "last": last_metrics }));
-    } else {
-        open.common.note(format!("{}: done", folder.dir().display()));
+
+    /// Time that the other steps take at the rate of this process, evaluations and circuits included.
+    fn left(&self, done: usize, steps: usize) -> HumanDuration {
+        let (start, before) = self.began;
+        HumanDuration(start.elapsed().mul_f64((steps - done) as f64 / (done - before) as f64))
     }
-    Ok(())
+
+    fn end(self, done: usize, last: Value) -> Result {
+        self.bar.finish_and_clear();
+        let dir = self.folder.dir();
+        if self.open.json {
+            print_json(&json!({ "run": dir, "last": last }));
+            return Ok(());
+        }
+        let stopped = self.is_out_of_patience().then(|| format!("stopped after {done} steps by run.patience"));
+        let watched = self.clock.watch_percent().filter(|_| self.watch.is_some());
+        let watched = watched.map(|percent| format!("circuits took {percent:.1} % of the time of steps"));
+        let facts = [stopped.or(Some("done".to_owned())), self.kept.best_text(), watched];
+        let facts: Vec<String> = facts.into_iter().flatten().collect();
+        self.open.common.note(format!("{}: {}", dir.display(), facts.join("; ")));
+        Ok(())
+    }
 }
 
-fn evaluate(
-    open: &Open<'_>,
-    trainer: &dyn Trainer,
-    done: usize,
-    last: bool,
-) -> Result<Option<Map<String, Value>>> {
-    let every = open.file.run.eval_every.unwrap_or(EVAL_EVERY);
-    if last || done.is_multiple_of(every) { trainer.evaluate() } else { Ok(None) }
+/// The numbers of an evaluation in a line on stderr.
+fn in_words(evaluated: &Map<String, Value>) -> String {
+    let numbers = evaluated.iter().filter(|(_, value)| value.is_f64());
+    numbers.filter_map(|(name, value)| Some(format!(" {name} {:.4}", value.as_f64()?))).collect()
 }

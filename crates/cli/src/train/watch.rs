@@ -1,11 +1,14 @@
 //! Attribution and circuit of the model in training, where `[watch]` asks for it.
 
+use std::time::Instant;
+
 use attribution::{Endpoint, Method, Options, attribute};
-use circuits::{Circuit, Provenance, ScoreFile};
-use common::write_whole;
-use hooks::{Metric, Pairs, Task};
+use circuits::{Circuit, Emergence, PerPair, Provenance, ScoreFile, Selection};
+use common::{Error, write_whole};
+use hooks::{Head, Metric, Pairs, Task};
 use model_qwen::Qwen;
 use posttrain::RunFolder;
+use serde::Serialize;
 
 use super::open::Open;
 use super::sections::{WatchMethod, WatchSection};
@@ -16,10 +19,58 @@ use crate::output::to_json;
 /// Sample points of an integrating method, where `watch.steps` is not given.
 const POINTS: usize = 5;
 
+/// Random halvings of the pairs behind the noise floor.
+const HALVINGS: usize = 20;
+
+/// Seconds of this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clock {
+    /// Of steps.
+    pub(super) training: f64,
+    /// Of circuits.
+    pub(super) watching: f64,
+}
+
+impl Clock {
+    /// Time of circuits in percent of that of steps.
+    pub(super) fn watch_percent(&self) -> Option<f64> {
+        (self.training > 0.0).then(|| 100.0 * self.watching / self.training)
+    }
+}
+
+/// A line of `heads.jsonl`.
+#[derive(Debug, Serialize)]
+struct HeadsLine {
+    /// Steps done.
+    step: usize,
+    /// Edges of the circuit.
+    edges: usize,
+    /// Heads of the circuit, layer by layer.
+    heads: Vec<String>,
+    /// Heads that the circuit before had not; absent for the first, as are the next two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    born: Option<Vec<String>>,
+    /// Heads of the circuit before that are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    died: Option<Vec<String>>,
+    /// Heads born and died over heads in either circuit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turnover: Option<f64>,
+    /// Mean turnover between circuits of two random halves of the pairs, at these weights; absent where a half
+    /// would have no pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    noise_floor: Option<f64>,
+    /// Seconds that this circuit took.
+    watch_time: f64,
+    /// Time of all circuits in percent of that of all steps, in this process so far.
+    watch_percent: Option<f64>,
+}
+
 /// What is attributed, how and how often.
 pub(super) struct Watch {
     pairs: Pairs,
-    every: usize,
+    /// Steps between two circuits.
+    pub(super) every: usize,
     method: Method,
     top: usize,
 }
@@ -31,18 +82,22 @@ impl Watch {
         Ok(Some(Self { pairs, every: section.every, method: method(section), top: section.top }))
     }
 
-    /// Whether a circuit is due after step `done`.
-    pub(super) fn is_due(&self, done: usize, last: bool) -> bool {
-        last || done.is_multiple_of(self.every)
-    }
-
-    /// Writes `circuits/step-N.json` of the weights as they are.
-    pub(super) fn write(&self, model: &Qwen, folder: &RunFolder, step: usize) -> Result {
+    /// Writes `circuits/step-N.json` of the weights as they are, and its line of `heads.jsonl`. Returns the seconds
+    /// that it took.
+    pub(super) fn write(
+        &self,
+        model: &Qwen,
+        folder: &mut RunFolder,
+        step: usize,
+        clock: &mut Clock,
+    ) -> Result<f64> {
+        let start = Instant::now();
         let options = Options { per_pair: true, ..Options::default() };
         let task = Task::new(model, &self.pairs, Metric::LogitDiff);
         let scores = attribute(&task, self.method, options)?;
         let n = self.top.min(scores.mean.values().len());
         let circuit = Circuit::top(&scores.mean, n)?.pruned();
+        let wiring = scores.mean.wiring();
         let provenance = Provenance {
             method: Some(self.method.to_string()),
             settings: Some(to_json(&self.method)?),
@@ -55,11 +110,47 @@ impl Watch {
         };
         let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
         let mut file = ScoreFile::new(scores.mean, Some(provenance)).with_circuit(&circuit)?;
-        file.per_pair =
-            scores.per_pair.map(|rows| circuits::PerPair { ids, values: rows.into_iter().collect() });
+        let rows = scores.per_pair.into_iter().flatten().collect();
+        let per_pair = PerPair { ids, values: rows };
+        let noise_floor = if self.pairs.len() < 2 {
+            None
+        } else {
+            let halves = Emergence { draws: HALVINGS, ..Emergence::new(Selection::Top(n)) };
+            Some(1.0 - halves.noise_floor(wiring, &per_pair)?.heads_jaccard)
+        };
+        file.per_pair = Some(per_pair);
         let path = folder.circuit_path(step)?;
-        write_whole(&path, &file.to_bytes(&path)?)
+        write_whole(&path, &file.to_bytes(&path)?)?;
+        let heads: Vec<Head> = circuit.heads().into_iter().collect();
+        let before = last_heads(folder)?;
+        let watch_time = start.elapsed().as_secs_f64();
+        clock.watching += watch_time;
+        let minus = |a: &[Head], b: &[Head]| names(a.iter().filter(|head| !b.contains(head)));
+        folder.log_heads(&HeadsLine {
+            step,
+            edges: circuit.edges().count(),
+            heads: names(heads.iter()),
+            born: before.as_ref().map(|before| minus(&heads, before)),
+            died: before.as_ref().map(|before| minus(before, &heads)),
+            turnover: before.as_ref().map(|before| study::dynamics::turnover(before, &heads)),
+            noise_floor,
+            watch_time,
+            watch_percent: clock.watch_percent(),
+        })?;
+        Ok(watch_time)
     }
+}
+
+fn names<'a>(heads: impl Iterator<Item = &'a Head>) -> Vec<String> {
+    heads.map(ToString::to_string).collect()
+}
+
+/// The heads of the newest circuit.
+fn last_heads(folder: &RunFolder) -> Result<Option<Vec<Head>>> {
+    let Some(last) = folder.heads()?.pop() else { return Ok(None) };
+    let bad = || Error::at(folder.dir().join("heads.jsonl"), format!("{last}: expected a list `heads`"));
+    let heads = last["heads"].as_array().ok_or_else(bad)?;
+    heads.iter().map(|h| h.as_str().and_then(|h| h.parse().ok()).ok_or_else(bad)).collect::<Result<_>>().map(Some)
 }
 
 fn method(section: &WatchSection) -> Method {

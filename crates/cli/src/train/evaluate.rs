@@ -1,0 +1,74 @@
+//! Evaluation of a policy on held-out problems.
+
+use std::collections::BTreeMap;
+
+use common::Error;
+use model_qwen::{Finish, Qwen, Request, Sampling, Text, generate};
+use serde_json::{Map, Value};
+
+use super::problems::Problem;
+use crate::options::Result;
+use crate::output::to_json;
+
+/// Level of the interval of the accuracy.
+const LEVEL: f64 = 0.95;
+
+/// Held-out problems and how they are answered.
+pub(super) struct HeldOut {
+    pub(super) problems: Vec<Problem>,
+    /// Completions of a problem.
+    pub(super) samples: usize,
+    /// The random stream is a function of its seed and the problem alone, so that evaluations of two steps draw
+    /// the same numbers.
+    pub(super) how: Sampling,
+    /// Completions at once.
+    pub(super) batch: usize,
+}
+
+impl HeldOut {
+    /// Accuracy with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
+    /// the grader cannot read count in length alone.
+    pub(super) fn evaluate(&self, policy: &Qwen, text: &Text) -> Result<Map<String, Value>> {
+        let requests: Vec<Request> = (0..self.problems.len() * self.samples)
+            .map(|at| Request {
+                prompt: self.problems[at / self.samples].prompt.clone(),
+                stream: at as u64,
+                origin: at / self.samples,
+            })
+            .collect();
+        let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
+        for part in requests.chunks(self.batch) {
+            let completions = generate(policy, part, &self.how, &mut (), |_, _| true)?;
+            for (request, done) in part.iter().zip(completions) {
+                tokens += done.ids.len();
+                truncated += usize::from(done.finish == Finish::Length);
+                let problem = &self.problems[request.origin];
+                if problem.readable {
+                    let completion = text.decode(&done.ids)?;
+                    let correct = math_grade::grade(&problem.answer, &completion).correct;
+                    *right.entry(request.origin).or_default() += usize::from(correct);
+                }
+            }
+        }
+        if right.is_empty() {
+            return Err(Error::input("data.eval: no answer can be read by the grader"));
+        }
+        let accuracy = match self.samples {
+            1 => stats::wilson(right.values().sum(), right.len(), LEVEL),
+            n => {
+                let rates: Vec<f64> = right.values().map(|&k| k as f64 / n as f64).collect();
+                stats::clustered(&rates, LEVEL)
+            }
+        };
+        let n = requests.len() as f64;
+        let fields = [
+            ("eval_accuracy", to_json(&accuracy.estimate)?),
+            ("eval_accuracy_low", to_json(&accuracy.low)?),
+            ("eval_accuracy_high", to_json(&accuracy.high)?),
+            ("eval_length", to_json(&(tokens as f64 / n))?),
+            ("eval_truncated", to_json(&(truncated as f64 / n))?),
+            ("eval_problems", right.len().into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
