@@ -135,7 +135,8 @@ fn a_policy_is_evaluated_on_held_out_problems() {
     let problem = |a: usize, b: usize| format!("{{\"problem\":\"{a}+{b}=\",\"answer\":{}}}\n", a + b);
     std::fs::write(dir.join("d.jsonl"), problem(12, 34)).unwrap();
     let held_out: String = (10..26).map(|a| problem(a, a + 3)).collect();
-    std::fs::write(dir.join("e.jsonl"), held_out + "{\"problem\":\"1+1=\",\"answer\":\"}{ \\\\frac{\"}\n").unwrap();
+    std::fs::write(dir.join("e.jsonl"), held_out + "{\"problem\":\"1+1=\",\"answer\":\"}{ \\\\frac{\"}\n")
+        .unwrap();
     let (status, message) = sparks(dir, &["grpo", "c.toml"]);
     assert!(status == 0 && message.contains("best eval_accuracy"), "{message}");
     let greedy = unmeasured(&dir.join("run/metrics.jsonl"));
@@ -144,7 +145,10 @@ fn a_policy_is_evaluated_on_held_out_problems() {
         let right = get(line, "eval_accuracy") * 16.0;
         assert_eq!((right.fract(), line["eval_problems"].as_u64()), (0.0, Some(16)));
         let interval = stats::wilson(right as usize, 16, 0.95);
-        assert_eq!((get(line, "eval_accuracy_low"), get(line, "eval_accuracy_high")), (interval.low, interval.high));
+        assert_eq!(
+            (get(line, "eval_accuracy_low"), get(line, "eval_accuracy_high")),
+            (interval.low, interval.high)
+        );
         assert!(get(line, "eval_length") >= 1.0 && get(line, "eval_truncated") < 1.0, "{line}");
         assert!(line["tokens_seen"].as_u64() > line["tokens"].as_u64(), "{line}");
     }

@@ -57,11 +57,8 @@ impl Events {
         let seconds = names.filter_map(|name| name.strip_prefix(PREFIX)?.split('.').next()?.parse().ok());
         let next: u64 = seconds.max().map_or(0, |last: u64| last + 1).max(now() as u64);
         let path = self.dir.join(format!("{PREFIX}{next:010}.sparks"));
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&path)
-            .map_err(|e| Error::io(&path, e))?;
+        let mut file =
+            OpenOptions::new().create_new(true).append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         file.write_all(&head(now(), self.from)).map_err(|e| Error::io(&path, e))?;
         Ok((path, file))
     }
@@ -155,7 +152,10 @@ mod tests {
         while !rest.is_empty() {
             let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
             let data = &rest[12..12 + length];
-            assert_eq!((&rest[8..12], &rest[12 + length..16 + length]), (&masked(&rest[..8])[..], &masked(data)[..]));
+            assert_eq!(
+                (&rest[8..12], &rest[12 + length..16 + length]),
+                (&masked(&rest[..8])[..], &masked(data)[..])
+            );
             all.push(data.to_vec());
             rest = &rest[16 + length..];
         }

@@ -104,7 +104,8 @@ impl RunFolder {
         }
         let (config_path, path) = (dir.join("config.toml"), dir.join("metrics.jsonl"));
         let ours = std::fs::read_to_string(&config_path).is_ok_and(|text| text.starts_with(WRITTEN));
-        if let Some(taken) = [&config_path, &path, &dir.join(HEADS)].into_iter().find(|p| p.exists() && !ours) {
+        if let Some(taken) = [&config_path, &path, &dir.join(HEADS)].into_iter().find(|p| p.exists() && !ours)
+        {
             return Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"));
         }
         std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;

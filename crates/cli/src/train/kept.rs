@@ -109,7 +109,10 @@ mod tests {
                 let evaluated = Map::from_iter([(metric.name().to_owned(), row["value"].clone())]);
                 kept.judge(&run, at + 1, &evaluated);
                 let best = kept.best.map(|best| best.value);
-                assert_eq!((best, kept.waited as u64), (row["best"].as_f64(), row["waited"].as_u64().unwrap()));
+                assert_eq!(
+                    (best, kept.waited as u64),
+                    (row["best"].as_f64(), row["waited"].as_u64().unwrap())
+                );
                 assert_eq!(kept.is_out_of_patience(&run), row["stop"].as_bool().unwrap());
                 let again: Kept = serde_json::from_value(kept.to_json().unwrap()).unwrap();
                 assert_eq!(again, kept);

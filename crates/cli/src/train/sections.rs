@@ -239,7 +239,11 @@ impl RunSection {
 
 impl Default for RunSection {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), seed: 0, log_every: 1, checkpoint_every: 100,
+        Self {
+            dir: PathBuf::new(),
+            seed: 0,
+            log_every: 1,
+            checkpoint_every: 100,
             eval_every: None,
             eval_samples: None,
             keep: 3,

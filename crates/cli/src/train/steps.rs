@@ -129,8 +129,7 @@ impl Run<'_, '_> {
         let is_due = |every: usize| done == steps || every > 0 && done.is_multiple_of(every);
         let mut better = false;
         let start = Instant::now();
-        let evaluated =
-            if is_due(run.eval_every.unwrap_or(EVAL_EVERY)) { trainer.evaluate()? } else { None };
+        let evaluated = if is_due(run.eval_every.unwrap_or(EVAL_EVERY)) { trainer.evaluate()? } else { None };
         if let Some(evaluated) = evaluated {
             better = self.kept.judge(run, done, &evaluated);
             line.text += &in_words(&evaluated);
@@ -183,7 +182,8 @@ impl Run<'_, '_> {
             print_json(&json!({ "run": dir, "last": last }));
             return Ok(());
         }
-        let stopped = self.is_out_of_patience().then(|| format!("stopped after {done} steps by run.patience"));
+        let stopped =
+            self.is_out_of_patience().then(|| format!("stopped after {done} steps by run.patience"));
         let watched = self.clock.watch_percent().filter(|_| self.watch.is_some());
         let watched = watched.map(|percent| format!("circuits took {percent:.1} % of the time of steps"));
         let facts = [stopped.or(Some("done".to_owned())), self.kept.best_text(), watched];

@@ -150,7 +150,11 @@ fn last_heads(folder: &RunFolder) -> Result<Option<Vec<Head>>> {
     let Some(last) = folder.heads()?.pop() else { return Ok(None) };
     let bad = || Error::at(folder.dir().join("heads.jsonl"), format!("{last}: expected a list `heads`"));
     let heads = last["heads"].as_array().ok_or_else(bad)?;
-    heads.iter().map(|h| h.as_str().and_then(|h| h.parse().ok()).ok_or_else(bad)).collect::<Result<_>>().map(Some)
+    heads
+        .iter()
+        .map(|h| h.as_str().and_then(|h| h.parse().ok()).ok_or_else(bad))
+        .collect::<Result<_>>()
+        .map(Some)
 }
 
 fn method(section: &WatchSection) -> Method {
