@@ -2,8 +2,8 @@
 
 Usage: python tools/oracles/sft_stats.py tests/fixtures   (torch, transformers 5.24, trl 1.16)
 
-Writes sft-stats/{plain,smoothed}.json, a line a step. Batches of 4 in file order, AdamW at a constant 3e-3 without
-decay, clipping at 1; `smoothed` has label_smoothing_factor 0.1. Losses are those that SFTTrainer.compute_loss returns,
+Writes sft-stats/{plain,smoothed,dft}.json, a line a step. Batches of 4 in file order, AdamW at a constant 3e-3 without
+decay, clipping at 1; `smoothed` has label_smoothing_factor 0.1, `dft` loss_type dft. Losses are those that SFTTrainer.compute_loss returns,
 the other two what it logs.
 """
 import json, os, sys, tempfile
@@ -29,7 +29,9 @@ class Recorded(SFTTrainer):
 
 
 os.makedirs(os.path.join(root, "sft-stats"), exist_ok=True)
-for name, smoothing in [("plain", 0.0), ("smoothed", 0.1)]:
+for name, options in [
+    ("plain", {}), ("smoothed", {"label_smoothing_factor": 0.1}), ("dft", {"loss_type": "dft"}),
+]:
     model = Qwen2ForCausalLM.from_pretrained(os.path.join(root, "sft-trace/tied"), dtype=torch.float32)
     losses.clear()
     with tempfile.TemporaryDirectory() as run:
@@ -37,7 +39,7 @@ for name, smoothing in [("plain", 0.0), ("smoothed", 0.1)]:
             output_dir=run, max_steps=20, per_device_train_batch_size=4, learning_rate=3e-3, lr_scheduler_type="constant",
             report_to="none", bf16=False, logging_steps=1, save_strategy="no", gradient_checkpointing=False, use_cpu=True,
             disable_tqdm=True, shuffle_dataset=False, train_sampling_strategy="sequential",
-            label_smoothing_factor=smoothing,
+            **options,
         )
         trainer = Recorded(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
         trainer.train()

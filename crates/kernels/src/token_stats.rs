@@ -35,6 +35,18 @@ impl From<f32> for TokenWeights {
     }
 }
 
+impl std::ops::Mul<f32> for TokenWeights {
+    type Output = Self;
+
+    fn mul(self, factor: f32) -> Self {
+        Self {
+            log_prob: self.log_prob * factor,
+            entropy: self.entropy * factor,
+            mean_log_prob: self.mean_log_prob * factor,
+        }
+    }
+}
+
 /// The statistics of each row, and the logits: passing them through leaves them uniquely owned.
 ///
 /// # Shapes

@@ -157,6 +157,45 @@ pub enum Param<'a> {
     Vector(&'a mut Tensor<1>),
 }
 
+impl Param<'_> {
+    /// Makes the parameter collect gradients in f32. The values are shared, not copied, where they are f32 already.
+    pub fn track(&mut self) {
+        match self {
+            Self::Matrix(w) => **w = w.clone().cast(DType::F32).autodiff().require_grad(),
+            Self::Vector(w) => **w = w.clone().cast(DType::F32).autodiff().require_grad(),
+        }
+    }
+
+    /// Whether it collects gradients.
+    pub fn is_tracked(&self) -> bool {
+        match self {
+            Self::Matrix(w) => w.is_autodiff(),
+            Self::Vector(w) => w.is_autodiff(),
+        }
+    }
+
+    /// How its numbers are held.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Matrix(w) => w.dtype(),
+            Self::Vector(w) => w.dtype(),
+        }
+    }
+
+    /// How many numbers it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Matrix(w) => w.dims().iter().product(),
+            Self::Vector(w) => w.dims()[0],
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Where weights come from: each is asked for by name and shape.
 pub(crate) trait Source {
     type Error;
@@ -245,12 +284,7 @@ impl Qwen {
     #[must_use]
     pub fn tracked(&self) -> Self {
         let mut model = self.clone();
-        for (_, param) in model.params() {
-            match param {
-                Param::Matrix(w) => *w = w.clone().cast(DType::F32).autodiff().require_grad(),
-                Param::Vector(w) => *w = w.clone().cast(DType::F32).autodiff().require_grad(),
-            }
-        }
+        model.params().iter_mut().for_each(|(_, param)| param.track());
         model
     }
 

@@ -217,7 +217,7 @@ impl Grpo {
         gap: &mut f64,
         how: &LossConfig,
     ) -> Result<(f64, LossStats, Gradients), Error> {
-        let mut tracked = posttrain::tracked(&self.policy);
+        let mut tracked = self.optimizer.tracked(&self.policy);
         let mut log_probs = self.log_probs(&tracked, rows)?;
         let flat = log_probs.values();
         let now = split(&flat, rows);

@@ -20,8 +20,26 @@ use crate::{Columns, Error};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SftConfig {
-    /// Length, batch, optimiser, schedule, seed.
+    /// Length, batch, optimiser, schedule, seed. Not a part of the serialised form: a configuration file has
+    /// sections for it.
+    #[serde(skip)]
     pub trainer: TrainerConfig,
+    /// What a trained token adds to the loss.
+    pub loss: LossKind,
+    /// Share `e` of each target that is spread evenly over the vocabulary, in [`LossKind::Nll`]: a token adds
+    /// `-(1 - e) log p(token) - e mean(log p)` (transformers' `LabelSmoother`).
+    pub label_smoothing: f64,
+}
+
+/// What a trained token adds to the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// `-log p(token)`.
+    #[default]
+    Nll,
+    /// `-p(token) log p(token)` with the first factor a constant: dynamic fine-tuning (Wu et al. 2025).
+    Dft,
 }
 
 impl SftConfig {
@@ -30,7 +48,11 @@ impl SftConfig {
     /// # Errors
     /// The first value out of its range, with what was expected.
     pub fn check(&self) -> Result<(), Error> {
-        self.trainer.check()
+        self.trainer.check()?;
+        if self.label_smoothing > 0.0 && self.loss == LossKind::Dft {
+            return Err(Error::input("sft.label_smoothing has no effect with sft.loss = \"dft\""));
+        }
+        check_ranges(&[("sft.label_smoothing", self.label_smoothing, 0.0, 1.0, "from 0 to 1")])
     }
 }
 

@@ -27,12 +27,13 @@ mod config;
 mod data;
 mod encode;
 mod generated;
+mod loss;
 mod tokens;
 mod train;
 
 pub use columns::Columns;
 pub use common::Error;
-pub use config::{DataConfig, Packing, SftConfig, Truncation, Turns};
+pub use config::{DataConfig, LossKind, Packing, SftConfig, Truncation, Turns};
 pub use data::{Dataset, Example, Report};
 pub use encode::Encoder;
 pub use train::{Sft, SftStats};

@@ -2,9 +2,10 @@
 
 use hooks::Batch;
 use model_qwen::Qwen;
-use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenStats, TokenWeights};
+use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenStats};
 use serde::Serialize;
 
+use crate::loss::{Loss, Sums};
 use crate::{Error, Example, SftConfig};
 
 /// A model in training.
@@ -14,6 +15,7 @@ pub struct Sft {
     optimizer: Optimizer,
     schedule: Schedule,
     progress: Progress,
+    loss: Loss,
     /// Rows of a forward pass.
     rows: usize,
     /// Examples of a step.
@@ -25,7 +27,8 @@ pub struct Sft {
 pub struct SftStats {
     /// The step, from 0.
     pub step: usize,
-    /// Mean negative log-likelihood of the step's trained tokens, in nats, before the update.
+    /// Mean loss of the step's trained tokens, in nats, before the update: their negative log-likelihood, where
+    /// [`SftConfig`] says nothing else.
     pub loss: f64,
     /// Share of the trained tokens that were the most likely ones (TRL: `mean_token_accuracy`).
     pub token_accuracy: f64,
@@ -53,7 +56,7 @@ impl Sft {
         let (rows, batch) = (trainer.train.batch_size, trainer.train.examples());
         let schedule = trainer.schedule(trainer.steps(examples.div_ceil(batch)));
         let progress = Progress { step: 0, position: 0, seed: trainer.seed };
-        Ok(Self { model, optimizer, schedule, progress, rows, batch })
+        Ok(Self { model, optimizer, schedule, progress, loss: Loss::new(config), rows, batch })
     }
 
     /// Goes on from a checkpoint, whose model this was made with.
@@ -67,7 +70,7 @@ impl Sft {
     }
 
     /// One optimiser step on `examples`, in forward passes of `train.batch_size` rows:
-    /// `loss = Σ -log p(token) / N`, with N the trained tokens of the whole step.
+    /// `loss = Σ -log p(token) / N`, or as [`SftConfig`] has it, with N the trained tokens of the whole step.
     ///
     /// # Errors
     /// No trained token, a token beyond the vocabulary, a loss or gradient that is not finite: the message
@@ -84,14 +87,18 @@ impl Sft {
                 continue;
             }
             let (stats, mut part) = {
-                let mut tracked = posttrain::tracked(&self.model);
+                let mut tracked = self.optimizer.tracked(&self.model);
                 let (batch, positions, targets) = batch(rows)?;
-                let weights = vec![TokenWeights::from(-1.0 / n_tokens as f32); targets.len()];
-                let scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
+                let n = targets.len();
+                let mut scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
                     .map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
+                let stats =
+                    if self.loss.is_linear() { vec![TokenStats::default(); n] } else { scored.stats() };
+                let scale = 1.0 / n_tokens as f32;
+                let weights: Vec<_> = stats.iter().map(|token| self.loss.weights(token) * scale).collect();
                 scored.backward(&mut tracked, &weights)
             };
-            let part_sum = Sums::of(&stats);
+            let part_sum = Sums::of(&stats, self.loss);
             if !part_sum.loss.is_finite() {
                 let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
                 let rows = names(rows);
@@ -170,32 +177,6 @@ impl Sft {
     /// The trained model.
     pub fn into_model(self) -> Qwen {
         self.model
-    }
-}
-
-/// Sums over trained tokens.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    loss: f64,
-    entropy: f64,
-    correct: usize,
-}
-
-impl Sums {
-    fn of(stats: &[TokenStats]) -> Self {
-        let mut sums = Self::default();
-        for token in stats {
-            sums.loss -= f64::from(token.log_prob);
-            sums.entropy += f64::from(token.entropy);
-            sums.correct += usize::from(token.correct);
-        }
-        sums
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.loss += other.loss;
-        self.entropy += other.entropy;
-        self.correct += other.correct;
     }
 }
 

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use model_qwen::{Checkpoint, Dtype};
 use posttrain::config::Kind;
-use posttrain_sft::{DataConfig, Dataset, Encoder, Sft, SftConfig};
+use posttrain_sft::{DataConfig, Dataset, Encoder, LossKind, Sft, SftConfig};
 use serde_json::Value;
 
 fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
 }
 
-fn follows(name: &str, config: &SftConfig) {
+fn follows(name: &str, config: &SftConfig, tolerance: f64) {
     let how = DataConfig { shuffle: false, ..DataConfig::default() };
     let data = Dataset::open(&fixtures("sft-trace/data.jsonl"), &how, 0, &Encoder::default()).unwrap();
     let model = Checkpoint::open(&fixtures("sft-trace/tied")).unwrap();
@@ -26,8 +26,8 @@ fn follows(name: &str, config: &SftConfig) {
             let expected = expected[key].as_f64().unwrap();
             assert!((found - expected).abs() <= relative * expected, "{name} {key}: {found} {expected}");
         };
-        close(stats.loss, "loss", 1e-5);
-        close(stats.entropy, "entropy", 1e-5);
+        close(stats.loss, "loss", tolerance);
+        close(stats.entropy, "entropy", tolerance);
         // A share of at most 60 tokens in f32.
         close(stats.token_accuracy, "token_accuracy", 1e-7);
     }
@@ -43,9 +43,23 @@ fn config() -> SftConfig {
 
 #[test]
 fn accuracy_and_entropy_are_those_of_trl() {
-    follows("plain", &config());
+    follows("plain", &config(), 1e-5);
     // Over the whole step, however it is split.
     let mut parts = config();
     (parts.trainer.train.batch_size, parts.trainer.train.accumulation) = (1, 4);
-    follows("plain", &parts);
+    follows("plain", &parts, 1e-5);
+}
+
+#[test]
+fn label_smoothing_and_dynamic_fine_tuning_are_those_of_trl() {
+    follows("smoothed", &SftConfig { label_smoothing: 0.1, ..config() }, 1e-5);
+    let dft = SftConfig { loss: LossKind::Dft, ..config() };
+    // Sums of p log p where p is small: torch in f32 is 1.4e-5 away from torch in f64 on these steps, twice that here.
+    follows("dft", &dft, 3e-5);
+    let both = SftConfig { label_smoothing: 0.1, ..dft };
+    assert!(both.check().unwrap_err().to_string().contains("sft.label_smoothing has no effect"));
+    let more = SftConfig { label_smoothing: 1.5, ..config() };
+    assert!(
+        more.check().unwrap_err().to_string().contains("sft.label_smoothing is 1.5, expected from 0 to 1")
+    );
 }

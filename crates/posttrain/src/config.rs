@@ -3,11 +3,12 @@
 //! They name no file: where data, weights and run folder lie is the caller's. Each section is a struct with
 //! serde names and defaults of its own, so that a caller can put it into a configuration file.
 
+use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Schedule};
 
-pub use crate::schedule::Kind;
+pub use crate::schedule::{Decline, Kind};
 
 /// What SFT and GRPO have in common.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -38,8 +39,16 @@ impl TrainerConfig {
         let s = &self.schedule;
         let part = |ratio: f64| (ratio * updates as f64).ceil() as usize;
         let warmup = if s.warmup_steps > 0 { s.warmup_steps } else { part(s.warmup_ratio) };
-        let (lr, decay) = (self.optimizer.lr, part(s.decay_ratio));
-        Schedule { kind: s.kind, lr, warmup, steps: updates, min_ratio: s.min_lr_ratio, decay }
+        Schedule {
+            kind: s.kind,
+            lr: self.optimizer.lr,
+            warmup,
+            steps: updates,
+            min_ratio: s.min_lr_ratio,
+            decay: part(s.decay_ratio.unwrap_or(0.1)),
+            decline: s.decay.unwrap_or_default(),
+            cycles: s.cycles.unwrap_or(1),
+        }
     }
 
     /// Checks the range of every value.
@@ -56,6 +65,8 @@ impl TrainerConfig {
                 "schedule.warmup_steps and schedule.warmup_ratio: expected one of the two",
             ));
         }
+        s.check()?;
+        o.groups.iter().try_for_each(|group| group.check(o.lr))?;
         check_ranges(&[
             ("train.steps", t.steps.unwrap_or(1) as f64, 1.0, 1e15, "from 1"),
             ("train.epochs", t.epochs.unwrap_or(1.0), f64::MIN_POSITIVE, 1e9, "above 0"),
@@ -69,7 +80,8 @@ impl TrainerConfig {
             ("optimizer.max_grad_norm", o.max_grad_norm, 0.0, f64::MAX, "a number from 0 (0: no clipping)"),
             ("schedule.warmup_ratio", s.warmup_ratio, 0.0, 1.0, "from 0 to 1"),
             ("schedule.min_lr_ratio", s.min_lr_ratio, 0.0, 1.0, "from 0 to 1"),
-            ("schedule.decay_ratio", s.decay_ratio, 0.0, 1.0, "from 0 to 1"),
+            ("schedule.decay_ratio", s.decay_ratio.unwrap_or(0.1), 0.0, 1.0, "from 0 to 1"),
+            ("schedule.cycles", s.cycles.unwrap_or(1) as f64, 1.0, 1e9, "from 1"),
         ])
     }
 }
@@ -146,6 +158,60 @@ pub struct OptimizerConfig {
     pub decay: Decay,
     /// Largest global gradient norm; larger gradients are scaled down to it. 0 clips nothing.
     pub max_grad_norm: f64,
+    /// Parameters with settings of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+}
+
+/// Parameters with settings of their own: those whose name fits `pattern` and no earlier group's.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Group {
+    /// For whole names such as `model.layers.3.mlp.up_proj.weight`: `*` is any text, `?` one character, `[0-3]` one
+    /// of several (the crate `glob`).
+    pub pattern: String,
+    /// Full learning rate, in place of `optimizer.lr`; the schedule's shape is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Weight decay of all of them, in place of `optimizer.weight_decay` and `optimizer.decay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    /// They stay as they are, and cost neither gradients nor moments.
+    pub frozen: bool,
+}
+
+impl Group {
+    pub(crate) fn compiled(&self) -> Result<Pattern, Error> {
+        let bad = |e| Error::input(format!("optimizer.groups: `{}` is no pattern: {e}", self.pattern));
+        Pattern::new(&self.pattern).map_err(bad)
+    }
+
+    fn check(&self, lr: f64) -> Result<(), Error> {
+        let refuse =
+            |what: &str| Err(Error::input(format!("optimizer.groups: the group `{}` {what}", self.pattern)));
+        self.compiled()?;
+        match (self.lr, self.weight_decay, self.frozen) {
+            (None, None, false) => {
+                return refuse("changes nothing: expected lr, weight_decay or frozen = true");
+            }
+            (None, None, true) => {}
+            (_, _, true) => return refuse("is frozen: its lr and weight_decay have no effect"),
+            (Some(_), ..) if lr == 0.0 => {
+                return refuse("has an lr where optimizer.lr is 0: freeze the others");
+            }
+            _ => {}
+        }
+        check_ranges(&[
+            ("optimizer.groups: lr", self.lr.unwrap_or(0.0), 0.0, f64::MAX, "a number from 0"),
+            (
+                "optimizer.groups: weight_decay",
+                self.weight_decay.unwrap_or(0.0),
+                0.0,
+                f64::MAX,
+                "a number from 0",
+            ),
+        ])
+    }
 }
 
 impl Default for OptimizerConfig {
@@ -157,12 +223,13 @@ impl Default for OptimizerConfig {
             weight_decay: 0.0,
             decay: Decay::Matrices,
             max_grad_norm: 1.0,
+            groups: Vec::new(),
         }
     }
 }
 
 /// The learning rate over a run: see [`Schedule`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScheduleConfig {
     /// Shape after the warm-up.
@@ -173,13 +240,38 @@ pub struct ScheduleConfig {
     pub warmup_ratio: f64,
     /// Last rate over full rate.
     pub min_lr_ratio: f64,
-    /// Share of the run that decays in [`Kind::Wsd`].
-    pub decay_ratio: f64,
+    /// Share of the run that decays in [`Kind::Wsd`]; 0.1 where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_ratio: Option<f64>,
+    /// The way down in [`Kind::Wsd`]; a straight line where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<Decline>,
+    /// Cycles in [`Kind::CosineWithRestarts`]; 1 where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<usize>,
 }
 
-impl Default for ScheduleConfig {
-    fn default() -> Self {
-        Self { kind: Kind::Linear, warmup_steps: 0, warmup_ratio: 0.0, min_lr_ratio: 0.0, decay_ratio: 0.1 }
+impl ScheduleConfig {
+    /// Refuses settings without an effect on this kind.
+    fn check(&self) -> Result<(), Error> {
+        let of = |key: &str, kind: &str| {
+            Err(Error::input(format!("schedule.{key} has no effect without schedule.kind = \"{kind}\"")))
+        };
+        match self.kind {
+            Kind::Wsd => {}
+            _ if self.decay_ratio.is_some() => return of("decay_ratio", "wsd"),
+            _ if self.decay.is_some() => return of("decay", "wsd"),
+            _ => {}
+        }
+        if self.cycles.is_some() && self.kind != Kind::CosineWithRestarts {
+            return of("cycles", "cosine_with_restarts");
+        }
+        if self.min_lr_ratio > 0.0 && self.kind == Kind::Constant {
+            return Err(Error::input(
+                "schedule.min_lr_ratio has no effect with schedule.kind = \"constant\"",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -198,6 +290,17 @@ mod tests {
         assert!(wrong(|c| c.train.steps = Some(0)).contains("train.steps is 0, expected from 1"));
         assert!(wrong(|c| c.optimizer.betas[1] = 1.0).contains("betas[1]"));
         assert!(wrong(|c| c.optimizer.lr = f64::NAN).contains("optimizer.lr"));
+        assert!(wrong(|c| c.schedule.cycles = Some(2)).contains("schedule.cycles has no effect"));
+        let groups = |pattern: &str, lr, frozen| {
+            let mut config = TrainerConfig::default();
+            let group = Group { pattern: pattern.to_owned(), lr, frozen, ..Group::default() };
+            config.optimizer.groups.push(group);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(groups("*.bias", None, false).contains("`*.bias` changes nothing"));
+        assert!(groups("*.bias", Some(1e-3), true).contains("`*.bias` is frozen"));
+        assert!(groups("*.bias", Some(-1.0), false).contains("optimizer.groups: lr is -1"));
+        assert!(groups("[0", None, true).contains("`[0` is no pattern"));
         assert!(wrong(|c| (c.train.steps, c.train.epochs) = (Some(3), Some(1.0))).contains("one of the two"));
     }
 

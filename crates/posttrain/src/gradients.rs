@@ -15,18 +15,18 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 #[derive(Debug, Default)]
 pub struct Gradients {
     pub(crate) by_param: Vec<Option<Tensor<1>>>,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Gradients {
-    /// Takes the gradients of a tracked model's parameters out of what a backward pass left.
-    pub(crate) fn take(tracked: &mut Qwen, left: &mut burn::tensor::Gradients) -> Self {
+    /// Takes the gradients of a model's tracked parameters out of what a backward pass left, if there was one.
+    pub(crate) fn take(tracked: &mut Qwen, mut left: Option<burn::tensor::Gradients>) -> Self {
         let (mut by_param, mut names) = (Vec::new(), Vec::new());
-        for (name, param) in trained::params(tracked) {
-            by_param.push(match param {
+        for (name, param) in trained::params(tracked).into_iter().filter(|(_, param)| param.is_tracked()) {
+            by_param.push(left.as_mut().and_then(|left| match param {
                 Param::Matrix(w) => w.grad_remove(left).map(flat),
                 Param::Vector(w) => w.grad_remove(left),
-            });
+            }));
             names.push(name);
         }
         Self { by_param, names }

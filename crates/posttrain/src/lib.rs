@@ -8,7 +8,7 @@
 //! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
 //! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
 //! | schedule | [`Schedule`] | learning rate of step k |
-//! | what is trained | [`tracked`] | all weights, or the factors of an attached adapter |
+//! | what is trained | [`Optimizer::tracked`] | all weights, or the factors of an attached adapter, less what a [`Group`](config::Group) freezes |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
 //! | data files | [`rows`], [`chat`] | rows of JSONL and JSON, conversations in one form |
 //! | run folder | [`RunFolder`] | metrics, TensorBoard events and checkpoints that survive being killed |
@@ -38,4 +38,4 @@ pub use optimizer::{Optimizer, Update};
 pub use order::Order;
 pub use run_folder::{MEASURED, Progress, Resumed, RunFolder};
 pub use schedule::Schedule;
-pub use trained::{has_adapter, tracked, without_adapter};
+pub use trained::{has_adapter, without_adapter};

@@ -37,7 +37,7 @@ impl TokenLogProbs {
     /// Runs `model` on `batch` and keeps its hidden states at `positions` (indices into `[batch * seq]`),
     /// each of which predicts one of `targets` under `softmax(logits * inverse_temperature)`.
     ///
-    /// A model from [`tracked`](crate::tracked) gives gradients; any other gives values only and is cheaper.
+    /// A model from [`Optimizer::tracked`](crate::Optimizer::tracked) gives gradients; any other gives values only and is cheaper.
     ///
     /// # Errors
     /// A token beyond the vocabulary.
@@ -107,7 +107,9 @@ impl TokenLogProbs {
             let (part, grad) =
                 kernels::token_stats_backward(logits, targets, weights, self.inverse_temperature);
             stats.extend(part);
-            to_hidden.push(grad.clone().matmul(self.unembed.clone()));
+            if self.hidden.is_autodiff() {
+                to_hidden.push(grad.clone().matmul(self.unembed.clone()));
+            }
             if self.trained_unembed {
                 let grad = grad.transpose().matmul(self.hidden_of(&range));
                 to_unembed = Some(match to_unembed.take() {
@@ -116,9 +118,12 @@ impl TokenLogProbs {
                 });
             }
         }
-        let cotangent = Tensor::cat(to_hidden, 0).autodiff();
-        let mut left = (self.hidden * cotangent).sum().backward();
-        let mut gradients = Gradients::take(tracked, &mut left);
+        // Where the output projection alone is trained, the blocks have no graph.
+        let left = self.hidden.is_autodiff().then(|| {
+            let cotangent = Tensor::cat(to_hidden, 0).autodiff();
+            (self.hidden * cotangent).sum().backward()
+        });
+        let mut gradients = Gradients::take(tracked, left);
         if let Some(grad) = to_unembed {
             gradients.add_unembed(grad);
         }

@@ -6,17 +6,27 @@ use burn::tensor::{DType, Tensor};
 use kernels::AdamW;
 use model_qwen::{Entry, Param, Qwen, TensorReader, write_tensors};
 
-use crate::config::{Decay, OptimizerConfig};
+use crate::config::{Decay, Group, OptimizerConfig};
 use crate::{Error, Gradients, trained};
 
-/// AdamW and its state: the moments of each parameter and the number of updates.
+/// AdamW and its state: the moments of each trained parameter and the number of updates.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
     /// Updates done.
     t: u64,
-    /// Name and moments, in the order of the trained parameters.
-    moments: Vec<(String, [Tensor<1>; 2])>,
+    /// In the order of the trained parameters.
+    slots: Vec<Slot>,
+}
+
+/// One trained parameter.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    moments: [Tensor<1>; 2],
+    /// Its full learning rate over `optimizer.lr`.
+    rate: f64,
+    weight_decay: f64,
 }
 
 /// What an update did.
@@ -30,32 +40,66 @@ pub struct Update {
 
 impl Optimizer {
     /// An optimiser with moments of zero for every trained parameter of `model`: the factors of its adapter,
-    /// where one is attached, else all weights.
+    /// where one is attached, else all weights, less what a group freezes.
     ///
     /// # Errors
-    /// Trained parameters that are not f32: an update would be rounded away.
+    /// Trained parameters that are not f32: an update would be rounded away. A group that fits no parameter; no
+    /// parameter left to train.
     pub fn new(model: &Qwen, config: &OptimizerConfig) -> Result<Self, Error> {
         let device = model.device();
-        let mut view = model.clone();
-        let mut moments = Vec::new();
-        for (name, param) in trained::params(&mut view) {
-            let (n, dtype) = match param {
-                Param::Matrix(w) => (w.dims().iter().product::<usize>(), w.dtype()),
-                Param::Vector(w) => (w.dims()[0], w.dtype()),
-            };
-            if dtype != DType::F32 {
+        let patterns: Vec<_> = config.groups.iter().map(Group::compiled).collect::<Result<_, _>>()?;
+        let (mut fits, mut names, mut slots) = (vec![0; patterns.len()], Vec::new(), Vec::new());
+        for (name, param) in trained::params(&mut model.clone()) {
+            let at = patterns.iter().position(|pattern| pattern.matches(&name));
+            at.into_iter().for_each(|at| fits[at] += 1);
+            names.push(name.clone());
+            let group = at.map(|at| &config.groups[at]);
+            if group.is_some_and(|group| group.frozen) {
+                continue;
+            }
+            if param.dtype() != DType::F32 {
+                let dtype = param.dtype();
                 return Err(Error::input(format!(
                     "`{name}` is held in {dtype:?}: trained parameters are f32; load the model in f32, or train an adapter"
                 )));
             }
-            moments.push((name, [Tensor::zeros([n], &device), Tensor::zeros([n], &device)]));
+            let decays = config.decay == Decay::All || matches!(param, Param::Matrix(_));
+            let weight_decay = if decays { config.weight_decay } else { 0.0 };
+            slots.push(Slot {
+                name,
+                moments: [0, 1].map(|_| Tensor::zeros([param.len()], &device)),
+                rate: group.and_then(|group| group.lr).map_or(1.0, |lr| lr / config.lr),
+                weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(weight_decay),
+            });
         }
-        Ok(Self { config: config.clone(), t: 0, moments })
+        if let Some(at) = fits.iter().position(|&n| n == 0) {
+            return Err(Error::input(format!(
+                "optimizer.groups: `{}` fits no parameter that no earlier group fits; one is {}",
+                config.groups[at].pattern, names[0]
+            )));
+        }
+        if slots.is_empty() {
+            return Err(Error::input("optimizer.groups: every parameter is frozen"));
+        }
+        Ok(Self { config: config.clone(), t: 0, slots })
+    }
+
+    /// A view of `model` whose parameters that this optimiser trains collect gradients; weights are shared, not
+    /// copied.
+    #[must_use]
+    pub fn tracked(&self, model: &Qwen) -> Qwen {
+        let mut view = model.clone();
+        let mut params = trained::params(&mut view).into_iter();
+        for slot in &self.slots {
+            let found = params.find(|(name, _)| *name == slot.name);
+            found.into_iter().for_each(|(_, mut param)| param.track());
+        }
+        view
     }
 
     /// Trained numbers.
     pub fn n_params(&self) -> usize {
-        self.moments.iter().map(|(_, [m, _])| m.dims()[0]).sum()
+        self.slots.iter().map(|slot| slot.moments[0].dims()[0]).sum()
     }
 
     /// Updates so far.
@@ -70,7 +114,7 @@ impl Optimizer {
     /// NaN or infinity in a gradient, with the parameters' names; the model is then unchanged.
     ///
     /// # Panics
-    /// If `model` is not of the shape that this optimiser was made for.
+    /// If `model` or `gradients` are not of the parameters that this optimiser was made for.
     pub fn step(&mut self, model: &mut Qwen, mut gradients: Gradients, lr: f64) -> Result<Update, Error> {
         let grad_norm = gradients.norm();
         if !grad_norm.is_finite() {
@@ -80,32 +124,30 @@ impl Optimizer {
         let max = self.config.max_grad_norm;
         let scale = if max > 0.0 { (max / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
         self.t += 1;
-        let OptimizerConfig { betas, eps, weight_decay, decay, .. } = self.config;
-        let how = AdamW { lr, betas, eps, weight_decay, t: self.t, scale };
-        let grads = std::mem::take(&mut gradients.by_param);
-        assert_eq!(
-            grads.len(),
-            self.moments.len(),
-            "gradients of the model that this optimiser was made for"
-        );
-        for (((_, param), (_, moments)), grad) in
-            trained::params(model).into_iter().zip(&mut self.moments).zip(grads)
-        {
+        let OptimizerConfig { betas, eps, .. } = self.config;
+        let same = gradients.names.iter().eq(self.slots.iter().map(|slot| &slot.name));
+        assert!(same, "gradients of the parameters that this optimiser was made for");
+        let mut params = trained::params(model).into_iter();
+        for (slot, grad) in self.slots.iter_mut().zip(gradients.by_param) {
+            let Some((_, param)) = params.find(|(name, _)| *name == slot.name) else {
+                panic!("the model has no parameter `{}`", slot.name)
+            };
             let Some(grad) = grad else { continue };
+            let weight_decay = slot.weight_decay;
+            let how = AdamW { lr: lr * slot.rate, betas, eps, weight_decay, t: self.t, scale };
             // Taken out and put back: what nobody else holds is updated in place.
-            let state = std::mem::replace(moments, [empty(&grad), empty(&grad)]);
+            let state = std::mem::replace(&mut slot.moments, [empty(&grad), empty(&grad)]);
             match param {
                 Param::Matrix(w) => {
                     let shape = w.dims();
                     let placeholder = empty(&grad).reshape([0, 1]);
                     let taken = std::mem::replace(w, placeholder).reshape([shape[0] * shape[1]]);
                     let (new, state) = kernels::adamw(taken, grad, state, &how);
-                    (*w, *moments) = (new.reshape(shape), state);
+                    (*w, slot.moments) = (new.reshape(shape), state);
                 }
                 Param::Vector(w) => {
-                    let weight_decay = if decay == Decay::All { weight_decay } else { 0.0 };
                     let taken = std::mem::replace(w, empty(&grad));
-                    (*w, *moments) = kernels::adamw(taken, grad, state, &AdamW { weight_decay, ..how });
+                    (*w, slot.moments) = kernels::adamw(taken, grad, state, &how);
                 }
             }
         }
@@ -118,9 +160,9 @@ impl Optimizer {
     /// # Errors
     /// What the file system or the format refuses.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(2 * self.moments.len());
+        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(2 * self.slots.len());
         for (kind, at) in [("m", 0), ("v", 1)] {
-            named.extend(self.moments.iter().map(|(name, m)| (format!("{kind}.{name}"), &m[at])));
+            named.extend(self.slots.iter().map(|slot| (format!("{kind}.{}", slot.name), &slot.moments[at])));
         }
         // The order of the safetensors libraries: the widest dtype first, then by name.
         named.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -137,7 +179,7 @@ impl Optimizer {
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
         let file = TensorReader::open(path)?;
         self.t = file.number("t")?;
-        for (name, [m, v]) in &mut self.moments {
+        for Slot { name, moments: [m, v], .. } in &mut self.slots {
             let (n, device) = (m.dims()[0], m.device());
             for (kind, moment) in [("m", m), ("v", v)] {
                 *moment = file.vector(&format!("{kind}.{name}"), n, &device)?;

@@ -1,4 +1,4 @@
-//! Which parameters of a model are trained: the factors of its adapter where one is attached, else all weights.
+//! What may be trained of a model: the factors of its adapter where one is attached, else all weights.
 
 use model_qwen::{Lora, Param, Qwen};
 
@@ -7,16 +7,10 @@ pub fn has_adapter(model: &Qwen) -> bool {
     model.blocks.iter().any(|block| !block.lora.is_empty())
 }
 
-/// The trained parameters with their names, in a fixed order: those of `Qwen::adapter_params` or
+/// What may be trained, with names and in a fixed order: `Qwen::adapter_params` where an adapter is attached, else
 /// `Qwen::params`.
 pub(crate) fn params(model: &mut Qwen) -> Vec<(String, Param<'_>)> {
     if has_adapter(model) { model.adapter_params() } else { model.params() }
-}
-
-/// A view of `model` whose trained parameters collect gradients; weights are shared, not copied.
-#[must_use]
-pub fn tracked(model: &Qwen) -> Qwen {
-    if has_adapter(model) { model.tracked_adapter() } else { model.tracked() }
 }
 
 /// `model` without its adapter; weights are shared, not copied.

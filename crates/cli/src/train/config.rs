@@ -28,6 +28,8 @@ pub(super) struct RunFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) watch: Option<WatchSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sft: Option<SftConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grpo: Option<GrpoConfig>,
 }
 
@@ -86,7 +88,7 @@ impl RunFile {
     }
 
     pub(super) fn sft(&self) -> SftConfig {
-        SftConfig { trainer: self.trainer() }
+        SftConfig { trainer: self.trainer(), ..self.sft.clone().unwrap_or_default() }
     }
 
     pub(super) fn examples(&self) -> DataConfig {

@@ -1,7 +1,8 @@
 //! Keys of the run file: `--set`, unknown ones, ones without an effect, ones that a resumed run may change.
 
 use common::Error;
-use posttrain_sft::Truncation;
+use posttrain::config::{Decline, Group};
+use posttrain_sft::{SftConfig, Truncation};
 use toml::{Table, Value};
 
 use super::Kind;
@@ -21,6 +22,7 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
         ],
         Kind::Grpo => &[
             ROLLOUTS,
+            ("sft", "it belongs to sparks sft"),
             ("data.packing", EXAMPLES),
             ("data.turns", EXAMPLES),
             ("data.columns.completion", EXAMPLES),
@@ -104,6 +106,13 @@ pub(super) fn remove_what_had_no_effect(kind: Kind, table: &mut Table) {
     if integer(table, "schedule.warmup_steps").is_some_and(|n| n > 0) {
         remove(table, "schedule.warmup_ratio");
     }
+    let schedule = find(table, "schedule.kind").and_then(Value::as_str).unwrap_or("linear").to_owned();
+    if schedule != "wsd" {
+        remove(table, "schedule.decay_ratio");
+    }
+    if schedule == "constant" {
+        remove(table, "schedule.min_lr_ratio");
+    }
     if integer(table, "run.log_every") == Some(0) {
         remove(table, "run.log_every");
     }
@@ -184,6 +193,12 @@ pub(super) fn every_key() -> Table {
     (file.run.eval_samples, file.run.best) = (Some(2), Some(BestMetric::EvalLoss));
     (file.run.patience, file.run.min_delta) = (Some(3), Some(0.0));
     (file.data.max_length, file.data.truncation) = (Some(1024), Some(Truncation::default()));
+    (file.schedule.decay_ratio, file.schedule.decay) = (Some(0.1), Some(Decline::default()));
+    file.schedule.cycles = Some(1);
+    let pattern = "*.mlp.*".to_owned();
+    file.optimizer.groups =
+        vec![Group { pattern, lr: Some(1e-4), weight_decay: Some(0.0), ..Group::default() }];
+    file.sft = Some(SftConfig::default());
     let name = || Some("column".to_owned());
     file.data.columns =
         DataColumns { prompt: name(), completion: name(), text: name(), messages: name(), answer: name() };

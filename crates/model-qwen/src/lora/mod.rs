@@ -189,11 +189,7 @@ impl Qwen {
     #[must_use]
     pub fn tracked_adapter(&self) -> Self {
         let mut model = self.clone();
-        for (_, param) in model.adapter_params() {
-            if let Param::Matrix(w) = param {
-                *w = w.clone().autodiff().require_grad();
-            }
-        }
+        model.adapter_params().iter_mut().for_each(|(_, param)| param.track());
         model
     }
 }

@@ -86,7 +86,9 @@ pub(super) fn train(
 ) -> Result<Run, Error> {
     let (folder, sections) = (self::folder(demo, method, folder)?, sections(demo, method)?);
     match method {
-        TrainingMethod::Sft => sft(demo, folder, &SftConfig { trainer: sections.trainer }, base, watch),
+        TrainingMethod::Sft => {
+            sft(demo, folder, &SftConfig { trainer: sections.trainer, ..SftConfig::default() }, base, watch)
+        }
         TrainingMethod::Grpo => {
             let config = GrpoConfig { trainer: sections.trainer, ..sections.grpo };
             grpo(demo, folder, &config, base, watch)
