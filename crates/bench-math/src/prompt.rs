@@ -15,7 +15,7 @@ pub enum Template {
     QwenMath,
     /// The R1-Zero template (DeepSeek-R1, table 1; Dr. GRPO's `r1`): plain text ending in `<think>`.
     R1,
-    /// The question alone, as plain text.
+    /// The question alone, as plain text; unlike in the other templates, blanks around it stay.
     Plain,
     /// open-r1's system prompt with think and answer tags.
     OpenR1,
@@ -55,6 +55,9 @@ pub struct PromptSettings {
     /// Reasoning on or off, for chat templates with that switch (`enable_thinking`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,
+    /// Strings that end a completion, beside the template's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
 }
 
 const QWEN_SYSTEM: &str = "Please reason step by step, and put your final answer within \\boxed{}.";
@@ -129,9 +132,7 @@ impl Template {
         PromptSettings::from(self).render(question)
     }
 
-    /// Strings that end a completion, beside the model's own stop tokens. A completion contains the stop string
-    /// that ended it.
-    pub fn stops(self) -> &'static [&'static str] {
+    fn stops(self) -> &'static [&'static str] {
         match self {
             Self::R1 => &["</answer>"],
             Self::FewShot => &["\n\nQuestion:"],
@@ -139,6 +140,7 @@ impl Template {
         }
     }
 
+    /// The system prompt of a template that has one.
     fn system(self) -> Option<&'static str> {
         match self {
             Self::QwenMath => Some(QWEN_SYSTEM),
@@ -151,7 +153,7 @@ impl Template {
 impl From<Template> for PromptSettings {
     /// The template with its own system prompt.
     fn from(template: Template) -> Self {
-        Self { template, system: None, thinking: None }
+        Self { template, system: None, thinking: None, stop: Vec::new() }
     }
 }
 
@@ -159,8 +161,11 @@ impl PromptSettings {
     /// Checks that the settings belong to the template.
     ///
     /// # Errors
-    /// A system prompt or a thinking switch for a template of plain text.
+    /// A system prompt or a thinking switch for a template of plain text, an empty stop string.
     pub fn check(&self) -> Result<()> {
+        if self.stop.iter().any(String::is_empty) {
+            return Err(Error::input("stop: a string is empty, expected at least one character"));
+        }
         let given = [("system", self.system.is_some()), ("thinking", self.thinking.is_some())];
         match given.into_iter().find(|(_, given)| *given && !self.template.is_chat()) {
             None => Ok(()),
@@ -177,27 +182,44 @@ impl PromptSettings {
         }
     }
 
-    /// The prompt for one question.
-    pub fn render(&self, question: &str) -> Prompt {
-        let question = question.trim();
-        let user = match self.template {
-            Template::Chat | Template::QwenMath | Template::OpenR1 => question.to_owned(),
+    /// Strings that end a completion: the template's and the given ones. A completion contains the one that
+    /// ended it.
+    pub fn stops(&self) -> Vec<&str> {
+        self.template.stops().iter().copied().chain(self.stop.iter().map(String::as_str)).collect()
+    }
+
+    /// The system prompt: the given one, or the template's own where it has one.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref().or(self.template.system())
+    }
+
+    /// What the user's turn says for a question, in a chat template.
+    pub fn user(&self, question: &str) -> String {
+        match self.template {
             Template::LightR1 => {
                 format!("{question} Let's think step by step and output the final answer within \\boxed{{}}.")
             }
-            Template::R1 => {
-                return Prompt::Text(format!("{R1_PREAMBLE}\nUser: {question}\nAssistant: <think>"));
+            _ => question.to_owned(),
+        }
+    }
+
+    /// The prompt for one question.
+    pub fn render(&self, question: &str) -> Prompt {
+        let trimmed = question.trim();
+        match self.template {
+            Template::Chat | Template::QwenMath | Template::OpenR1 | Template::LightR1 => {
+                let turn = |role: &str, content: String| Turn { role: role.into(), content };
+                let system = self.system().map(|s| turn("system", s.to_owned()));
+                Prompt::Chat(system.into_iter().chain([turn("user", self.user(trimmed))]).collect())
             }
-            Template::Plain => return Prompt::Text(question.into()),
+            Template::R1 => Prompt::Text(format!("{R1_PREAMBLE}\nUser: {trimmed}\nAssistant: <think>")),
+            Template::Plain => Prompt::Text(question.into()),
             Template::FewShot => {
                 let shots: String =
                     EXAMPLES.iter().map(|(q, a)| format!("Question: {q}\nAnswer: {a}\n\n")).collect();
-                return Prompt::Text(format!("{shots}Question: {question}\nAnswer:"));
+                Prompt::Text(format!("{shots}Question: {trimmed}\nAnswer:"))
             }
-        };
-        let turn = |role: &str, content: String| Turn { role: role.into(), content };
-        let system = self.system.clone().or(self.template.system().map(str::to_owned));
-        Prompt::Chat(system.map(|s| turn("system", s)).into_iter().chain([turn("user", user)]).collect())
+        }
     }
 }
 
@@ -229,6 +251,13 @@ mod tests {
         }
         let thinking = PromptSettings { thinking: Some(false), ..Template::R1.into() };
         assert!(thinking.check().expect_err("plain text").to_string().starts_with("thinking: template r1"));
+    }
+
+    #[test]
+    fn given_stop_strings_join_those_of_the_template() {
+        let of = |stop: &str| PromptSettings { stop: vec![stop.into()], ..Template::R1.into() };
+        assert_eq!(of("END").stops(), ["</answer>", "END"]);
+        assert!(of("").check().expect_err("empty").to_string().starts_with("stop:"));
     }
 
     #[test]

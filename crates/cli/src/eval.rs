@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use bench_math::{FinishReason, Protocol, Run, Sample, measure, suite};
+use bench_math::{FinishReason, PromptSettings, Protocol, Run, Sample, measure, suite};
 use common::Error;
 use model_qwen::{Checkpoint, Finish, Next, Request, Sampling, StopStrings, generate};
 use serde_json::json;
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     samples: usize,
     #[command(flatten)]
     prompt: PromptArgs,
+    /// A string that ends a completion, beside those of the template; may be given several times.
+    #[arg(long, allow_hyphen_values = true, value_name = "TEXT", action = clap::ArgAction::Append)]
+    stop: Vec<String>,
     /// Largest number of new tokens.
     #[arg(long, default_value_t = 1024, value_name = "N")]
     max_tokens: usize,
@@ -65,11 +68,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let suite = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
     common.warn_unread(&args.suite, &suite.unread)?;
     let checkpoint = common.open(&args.model)?;
-    let prompt = args.prompt.settings();
+    let prompt = PromptSettings { stop: args.stop.clone(), ..args.prompt.settings() };
+    let stops = prompt.stops();
     let prompter = Prompter::new(&checkpoint, prompt.clone())?;
-    let stops = prompt.template.stops();
     let protocol = Protocol {
-        prompt,
+        prompt: prompt.clone(),
         samples: args.samples,
         temperature: args.temperature,
         top_p: args.top_p,
@@ -101,20 +104,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 .iter()
                 .map(|r| Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem }));
             let prompts: Vec<Request> = prompts.collect::<Result<_>>()?;
-            let mut stopped = StopStrings::new(&prompter.text, stops, prompts.len());
-            let mut failed = None;
+            let mut stopped = StopStrings::new(&prompter.text, &stops, prompts.len());
             let completions = generate(&model, &prompts, &how, &mut *hook, |row, token| {
-                if stop.load(Ordering::SeqCst) {
-                    return Next::EndAll;
-                }
-                stopped.push(row, token).unwrap_or_else(|e| {
-                    failed = Some(e);
-                    Next::EndAll
-                })
+                if stop.load(Ordering::SeqCst) { Next::EndAll } else { stopped.push(row, token) }
             })?;
-            if let Some(e) = failed {
-                return Err(e);
-            }
+            stopped.into_result()?;
             if stop.load(Ordering::SeqCst) {
                 bar.finish_and_clear();
                 return Err(Error::internal(format!(

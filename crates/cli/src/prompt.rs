@@ -4,6 +4,8 @@
 use bench_math::{Prompt, PromptSettings, Template};
 use common::Error;
 use model_qwen::{ChatTemplate, Checkpoint, Message, Text};
+use posttrain::chat::{Conversation, Seen};
+use serde_json::json;
 
 use crate::choices::{TEMPLATES, named, table};
 use crate::input::tokenizer;
@@ -27,58 +29,99 @@ pub(crate) struct PromptArgs {
 impl PromptArgs {
     /// The prompt setting.
     pub(crate) fn settings(&self) -> PromptSettings {
-        PromptSettings { template: self.template, system: self.system.clone(), thinking: self.think }
+        let (system, thinking) = (self.system.clone(), self.think);
+        PromptSettings { system, thinking, ..self.template.into() }
     }
 }
 
 /// Makes token ids of prompts.
 pub(crate) struct Prompter {
-    settings: PromptSettings,
+    /// The prompt setting.
+    pub(crate) settings: PromptSettings,
     /// The model's tokenizer.
     pub(crate) text: Text,
-    chat: Option<ChatTemplate>,
+    /// Without one, why.
+    chat: Result<ChatTemplate>,
 }
 
 impl Prompter {
     /// For the tokenizer and the chat template of a checkpoint.
     ///
     /// # Errors
-    /// Settings that do not belong to the template, no tokenizer, no chat template where one is needed.
+    /// Settings that do not belong to the template, no tokenizer, no chat template where the template needs one.
     pub(crate) fn new(checkpoint: &Checkpoint, settings: PromptSettings) -> Result<Self> {
         settings.check()?;
         let text = tokenizer(checkpoint)?;
-        let chat = if settings.template.is_chat() {
-            let plain: Vec<_> =
-                Template::ALL.into_iter().filter(|t| !t.is_chat()).map(Template::name).collect();
-            let hint = |e: Error| {
-                Error::input(format!("{e} (template {}; {} need none)", settings.template, plain.join(", ")))
-            };
-            Some(checkpoint.chat_template().map_err(hint)?)
-        } else {
-            None
+        let chat = match (checkpoint.chat_template(), settings.template.is_chat()) {
+            (Err(e), true) => {
+                let plain = Template::ALL.into_iter().filter(|t| !t.is_chat()).map(Template::name);
+                let plain = plain.collect::<Vec<_>>().join(", ");
+                return Err(Error::input(format!("{e} (template {}; {plain} need none)", settings.template)));
+            }
+            (chat, _) => chat,
         };
         Ok(Self { settings, text, chat })
     }
 
     /// Token ids of a prompt.
     pub(crate) fn ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        match (prompt, &self.chat) {
-            (Prompt::Text(plain), _) => self.text.encode(plain),
-            (Prompt::Chat(turns), Some(chat)) => {
+        match prompt {
+            Prompt::Text(plain) => self.text.encode(plain),
+            Prompt::Chat(turns) => {
                 let message = |turn: &bench_math::Turn| Message {
                     role: turn.role.clone(),
                     content: turn.content.clone(),
                 };
                 let messages: Vec<Message> = turns.iter().map(message).collect();
+                let chat = self.chat()?;
                 // The template writes its own special tokens: no second BOS.
                 self.text.encode_raw(&bounded(|| chat.render(&messages, true, self.settings.thinking))?)
             }
-            (Prompt::Chat(_), None) => Err(Error::internal("a chat prompt without a chat template")),
         }
     }
 
     /// Token ids of the prompt for a question.
     pub(crate) fn question(&self, question: &str) -> Result<Vec<u32>> {
         self.ids(&self.settings.render(question))
+    }
+
+    /// Token ids of a prompt that is a conversation, by the model's chat template. What the settings add to a
+    /// question they add here: a system prompt before the first message, a suffix to the last.
+    ///
+    /// # Errors
+    /// A plain template other than `plain`; a system message beside a system prompt; what the chat template
+    /// leaves out or refuses.
+    pub(crate) fn conversation(&self, mut chat: Conversation, seen: &mut Seen) -> Result<Vec<u32>> {
+        let settings = &self.settings;
+        if !settings.template.is_chat() && settings.template != Template::Plain {
+            return Err(Error::input(format!(
+                "is messages, which template {} cannot write: expected a text, or a chat template",
+                settings.template
+            )));
+        }
+        if let Some(last) = chat.messages.last_mut().filter(|last| last["role"] == "user") {
+            last["content"] = settings.user(last["content"].as_str().unwrap_or_default()).into();
+        }
+        if let Some(system) = settings.system() {
+            if chat.messages.iter().any(|message| message["role"] == "system") {
+                return Err(Error::input(format!(
+                    "has a system message, and template {} or `system` another: expected one of them",
+                    settings.template
+                )));
+            }
+            chat.messages.insert(0, json!({ "role": "system", "content": system }));
+        }
+        if let Some(thinking) = settings.thinking {
+            chat.variables.entry("enable_thinking").or_insert(thinking.into());
+        }
+        let template = self.chat()?;
+        bounded(|| {
+            chat.check(template, seen)?;
+            self.text.encode_raw(&chat.render(template, chat.messages.len(), true)?)
+        })
+    }
+
+    fn chat(&self) -> Result<&ChatTemplate> {
+        self.chat.as_ref().map_err(|e| Error::input(format!("{e}, which messages need")))
     }
 }

@@ -345,3 +345,41 @@ fn problems_of_grpo_as_people_write_them() {
     let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
     assert!(metrics.contains("\"unjudged\":1.0"), "{metrics}");
 }
+
+/// The toy model answers with digits and its end token. Where a digit is a stop string, the first one is the last
+/// token, and the budget is not used up.
+#[test]
+fn a_stop_string_ends_a_rollout() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let text = format!(
+        "model.path = '{}'\ndata.train = 'd.jsonl'\nrun.dir = 'run'\ntrain.steps = 1\n\
+         grpo.group_size = 8\ngrpo.prompts = 1\ngrpo.max_tokens = 2\n",
+        root("crates/toy/assets").display()
+    );
+    std::fs::write(dir.join("c.toml"), text).unwrap();
+    std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
+    let lengths = |set: &[&str]| {
+        let _ = std::fs::remove_dir_all(dir.join("run"));
+        assert_eq!(outcome(dir, &[&["grpo", "c.toml", "--quiet"], set].concat()), (0, String::new()));
+        let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        (line["length"].as_f64().unwrap(), line["truncated"].as_f64().unwrap())
+    };
+    assert_eq!(lengths(&[]), (2.0, 1.0));
+    let digits: Vec<String> = (0..10).map(|digit| format!("'{digit}'")).collect();
+    let stop = format!("prompt.stop=[{}]", digits.join(","));
+    // A few begin with a token that is no digit.
+    let (length, truncated) = lengths(&["--set", &stop]);
+    assert!(length < 1.5 && truncated == 0.0, "{length} {truncated}");
+    for (set, name) in [
+        ("prompt.template=qwen", "qwen-math"),
+        ("prompt.template=chat", "chat template"),
+        ("prompt.system=x", "prompt: system"),
+        ("prompt.stop=['']", "prompt: stop"),
+        ("prompt.temple=x", "prompt.template"),
+    ] {
+        let (status, message) = outcome(dir, &["grpo", "c.toml", "--set", set]);
+        assert!(status == 2 && message.contains(name), "{set}: {message}");
+    }
+}

@@ -14,6 +14,7 @@ pub struct StopStrings<'a> {
     rows: Vec<Vec<u32>>,
     /// Last tokens of a row in which a stop string is looked for.
     window: usize,
+    failed: Option<Error>,
 }
 
 impl<'a> StopStrings<'a> {
@@ -21,25 +22,36 @@ impl<'a> StopStrings<'a> {
     pub fn new(text: &'a Text, stops: &'a [&'a str], n_rows: usize) -> Self {
         // A token of text has at least one byte; a few have none (special tokens).
         let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
-        Self { text, stops, rows: vec![Vec::new(); n_rows], window: longest + 8 }
+        Self { text, stops, rows: vec![Vec::new(); n_rows], window: longest + 8, failed: None }
     }
 
-    /// Takes the next token of a row: [`Next::EndRow`] where it completes a stop string.
-    ///
-    /// # Errors
-    /// Ids that the tokenizer cannot decode.
+    /// Takes the next token of a row: [`Next::EndRow`] where it completes a stop string, [`Next::EndAll`] where
+    /// the tokenizer cannot decode the row, which [`into_result`](Self::into_result) then says.
     ///
     /// # Panics
     /// If `row` is not one of the rows.
-    pub fn push(&mut self, row: usize, token: u32) -> Result<Next, Error> {
+    pub fn push(&mut self, row: usize, token: u32) -> Next {
         if self.stops.is_empty() {
-            return Ok(Next::Go);
+            return Next::Go;
         }
         let ids = &mut self.rows[row];
         ids.push(token);
-        let tail = self.text.decode(&ids[ids.len().saturating_sub(self.window)..])?;
-        let met = self.stops.iter().any(|stop| tail.contains(stop));
-        Ok(if met { Next::EndRow } else { Next::Go })
+        match self.text.decode(&ids[ids.len().saturating_sub(self.window)..]) {
+            Ok(tail) if self.stops.iter().any(|stop| tail.contains(stop)) => Next::EndRow,
+            Ok(_) => Next::Go,
+            Err(e) => {
+                self.failed = Some(e);
+                Next::EndAll
+            }
+        }
+    }
+
+    /// Whether every row could be decoded.
+    ///
+    /// # Errors
+    /// The tokenizer's, where one could not.
+    pub fn into_result(self) -> Result<(), Error> {
+        self.failed.map_or(Ok(()), Err)
     }
 }
 
@@ -58,10 +70,11 @@ mod tests {
         let text = Text::from_bytes(json.to_string().as_bytes()).expect("a tokenizer");
         let stops = ["abc", "cc"];
         let mut watch = StopStrings::new(&text, &stops, 2);
-        let mut push = |row, token| watch.push(row, token).expect("decodes");
+        let mut push = |row, token| watch.push(row, token);
         for token in [0, 1, 1, 2, 0] {
             assert_eq!(push(0, token), Next::Go);
         }
         assert_eq!([push(1, 2), push(0, 3), push(1, 2)], [Next::Go, Next::EndRow, Next::EndRow]);
+        watch.into_result().expect("decodes");
     }
 }

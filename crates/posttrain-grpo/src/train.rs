@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use hooks::Batch;
-use model_qwen::{Finish, Qwen, Request, Sampling, generate};
+use model_qwen::{Finish, Next, Qwen, Request, Sampling, generate};
 use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenWeights};
 use serde::Serialize;
 
@@ -120,6 +120,19 @@ impl Grpo {
     /// # Errors
     /// No prompts, an empty prompt, a token beyond the vocabulary.
     pub fn sample(&mut self, prompts: &[Vec<u32>]) -> Result<Rollouts, Error> {
+        self.sample_watched(prompts, |_, _| Next::Go)
+    }
+
+    /// As [`sample`](Self::sample); `watch(completion, token)` sees each token as it is drawn and may end its
+    /// completion, which then counts as whole: stop strings ([`StopStrings`](model_qwen::StopStrings)).
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn sample_watched(
+        &mut self,
+        prompts: &[Vec<u32>],
+        mut watch: impl FnMut(usize, u32) -> Next,
+    ) -> Result<Rollouts, Error> {
         let group = self.config.group_size;
         let requests: Vec<Request> = (0..prompts.len() * group)
             .map(|at| Request {
@@ -142,8 +155,9 @@ impl Grpo {
         }
         let mut all = Vec::with_capacity(requests.len());
         for part in requests.chunks(self.config.rollout_batch) {
-            for (request, done) in part.iter().zip(generate(&self.policy, part, &how, &mut (), |_, _| true)?)
-            {
+            let before = all.len();
+            let watch = |row: usize, token| watch(before + row, token);
+            for (request, done) in part.iter().zip(generate(&self.policy, part, &how, &mut (), watch)?) {
                 all.push(Rollout {
                     prompt: all.len() / group,
                     prompt_ids: request.prompt.clone(),
@@ -287,6 +301,11 @@ impl Grpo {
             targets.extend_from_slice(&row.rollout.ids);
         }
         TokenLogProbs::new(model, &batch, &positions, targets, 1.0 / self.config.temperature)
+    }
+
+    /// Completions of a prompt.
+    pub fn group_size(&self) -> usize {
+        self.config.group_size
     }
 
     /// Prompts of a step.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use super::keys;
 use super::sections::{
-    DataColumns, DataSection, LoraSection, ModelSection, RunSection, TrainDtype, WatchSection,
+    DataColumns, DataSection, LoraSection, ModelSection, PromptSection, RunSection, TrainDtype, WatchSection,
 };
 
 /// A run file.
@@ -19,6 +19,7 @@ use super::sections::{
 pub(super) struct RunFile {
     pub(super) model: ModelSection,
     pub(super) data: DataSection,
+    pub(super) prompt: PromptSection,
     pub(super) run: RunSection,
     pub(super) train: TrainConfig,
     pub(super) optimizer: OptimizerConfig,
@@ -147,7 +148,10 @@ impl RunFile {
         }
         match kind {
             Kind::Sft => self.examples().check().and_then(|()| self.sft().check()),
-            Kind::Grpo => self.grpo().check(),
+            Kind::Grpo => {
+                self.prompt.settings().check().map_err(|e| e.within("prompt"))?;
+                self.grpo().check()
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use common::Error;
-use model_qwen::{Finish, Qwen, Request, Sampling, Text, generate};
+use model_qwen::{Finish, Qwen, Request, Sampling, StopStrings, generate};
 use serde_json::{Map, Value};
 
 use super::problems::Problem;
 use crate::options::Result;
 use crate::output::to_json;
+use crate::prompt::Prompter;
 
 /// Level of the interval of the accuracy.
 const LEVEL: f64 = 0.95;
@@ -28,7 +29,7 @@ pub(super) struct HeldOut {
 impl HeldOut {
     /// Accuracy with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
     /// the grader cannot read count in length alone.
-    pub(super) fn evaluate(&self, policy: &Qwen, text: &Text) -> Result<Map<String, Value>> {
+    pub(super) fn evaluate(&self, policy: &Qwen, prompter: &Prompter) -> Result<Map<String, Value>> {
         let requests: Vec<Request> = (0..self.problems.len() * self.samples)
             .map(|at| Request {
                 prompt: self.problems[at / self.samples].prompt.clone(),
@@ -37,14 +38,18 @@ impl HeldOut {
             })
             .collect();
         let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
+        let stops = prompter.settings.stops();
         for part in requests.chunks(self.batch) {
-            let completions = generate(policy, part, &self.how, &mut (), |_, _| true)?;
+            let mut watch = StopStrings::new(&prompter.text, &stops, part.len());
+            let push = |row, token| watch.push(row, token);
+            let completions = generate(policy, part, &self.how, &mut (), push)?;
+            watch.into_result()?;
             for (request, done) in part.iter().zip(completions) {
                 tokens += done.ids.len();
                 truncated += usize::from(done.finish == Finish::Length);
                 let problem = &self.problems[request.origin];
                 if problem.readable {
-                    let completion = text.decode(&done.ids)?;
+                    let completion = prompter.text.decode(&done.ids)?;
                     let correct = math_grade::grade(&problem.answer, &completion).correct;
                     *right.entry(request.origin).or_default() += usize::from(correct);
                 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use model_qwen::{Checkpoint, Dtype, Sampling, Text};
+use model_qwen::{Checkpoint, Dtype, Sampling, StopStrings};
 use posttrain::Order;
 use posttrain_grpo::{Grpo, GrpoConfig};
 use serde_json::{Map, Value};
@@ -14,15 +14,15 @@ use super::problems::{self, Problem};
 use super::steps::{self, Line, State, Trainer};
 use super::watch::Watch;
 use super::{Args, Kind};
-use crate::input;
 use crate::options::{Common, Result};
+use crate::prompt::Prompter;
 
 pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     let mut open = Open::new(common, Kind::Grpo, args)?;
     let watch = Watch::new(&open)?;
-    let text = input::tokenizer(&open.start)?;
-    let problems = read(&open, &open.file.data.train, &text)?;
-    let held_out = held_out(&open, &text)?;
+    let prompter = Prompter::new(&open.start, open.file.prompt.settings())?;
+    let problems = read(&open, &open.file.data.train, &prompter)?;
+    let held_out = held_out(&open, &prompter)?;
     let stop_ids = open.start.stop_ids.clone();
     let mut grpo = Grpo::new(open.load()?, stop_ids, &open.file.grpo(), problems.len())?;
     if let Some(resumed) = &open.resumed {
@@ -34,13 +34,13 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     }
     let seed = open.file.data.shuffle.then_some(open.file.run.seed);
     let order = Order { len: problems.len(), seed };
-    steps::run(&mut open, watch.as_ref(), &mut Problems { grpo, problems, held_out, order, text })
+    steps::run(&mut open, watch.as_ref(), &mut Problems { grpo, problems, held_out, order, prompter })
 }
 
 /// The problems of `data.eval`.
-fn held_out(open: &Open<'_>, text: &Text) -> Result<Option<HeldOut>> {
+fn held_out(open: &Open<'_>, prompter: &Prompter) -> Result<Option<HeldOut>> {
     let Some(path) = &open.file.data.eval else { return Ok(None) };
-    let problems = read(open, path, text)?;
+    let problems = read(open, path, prompter)?;
     let GrpoConfig { max_tokens, temperature, top_p, top_k, min_p, rollout_batch, .. } = open.file.grpo();
     let (seed, stop_ids) = (open.file.run.seed, open.start.stop_ids.clone());
     let greedy = Sampling { max_tokens, seed, stop_ids, ..Sampling::default() };
@@ -52,9 +52,8 @@ fn held_out(open: &Open<'_>, text: &Text) -> Result<Option<HeldOut>> {
 }
 
 /// Reads the problems; notes what was cut or left out, and warns of what is not used or cannot be judged.
-fn read(open: &Open<'_>, path: &Path, text: &Text) -> Result<Vec<Problem>> {
-    let template = open.start.chat_template().ok();
-    let problems = problems::read(path, &open.file.data, text, template.as_ref())?;
+fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem>> {
+    let problems = problems::read(path, &open.file.data, prompter)?;
     let (common, place) = (open.common, path.display());
     if problems.cut + problems.dropped > 0 {
         common.note(format!(
@@ -64,8 +63,9 @@ fn read(open: &Open<'_>, path: &Path, text: &Text) -> Result<Vec<Problem>> {
             problems.dropped
         ));
     }
-    if !problems.unused.is_empty() {
-        let names: Vec<&str> = problems.unused.iter().map(String::as_str).collect();
+    let unused = problems.unused();
+    if !unused.is_empty() {
+        let names: Vec<&str> = unused.into_iter().collect();
         common.warn(format!("{place}: not used: {}", names.join(", ")))?;
     }
     let unreadable = problems.all.iter().filter(|p| !p.readable).count();
@@ -111,7 +111,7 @@ struct Problems {
     problems: Vec<Problem>,
     held_out: Option<HeldOut>,
     order: Order,
-    text: Text,
+    prompter: Prompter,
 }
 
 impl Trainer for Problems {
@@ -119,7 +119,11 @@ impl Trainer for Problems {
         let mut phase = Phase::default();
         let at = self.order.batch(self.grpo.progress().position, self.grpo.prompts());
         let prompts: Vec<Vec<u32>> = at.iter().map(|&i| self.problems[i].prompt.clone()).collect();
-        let rollouts = self.grpo.sample(&prompts)?;
+        let text = &self.prompter.text;
+        let stops = self.prompter.settings.stops();
+        let mut watch = StopStrings::new(text, &stops, prompts.len() * self.grpo.group_size());
+        let rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
+        watch.into_result()?;
         let completion: usize = rollouts.iter().map(|r| r.ids.len()).sum();
         let seen = completion + rollouts.iter().map(|r| r.prompt_ids.len()).sum::<usize>();
         phase.ends("sample", completion);
@@ -128,7 +132,7 @@ impl Trainer for Problems {
             if !problem.readable {
                 return f32::NAN;
             }
-            let completion = self.text.decode(&rollout.ids).unwrap_or_default();
+            let completion = text.decode(&rollout.ids).unwrap_or_default();
             f32::from(u8::from(math_grade::grade(&problem.answer, &completion).correct))
         })?;
         phase.ends("score", completion);
@@ -145,7 +149,10 @@ impl Trainer for Problems {
     }
 
     fn evaluate(&self) -> Result<Option<Map<String, Value>>> {
-        self.held_out.as_ref().map(|held_out| held_out.evaluate(self.grpo.policy(), &self.text)).transpose()
+        self.held_out
+            .as_ref()
+            .map(|held_out| held_out.evaluate(self.grpo.policy(), &self.prompter))
+            .transpose()
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {
@@ -157,7 +164,7 @@ impl Trainer for Problems {
             ("longest", lengths.max().unwrap_or(0)),
         ];
         let counts = counts.map(|(name, n)| (name.to_owned(), n.into()));
-        Ok((Map::from_iter(counts), self.text.decode_all(&self.problems[0].prompt)?))
+        Ok((Map::from_iter(counts), self.prompter.text.decode_all(&self.problems[0].prompt)?))
     }
 
     fn state(&self) -> State<'_> {

@@ -1,5 +1,6 @@
 //! Keys of the run file: `--set`, unknown ones, ones without an effect, ones that a resumed run may change.
 
+use bench_math::Template;
 use common::Error;
 use posttrain::config::{Decline, Group};
 use posttrain_sft::{SftConfig, Truncation};
@@ -7,7 +8,7 @@ use toml::{Table, Value};
 
 use super::Kind;
 use super::config::RunFile;
-use super::sections::{BestMetric, DataColumns, LoraSection, WatchSection};
+use super::sections::{BestMetric, DataColumns, LoraSection, Switch, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
 fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
@@ -18,6 +19,7 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ROLLOUTS,
             ("grpo", "it belongs to sparks grpo"),
             ("run.eval_samples", "it belongs to sparks grpo"),
+            ("prompt", "it belongs to sparks grpo: examples are written as they are"),
             ("data.columns.answer", "examples have no answer to be graded against"),
         ],
         Kind::Grpo => &[
@@ -202,6 +204,9 @@ pub(super) fn every_key() -> Table {
     let name = || Some("column".to_owned());
     file.data.columns =
         DataColumns { prompt: name(), completion: name(), text: name(), messages: name(), answer: name() };
+    let prompt = &mut file.prompt;
+    (prompt.template, prompt.system, prompt.think) =
+        (Template::Chat, Some("system".to_owned()), Some(Switch::On));
     let watch = WatchSection { steps: Some(5), ..WatchSection::default() };
     let grpo = posttrain_grpo::GrpoConfig {
         epsilon_high: Some(0.2),

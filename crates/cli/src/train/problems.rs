@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::Error;
-use model_qwen::{ChatTemplate, Text};
 use posttrain::chat::{Conversation, Seen};
 use posttrain::rows::{Fields, read_rows};
 use posttrain_sft::Truncation;
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::sections::DataSection;
 use crate::options::Result;
+use crate::prompt::Prompter;
 
 /// A prompt and the answer that completions are graded against.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Problem {
     pub(super) answer: String,
     /// Whether the grader can read the answer. Where it cannot, completions are not judged.
     pub(super) readable: bool,
+    /// The row's other columns.
+    pub(super) fields: Fields,
 }
 
 /// What [`read`] made of a file.
@@ -31,8 +33,17 @@ pub(super) struct Problems {
     pub(super) cut: usize,
     /// Prompts left out as longer than that.
     pub(super) dropped: usize,
-    /// Columns that nothing reads.
-    pub(super) unused: BTreeSet<String>,
+    /// Fields of messages that the chat template does not write.
+    unwritten: BTreeSet<String>,
+}
+
+impl Problems {
+    /// Columns and fields that nothing reads.
+    pub(super) fn unused(&self) -> BTreeSet<&str> {
+        let columns = self.all.iter().flat_map(|problem| &problem.fields);
+        let columns = columns.filter(|(name, value)| *name != "id" && !value.is_null());
+        columns.map(|(name, _)| name.as_str()).chain(self.unwritten.iter().map(String::as_str)).collect()
+    }
 }
 
 /// Common names of the two columns.
@@ -40,12 +51,7 @@ const PROMPTS: [&str; 3] = ["prompt", "problem", "question"];
 const ANSWERS: [&str; 3] = ["answer", "ground_truth", "solution"];
 
 /// Reads a file of problems.
-pub(super) fn read(
-    path: &Path,
-    data: &DataSection,
-    text: &Text,
-    template: Option<&ChatTemplate>,
-) -> Result<Problems> {
+pub(super) fn read(path: &Path, data: &DataSection, prompter: &Prompter) -> Result<Problems> {
     let (mut problems, mut seen) = (Problems::default(), Seen::default());
     for row in read_rows(path)? {
         let mut fields = row.fields;
@@ -53,16 +59,10 @@ pub(super) fn read(
             let prompt = take(&mut fields, &data.columns.prompt, &PROMPTS, "prompt")?;
             let answer = answer(&take(&mut fields, &data.columns.answer, &ANSWERS, "answer")?)?;
             let ids = match prompt {
-                Value::String(prompt) => text.encode(&prompt)?,
-                messages => {
-                    let template = template.ok_or_else(|| {
-                        Error::input("prompt is messages, and the model has no chat template")
-                    })?;
-                    let chat = Conversation::new(&messages).map_err(|e| e.within("prompt"))?;
-                    let chat = chat.with_fields(&mut fields)?;
-                    chat.check(template, &mut seen).map_err(|e| e.within("prompt"))?;
-                    text.encode_raw(&chat.render(template, chat.messages.len(), true)?)?
-                }
+                Value::String(question) => prompter.question(&question)?,
+                messages => Conversation::new(&messages)
+                    .and_then(|chat| prompter.conversation(chat.with_fields(&mut fields)?, &mut seen))
+                    .map_err(|e| e.within("prompt"))?,
             };
             if ids.is_empty() {
                 return Err(Error::input("the prompt is empty"));
@@ -70,14 +70,12 @@ pub(super) fn read(
             let Some(prompt) = fit(ids, data, &mut problems)? else { return Ok(None) };
             let boxed = format!("\\boxed{{{answer}}}");
             let readable = [&boxed, &answer].into_iter().any(|pred| math_grade::grade(&answer, pred).correct);
-            Ok(Some(Problem { prompt, answer, readable }))
+            Ok(Some(Problem { prompt, answer, readable, fields: std::mem::take(&mut fields) }))
         };
         let made = one().map_err(|e| e.within(&row.place).within(path.display()))?;
         problems.all.extend(made);
-        let left = fields.iter().filter(|(name, value)| *name != "id" && !value.is_null());
-        problems.unused.extend(left.map(|(name, _)| name.clone()));
     }
-    problems.unused.append(&mut seen.unused);
+    problems.unwritten.append(&mut seen.unused);
     if problems.all.is_empty() {
         return Err(Error::at(path, "every prompt is longer than data.max_length"));
     }
@@ -139,4 +137,87 @@ fn fit(mut ids: Vec<u32>, data: &DataSection, problems: &mut Problems) -> Result
     }
     problems.cut += 1;
     Ok(Some(ids))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bench_math::{PromptSettings, Protocol, Run, Template, suite};
+    use model_qwen::Checkpoint;
+    use serde_json::json;
+
+    use super::super::sections::{PromptSection, Switch};
+    use super::*;
+
+    fn prompter(settings: PromptSettings) -> Prompter {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sft-forms");
+        Prompter::new(&Checkpoint::open(&folder).unwrap(), settings).unwrap()
+    }
+
+    fn problems(dir: &Path, row: &Value, prompt: &PromptSection) -> Result<Problems> {
+        let train = dir.join("d.jsonl");
+        std::fs::write(&train, format!("{row}\n")).unwrap();
+        read(&train, &DataSection::default(), &prompter(prompt.settings()))
+    }
+
+    #[test]
+    fn evaluation_and_training_give_the_model_the_same_ids() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = json!({ "id": "a", "problem": " What is 12 + 34?\n", "answer": 46 });
+        let mut all = BTreeSet::new();
+        for template in Template::ALL {
+            for (system, think) in [(None, None), (Some("Be brief."), None), (None, Some(Switch::Off))] {
+                if (system.is_some() || think.is_some()) && !template.is_chat() {
+                    continue;
+                }
+                let system = system.map(str::to_owned);
+                let prompt = PromptSection { template, system, think, stop: Vec::new() };
+                let trained = problems(dir.path(), &row, &prompt).unwrap();
+                // As `sparks eval` makes its requests.
+                let file = dir.path().join("d.jsonl");
+                let list = suite::load(file.to_str().unwrap(), dir.path(), 0).unwrap().list;
+                let (subject, samples) = (std::collections::BTreeMap::new(), 1);
+                let (prompt, temperature, top_p) = (prompt.settings(), 0.0, 1.0);
+                let protocol =
+                    Protocol { prompt, samples, temperature, top_p, max_tokens: 1, seed: 0, subject };
+                let prompter = prompter(protocol.prompt.clone());
+                let run = Run::open(dir.path().join(format!("run{}", all.len())), list, protocol).unwrap();
+                let evaluated = prompter.ids(&run.pending()[0].prompt).unwrap();
+                assert_eq!(trained.all[0].prompt, evaluated, "{template}");
+                all.insert(evaluated);
+            }
+        }
+        // The fixture's template has no switch, and `chat` with a system prompt differs from the others' own.
+        assert!(all.len() >= Template::ALL.len() + 1, "{}", all.len());
+    }
+
+    #[test]
+    fn messages_are_written_as_the_question_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let question = json!({ "problem": "12+34?", "answer": "46" });
+        let turn = json!({ "role": "user", "content": "12+34?" });
+        let messages = json!({ "prompt": [turn], "answer": "46", "difficulty": 3 });
+        for template in [Template::Chat, Template::QwenMath, Template::OpenR1, Template::LightR1] {
+            let prompt = PromptSection { template, ..PromptSection::default() };
+            let written = problems(dir.path(), &messages, &prompt).unwrap();
+            assert_eq!(
+                written.all[0].prompt,
+                problems(dir.path(), &question, &prompt).unwrap().all[0].prompt
+            );
+            assert_eq!(written.all[0].fields["difficulty"], 3);
+            assert_eq!(written.unused(), BTreeSet::from(["difficulty"]));
+        }
+        // Without a setting the chat template writes them too, and the question is plain text.
+        let plain = problems(dir.path(), &messages, &PromptSection::default()).unwrap();
+        let chat = PromptSection { template: Template::Chat, ..PromptSection::default() };
+        assert_eq!(plain.all[0].prompt, problems(dir.path(), &messages, &chat).unwrap().all[0].prompt);
+        let two = json!({ "prompt": [{ "role": "system", "content": "s" }, turn], "answer": "46" });
+        let r1 = PromptSection { template: Template::R1, ..PromptSection::default() };
+        let open_r1 = PromptSection { template: Template::OpenR1, ..PromptSection::default() };
+        for (row, prompt, name) in [(&messages, &r1, "template r1"), (&two, &open_r1, "has a system message")]
+        {
+            let message = problems(dir.path(), row, prompt).unwrap_err().to_string();
+            assert!(message.contains("line 1") && message.contains(name), "{message}");
+        }
+    }
 }

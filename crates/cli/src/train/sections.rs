@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bench_math::{PromptSettings, Template};
 use common::Error;
 use model_qwen::{Dtype, LoraConfig, Targets};
 use posttrain::config::check_ranges;
@@ -141,6 +142,49 @@ pub(super) struct DataColumns {
 impl DataColumns {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// A switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Switch {
+    On,
+    Off,
+}
+
+/// How GRPO writes problems for the model, and where completions end. The keys are the flags of `sparks eval`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct PromptSection {
+    /// Template of problems that are texts. Those that are messages are written by the model's chat template.
+    pub(super) template: Template,
+    /// System prompt, in place of the template's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) system: Option<String>,
+    /// Reasoning on or off, for chat templates with that switch (`enable_thinking`); a row's own
+    /// `chat_template_kwargs` go before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) think: Option<Switch>,
+    /// Strings that end a completion, beside those of the template.
+    pub(super) stop: Vec<String>,
+}
+
+impl Default for PromptSection {
+    fn default() -> Self {
+        Self { template: Template::Plain, system: None, think: None, stop: Vec::new() }
+    }
+}
+
+impl PromptSection {
+    /// As evaluation takes them.
+    pub(super) fn settings(&self) -> PromptSettings {
+        PromptSettings {
+            template: self.template,
+            system: self.system.clone(),
+            thinking: self.think.map(|think| think == Switch::On),
+            stop: self.stop.clone(),
+        }
     }
 }
 
