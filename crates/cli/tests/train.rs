@@ -379,7 +379,8 @@ fn a_stop_string_ends_a_rollout() {
         ("prompt.stop=['']", "prompt: stop"),
         ("prompt.temple=x", "prompt.template"),
     ] {
-        let (status, message) = outcome(dir, &["grpo", "c.toml", "--set", set]);
+        let (status, message) = outcome(dir, &["grpo", "c.toml", "--set", set, "run.dir=other"]);
         assert!(status == 2 && message.contains(name), "{set}: {message}");
+        let _ = std::fs::remove_dir_all(dir.join("other"));
     }
 }
