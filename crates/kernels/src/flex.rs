@@ -7,7 +7,7 @@ use burn_flex::FlexTensor;
 
 use crate::cpu::linear::Weights;
 use crate::ops::FusedOps;
-use crate::{CausalMask, cpu};
+use crate::{CausalMask, Dropout, cpu};
 
 /// A contiguous tensor and its width along the last axis.
 fn contiguous(x: FlexTensor) -> (FlexTensor, usize) {
@@ -202,6 +202,13 @@ impl FusedOps for Flex {
         let (heads, seq) = (x.shape()[1], x.shape()[2]);
         let mut out = vec![0.0; elements(&x).len()];
         cpu::rotary::forward(elements(&x), elements(&cos), elements(&sin), heads, seq, d_head, &mut out);
+        like(out, &x)
+    }
+
+    fn dropout(x: FloatTensor<Self>, how: Dropout) -> FloatTensor<Self> {
+        let (x, width) = contiguous(x);
+        let mut out = vec![0.0; elements(&x).len()];
+        cpu::dropout::forward(elements(&x), &how, x.shape()[1], width, &mut out);
         like(out, &x)
     }
 

@@ -19,6 +19,7 @@
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
 //! | [`document_attention`] | attention inside the documents of packed rows |
 //! | [`rotary`] | rotation of half-split pairs by position |
+//! | [`dropout`] | values dropped by a hash of their place |
 //! | [`token_log_probs`] | log softmax at one token a row |
 //! | [`token_stats`] | log softmax at one token a row, entropy, mean log softmax, whether the token is the argmax |
 //!
@@ -51,6 +52,7 @@
 
 mod adamw;
 mod cpu;
+mod dropout;
 mod flex;
 mod mask;
 mod ops;
@@ -59,6 +61,7 @@ mod token_stats;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use cpu::FEATURES;
+pub use dropout::{Dropout, dropout};
 pub use mask::CausalMask;
 pub use token_stats::{TokenStats, TokenWeights, token_stats, token_stats_backward};
 

@@ -10,7 +10,7 @@ use burn::backend::autodiff::{
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 
-use crate::CausalMask;
+use crate::{CausalMask, Dropout};
 
 /// See the functions of the crate root for formulas and shapes.
 #[backend_extension(Autodiff, Flex)]
@@ -75,6 +75,8 @@ pub(crate) trait FusedOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     fn rotary(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn dropout(x: FloatTensor<Self>, how: Dropout) -> FloatTensor<Self>;
 
     fn token_log_probs(
         logits: FloatTensor<Self>,
@@ -261,6 +263,27 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         let out = B::rotary(x, cos.clone(), sin.clone());
         match Rotary.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((cos, sin), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn dropout(x: FloatTensor<Self>, how: Dropout) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Dropped;
+
+        impl<B: FusedOps> Backward<B, 1> for Dropped {
+            type State = Dropout;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                // The same values of the gradient are dropped.
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::dropout(grad, ops.state));
+            }
+        }
+
+        let (x, node) = x.into_parts();
+        let out = B::dropout(x, how.clone());
+        match Dropped.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(how, out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
-use crate::{CausalMask, TokenStats, TokenWeights};
+use crate::{CausalMask, Dropout, TokenStats, TokenWeights};
 
 /// See [`crate::linear`].
 pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
@@ -74,6 +74,22 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
     let turned_left = left.clone() * cos.clone() - right.clone() * sin.clone();
     let turned_right = right * cos + left * sin;
     Tensor::cat(vec![turned_left, turned_right], 3)
+}
+
+/// See [`crate::dropout`].
+pub fn dropout(x: Tensor<3>, how: &Dropout) -> Tensor<3> {
+    let [_, seq, width] = x.dims();
+    let (threshold, keep) = how.numbers();
+    let row = |&key: &u64| (0..(seq * width) as u32).map(move |at| Dropout::factor(key, at, threshold, keep));
+    let factors: Vec<f32> = how.keys.iter().flat_map(row).collect();
+    let device = x.device().without_autodiff();
+    x.clone() * like_tracked(Tensor::from_data(TensorData::new(factors, x.dims()), &device), &x)
+}
+
+/// A constant beside `x`, which may be tracked.
+fn like_tracked<const D: usize>(constant: Tensor<D>, x: &Tensor<D>) -> Tensor<D> {
+    let constant = constant.cast(x.dtype());
+    if x.is_autodiff() { constant.autodiff() } else { constant }
 }
 
 /// See [`crate::token_log_probs`].

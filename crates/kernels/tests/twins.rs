@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kernels::{CausalMask, TokenWeights, portable};
+use kernels::{CausalMask, Dropout, TokenWeights, portable};
 use proptest::prelude::*;
 
 fn device() -> Device {
@@ -220,6 +220,16 @@ proptest! {
     }
 
     #[test]
+    fn dropout(batch in 1usize..4, seq in 1usize..9, width in 1usize..90, p in 0.0f64..0.95, seed: u64) {
+        let x = [tensor([batch, seq, width], seed)];
+        let how = Dropout { p, keys: (0..batch as u64).map(|row| seed.rotate_left(9) ^ row).collect() };
+        let a = with_gradients(&x, |x| kernels::dropout(x[0].clone(), &how));
+        let b = with_gradients(&x, |x| portable::dropout(x[0].clone(), &how));
+        prop_assert_eq!(a.0.into_data(), b.0.into_data());
+        prop_assert_eq!(a.1[0].clone().into_data(), b.1[0].clone().into_data());
+    }
+
+    #[test]
     fn token_log_probs(rows in 1usize..6, vocab in 1usize..9000, scale in 0.2f64..3.0, seed: u64) {
         let logits = [tensor([rows, vocab], seed) * 6.0];
         let tokens: Vec<u32> = (0..rows).map(|r| ((seed as usize).wrapping_add(r * 31) % vocab) as u32).collect();
@@ -344,4 +354,43 @@ fn the_optimiser_step_is_its_twin() {
         let expected: f64 = same.into_data().iter::<f64>().map(|x| x * x).sum();
         assert!((sum - expected).abs() < 1e-12 * expected);
     }
+}
+
+/// Which values of rows of ones are kept.
+fn kept(p: f64, keys: &[u64], [seq, width]: [usize; 2]) -> Vec<bool> {
+    let how = Dropout { p, keys: keys.to_vec() };
+    let ones = Tensor::<3>::ones([keys.len(), seq, width], &device());
+    let values: Vec<f32> = kernels::dropout(ones, &how).into_data().try_to_vec().unwrap();
+    let keep = (1.0 / (1.0 - p)) as f32;
+    assert!(values.iter().all(|&x| x == 0.0 || x == keep));
+    values.into_iter().map(|x| x > 0.0).collect()
+}
+
+#[test]
+fn dropped_values_are_as_many_as_asked_for_and_independent() {
+    let shape = [500, 400];
+    let n = (shape[0] * shape[1]) as f64;
+    for p in [0.05, 0.3, 0.5, 0.9] {
+        let rows = kept(p, &[1, 2, 1 << 40, 0xdead_beef_0123_4567], shape);
+        let rows: Vec<&[bool]> = rows.chunks(shape[0] * shape[1]).collect();
+        // Five standard errors of a proportion; of four proportions and ten pairs one exceeds them in 1e5 runs.
+        let within = |found: f64, expected: f64| {
+            let bound = 5.0 * (expected * (1.0 - expected) / n).sqrt();
+            assert!((found / n - expected).abs() < bound, "p {p}: {} {expected}", found / n);
+        };
+        let count = |of: &dyn Fn(usize) -> bool| (0..n as usize).filter(|&i| of(i)).count() as f64;
+        let both = (1.0 - p) * (1.0 - p);
+        for (at, row) in rows.iter().enumerate() {
+            within(count(&|i| row[i]), 1.0 - p);
+            // Neighbours, features of neighbouring positions, rows.
+            within(count(&|i| row[i] && row[(i + 1) % row.len()]), both);
+            within(count(&|i| row[i] && row[(i + shape[1]) % row.len()]), both);
+            for other in &rows[at + 1..] {
+                within(count(&|i| row[i] && other[i]), both);
+            }
+        }
+    }
+    // A row's mask depends on its key alone, not on its place in the batch or on the rows' length.
+    let (a, b) = (kept(0.4, &[7, 8], [6, 10]), kept(0.4, &[8], [9, 10]));
+    assert_eq!(a[60..], b[..60]);
 }

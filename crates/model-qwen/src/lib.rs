@@ -170,4 +170,4 @@ pub use save::{save, save_sharded};
 pub use stop::StopStrings;
 pub use tensors::{Entry, TensorReader, write_tensors};
 pub use text::Text;
-pub use weights::{Block, Param, Projection, Qwen};
+pub use weights::{Block, Param, Projection, Qwen, Weight};

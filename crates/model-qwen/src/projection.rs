@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 
-use crate::{Block, Projection};
+use crate::{Block, LowRank, Projection};
 
 /// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`.
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
@@ -53,7 +53,11 @@ impl Block {
         match self.lora.get(which) {
             None => y,
             Some(term) => {
-                let low = linear(x, &term.a, None);
+                let low = if term.dropout.keys.is_empty() {
+                    linear(x, &term.a, None)
+                } else {
+                    linear(&kernels::dropout(x.clone(), &term.dropout), &term.a, None)
+                };
                 y + linear(&low, &term.b, None) * term.scale
             }
         }
@@ -69,7 +73,7 @@ impl Block {
         ungrouped: Option<usize>,
     ) -> Tensor<4> {
         let y = x.clone().matmul(per_head(self.weight(which), d_head, ungrouped));
-        match self.lora.get(which) {
+        match self.lora.get(which).map(LowRank::at_rest) {
             None => y,
             Some(term) => {
                 let low = x.matmul(term.a.clone().transpose().unsqueeze());
@@ -88,7 +92,7 @@ impl Block {
             in_f32(weight).reshape([1, out, n_heads, d_head]).permute([0, 2, 3, 1])
         };
         let y = z.clone().matmul(split(&self.output));
-        match self.lora.get(Projection::Output) {
+        match self.lora.get(Projection::Output).map(LowRank::at_rest) {
             None => y,
             Some(term) => {
                 let low = z.matmul(split(&term.a));
@@ -109,7 +113,7 @@ impl Block {
         // grad W_h: [batch, n_heads, seq, d_head] x [1, n_heads, d_head, d_model]
         let split = |weight| per_head(weight, d_head, Some(n_heads)).swap_dims(2, 3);
         let y = grad.clone().matmul(split(self.weight(which)));
-        match self.lora.get(which) {
+        match self.lora.get(which).map(LowRank::at_rest) {
             None => y,
             Some(term) => y + grad.matmul(split(&term.b)).matmul(term.a.clone().unsqueeze()) * term.scale,
         }

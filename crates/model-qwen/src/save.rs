@@ -55,7 +55,7 @@ pub fn save_sharded(
     from: Option<&Path>,
     shard: u64,
 ) -> Result<(), Error> {
-    if model.blocks.iter().any(|block| !block.lora.is_empty()) {
+    if model.has_adapter() {
         return Err(Error::at(
             dir,
             "the model has an adapter beside its weights: merge it, or save the adapter",

@@ -5,7 +5,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::{Config, Lora};
+use crate::{Config, Error, Lora};
 
 /// A decoder-only transformer.
 #[derive(Debug, Clone)]
@@ -20,6 +20,9 @@ pub struct Qwen {
     pub norm: Tensor<1>,
     /// Output projection `[vocab, d_model]`; the embedding where `None`.
     pub head: Option<Tensor<2>>,
+    /// What parameters held before an attached adapter put its own there (`modules_to_save`), by their names in a
+    /// checkpoint; empty in a checkpoint.
+    pub replaced: Vec<(String, Weight)>,
 }
 
 /// One block: attention, then MLP, each behind its norm.
@@ -196,6 +199,64 @@ impl Param<'_> {
     }
 }
 
+/// A parameter's values by themselves.
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// A weight matrix `[out, in]`.
+    Matrix(Tensor<2>),
+    /// A bias or the weight of a norm.
+    Vector(Tensor<1>),
+}
+
+impl Weight {
+    /// The values of a parameter, shared and not copied.
+    pub fn of(param: &Param<'_>) -> Self {
+        match param {
+            Param::Matrix(w) => Self::Matrix((*w).clone()),
+            Param::Vector(w) => Self::Vector((*w).clone()),
+        }
+    }
+
+    /// A parameter that stands for these values.
+    pub fn param(&mut self) -> Param<'_> {
+        match self {
+            Self::Matrix(w) => Param::Matrix(w),
+            Self::Vector(w) => Param::Vector(w),
+        }
+    }
+
+    pub(crate) fn cast(&self, dtype: DType) -> Self {
+        match self {
+            Self::Matrix(w) => Self::Matrix(w.clone().cast(dtype)),
+            Self::Vector(w) => Self::Vector(w.clone().cast(dtype)),
+        }
+    }
+
+    /// Makes `param` have these values.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub(crate) fn put(self, param: &mut Param<'_>) -> Result<(), Error> {
+        let bad = |found: &[usize], expected: &[usize]| {
+            Err(Error::input(format!("has shape {found:?}, expected {expected:?}")))
+        };
+        match (self, param) {
+            (Self::Matrix(a), Param::Matrix(b)) if a.dims() != b.dims() => bad(&a.dims(), &b.dims()),
+            (Self::Vector(a), Param::Vector(b)) if a.dims() != b.dims() => bad(&a.dims(), &b.dims()),
+            (Self::Matrix(a), Param::Matrix(b)) => {
+                **b = a;
+                Ok(())
+            }
+            (Self::Vector(a), Param::Vector(b)) => {
+                **b = a;
+                Ok(())
+            }
+            (Self::Matrix(a), Param::Vector(b)) => bad(&a.dims(), &b.dims()),
+            (Self::Vector(a), Param::Matrix(b)) => bad(&a.dims(), &b.dims()),
+        }
+    }
+}
+
 /// Where weights come from: each is asked for by name and shape.
 pub(crate) trait Source {
     type Error;
@@ -244,12 +305,19 @@ impl Qwen {
         }
         let norm = source.vector("model.norm.weight", c.d_model)?;
         let head = if c.tied { None } else { Some(source.matrix("lm_head.weight", [c.vocab, c.d_model])?) };
-        Ok(Self { config, embed, blocks, norm, head })
+        Ok(Self { config, embed, blocks, norm, head, replaced: Vec::new() })
     }
 
     /// Every parameter with its name in a checkpoint, in a fixed order; a tied output projection is not
     /// listed twice.
     pub fn params(&mut self) -> Vec<(String, Param<'_>)> {
+        let [params, _] = self.params_and_factors();
+        params
+    }
+
+    /// The parameters, and the factors of an attached adapter by their names in PEFT's files.
+    pub(crate) fn params_and_factors(&mut self) -> [Vec<(String, Param<'_>)>; 2] {
+        let mut factors = Vec::new();
         let mut all = vec![("model.embed_tokens.weight".to_owned(), Param::Matrix(&mut self.embed))];
         for (layer, block) in self.blocks.iter_mut().enumerate() {
             let mut add = |part: &str, param| all.push((format!("model.layers.{layer}.{part}"), param));
@@ -271,12 +339,13 @@ impl Qwen {
             add("mlp.gate_proj.weight", Param::Matrix(&mut block.gate));
             add("mlp.up_proj.weight", Param::Matrix(&mut block.up));
             add("mlp.down_proj.weight", Param::Matrix(&mut block.down));
+            factors.extend(block.lora.params(layer));
         }
         all.push(("model.norm.weight".to_owned(), Param::Vector(&mut self.norm)));
         if let Some(head) = &mut self.head {
             all.push(("lm_head.weight".to_owned(), Param::Matrix(head)));
         }
-        all
+        [all, factors]
     }
 
     /// A view of this model whose parameters collect gradients in f32. The values are shared, not copied,

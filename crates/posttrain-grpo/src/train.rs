@@ -88,7 +88,7 @@ impl Grpo {
         let trainer = &config.trainer;
         let steps = trainer.steps(prompts.div_ceil(config.prompts));
         Ok(Self {
-            reference: (config.beta > 0.0).then(|| posttrain::without_adapter(&policy)),
+            reference: (config.beta > 0.0).then(|| policy.without_adapter()),
             optimizer: Optimizer::new(&policy, &trainer.optimizer)?,
             schedule: trainer.schedule(steps * config.updates),
             progress: Progress { step: 0, position: 0, seed: trainer.seed },

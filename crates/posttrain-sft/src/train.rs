@@ -82,12 +82,14 @@ impl Sft {
             return Err(Error::input(format!("step {step}: no trained token in {}", names(examples))));
         }
         let (mut sum, mut gradients) = (Sums::default(), Gradients::default());
-        for rows in examples.chunks(self.rows) {
+        for (pass, rows) in examples.chunks(self.rows).enumerate() {
             if rows.iter().all(|e| e.tokens() == 0) {
                 continue;
             }
             let (stats, mut part) = {
-                let mut tracked = self.optimizer.tracked(&self.model);
+                let (draw, first) = ([self.progress.seed, step as u64], pass * self.rows);
+                let tracked = self.optimizer.tracked(&self.model);
+                let mut tracked = tracked.with_dropout(draw, &(first..first + rows.len()));
                 let (batch, positions, targets) = batch(rows)?;
                 let n = targets.len();
                 let mut scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)

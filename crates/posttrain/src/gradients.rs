@@ -34,7 +34,9 @@ impl Gradients {
 
     /// Adds the gradient of the output projection, `[vocab, d_model]`, wherever it lives.
     pub(crate) fn add_unembed(&mut self, grad: Tensor<2>) {
-        let at = self.names.iter().position(|n| n == HEAD).or(self.names.iter().position(|n| n == EMBEDDING));
+        // An adapter that holds it whole has it by a longer name.
+        let find = |end: &str| self.names.iter().position(|name| name.ends_with(end));
+        let at = find(HEAD).or_else(|| find(EMBEDDING));
         if let Some(slot) = at.map(|at| &mut self.by_param[at]) {
             add_to(slot, flat(grad));
         }

@@ -38,4 +38,3 @@ pub use optimizer::{Optimizer, Update};
 pub use order::Order;
 pub use run_folder::{MEASURED, Progress, Resumed, RunFolder};
 pub use schedule::Schedule;
-pub use trained::{has_adapter, without_adapter};

@@ -123,7 +123,7 @@ impl RunFile {
             return Err(Error::input("data.truncation has no effect without data.max_length"));
         }
         match &self.lora {
-            Some(lora) => lora.check()?,
+            Some(lora) => lora.check(kind)?,
             None if self.model.dtype != TrainDtype::F32 => {
                 return Err(Error::input(
                     "model.dtype (--dtype): weights that are trained are held in f32, expected f32, or a section [lora]",

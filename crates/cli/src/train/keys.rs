@@ -216,7 +216,8 @@ pub(super) fn every_key() -> Table {
         off_policy_mask: Some(0.1),
         ..Default::default()
     };
-    (file.lora, file.watch, file.grpo) = (Some(LoraSection::default()), Some(watch), Some(grpo));
+    let lora = LoraSection { modules_to_save: vec!["lm_head".to_owned()], ..LoraSection::default() };
+    (file.lora, file.watch, file.grpo) = (Some(lora), Some(watch), Some(grpo));
     Table::try_from(&file).unwrap_or_default()
 }
 

@@ -38,10 +38,13 @@ pub(super) struct LoraSection {
     pub(super) rank: usize,
     /// The scale is `alpha / rank`, or `alpha / sqrt(rank)` with `rslora`.
     pub(super) alpha: f64,
-    /// Dropout before the first factor: not implemented yet, so 0.
+    /// Dropout before the first factor, in SFT.
     pub(super) dropout: f64,
     pub(super) targets: LoraTargets,
     pub(super) rslora: bool,
+    /// Modules that the adapter trains and holds whole, by the ends of their paths: `lm_head`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) modules_to_save: Vec<String>,
 }
 
 /// Projections that get an adapter.
@@ -57,7 +60,7 @@ pub(super) enum LoraTargets {
 impl Default for LoraSection {
     fn default() -> Self {
         let targets = LoraTargets::Pattern("all-linear".to_owned());
-        Self { rank: 16, alpha: 32.0, dropout: 0.0, targets, rslora: false }
+        Self { rank: 16, alpha: 32.0, dropout: 0.0, targets, rslora: false, modules_to_save: Vec::new() }
     }
 }
 
@@ -70,14 +73,24 @@ impl LoraSection {
             LoraTargets::Pattern(pattern) => Targets::Pattern(pattern.clone()),
         };
         let base = Some(base.display().to_string());
-        LoraConfig { rslora: self.rslora, targets, base, ..LoraConfig::new(self.rank, self.alpha, &[]) }
+        LoraConfig {
+            rslora: self.rslora,
+            dropout: self.dropout,
+            whole: self.modules_to_save.clone(),
+            targets,
+            base,
+            ..LoraConfig::new(self.rank, self.alpha, &[])
+        }
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
-        if self.dropout != 0.0 {
-            return Err(Error::input("lora.dropout is not implemented yet, expected 0"));
+    pub(super) fn check(&self, kind: Kind) -> Result<(), Error> {
+        if kind == Kind::Grpo && self.dropout != 0.0 {
+            return Err(Error::input(
+                "lora.dropout: expected 0 in sparks grpo, where the ratio of fresh completions is 1",
+            ));
         }
         check_ranges(&[
+            ("lora.dropout", self.dropout, 0.0, 0.999_999_999, "from 0 and below 1"),
             ("lora.rank", self.rank as f64, 1.0, 65536.0, "from 1 to 65536"),
             ("lora.alpha", self.alpha, f64::MIN_POSITIVE, f64::MAX, "above 0"),
         ])

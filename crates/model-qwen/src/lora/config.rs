@@ -27,7 +27,7 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Scale `alpha / sqrt(rank)` (Kalajdzievski 2023) and not `alpha / rank`.
     pub rslora: bool,
-    /// Dropout before the first factor while training. Kept for the file: a run here has no dropout.
+    /// Dropout before the first factor while training, from 0 and below 1.
     pub dropout: f64,
     /// Modules that get an adapter.
     pub targets: Targets,
@@ -39,6 +39,8 @@ pub struct LoraConfig {
     pub rank_pattern: Vec<(String, usize)>,
     /// The same for `alpha`.
     pub alpha_pattern: Vec<(String, f64)>,
+    /// Modules that the adapter holds whole, by the ends of their paths: `lm_head`, `mlp` (`modules_to_save`).
+    pub whole: Vec<String>,
     /// The model that the adapter was made for, a folder or hub id.
     pub base: Option<String>,
 }
@@ -98,6 +100,7 @@ impl LoraConfig {
             layers: None,
             rank_pattern: Vec::new(),
             alpha_pattern: Vec::new(),
+            whole: Vec::new(),
             base: None,
         }
     }
@@ -111,20 +114,32 @@ impl LoraConfig {
         let raw: Value = serde_json::from_str(text).map_err(|e| Error::input(e.to_string()))?;
         let fields = raw.as_object().ok_or_else(|| Error::input("expected a JSON object"))?;
         refuse_what_is_not_implemented(fields)?;
-        let targets = targets(&raw["target_modules"], "target_modules")?;
+        let modules = targets(&raw["target_modules"], "target_modules")?;
         let rank = raw["r"].as_u64().filter(|r| (1..=MAX_RANK).contains(r));
         let config = Self {
             rank: rank.ok_or_else(|| expected("r", &raw["r"], "a rank from 1 to 65536"))? as usize,
             alpha: number(&raw, "lora_alpha")?.unwrap_or(8.0),
             rslora: flag(&raw, "use_rslora")?,
-            dropout: number(&raw, "lora_dropout")?.unwrap_or(0.0),
-            targets: targets.ok_or_else(|| Error::input("missing `target_modules`"))?,
-            exclude: self::targets(&raw["exclude_modules"], "exclude_modules")?,
+            dropout: match number(&raw, "lora_dropout")?.unwrap_or(0.0) {
+                p if p < 1.0 => p,
+                _ => {
+                    return Err(expected("lora_dropout", &raw["lora_dropout"], "a number from 0 and below 1"));
+                }
+            },
+            targets: modules.ok_or_else(|| Error::input("missing `target_modules`"))?,
+            exclude: targets(&raw["exclude_modules"], "exclude_modules")?,
             layers: layers(&raw["layers_to_transform"])?,
             rank_pattern: patterns(&raw, "rank_pattern", |v| {
                 v.as_u64().filter(|r| (1..=MAX_RANK).contains(r)).map(|r| r as usize)
             })?,
             alpha_pattern: patterns(&raw, "alpha_pattern", Value::as_f64)?,
+            whole: match targets(&raw["modules_to_save"], "modules_to_save")? {
+                None => Vec::new(),
+                Some(Targets::Names(names)) => names,
+                Some(_) => {
+                    return Err(expected("modules_to_save", &raw["modules_to_save"], "a list of names"));
+                }
+            },
             base: raw["base_model_name_or_path"].as_str().map(str::to_owned),
         };
         Ok(config)
@@ -154,7 +169,7 @@ impl LoraConfig {
             "bias": "none",
             "fan_in_fan_out": false,
             "init_lora_weights": true,
-            "modules_to_save": null,
+            "modules_to_save": (!self.whole.is_empty()).then_some(&self.whole),
             "target_modules": modules(&self.targets),
             "exclude_modules": self.exclude.as_ref().map(modules),
             "layers_to_transform": self.layers,
@@ -234,11 +249,6 @@ fn refuse_what_is_not_implemented(fields: &Map<String, Value>) -> Result<(), Err
     }
     if !matches!(get("bias").as_str(), None | Some("none")) {
         return Err(expected("bias", get("bias"), "none: trained biases are not implemented"));
-    }
-    match get("modules_to_save") {
-        Value::Null => {}
-        Value::Array(names) if names.is_empty() => {}
-        other => return Err(expected("modules_to_save", other, "none: whole modules are not implemented")),
     }
     if !matches!(get("layers_pattern"), Value::Null) && get("layers_pattern") != &json!("layers") {
         return Err(expected("layers_pattern", get("layers_pattern"), "null or \"layers\""));

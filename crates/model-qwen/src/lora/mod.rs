@@ -19,16 +19,18 @@
 //! ```
 
 mod config;
+mod dropout;
 mod file;
 mod places;
 
 pub use config::{LoraConfig, Targets};
 
 use burn::tensor::{DType, Tensor, TensorData};
+use kernels::Dropout;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Block, Error, Param, Projection, Qwen};
+use crate::{Block, Error, Param, Projection, Qwen, Weight};
 
 /// The low-rank term of one projection.
 #[derive(Debug, Clone)]
@@ -39,9 +41,21 @@ pub struct LowRank {
     pub b: Tensor<2>,
     /// What the product is multiplied by.
     pub scale: f64,
+    /// Dropout before the first factor. It has no keys, and nothing is dropped, but in a pass of training: see
+    /// [`Qwen::with_dropout`].
+    pub dropout: Dropout,
 }
 
 impl LowRank {
+    /// The term in a run under a hook.
+    ///
+    /// # Panics
+    /// If dropout is on: hooks see a model at rest.
+    pub(crate) fn at_rest(&self) -> &Self {
+        assert!(self.dropout.keys.is_empty(), "dropout is for passes of training, without a hook");
+        self
+    }
+
     /// `s B A`, `[out, in]`: dense, for merging only.
     fn dense(&self) -> Tensor<2> {
         self.b.clone().matmul(self.a.clone()) * self.scale
@@ -60,6 +74,10 @@ impl Lora {
         self.terms[which as usize].as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self, which: Projection) -> Option<&mut LowRank> {
+        self.terms[which as usize].as_mut()
+    }
+
     /// Puts a term beside a projection.
     pub fn set(&mut self, which: Projection, term: LowRank) {
         self.terms[which as usize] = Some(term);
@@ -71,7 +89,7 @@ impl Lora {
     }
 
     /// The factors with their names in PEFT's files, for a block that is `layer`.
-    fn params(&mut self, layer: usize) -> Vec<(String, Param<'_>)> {
+    pub(crate) fn params(&mut self, layer: usize) -> Vec<(String, Param<'_>)> {
         let mut all = Vec::new();
         for (which, term) in Projection::ALL.into_iter().zip(&mut self.terms) {
             if let Some(term) = term {
@@ -90,6 +108,8 @@ pub struct Adapter {
     pub config: LoraConfig,
     /// The terms of each block.
     pub blocks: Vec<Lora>,
+    /// Parameters that it holds whole, in the order of `Qwen::params`, by their names there (`modules_to_save`).
+    pub modules: Vec<(String, Weight)>,
 }
 
 impl Adapter {
@@ -108,14 +128,22 @@ impl Adapter {
             let values: Vec<f32> = (0..place.rank * d_in).map(|_| rng.random_range(-bound..=bound)).collect();
             let a = Tensor::from_data(TensorData::new(values, [place.rank, d_in]), &device);
             let b = Tensor::zeros([d_out, place.rank], &device);
-            blocks[place.layer].set(place.projection, LowRank { a, b, scale: place.scale });
+            let dropout = Dropout { p: config.dropout, keys: Vec::new() };
+            blocks[place.layer].set(place.projection, LowRank { a, b, scale: place.scale, dropout });
         }
-        Ok(Self { config, blocks })
+        let (whole, mut view) = (config.whole(model)?, model.clone());
+        let params = view.params().into_iter().filter(|(name, _)| whole.contains(name));
+        let modules = params.map(|(name, param)| (name, Weight::of(&param).cast(DType::F32))).collect();
+        Ok(Self { config, blocks, modules })
     }
 
     /// The adapter that is attached to `model`, for example after training it.
     pub fn of(config: LoraConfig, model: &Qwen) -> Self {
-        Self { config, blocks: model.blocks.iter().map(|block| block.lora.clone()).collect() }
+        let blocks = model.blocks.iter().map(|block| block.lora.clone()).collect();
+        let names: Vec<&String> = model.replaced.iter().map(|(name, _)| name).collect();
+        let mut view = model.clone();
+        let params = view.params().into_iter().filter(|(name, _)| names.contains(&name));
+        Self { config, blocks, modules: params.map(|(name, param)| (name, Weight::of(&param))).collect() }
     }
 
     /// `model` with this adapter applied beside its weights, which are shared and not copied. An adapter that
@@ -124,24 +152,51 @@ impl Adapter {
     /// # Errors
     /// An adapter of another number of blocks or of other widths.
     pub fn attach(&self, model: &Qwen) -> Result<Qwen, Error> {
-        self.each(model, |block, lora| block.lora = lora.clone())
+        let mut model = self.each(&model.without_adapter(), |block, lora| block.lora = lora.clone())?;
+        model.replaced = self.put_modules(&mut model, |weight, _| weight.clone())?;
+        Ok(model)
     }
 
-    /// `model` with this adapter in its weights, `W + s B A` in f32, rounded to the weights' own dtype. The
-    /// model given stays as it is: keep it to have the original bits back.
+    /// `model` with this adapter in its weights, `W + s B A` in f32, rounded to the weights' own dtype; modules that
+    /// it holds whole take the place of the model's. The model given stays as it is: keep it to have the original
+    /// bits back.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
     pub fn merge(&self, model: &Qwen) -> Result<Qwen, Error> {
-        self.each(model, |block, lora| add(block, lora, 1.0))
+        let mut model = self.each(model, |block, lora| add(block, lora, 1.0))?;
+        self.put_modules(&mut model, Weight::cast)?;
+        Ok(model)
     }
 
     /// The inverse of [`merge`](Self::merge), up to the rounding of two additions.
     ///
     /// # Errors
-    /// As [`attach`](Self::attach).
+    /// As [`attach`](Self::attach); an adapter that holds whole modules, since what was in their place is not known.
     pub fn unmerge(&self, model: &Qwen) -> Result<Qwen, Error> {
-        self.each(model, |block, lora| add(block, lora, -1.0))
+        match self.modules.first() {
+            None => self.each(model, |block, lora| add(block, lora, -1.0)),
+            Some((name, _)) => Err(Error::input(format!(
+                "`modules_to_save` has {name}, and what it replaced is not in the adapter: keep the base model"
+            ))),
+        }
+    }
+
+    /// Puts the whole modules in the place of the model's, and returns what was there.
+    fn put_modules(
+        &self,
+        model: &mut Qwen,
+        value: impl Fn(&Weight, DType) -> Weight,
+    ) -> Result<Vec<(String, Weight)>, Error> {
+        let (mut params, mut before) = (model.params().into_iter(), Vec::new());
+        for (name, weight) in &self.modules {
+            let Some((_, mut param)) = params.find(|(n, _)| n == name) else {
+                return Err(Error::input(format!("the model has no `{name}` for `modules_to_save`")));
+            };
+            before.push((name.clone(), Weight::of(&param)));
+            value(weight, param.dtype()).put(&mut param).map_err(|e| e.within(name))?;
+        }
+        Ok(before)
     }
 
     fn each(&self, model: &Qwen, f: impl Fn(&mut Block, &Lora)) -> Result<Qwen, Error> {
@@ -179,17 +234,42 @@ fn add(block: &mut Block, lora: &Lora, sign: f64) {
 }
 
 impl Qwen {
-    /// The factors of the attached adapter with their names in PEFT's files, in a fixed order.
+    /// What an attached adapter trains, with names in PEFT's files and in a fixed order: its factors, then the
+    /// parameters that it holds whole.
     pub fn adapter_params(&mut self) -> Vec<(String, Param<'_>)> {
-        self.blocks.iter_mut().enumerate().flat_map(|(layer, block)| block.lora.params(layer)).collect()
+        let whole: Vec<String> = self.replaced.iter().map(|(name, _)| name.clone()).collect();
+        let [params, mut factors] = self.params_and_factors();
+        let whole = params.into_iter().filter(|(name, _)| whole.contains(name));
+        factors.extend(whole.map(|(name, param)| (file::whole_name(&name), param)));
+        factors
     }
 
-    /// A view of this model in which the attached adapter's factors collect gradients, and the weights,
-    /// shared and not copied, do not.
+    /// A view of this model in which what [`adapter_params`](Self::adapter_params) lists collects gradients, and the
+    /// other weights, shared and not copied, do not.
     #[must_use]
     pub fn tracked_adapter(&self) -> Self {
         let mut model = self.clone();
         model.adapter_params().iter_mut().for_each(|(_, param)| param.track());
+        model
+    }
+
+    /// Whether an adapter is attached.
+    pub fn has_adapter(&self) -> bool {
+        !self.replaced.is_empty() || self.blocks.iter().any(|block| !block.lora.is_empty())
+    }
+
+    /// This model without an attached adapter; weights are shared, not copied.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        let mut model = self.clone();
+        let replaced = std::mem::take(&mut model.replaced);
+        model.blocks.iter_mut().for_each(|block| block.lora = Lora::default());
+        for (name, mut param) in model.params() {
+            if let Some((_, weight)) = replaced.iter().find(|(n, _)| *n == name) {
+                // The shape is that of the parameter that it was taken from.
+                let _ = weight.clone().put(&mut param);
+            }
+        }
         model
     }
 }

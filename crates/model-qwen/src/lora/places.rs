@@ -3,7 +3,7 @@
 use tokenizers::utils::SysRegex;
 
 use super::config::{LoraConfig, Targets};
-use crate::{Config, Error, Projection};
+use crate::{Config, Error, Projection, Qwen};
 
 /// One projection of one block, with its rank and scale.
 pub(super) struct Place {
@@ -31,7 +31,10 @@ impl LoraConfig {
         for layer in (0..model.n_layers).filter(|l| self.layers.as_ref().is_none_or(|all| all.contains(l))) {
             for projection in Projection::ALL {
                 let path = projection.path(layer);
-                if !targets.matches(&path) || exclude.as_ref().is_some_and(|e| e.matches(&path)) {
+                let excluded = exclude.as_ref().is_some_and(|e| e.matches(&path));
+                // What is trained whole has no low-rank term too.
+                let inside = self.whole.iter().any(|name| format!(".{path}.").contains(&format!(".{name}.")));
+                if !targets.matches(&path) || excluded || inside {
                     continue;
                 }
                 let rank = first(&ranks, &path).copied().unwrap_or(self.rank);
@@ -53,6 +56,46 @@ impl LoraConfig {
         }
         Ok(places)
     }
+}
+
+impl LoraConfig {
+    /// The names of the parameters of `model` that the adapter holds whole, in the order of `Qwen::params`: those in
+    /// a module whose path ends with one of `whole`, as PEFT has it not only at a dot.
+    ///
+    /// # Errors
+    /// A name that fits no module, that fits a projection with a low-rank term, or a tied embedding.
+    pub(super) fn whole(&self, model: &Qwen) -> Result<Vec<String>, Error> {
+        let refuse =
+            |name: &str, what: &str| Err(Error::input(format!("`modules_to_save` has {name}, {what}")));
+        let (places, mut found) = (self.places(&model.config)?, Vec::new());
+        let names: Vec<String> = model.clone().params().into_iter().map(|(name, _)| name).collect();
+        for module in &self.whole {
+            let fitting =
+                names.iter().filter(|name| modules(name).any(|path| path.ends_with(module.as_str())));
+            let before = found.len();
+            for name in fitting {
+                if places.iter().any(|p| name.starts_with(&format!("{}.", p.projection.path(p.layer)))) {
+                    return refuse(module, &format!("and a low-rank term is beside {name}"));
+                }
+                if model.config.tied && name == "model.embed_tokens.weight" {
+                    return refuse(
+                        module,
+                        "which is tied to the output projection: PEFT would train one of the two",
+                    );
+                }
+                found.push(name.clone());
+            }
+            if found.len() == before {
+                return refuse(module, "which no module of this model ends with");
+            }
+        }
+        Ok(names.into_iter().filter(|name| found.contains(name)).collect())
+    }
+}
+
+/// The paths of the modules that a parameter is in: of `model.norm.weight`, `model.norm` and `model`.
+fn modules(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').map(|(at, _)| &name[..at])
 }
 
 /// Whether a name targets any projection of any block.
