@@ -123,7 +123,11 @@ impl LoraConfig {
             dropout: match number(&raw, "lora_dropout")?.unwrap_or(0.0) {
                 p if p < 1.0 => p,
                 _ => {
-                    return Err(expected("lora_dropout", &raw["lora_dropout"], "a number from 0 and below 1"));
+                    return Err(expected(
+                        "lora_dropout",
+                        &raw["lora_dropout"],
+                        "a number from 0 and below 1",
+                    ));
                 }
             },
             targets: modules.ok_or_else(|| Error::input("missing `target_modules`"))?,
