@@ -4,8 +4,8 @@
 use std::hint::black_box;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kernels::portable;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kernels::{TokenWeights, portable};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
@@ -54,5 +54,45 @@ fn elementwise(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, projections, elementwise);
+/// The output layer's softmax in a step of training: log-probabilities alone, and with entropy, mean and argmax.
+fn token_statistics(c: &mut Criterion) {
+    let (rows, vocab) = (64, 151_936);
+    let mut group = c.benchmark_group("64 rows of logits");
+    group.throughput(Throughput::Elements(rows as u64 * vocab as u64)).sample_size(20);
+    let logits = random([rows, vocab]) * 8.0;
+    let tokens: Vec<u32> = (0..rows as u32).collect();
+    let weights = vec![TokenWeights::from(-1.0); rows];
+    let entropy = vec![TokenWeights { log_prob: -1.0, entropy: 0.1, mean_log_prob: 0.1 }; rows];
+    group.bench_function("log-probabilities", |b| {
+        b.iter(|| black_box(kernels::token_log_probs(logits.clone(), &tokens, 1.0)))
+    });
+    group.bench_function("log-probabilities and gradient", |b| {
+        b.iter(|| {
+            let x = logits.clone().autodiff().require_grad();
+            let mut left = kernels::token_log_probs(x.clone(), &tokens, 1.0).sum().neg().backward();
+            black_box(x.grad_remove(&mut left))
+        })
+    });
+    // Passed through and not copied, as the trainer does.
+    let mut held = Some(random([rows, vocab]) * 8.0);
+    group.bench_function("statistics", |b| {
+        b.iter(|| {
+            let (stats, logits) = kernels::token_stats(held.take().expect("put back"), &tokens, 1.0);
+            held = Some(logits);
+            black_box(stats)
+        })
+    });
+    for (name, weights) in [("statistics and gradient", &weights), ("with an entropy bonus", &entropy)] {
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || random([rows, vocab]) * 8.0,
+                |logits| black_box(kernels::token_stats_backward(logits, &tokens, weights, 1.0)),
+                BatchSize::PerIteration,
+            )
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, projections, elementwise, token_statistics);
 criterion_main!(benches);

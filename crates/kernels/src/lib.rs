@@ -94,6 +94,21 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     }
 }
 
+/// The transpose of [`linear`]: `grad W`, the gradient at its input of the gradient `grad` at its output.
+///
+/// # Shapes
+/// `grad` `[tokens, out]` f32 and untracked, `weight` `[out, in]`; returns `[tokens, in]` f32.
+pub fn linear_pull_back(grad: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+    if fused(&grad) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
+        Tensor::from_dispatch(Dispatch::project_backward(
+            grad.into_dispatch(),
+            weight.clone().into_dispatch(),
+        ))
+    } else {
+        portable::linear_pull_back(grad, weight)
+    }
+}
+
 /// Root-mean-square norm: `weight * x / sqrt(mean(x²) + eps)` over the last axis (Zhang and Sennrich 2019),
 /// computed in f32.
 ///

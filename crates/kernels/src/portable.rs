@@ -11,6 +11,12 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     x.matmul(weight.transpose())
 }
 
+/// See [`crate::linear_pull_back`].
+pub fn linear_pull_back(grad: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+    let dtype = grad.dtype();
+    grad.matmul(if weight.dtype() == dtype { weight.clone() } else { weight.clone().cast(dtype) })
+}
+
 /// See [`crate::rms_norm`].
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
     let mean_square = x.clone().square().mean_dim(D - 1);

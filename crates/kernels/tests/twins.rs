@@ -62,6 +62,28 @@ proptest! {
     }
 
     #[test]
+    fn linear_pull_back(tokens in 1usize..40, d_in in 1usize..200, d_out in 1usize..120, dtype in 0usize..3, seed: u64) {
+        let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
+        let (grad, w) = (tensor([tokens, d_out], seed), tensor([d_out, d_in], seed ^ 1).cast(dtype));
+        let a = kernels::linear_pull_back(grad.clone(), &w);
+        prop_assert!(apart(a, portable::linear_pull_back(grad, &w)) < TOLERANCE);
+    }
+
+    /// A tracked weight in 16 bits has its gradient in f32.
+    #[test]
+    fn a_tracked_weight_in_16_bits(tokens in 1usize..40, d_in in 1usize..60, d_out in 1usize..60, seed: u64) {
+        let x = tensor([tokens, d_in], seed);
+        let w = tensor([d_out, d_in], seed ^ 1).cast(DType::BF16);
+        let leaf = w.clone().autodiff().require_grad();
+        let mut grads = (kernels::linear(x.clone().autodiff(), &leaf).square() * 0.5).sum().backward();
+        let found = leaf.grad_remove(&mut grads).unwrap();
+        prop_assert_eq!(found.dtype(), DType::F32);
+        let (_, expected) =
+            with_gradients(&[w.cast(DType::F32)], |w: &[Tensor<2>]| portable::linear(x.clone().autodiff(), &w[0]));
+        prop_assert!(apart(found, expected[0].clone()) < TOLERANCE);
+    }
+
+    #[test]
     fn a_tracked_weight_of_a_few_tokens(tokens in 1usize..12, d_in in 1usize..40, d_out in 1usize..40, seed: u64) {
         let inputs = [tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1)];
         let run = |f: fn(Tensor<2>, &Tensor<2>) -> Tensor<2>| {

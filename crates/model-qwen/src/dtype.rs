@@ -44,6 +44,11 @@ impl Dtype {
         }
     }
 
+    /// How a tensor is held; f32 for what is none of the three.
+    pub(crate) fn held(dtype: DType) -> Self {
+        Self::ALL.into_iter().find(|d| d.of_tensor() == dtype).unwrap_or_default()
+    }
+
     pub(crate) fn in_file(self) -> FileDtype {
         match self {
             Self::F32 => FileDtype::F32,

@@ -166,7 +166,7 @@ pub use generate::{Completion, Finish, Next, Request, generate};
 pub use init::random;
 pub use lora::{Adapter, Lora, LoraConfig, LowRank, Targets};
 pub use sample::Sampling;
-pub use save::{save, save_sharded};
+pub use save::{save, save_as_held, save_sharded};
 pub use stop::StopStrings;
 pub use tensors::{Entry, TensorReader, write_tensors};
 pub use text::Text;

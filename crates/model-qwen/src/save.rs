@@ -10,7 +10,7 @@ use common::Unfinished;
 use serde_json::json;
 
 use crate::tensors::{Entry, write_tensors};
-use crate::{Dtype, Error, Qwen};
+use crate::{Dtype, Error, Param, Qwen};
 
 /// The largest file of weights that [`save`] writes, in bytes; a larger model is written in shards, as
 /// `transformers` does.
@@ -40,7 +40,16 @@ const COPIED: [&str; 9] = [
 /// Anything the file system refuses, and a model with an adapter that is not merged; an existing folder of
 /// that name is replaced.
 pub fn save(model: &Qwen, dir: &Path, dtype: Dtype, from: Option<&Path>) -> Result<(), Error> {
-    save_sharded(model, dir, dtype, from, SHARD)
+    write(model, dir, Some(dtype), from, SHARD)
+}
+
+/// [`save`] with every parameter in the dtype that it is held in: a model whose matrices are in 16 bits has its norms
+/// and biases in f32, in the folder too.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_as_held(model: &Qwen, dir: &Path, from: Option<&Path>) -> Result<(), Error> {
+    write(model, dir, None, from, SHARD)
 }
 
 /// [`save`] with another bound on the bytes of one file's weights. A single tensor above the bound has a
@@ -55,6 +64,16 @@ pub fn save_sharded(
     from: Option<&Path>,
     shard: u64,
 ) -> Result<(), Error> {
+    write(model, dir, Some(dtype), from, shard)
+}
+
+fn write(
+    model: &Qwen,
+    dir: &Path,
+    dtype: Option<Dtype>,
+    from: Option<&Path>,
+    shard: u64,
+) -> Result<(), Error> {
     if model.has_adapter() {
         return Err(Error::at(
             dir,
@@ -64,14 +83,16 @@ pub fn save_sharded(
     let mut config = model.config.raw.clone();
     for key in ["torch_dtype", "dtype"] {
         if !config[key].is_null() {
-            config[key] = dtype.torch().into();
+            config[key] = dtype.unwrap_or(Dtype::held(model.embed.dtype())).torch().into();
         }
     }
     whole_folder(dir, |folder| {
         write_file(&folder.join("config.json"), pretty(&config)?.as_bytes())?;
         let mut model = model.clone();
         let params = model.params();
-        let params: Vec<Entry<'_>> = params.iter().map(|(name, p)| Entry::param(name, p, dtype)).collect();
+        let in_file = |p: &Param<'_>| dtype.unwrap_or(Dtype::held(p.dtype()));
+        let params: Vec<Entry<'_>> =
+            params.iter().map(|(name, p)| Entry::param(name, p, in_file(p))).collect();
         let shards = split(&params, shard);
         if let [all] = &shards[..] {
             write_tensors(&folder.join("model.safetensors"), all, &IN_TORCH)?;

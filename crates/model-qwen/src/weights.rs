@@ -169,6 +169,14 @@ impl Param<'_> {
         }
     }
 
+    /// Makes a matrix that is read by [`kernels::linear`] alone collect gradients in f32 and stay held as it is.
+    pub fn track_as_held(&mut self) {
+        match self {
+            Self::Matrix(w) => **w = w.clone().autodiff().require_grad(),
+            Self::Vector(_) => self.track(),
+        }
+    }
+
     /// Whether it collects gradients.
     pub fn is_tracked(&self) -> bool {
         match self {

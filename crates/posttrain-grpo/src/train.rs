@@ -82,7 +82,7 @@ impl Grpo {
     /// `beta` above 0 the reference is the policy as it is now, or without its adapter.
     ///
     /// # Errors
-    /// A setting out of its range, or trained parameters that are not f32.
+    /// A setting out of its range, or trained parameters in f16.
     pub fn new(policy: Qwen, stop_ids: Vec<u32>, config: &GrpoConfig, prompts: usize) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;

@@ -48,7 +48,7 @@ impl Sft {
     /// Training of `model`, or of its adapter where one is attached; `examples` is the number in an epoch.
     ///
     /// # Errors
-    /// A setting out of its range, or trained parameters that are not f32.
+    /// A setting out of its range, or trained parameters in f16.
     pub fn new(model: Qwen, config: &SftConfig, examples: usize) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;

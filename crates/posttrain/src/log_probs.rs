@@ -21,7 +21,7 @@ const MAX_LOGITS: usize = 1 << 25;
 pub struct TokenLogProbs {
     /// `[tokens, d_model]`.
     hidden: Tensor<2>,
-    /// `[vocab, d_model]`, untracked.
+    /// `[vocab, d_model]`, untracked, as it is held.
     unembed: Tensor<2>,
     /// Whether the output projection collects gradients.
     trained_unembed: bool,
@@ -65,7 +65,6 @@ impl TokenLogProbs {
         let trained_unembed = model.unembed().is_autodiff();
         let unembed = model.unembed().clone();
         let unembed = if trained_unembed { unembed.inner() } else { unembed };
-        let unembed = if unembed.dtype() == DType::F32 { unembed } else { unembed.cast(DType::F32) };
         let rows = (MAX_LOGITS / vocab).max(1);
         Ok(Self { hidden, unembed, trained_unembed, targets, inverse_temperature, rows, kept: None })
     }
@@ -108,7 +107,10 @@ impl TokenLogProbs {
                 kernels::token_stats_backward(logits, targets, weights, self.inverse_temperature);
             stats.extend(part);
             if self.hidden.is_autodiff() {
-                to_hidden.push(grad.clone().matmul(self.unembed.clone()));
+                to_hidden.push(match self.unembed.dtype() {
+                    DType::F32 => grad.clone().matmul(self.unembed.clone()),
+                    _ => kernels::linear_pull_back(grad.clone(), &self.unembed),
+                });
             }
             if self.trained_unembed {
                 let grad = grad.transpose().matmul(self.hidden_of(&range));
@@ -154,7 +156,12 @@ impl TokenLogProbs {
     }
 
     fn logits(&self, range: &Range<usize>) -> Tensor<2> {
-        self.hidden_of(range).matmul(self.unembed.clone().transpose())
+        let x = self.hidden_of(range);
+        match self.unembed.dtype() {
+            DType::F32 => x.matmul(self.unembed.clone().transpose()),
+            // Widened on the way, never copied whole.
+            _ => kernels::linear(x, &self.unembed),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Optimizer {
 struct Slot {
     name: String,
     moments: [Tensor<1>; 2],
+    /// The f32 weights whose rounding the model holds, where that is in bf16.
+    master: Option<Tensor<1>>,
     /// Its full learning rate over `optimizer.lr`.
     rate: f64,
     weight_decay: f64,
@@ -40,11 +42,12 @@ pub struct Update {
 
 impl Optimizer {
     /// An optimiser with moments of zero for every trained parameter of `model`: the factors of its adapter,
-    /// where one is attached, else all weights, less what a group freezes.
+    /// where one is attached, else all weights, less what a group freezes. Of a parameter that is held in bf16 it
+    /// keeps an f32 copy and updates that: the model gets its rounding.
     ///
     /// # Errors
-    /// Trained parameters that are not f32: an update would be rounded away. A group that fits no parameter; no
-    /// parameter left to train.
+    /// Trained parameters in f16, whose range is too small for gradients without scaling. A group that fits no
+    /// parameter; no parameter left to train.
     pub fn new(model: &Qwen, config: &OptimizerConfig) -> Result<Self, Error> {
         let device = model.device();
         let patterns: Vec<_> = config.groups.iter().map(Group::compiled).collect::<Result<_, _>>()?;
@@ -57,17 +60,24 @@ impl Optimizer {
             if group.is_some_and(|group| group.frozen) {
                 continue;
             }
-            if param.dtype() != DType::F32 {
-                let dtype = param.dtype();
-                return Err(Error::input(format!(
-                    "`{name}` is held in {dtype:?}: trained parameters are f32; load the model in f32, or train an adapter"
-                )));
-            }
+            let master = match (param.dtype(), &param) {
+                (DType::F32, _) => None,
+                (DType::BF16, Param::Matrix(w)) => {
+                    Some((**w).clone().cast(DType::F32).reshape([param.len()]))
+                }
+                (dtype, _) => {
+                    return Err(Error::input(format!(
+                        "`{name}` is held in {dtype:?}: trained parameters are f32 or bf16; load the model in one of \
+                         them, or train an adapter"
+                    )));
+                }
+            };
             let decays = config.decay == Decay::All || matches!(param, Param::Matrix(_));
             let weight_decay = if decays { config.weight_decay } else { 0.0 };
             slots.push(Slot {
                 name,
                 moments: [0, 1].map(|_| Tensor::zeros([param.len()], &device)),
+                master,
                 rate: group.and_then(|group| group.lr).map_or(1.0, |lr| lr / config.lr),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(weight_decay),
             });
@@ -92,7 +102,11 @@ impl Optimizer {
         let mut params = trained::params(&mut view).into_iter();
         for slot in &self.slots {
             let found = params.find(|(name, _)| *name == slot.name);
-            found.into_iter().for_each(|(_, mut param)| param.track());
+            found.into_iter().for_each(|(name, mut param)| match name.as_str() {
+                // Rows of it are looked up, and their gradients added up, in f32.
+                "model.embed_tokens.weight" => param.track(),
+                _ => param.track_as_held(),
+            });
         }
         view
     }
@@ -139,11 +153,19 @@ impl Optimizer {
             let state = std::mem::replace(&mut slot.moments, [empty(&grad), empty(&grad)]);
             match param {
                 Param::Matrix(w) => {
-                    let shape = w.dims();
+                    let (shape, dtype) = (w.dims(), w.dtype());
                     let placeholder = empty(&grad).reshape([0, 1]);
-                    let taken = std::mem::replace(w, placeholder).reshape([shape[0] * shape[1]]);
+                    let held = std::mem::replace(w, placeholder);
+                    let n = shape[0] * shape[1];
+                    let taken = slot.master.take().unwrap_or_else(|| held.reshape([n]));
                     let (new, state) = kernels::adamw(taken, grad, state, &how);
-                    (*w, slot.moments) = (new.reshape(shape), state);
+                    slot.moments = state;
+                    if dtype == DType::F32 {
+                        *w = new.reshape(shape);
+                    } else {
+                        *w = new.clone().cast(dtype).reshape(shape);
+                        slot.master = Some(new);
+                    }
                 }
                 Param::Vector(w) => {
                     let taken = std::mem::replace(w, empty(&grad));
@@ -154,16 +176,18 @@ impl Optimizer {
         Ok(Update { grad_norm, lr })
     }
 
-    /// Writes the state as a safetensors file, one tensor at a time: `t` and, for each parameter, `m.NAME` and
-    /// `v.NAME`.
+    /// Writes the state as a safetensors file, one tensor at a time: `t` and, for each parameter, `m.NAME`,
+    /// `v.NAME` and, where the model holds it in bf16, `w.NAME`: the f32 weights.
     ///
     /// # Errors
     /// What the file system or the format refuses.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(2 * self.slots.len());
+        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(3 * self.slots.len());
         for (kind, at) in [("m", 0), ("v", 1)] {
             named.extend(self.slots.iter().map(|slot| (format!("{kind}.{}", slot.name), &slot.moments[at])));
         }
+        let masters = self.slots.iter().filter_map(|slot| Some((&slot.name, slot.master.as_ref()?)));
+        named.extend(masters.map(|(name, master)| (format!("w.{name}"), master)));
         // The order of the safetensors libraries: the widest dtype first, then by name.
         named.sort_by(|(a, _), (b, _)| a.cmp(b));
         let moments = named.into_iter().map(|(name, moment)| Entry::vector(name, moment));
@@ -179,10 +203,13 @@ impl Optimizer {
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
         let file = TensorReader::open(path)?;
         self.t = file.number("t")?;
-        for Slot { name, moments: [m, v], .. } in &mut self.slots {
+        for Slot { name, moments: [m, v], master, .. } in &mut self.slots {
             let (n, device) = (m.dims()[0], m.device());
             for (kind, moment) in [("m", m), ("v", v)] {
                 *moment = file.vector(&format!("{kind}.{name}"), n, &device)?;
+            }
+            if let Some(master) = master {
+                *master = file.vector(&format!("w.{name}"), n, &device)?;
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use model_qwen::{Adapter, Dtype, LoraConfig, Qwen};
+use model_qwen::{Adapter, LoraConfig, Qwen};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -325,7 +325,7 @@ impl RunFolder {
     ) -> Result<(), Error> {
         match &self.adapter {
             Some(config) => Adapter::of(config.clone(), model).save(dir)?,
-            None => model_qwen::save(model, dir, Dtype::F32, self.tokenizer.as_deref())?,
+            None => model_qwen::save_as_held(model, dir, self.tokenizer.as_deref())?,
         }
         optimizer.save(&dir.join("optimizer.safetensors"))?;
         let mut state = serde_json::to_value(progress).map_err(Error::internal)?;

@@ -124,9 +124,10 @@ impl RunFile {
         }
         match &self.lora {
             Some(lora) => lora.check(kind)?,
-            None if self.model.dtype != TrainDtype::F32 => {
+            None if self.model.dtype == TrainDtype::F16 => {
                 return Err(Error::input(
-                    "model.dtype (--dtype): weights that are trained are held in f32, expected f32, or a section [lora]",
+                    "model.dtype (--dtype): weights that are trained are held in f32 or bf16, expected one of them, or a \
+                     section [lora]",
                 ));
             }
             None => {}

@@ -6,6 +6,7 @@ use model_qwen::Dtype;
 use serde_json::{Value, json};
 
 use super::open::Open;
+use super::sections::TrainDtype;
 use super::steps::Trainer;
 use crate::options::Result;
 use crate::output::{print_json, say};
@@ -19,7 +20,9 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let state = trainer.state();
     let (steps, trained) = (state.steps, state.optimizer.n_params() as u64);
     let weights = open.start.config.n_params() * Dtype::from(open.file.model.dtype).bytes();
-    let factors = if open.file.lora.is_some() { 4 * trained } else { 0 };
+    // Factors beside the weights, or f32 copies of weights in bf16.
+    let beside = open.file.lora.is_some() || open.file.model.dtype != TrainDtype::F32;
+    let factors = if beside { 4 * trained } else { 0 };
     let start = Instant::now();
     trainer.step()?;
     let seconds = start.elapsed().as_secs_f64();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use model_qwen::{Checkpoint, Dtype, Sampling, StopStrings};
+use model_qwen::{Checkpoint, Sampling, StopStrings};
 use posttrain::Order;
 use posttrain_grpo::{Grpo, GrpoConfig};
 use serde_json::{Map, Value};
@@ -28,7 +28,8 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     if let Some(resumed) = &open.resumed {
         // The reference is the model that the run began from; an adapter's run has it already.
         let apart = open.file.grpo().beta > 0.0 && open.file.lora.is_none();
-        let load = |path: &Path| Checkpoint::open(path)?.load(Dtype::F32, &common.device()?);
+        let load =
+            |path: &Path| Checkpoint::open(path)?.load(open.file.model.dtype.into(), &common.device()?);
         let reference = apart.then(|| load(&open.file.model.path)).transpose()?;
         grpo = grpo.resume(reference, resumed)?;
     }

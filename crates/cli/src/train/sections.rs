@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 
-/// How weights are held: f32 where they are trained; those under an adapter also in 16 bits.
+/// How weights are held: trained ones in f32, or in bf16 with an f32 copy in the optimiser; those under an adapter
+/// also in f16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TrainDtype {
