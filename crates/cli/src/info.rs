@@ -1,6 +1,8 @@
 //! `sparks info`: sizes of a checkpoint and the memory that it needs.
 
 use hooks::{KeyValue, Wiring};
+use model_qwen::{Dtype, LoraConfig, Targets};
+use posttrain::{Memory, PassSize, Trained};
 use serde_json::json;
 
 use crate::options::{Common, Result};
@@ -14,6 +16,10 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// The row of tokens and the adapter of the training step that is told of.
+const TOKENS: usize = 1024;
+const RANK: usize = 16;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     common.without_adapter("info")?;
@@ -34,6 +40,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let attribute = 4 * ((ungrouped.n_writers() + ungrouped.n_readers()) * c.d_model + kept) as u64;
     // Training: f32 weights, gradients and two moments.
     let train = 16 * params;
+    let rank = LoraConfig { targets: Targets::AllLinear, ..LoraConfig::new(RANK, 2.0 * RANK as f64, &[]) };
+    let seq = TOKENS.min(c.max_positions);
+    let all = Trained { dtype: Dtype::F32, numbers: params, adapter: false };
+    let lora = Trained { dtype: common.dtype(), numbers: rank.n_params(c)?, adapter: true };
+    let step = |trained, recompute| Memory::new(c, trained, PassSize { rows: 1, seq, recompute });
+    let token = |recompute| step(all, recompute).activations / seq as u64;
+    let peaks = [(all, false), (all, true), (lora, false), (lora, true)].map(|(t, r)| step(t, r).peak());
     let family = format!("{:?}", c.family).to_lowercase();
     if args.json {
         print_json(&json!({
@@ -42,11 +55,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             "vocab": c.vocab, "tied": c.tied, "max_positions": c.max_positions, "stop_ids": checkpoint.stop_ids,
             "edges_ungrouped": ungrouped.n_edges(), "edges_grouped": grouped.n_edges(),
             "bytes_load": load, "bytes_attribute_per_token": attribute, "bytes_train": train,
+            "train": {
+                "tokens": seq, "lora_rank": RANK,
+                "bytes_activations_per_token": token(false),
+                "bytes_activations_per_token_recomputed": token(true),
+                "bytes_peak": peaks[0], "bytes_peak_recomputed": peaks[1],
+                "bytes_peak_lora": peaks[2], "bytes_peak_lora_recomputed": peaks[3],
+            },
         }));
         return Ok(());
     }
     let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-    let rows: [(&str, String); 9] = [
+    let [whole, lora] = [&peaks[..2], &peaks[2..]].map(|p| format!("{} or {}", mb(p[0]), mb(p[1])));
+    let rows: [(&str, String); 10] = [
         ("family", family),
         ("parameters", params.to_string()),
         ("layers", format!("{} of width {}", c.n_layers, c.d_model)),
@@ -55,6 +76,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         ("vocabulary", format!("{}{}", c.vocab, if c.tied { ", tied" } else { "" })),
         ("edges", format!("{} ungrouped, {} grouped", ungrouped.n_edges(), grouped.n_edges())),
         ("to load", mb(load)),
+        (
+            "a step",
+            format!(
+                "of one row of {seq} tokens, stored or recomputed: {whole}, a LoRA of rank {RANK} {lora}; a token {} \
+                 or {}",
+                mb(token(false)),
+                mb(token(true))
+            ),
+        ),
         ("to attribute", format!("{} a token beside the weights; to train {}", mb(attribute), mb(train))),
     ];
     for (name, value) in rows {

@@ -49,7 +49,12 @@ fn from_a_checkpoint_to_a_faithful_circuit() {
     let at = |name: &str| folder.path().join(name);
     let (model, pairs) = (fixture("eap/model"), fixture("eap/pairs.jsonl"));
     let (model, pairs) = (text(&model), text(&pairs));
-    assert_eq!(ok(&["info", model, "--json"])["edges_ungrouped"], 110);
+    let info = ok(&["info", model, "--json"]);
+    assert_eq!(info["edges_ungrouped"], 110);
+    let train = |name: &str| info["train"][name].as_u64().unwrap();
+    assert!(train("bytes_peak") > info["bytes_train"].as_u64().unwrap());
+    assert!(train("bytes_peak_recomputed") < train("bytes_peak"));
+    assert!(train("bytes_peak_lora_recomputed") < train("bytes_peak_lora"));
     let (scores, circuit, pt) = (at("scores.json"), at("circuit.json"), at("scores.pt"));
     ok(&["attribute", model, "--pairs", pairs, "--per-pair", "--out", text(&scores), "--json"]);
     ok(&["attribute", model, "--pairs", pairs, "--out", text(&pt), "--json"]);

@@ -97,7 +97,8 @@ fn every_key_of_an_sft_run_changes_something_or_is_refused_by_name() {
         ("grpo.beta", "0.1"),
     ];
     for key in written.lines().filter_map(|l| l.split_once(" = ").map(|(key, _)| key)) {
-        assert!(changes.iter().any(|(name, _)| name.rsplit('.').next() == Some(key)), "untested: {key}");
+        let tested = changes.iter().any(|(name, _)| name.rsplit('.').next() == Some(key));
+        assert!(tested || key == "recompute", "untested: {key}");
     }
     for (key, value) in changes {
         std::fs::remove_dir_all(dir.join("run")).unwrap();
@@ -112,6 +113,11 @@ fn every_key_of_an_sft_run_changes_something_or_is_refused_by_name() {
         }
         std::fs::create_dir_all(dir.join("run")).unwrap();
     }
+    // Less memory, and the same bits.
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    let set = ["sft", "c.toml", "--quiet", "--set", "train.recompute=true"];
+    assert_eq!((outcome(dir, &set), left(dir) == base), ((0, String::new()), true));
+    assert!(std::fs::read_to_string(dir.join("run/config.toml")).unwrap().contains("recompute = true"));
     // The flags.
     std::fs::remove_dir_all(dir.join("run")).unwrap();
     assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--seed", "1"]).0, 0);
@@ -214,6 +220,10 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     assert_eq!((&plan["rows"], &plan["truncated"], &plan["steps"]), (&16.into(), &8.into(), &5.into()));
     let trained = plan["trained_parameters"].as_u64().unwrap();
     assert_eq!(plan["bytes_without_activations"], 16 * trained);
+    let number = |name: &str| plan[name].as_u64().unwrap();
+    let parts: u64 = plan["bytes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!((parts, number("bytes_peak")), (number("bytes_peak"), number("bytes_peak_stored")));
+    assert!(number("bytes_peak_recomputed") < number("bytes_peak") && number("bytes_measured") > parts);
     // The first row: labels of its last five tokens, cut to ten tokens.
     assert_eq!(plan["example"], "43 46 32 6 37 48 32⟦0 44 38⟧");
     assert!(plan["seconds_a_step"].as_f64().unwrap() > 0.0);

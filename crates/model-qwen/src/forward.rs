@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use hooks::{Batch, Heads, Hook, Stream};
 use kernels::CausalMask;
 
@@ -66,7 +66,7 @@ impl Qwen {
     /// Returns `[batch, seq, d_model]`, or as many positions as the batch asks for.
     pub fn final_hidden(&self, batch: &Batch, pass: &mut Pass<'_>) -> Tensor<3> {
         pass.hook.begin(batch, pass.cache.as_ref().map_or(0, |cache| cache.len()));
-        let x = stream(pass.hook, Stream::Embed, self.embed_tokens(batch, &self.device()));
+        let x = stream(pass.hook, Stream::Embed, self.embedded(batch));
         let x = self.blocks(batch, 0..self.blocks.len(), x, pass);
         if let Some(cache) = &mut pass.cache {
             cache.advance(batch.seq());
@@ -74,8 +74,10 @@ impl Qwen {
         self.final_norm(batch, x, pass.hook)
     }
 
-    /// Runs blocks `range` on the residual stream `x`.
-    pub(crate) fn blocks(
+    /// Runs blocks `range` on the residual stream `x` `[batch, seq, d_model]`. With [`embedded`](Self::embedded) and
+    /// [`final_norm`](Self::final_norm) these are the parts of [`final_hidden`](Self::final_hidden), for a caller
+    /// that keeps the stream between them.
+    pub fn blocks(
         &self,
         batch: &Batch,
         range: Range<usize>,
@@ -108,8 +110,8 @@ impl Qwen {
         x
     }
 
-    /// The final norm of the positions that the batch asks for.
-    pub(crate) fn final_norm(&self, batch: &Batch, x: Tensor<3>, hook: &mut dyn Hook) -> Tensor<3> {
+    /// The final norm of the positions that the batch asks for; `x` is the residual stream after the last block.
+    pub fn final_norm(&self, batch: &Batch, x: Tensor<3>, hook: &mut dyn Hook) -> Tensor<3> {
         let x = tail(x, batch);
         let (weight, eps) = (self.norm.clone(), self.config.norm_eps);
         let normed = if hook.wants(Stream::Normalized.into()) {
@@ -137,7 +139,9 @@ impl Qwen {
         }
     }
 
-    fn embed_tokens(&self, batch: &Batch, device: &Device) -> Tensor<3> {
+    /// The embeddings of the tokens, the residual stream before the first block, `[batch, seq, d_model]`.
+    pub fn embedded(&self, batch: &Batch) -> Tensor<3> {
+        let device = &self.device();
         let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
         let n = ids.len();
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);

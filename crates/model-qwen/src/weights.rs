@@ -365,6 +365,22 @@ impl Qwen {
         model
     }
 
+    /// The first block with a weight, a norm or an adapter's factor that collects gradients.
+    pub fn first_tracked_block(&self) -> Option<usize> {
+        let projection = |block: &Block, which| {
+            let lora = block.lora.get(which);
+            block.weight(which).is_autodiff()
+                || block.bias(which).is_some_and(Tensor::is_autodiff)
+                || lora.is_some_and(|term| term.a.is_autodiff() || term.b.is_autodiff())
+        };
+        self.blocks.iter().position(|block| {
+            let norms =
+                [&block.attn_norm, &block.mlp_norm].into_iter().chain(block.qk_norms.iter().flatten());
+            Projection::ALL.into_iter().any(|which| projection(block, which))
+                || norms.into_iter().any(Tensor::is_autodiff)
+        })
+    }
+
     /// The device that the weights are on.
     pub fn device(&self) -> Device {
         self.norm.device().without_autodiff()

@@ -232,7 +232,8 @@ impl Grpo {
         how: &LossConfig,
     ) -> Result<(f64, LossStats, Gradients), Error> {
         let mut tracked = self.optimizer.tracked(&self.policy);
-        let mut log_probs = self.log_probs(&tracked, rows)?;
+        let recompute = self.config.trainer.train.recompute;
+        let mut log_probs = self.log_probs(if recompute { &self.policy } else { &tracked }, rows)?;
         let flat = log_probs.values();
         let now = split(&flat, rows);
         if first {
@@ -300,7 +301,11 @@ impl Grpo {
             positions.extend(start..start + row.rollout.ids.len());
             targets.extend_from_slice(&row.rollout.ids);
         }
-        TokenLogProbs::new(model, &batch, &positions, targets, 1.0 / self.config.temperature)
+        let run = match self.config.trainer.train.recompute {
+            true => TokenLogProbs::recomputed,
+            false => TokenLogProbs::new,
+        };
+        run(model, &batch, &positions, targets, 1.0 / self.config.temperature)
     }
 
     /// Completions of a prompt.

@@ -166,3 +166,18 @@ fn rewards_that_make_no_sense() {
     assert!(grpo.sample(&[]).is_err());
     assert!(grpo.sample(&[vec![]]).is_err());
 }
+
+#[test]
+fn blocks_run_again_make_the_same_run() {
+    let run = |recompute| {
+        let mut grpo = start(|c| {
+            (c.beta, c.updates, c.max_tokens) = (0.1, 2, 3);
+            c.trainer.train.recompute = recompute;
+        });
+        let stats = steps(&mut grpo, 3);
+        let same: Vec<[u64; 3]> =
+            stats.iter().map(|s| [s.loss, s.grad_norm, s.sampler_gap].map(f64::to_bits)).collect();
+        (same, weights(grpo.policy()))
+    };
+    assert!(run(false) == run(true));
+}

@@ -20,6 +20,8 @@ pub struct Sft {
     rows: usize,
     /// Examples of a step.
     batch: usize,
+    /// Whether blocks are run again in the backward pass.
+    recompute: bool,
 }
 
 /// Numbers of one optimiser step; a line of `metrics.jsonl`.
@@ -56,7 +58,8 @@ impl Sft {
         let (rows, batch) = (trainer.train.batch_size, trainer.train.examples());
         let schedule = trainer.schedule(trainer.steps(examples.div_ceil(batch)));
         let progress = Progress { step: 0, position: 0, seed: trainer.seed };
-        Ok(Self { model, optimizer, schedule, progress, loss: Loss::new(config), rows, batch })
+        let (loss, recompute) = (Loss::new(config), trainer.train.recompute);
+        Ok(Self { model, optimizer, schedule, progress, loss, rows, batch, recompute })
     }
 
     /// Goes on from a checkpoint, whose model this was made with.
@@ -88,12 +91,18 @@ impl Sft {
             }
             let (stats, mut part) = {
                 let (draw, first) = ([self.progress.seed, step as u64], pass * self.rows);
-                let tracked = self.optimizer.tracked(&self.model);
-                let mut tracked = tracked.with_dropout(draw, &(first..first + rows.len()));
+                let dropping = |model: Qwen| model.with_dropout(draw, &(first..first + rows.len()));
+                let mut tracked = dropping(self.optimizer.tracked(&self.model));
                 let (batch, positions, targets) = batch(rows)?;
                 let n = targets.len();
-                let mut scored = TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
-                    .map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
+                let scored = if self.recompute {
+                    let model = dropping(self.model.clone());
+                    TokenLogProbs::recomputed(&model, &batch, &positions, targets, 1.0)
+                } else {
+                    TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
+                };
+                let mut scored =
+                    scored.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
                 let stats =
                     if self.loss.is_linear() { vec![TokenStats::default(); n] } else { scored.stats() };
                 let scale = 1.0 / n_tokens as f32;

@@ -170,3 +170,22 @@ fn checkpoints_are_adapters_and_a_resumed_run_has_the_same_bits() {
     let (mut a, mut b) = (whole.into_model(), second.into_model());
     assert_eq!(values(a.adapter_params()), values(b.adapter_params()));
 }
+
+#[test]
+fn blocks_run_again_make_the_same_run() {
+    let (base, data) = (base("untied", Dtype::F32), data());
+    let start = Adapter::open(&fixtures("sft-lora/all-linear/start"), &base).unwrap();
+    let dropping = LoraConfig { dropout: 0.5, ..LoraConfig::new(4, 8.0, &["q_proj", "down_proj"]) };
+    let dropping = Adapter::new(dropping, &base, 1).unwrap().attach(&base).unwrap();
+    for model in [base.clone(), start.attach(&base).unwrap(), dropping] {
+        let run = |recompute| {
+            let mut config = config();
+            config.trainer.train.recompute = recompute;
+            let mut sft = Sft::new(model.clone(), &config, data.len()).unwrap();
+            let stats = train(&mut sft, &data, 3);
+            let mut model = sft.into_model();
+            (stats, values(model.params()), values(model.adapter_params()))
+        };
+        assert!(run(false) == run(true));
+    }
+}

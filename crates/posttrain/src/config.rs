@@ -116,6 +116,9 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Forward passes of an optimiser step.
     pub accumulation: usize,
+    /// Keep the residual stream between blocks only, and run each block again in the backward pass: the same bits,
+    /// less memory, a third more time.
+    pub recompute: bool,
 }
 
 impl TrainConfig {
@@ -127,7 +130,7 @@ impl TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { steps: None, epochs: None, batch_size: 8, accumulation: 1 }
+        Self { steps: None, epochs: None, batch_size: 8, accumulation: 1, recompute: false }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Gradients by parameter, in the order of the trained parameters: added up over micro-batches, measured, not
 //! clipped (the optimiser multiplies by the coefficient as it reads them).
 
-use burn::tensor::Tensor;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 use model_qwen::{Param, Qwen};
 
 use crate::trained;
@@ -19,27 +19,48 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Takes the gradients of a model's tracked parameters out of what a backward pass left, if there was one.
-    pub(crate) fn take(tracked: &mut Qwen, mut left: Option<burn::tensor::Gradients>) -> Self {
-        let (mut by_param, mut names) = (Vec::new(), Vec::new());
-        for (name, param) in trained::params(tracked).into_iter().filter(|(_, param)| param.is_tracked()) {
-            by_param.push(left.as_mut().and_then(|left| match param {
+    /// No gradients yet, of a model's tracked parameters.
+    pub(crate) fn none(tracked: &mut Qwen) -> Self {
+        let names: Vec<String> = params(tracked).map(|(name, _)| name).collect();
+        Self { by_param: names.iter().map(|_| None).collect(), names }
+    }
+
+    /// Takes the gradients of a model's tracked parameters out of what a backward pass left.
+    pub(crate) fn take(&mut self, tracked: &mut Qwen, left: &mut burn::tensor::Gradients) {
+        for (slot, (_, param)) in self.by_param.iter_mut().zip(params(tracked)) {
+            let grad = match param {
                 Param::Matrix(w) => w.grad_remove(left).map(flat),
                 Param::Vector(w) => w.grad_remove(left),
-            }));
-            names.push(name);
+            };
+            if let Some(grad) = grad {
+                add_to(slot, grad);
+            }
         }
-        Self { by_param, names }
     }
 
     /// Adds the gradient of the output projection, `[vocab, d_model]`, wherever it lives.
     pub(crate) fn add_unembed(&mut self, grad: Tensor<2>) {
-        // An adapter that holds it whole has it by a longer name.
-        let find = |end: &str| self.names.iter().position(|name| name.ends_with(end));
-        let at = find(HEAD).or_else(|| find(EMBEDDING));
+        let at = self.place(HEAD).or_else(|| self.place(EMBEDDING));
         if let Some(slot) = at.map(|at| &mut self.by_param[at]) {
             add_to(slot, flat(grad));
         }
+    }
+
+    /// Adds the gradients `rows` `[tokens, d_model]` of the embeddings of `ids` `[tokens]`, in place: a tied
+    /// embedding has one gradient, and no second one of its size is made.
+    pub(crate) fn add_embedded(&mut self, ids: Tensor<1, Int>, rows: Tensor<2>, vocab: usize) {
+        let Some(at) = self.place(EMBEDDING) else { panic!("a tracked embedding is a trained parameter") };
+        let shape = [vocab, rows.dims()[1]];
+        let sum = match self.by_param[at].take() {
+            Some(grad) => grad.reshape(shape),
+            None => Tensor::zeros(shape, &rows.device()),
+        };
+        self.by_param[at] = Some(flat(sum.select_assign(0, ids, rows, IndexingUpdateOp::Add)));
+    }
+
+    /// The place of a parameter; an adapter that holds it whole has it by a longer name.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n.ends_with(name))
     }
 
     /// Adds another micro-batch's gradients.
@@ -92,6 +113,10 @@ impl Gradients {
         };
         self.by_param.iter_mut().map(one).collect()
     }
+}
+
+fn params(tracked: &mut Qwen) -> impl Iterator<Item = (String, Param<'_>)> {
+    trained::params(tracked).into_iter().filter(|(_, param)| param.is_tracked())
 }
 
 fn flat(grad: Tensor<2>) -> Tensor<1> {

@@ -2,29 +2,28 @@
 //!
 //! Logits are computed at the wanted positions only, in chunks of rows. The gradient of each chunk's logits takes
 //! their place and is pulled back to the hidden states and the output projection; the block stack is then
-//! differentiated once, with those as its cotangent. By the chain rule that is the gradient of the whole loss.
+//! differentiated once, with those as its cotangent, over its graph or block by block. By the chain rule that is the
+//! gradient of the whole loss.
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use hooks::Batch;
 use kernels::{TokenStats, TokenWeights};
-use model_qwen::{Pass, Qwen};
+use model_qwen::Qwen;
 
+use crate::hidden::Hidden;
 use crate::{Error, Gradients};
 
 /// Elements of the largest block of logits: 128 MB.
-const MAX_LOGITS: usize = 1 << 25;
+pub(crate) const MAX_LOGITS: usize = 1 << 25;
 
 /// Hidden states at some positions, from which log-probabilities and then gradients are asked for.
 #[derive(Debug)]
 pub struct TokenLogProbs {
-    /// `[tokens, d_model]`.
-    hidden: Tensor<2>,
+    hidden: Hidden,
     /// `[vocab, d_model]`, untracked, as it is held.
     unembed: Tensor<2>,
-    /// Whether the output projection collects gradients.
-    trained_unembed: bool,
     targets: Vec<u32>,
     inverse_temperature: f64,
     /// Rows of a chunk.
@@ -51,22 +50,33 @@ impl TokenLogProbs {
         targets: Vec<u32>,
         inverse_temperature: f64,
     ) -> Result<Self, Error> {
-        assert!(!positions.is_empty() && positions.len() == targets.len(), "one target for each position");
-        model.check(batch)?;
-        let vocab = model.config.vocab;
-        if let Some(bad) = targets.iter().find(|&&t| t as usize >= vocab) {
-            return Err(Error::input(format!("label {bad}: expected ids below the vocabulary size {vocab}")));
-        }
-        let hidden = model.final_hidden(batch, &mut Pass::new(&mut ()));
-        let [n, seq, d_model] = hidden.dims();
-        let index: Vec<i64> = positions.iter().map(|&p| p as i64).collect();
-        let index = Tensor::<1, Int>::from_data(TensorData::from(&index[..]), &model.device());
-        let hidden = hidden.reshape([n * seq, d_model]).select(0, index);
-        let trained_unembed = model.unembed().is_autodiff();
-        let unembed = model.unembed().clone();
-        let unembed = if trained_unembed { unembed.inner() } else { unembed };
-        let rows = (MAX_LOGITS / vocab).max(1);
-        Ok(Self { hidden, unembed, trained_unembed, targets, inverse_temperature, rows, kept: None })
+        check(model, batch, positions, &targets)?;
+        Ok(Self::of(model, Hidden::new(model, batch, positions), targets, inverse_temperature))
+    }
+
+    /// The same with the bits of [`new`](Self::new) and less memory: of an untracked `model` only the residual stream
+    /// between blocks is kept, and [`backward`](Self::backward) runs each block again on the tracked model.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn recomputed(
+        model: &Qwen,
+        batch: &Batch,
+        positions: &[usize],
+        targets: Vec<u32>,
+        inverse_temperature: f64,
+    ) -> Result<Self, Error> {
+        check(model, batch, positions, &targets)?;
+        Ok(Self::of(model, Hidden::recomputed(model, batch, positions), targets, inverse_temperature))
+    }
+
+    fn of(model: &Qwen, hidden: Hidden, targets: Vec<u32>, inverse_temperature: f64) -> Self {
+        let unembed = model.unembed().clone().inner();
+        let rows = (MAX_LOGITS / model.config.vocab).max(1);
+        Self { hidden, unembed, targets, inverse_temperature, rows, kept: None }
     }
 
     /// The same with chunks of `rows` rows: a test's way to see several.
@@ -95,9 +105,12 @@ impl TokenLogProbs {
     /// statistics.
     ///
     /// # Panics
-    /// If the model was not tracked, or there is not one weight for each target.
+    /// If `tracked` is not the model from [`tracked`](crate::tracked) that this was made with, or, with
+    /// [`recomputed`](Self::recomputed), of the model; if there is not one weight for each target.
     pub fn backward(mut self, tracked: &mut Qwen, weights: &[TokenWeights]) -> (Vec<TokenStats>, Gradients) {
         assert_eq!(weights.len(), self.targets.len(), "one weight for each target");
+        // Where the output projection alone is trained, the blocks get no gradient.
+        let reached = self.hidden.reaches(tracked);
         let mut kept = self.kept.take();
         let (mut stats, mut to_hidden, mut to_unembed) = (Vec::new(), Vec::new(), None);
         for range in self.ranges() {
@@ -106,13 +119,13 @@ impl TokenLogProbs {
             let (part, grad) =
                 kernels::token_stats_backward(logits, targets, weights, self.inverse_temperature);
             stats.extend(part);
-            if self.hidden.is_autodiff() {
+            if reached {
                 to_hidden.push(match self.unembed.dtype() {
                     DType::F32 => grad.clone().matmul(self.unembed.clone()),
                     _ => kernels::linear_pull_back(grad.clone(), &self.unembed),
                 });
             }
-            if self.trained_unembed {
+            if tracked.unembed().is_autodiff() {
                 let grad = grad.transpose().matmul(self.hidden_of(&range));
                 to_unembed = Some(match to_unembed.take() {
                     Some(sum) => sum + grad,
@@ -120,21 +133,14 @@ impl TokenLogProbs {
                 });
             }
         }
-        // Where the output projection alone is trained, the blocks have no graph.
-        let left = self.hidden.is_autodiff().then(|| {
-            let cotangent = Tensor::cat(to_hidden, 0).autodiff();
-            (self.hidden * cotangent).sum().backward()
-        });
-        let mut gradients = Gradients::take(tracked, left);
-        if let Some(grad) = to_unembed {
-            gradients.add_unembed(grad);
-        }
+        let to_hidden = reached.then(|| Tensor::cat(to_hidden, 0));
+        let gradients = self.hidden.backward(tracked, to_hidden, to_unembed);
         (stats, gradients)
     }
 
     /// `of` on the logits, targets and inverse temperature of each chunk; it hands the logits back.
     fn each_chunk<T>(&mut self, of: impl Fn(Tensor<2>, &[u32], f64) -> (Vec<T>, Tensor<2>)) -> Vec<T> {
-        let keep = self.targets.len() <= self.rows && self.hidden.is_autodiff();
+        let keep = self.targets.len() <= self.rows && self.hidden.is_tracked();
         let mut all = Vec::with_capacity(self.targets.len());
         for range in self.ranges() {
             let logits = self.kept.take().unwrap_or_else(|| self.logits(&range));
@@ -151,8 +157,8 @@ impl TokenLogProbs {
     }
 
     fn hidden_of(&self, range: &Range<usize>) -> Tensor<2> {
-        let d_model = self.hidden.dims()[1];
-        self.hidden.clone().inner().slice([range.clone(), 0..d_model])
+        let d_model = self.hidden.states().dims()[1];
+        self.hidden.states().clone().slice([range.clone(), 0..d_model])
     }
 
     fn logits(&self, range: &Range<usize>) -> Tensor<2> {
@@ -161,6 +167,18 @@ impl TokenLogProbs {
             DType::F32 => x.matmul(self.unembed.clone().transpose()),
             // Widened on the way, never copied whole.
             _ => kernels::linear(x, &self.unembed),
+        }
+    }
+}
+
+fn check(model: &Qwen, batch: &Batch, positions: &[usize], targets: &[u32]) -> Result<(), Error> {
+    assert!(!positions.is_empty() && positions.len() == targets.len(), "one target for each position");
+    model.check(batch)?;
+    let vocab = model.config.vocab;
+    match targets.iter().find(|&&t| t as usize >= vocab) {
+        None => Ok(()),
+        Some(bad) => {
+            Err(Error::input(format!("label {bad}: expected ids below the vocabulary size {vocab}")))
         }
     }
 }

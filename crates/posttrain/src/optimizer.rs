@@ -102,11 +102,7 @@ impl Optimizer {
         let mut params = trained::params(&mut view).into_iter();
         for slot in &self.slots {
             let found = params.find(|(name, _)| *name == slot.name);
-            found.into_iter().for_each(|(name, mut param)| match name.as_str() {
-                // Rows of it are looked up, and their gradients added up, in f32.
-                "model.embed_tokens.weight" => param.track(),
-                _ => param.track_as_held(),
-            });
+            found.into_iter().for_each(|(_, mut param)| param.track_as_held());
         }
         view
     }

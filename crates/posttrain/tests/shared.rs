@@ -1,10 +1,10 @@
 //! Log-probabilities in chunks, the optimiser's state, checkpoints kept and left out, folders in use.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use hooks::Batch;
-use model_qwen::{Config as ModelConfig, Param, Qwen};
-use posttrain::config::OptimizerConfig;
+use model_qwen::{Adapter, Config as ModelConfig, LoraConfig, Param, Qwen};
+use posttrain::config::{Group, OptimizerConfig};
 use posttrain::{Error, Gradients, Optimizer, Progress, RunFolder, TokenLogProbs, TokenWeights};
 
 fn model(tied: bool) -> Qwen {
@@ -65,6 +65,68 @@ fn chunks_change_rounding_only_and_gradients_are_those_of_the_whole_graph() {
         assert_eq!(one.len(), whole.len());
         assert!(one.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-5), "tied {tied}");
     }
+}
+
+/// Log-probabilities and gradients of what `frozen` leaves, with the graph kept or with each block run again.
+fn of_blocks(model: &Qwen, frozen: &[&str], recompute: bool) -> (Vec<u32>, Vec<Option<Vec<u32>>>) {
+    let group = |p: &&str| Group { pattern: (*p).to_owned(), frozen: true, ..Group::default() };
+    let config = OptimizerConfig { groups: frozen.iter().map(group).collect(), ..OptimizerConfig::default() };
+    let mut tracked = Optimizer::new(model, &config).unwrap().tracked(model);
+    let batch = Batch::packed(&[vec![vec![1, 2, 3, 4], vec![2, 9]], vec![vec![5, 6, 7]]]).unwrap();
+    let (positions, targets) = ([0, 2, 4, 6, 7], vec![2, 4, 9, 6, 7]);
+    let made = match recompute {
+        true => TokenLogProbs::recomputed(model, &batch, &positions, targets, 0.7),
+        false => TokenLogProbs::new(&tracked, &batch, &positions, targets, 0.7),
+    };
+    let mut made = made.unwrap();
+    let values = made.values().into_iter().map(f32::to_bits).collect();
+    let weights = [1.0, -0.5, 0.25, 2.0, 0.3].map(TokenWeights::from);
+    let (_, gradients) = made.backward(&mut tracked, &weights);
+    let bits = |g: &burn::tensor::Tensor<1>| g.clone().into_data().iter::<f32>().map(f32::to_bits).collect();
+    (values, gradients.iter().map(|(_, g)| g.map(bits)).collect())
+}
+
+#[test]
+fn blocks_that_are_run_again_give_the_bits_of_the_whole_graph() {
+    let adapted = |layers: Option<Vec<usize>>, dtype| {
+        let base = of_dtype(&model(true), dtype);
+        let config = LoraConfig { layers, ..LoraConfig::new(2, 4.0, &["q_proj", "down_proj"]) };
+        let mut model = Adapter::new(config, &base, 1).unwrap().attach(&base).unwrap();
+        // A new adapter's second factor is 0, and the first would have no gradient.
+        for (_, param) in model.adapter_params() {
+            if let Param::Matrix(w) = param {
+                *w = w.clone() + 0.1;
+            }
+        }
+        model
+    };
+    let cases: [(Qwen, &[&str], usize); 9] = [
+        (model(true), &[], 26),
+        (model(false), &[], 27),
+        (model(true), &["*embed*"], 25),
+        (model(false), &["*embed*", "*.layers.0.*"], 14),
+        (model(false), &["*.layers.*"], 3),
+        (model(false), &["model.*"], 1),
+        (adapted(None, DType::F32), &[], 8),
+        (adapted(Some(vec![1]), DType::F32), &[], 4),
+        (adapted(Some(vec![0]), DType::BF16), &[], 4),
+    ];
+    for (model, frozen, trained) in cases {
+        let (stored, again) = (of_blocks(&model, frozen, false), of_blocks(&model, frozen, true));
+        let nonzero = |g: &Vec<u32>| g.iter().any(|&bits| f32::from_bits(bits) != 0.0);
+        assert_eq!(stored.1.iter().flatten().filter(|g| nonzero(g)).count(), trained);
+        assert!(stored == again, "{trained}");
+    }
+}
+
+fn of_dtype(model: &Qwen, dtype: DType) -> Qwen {
+    let mut model = model.clone();
+    for (_, param) in model.params() {
+        if let Param::Matrix(w) = param {
+            *w = w.clone().cast(dtype);
+        }
+    }
+    model
 }
 
 #[test]

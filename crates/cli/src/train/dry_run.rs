@@ -3,32 +3,36 @@
 use std::time::Instant;
 
 use model_qwen::Dtype;
+use posttrain::{Memory, PassSize, Trained};
 use serde_json::{Value, json};
 
+use super::Kind;
 use super::open::Open;
-use super::sections::TrainDtype;
 use super::steps::Trainer;
+use crate::memory::peak;
 use crate::options::Result;
-use crate::output::{print_json, say};
-
-/// Bytes of a trained number beside its weight: gradient and two moments in f32.
-const TRAINED: u64 = 12;
+use crate::output::{print_json, say, to_json};
 
 /// Makes one step with the model in memory and prints what the run would take.
 pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let (mut plan, example) = trainer.data()?;
     let state = trainer.state();
     let (steps, trained) = (state.steps, state.optimizer.n_params() as u64);
-    let weights = open.start.config.n_params() * Dtype::from(open.file.model.dtype).bytes();
-    // Factors beside the weights, or f32 copies of weights in bf16.
-    let beside = open.file.lora.is_some() || open.file.model.dtype != TrainDtype::F32;
-    let factors = if beside { 4 * trained } else { 0 };
+    let memory = |recompute| memory(open, trained, trainer.longest(), recompute);
+    let recompute = open.file.train.recompute;
+    let (planned, stored, recomputed) = (memory(recompute), memory(false).peak(), memory(true).peak());
     let start = Instant::now();
     trainer.step()?;
     let seconds = start.elapsed().as_secs_f64();
     plan.insert("steps".to_owned(), steps.into());
     plan.insert("trained_parameters".to_owned(), trained.into());
-    plan.insert("bytes_without_activations".to_owned(), (weights + factors + TRAINED * trained).into());
+    let without = planned.peak() - planned.activations - planned.logits;
+    plan.insert("bytes_without_activations".to_owned(), without.into());
+    plan.insert("bytes".to_owned(), to_json(&planned)?);
+    plan.insert("bytes_peak".to_owned(), planned.peak().into());
+    plan.insert("bytes_peak_stored".to_owned(), stored.into());
+    plan.insert("bytes_peak_recomputed".to_owned(), recomputed.into());
+    plan.insert("bytes_measured".to_owned(), peak().into());
     plan.insert("seconds_a_step".to_owned(), json!(seconds));
     plan.insert("seconds".to_owned(), json!(seconds * steps as f64));
     plan.insert("example".to_owned(), example.into());
@@ -40,4 +44,19 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
         });
     }
     Ok(())
+}
+
+/// Memory by the formula, of passes whose rows are all as long as the longest, completion included.
+fn memory(open: &Open<'_>, numbers: u64, longest: usize, recompute: bool) -> Memory {
+    let (file, adapter) = (&open.file, open.file.lora.is_some());
+    let rows = file.train.batch_size;
+    let seq = longest + if open.kind == Kind::Grpo { file.grpo().max_tokens } else { 0 };
+    let trained = Trained { dtype: Dtype::from(file.model.dtype), numbers, adapter };
+    let memory = Memory::new(&open.start.config, trained, PassSize { rows, seq, recompute });
+    // An adapter's reference shares its weights.
+    if open.kind == Kind::Grpo && file.grpo().beta > 0.0 && !adapter {
+        memory.with_reference()
+    } else {
+        memory
+    }
 }

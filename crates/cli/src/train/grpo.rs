@@ -168,6 +168,10 @@ impl Trainer for Problems {
         Ok((Map::from_iter(counts), self.prompter.text.decode_all(&self.problems[0].prompt)?))
     }
 
+    fn longest(&self) -> usize {
+        self.problems.iter().map(|p| p.prompt.len()).max().unwrap_or(0)
+    }
+
     fn state(&self) -> State<'_> {
         State {
             model: self.grpo.policy(),

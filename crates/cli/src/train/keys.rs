@@ -39,9 +39,10 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
 }
 
 /// Keys that a resumed run may change: they alter no update that was made.
-const MAY_CHANGE: [&str; 14] = [
+const MAY_CHANGE: &[&str] = &[
     "train.steps",
     "train.epochs",
+    "train.recompute",
     "run.keep",
     "run.log_every",
     "run.checkpoint_every",
@@ -234,7 +235,7 @@ pub(super) fn check_changes(began: &Table, wanted: &Table) -> Result<(), Error> 
                 "`{key}` is {} in this run and cannot become {}: a resumed run may change {}",
                 say(began),
                 say(wanted),
-                MAY_CHANGE[..13].join(", ")
+                MAY_CHANGE[..MAY_CHANGE.len() - 1].join(", ")
             )))
         }
     }

@@ -100,6 +100,10 @@ impl Trainer for Examples {
         Ok((Map::from_iter(counts), self.encoder.marked(&examples[0])?))
     }
 
+    fn longest(&self) -> usize {
+        self.data.examples().iter().map(|e| e.ids.len()).max().unwrap_or(0)
+    }
+
     fn state(&self) -> State<'_> {
         State {
             model: self.sft.model(),

@@ -30,6 +30,8 @@ pub(super) trait Trainer {
     fn state(&self) -> State<'_>;
     /// Counts of the data, and one example as a text.
     fn data(&self) -> Result<(Map<String, Value>, String)>;
+    /// Tokens of the longest example or prompt.
+    fn longest(&self) -> usize;
 }
 
 /// A trainer between two steps.

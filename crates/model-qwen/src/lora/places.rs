@@ -14,6 +14,15 @@ pub(super) struct Place {
 }
 
 impl LoraConfig {
+    /// Numbers in the factors of such an adapter for `model`.
+    ///
+    /// # Errors
+    /// A configuration that names no projection of this model.
+    pub fn n_params(&self, model: &Config) -> Result<u64, Error> {
+        let of = |place: &Place| place.rank * place.projection.shape(model).iter().sum::<usize>();
+        Ok(self.places(model)?.iter().map(|place| of(place) as u64).sum())
+    }
+
     /// The projections of `model` that get an adapter, block by block.
     ///
     /// # Errors
