@@ -26,7 +26,7 @@ fn main() {
         let rollouts = grpo.sample(&batch).unwrap();
         let sampled = start.elapsed();
         let scored = rollouts.score(|r| (r.ids[0] % 2) as f32).unwrap();
-        let stats = grpo.step(scored).unwrap();
+        let stats = grpo.step(&scored).unwrap();
         println!("sample {sampled:.2?}, step {:.2?}, {} tokens", start.elapsed() - sampled, stats.tokens);
     }
 }

@@ -1,12 +1,17 @@
 //! From rewards to advantages.
 
-use crate::Advantage;
+use crate::reward::RewardTable;
+use crate::{Advantage, Aggregation};
 
 /// Added to standard deviations, as TRL does.
 const EPSILON: f64 = 1e-4;
 
+/// Standard deviations up to this are 0: those of equal rewards differ from it by rounding.
+const ZERO: f64 = 1e-8;
+
 /// Advantages of rewards that lie group after group, `group` of each prompt (Shao et al. 2024, equation 3;
-/// Liu et al. 2025 without the division). Standard deviations have Bessel's correction.
+/// Liu et al. 2025 without the division; Ahmadian et al. 2024 with one left out). Standard deviations have Bessel's
+/// correction.
 ///
 /// A reward of NaN means that nobody could judge: it takes no part in means and deviations, and its
 /// advantage is 0.
@@ -18,21 +23,46 @@ pub fn advantages(rewards: &[f32], group: usize, kind: Advantage) -> Vec<f32> {
     let batch_std = std(rewards);
     let mut all = Vec::with_capacity(rewards.len());
     for rewards in rewards.chunks(group) {
-        let mean = mean(rewards);
-        let divisor = match kind {
-            Advantage::Group => std(rewards) + EPSILON,
-            Advantage::Batch => batch_std + EPSILON,
-            Advantage::None => 1.0,
+        let (mean, n) = (mean(rewards), judged(rewards).count() as f64);
+        let (factor, divisor) = match kind {
+            Advantage::Group => (1.0, std(rewards) + EPSILON),
+            Advantage::Batch => (1.0, batch_std + EPSILON),
+            Advantage::None => (1.0, 1.0),
+            // The reward less the mean of the others.
+            Advantage::LeaveOneOut => (n, (n - 1.0).max(1.0)),
         };
-        all.extend(
-            rewards.iter().map(|&r| if r.is_nan() { 0.0 } else { ((f64::from(r) - mean) / divisor) as f32 }),
-        );
+        let one = |&r: &f32| if r.is_nan() { 0.0 } else { ((f64::from(r) - mean) * factor / divisor) as f32 };
+        all.extend(rewards.iter().map(one));
     }
     all
 }
 
+/// Advantages of several rewards: of their weighted sum, or the weighted sum of each reward's advantages in its group,
+/// over the batch's standard deviation (GDPO; TRL's `normalize_then_sum`).
+pub(crate) fn of_table(table: &RewardTable, group: usize, kind: Advantage, how: Aggregation) -> Vec<f32> {
+    match how {
+        Aggregation::SumThenNormalize => advantages(&table.totals(), group, kind),
+        Aggregation::NormalizeThenSum => {
+            let mut normalised = RewardTable::default();
+            for (at, (name, weight)) in table.names().iter().zip(table.weights()).enumerate() {
+                let values = table.values(at);
+                let mut each = advantages(values, group, Advantage::Group);
+                each.iter_mut().zip(values).filter(|(_, r)| r.is_nan()).for_each(|(a, _)| *a = f32::NAN);
+                normalised.push(name, *weight, each);
+            }
+            let sums = normalised.totals();
+            advantages(&sums, sums.len().max(1), Advantage::Batch)
+        }
+    }
+}
+
 fn judged(rewards: &[f32]) -> impl Iterator<Item = f64> + Clone {
     rewards.iter().filter(|r| !r.is_nan()).map(|&r| f64::from(r))
+}
+
+/// Whether the rewards of a group teach nothing: all equal, or none judged.
+pub(crate) fn is_still(rewards: &[f32]) -> bool {
+    std(rewards) <= ZERO
 }
 
 /// The mean of the judged; 0 where there is none.
@@ -65,7 +95,7 @@ mod tests {
 
     #[test]
     fn groups_sum_to_zero_and_equal_rewards_teach_nothing() {
-        for kind in [Advantage::Group, Advantage::Batch, Advantage::None] {
+        for kind in [Advantage::Group, Advantage::Batch, Advantage::None, Advantage::LeaveOneOut] {
             for group in advantages(&REWARDS, 4, kind).chunks(4) {
                 assert!(group.iter().sum::<f32>().abs() < 1e-6);
             }
@@ -79,5 +109,14 @@ mod tests {
         let without = advantages(&[1.0, 0.0], 2, Advantage::Group);
         assert_eq!(with, [without[0], 0.0, without[1]]);
         assert_eq!(advantages(&[f32::NAN; 2], 2, Advantage::Group), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn one_left_out_is_compared_with_the_mean_of_the_others() {
+        let rewards = [1.0, f32::NAN, 0.25, 0.0];
+        let found = advantages(&rewards, 4, Advantage::LeaveOneOut);
+        let expected = [1.0 - 0.125, 0.0, 0.25 - 0.5, -0.625];
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        assert_eq!(advantages(&[1.0, f32::NAN], 2, Advantage::LeaveOneOut), [0.0, 0.0]);
     }
 }

@@ -3,7 +3,7 @@
 use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Advantage, Error, KlEstimator, LossKind, Ratio, Sapo, Vespo};
+use crate::{Advantage, Aggregation, Error, KlEstimator, LossKind, Ratio, Sapo, Vespo, ZeroVariance};
 
 /// Group-relative policy optimisation (Shao et al. 2024). Defaults of loss, ratio, advantage and clipping are those
 /// of TRL 1.16; `docs/TRL.md` lists its settings and where they are here.
@@ -34,6 +34,13 @@ pub struct GrpoConfig {
     pub ratio: Ratio,
     /// What rewards are compared with.
     pub advantage: Advantage,
+    /// How several rewards become one advantage.
+    pub aggregation: Aggregation,
+    /// What becomes of groups whose rewards are all equal.
+    pub zero_variance: ZeroVariance,
+    /// Further generations of `prompts` prompts at most, until `prompts` groups have rewards that differ (DAPO's dynamic
+    /// sampling, Yu et al. 2025); 0 takes the first as it is.
+    pub resample: usize,
     /// Ratios below `1 - epsilon` are clipped.
     pub epsilon: f64,
     /// Ratios above `1 + epsilon_high` are clipped, `epsilon` where not given; in `cispo` the bound itself.
@@ -52,6 +59,10 @@ pub struct GrpoConfig {
     /// `old - logp` is above this (DeepSeek-V3.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_policy_mask: Option<f64>,
+    /// The share of tokens, those of the largest entropy, that have a policy term (Wang et al. 2025); 1 takes all.
+    pub top_entropy: f64,
+    /// Weight of the mean entropy over tokens, which the loss is made smaller by.
+    pub entropy_coef: f64,
     /// Weight of the KL divergence from the reference; 0 keeps no reference.
     pub beta: f64,
     /// How that divergence is estimated.
@@ -80,6 +91,9 @@ impl Default for GrpoConfig {
             loss: LossKind::Dapo,
             ratio: Ratio::Token,
             advantage: Advantage::Group,
+            aggregation: Aggregation::SumThenNormalize,
+            zero_variance: ZeroVariance::Keep,
+            resample: 0,
             epsilon: 0.2,
             epsilon_high: None,
             delta: None,
@@ -87,6 +101,8 @@ impl Default for GrpoConfig {
             vespo: None,
             off_policy_mask: None,
             beta: 0.0,
+            top_entropy: 1.0,
+            entropy_coef: 0.0,
             kl: KlEstimator::K3,
             kl_ratio: true,
             updates: 1,
@@ -135,6 +151,8 @@ impl GrpoConfig {
             ("grpo.epsilon", self.epsilon, 0.0, f64::MAX, "from 0"),
             ("grpo.epsilon_high", self.epsilon_high.unwrap_or(0.0), 0.0, f64::MAX, "from 0"),
             ("grpo.delta", self.delta.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX, "above 0"),
+            ("grpo.top_entropy", self.top_entropy, f64::MIN_POSITIVE, 1.0, "above 0 and at most 1"),
+            ("grpo.entropy_coef", self.entropy_coef, f64::MIN, f64::MAX, "a finite number"),
             ("grpo.beta", self.beta, 0.0, f64::MAX, "from 0"),
             ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
             ("grpo.updates", self.updates as f64, 1.0, 1e9, "from 1"),
@@ -174,7 +192,11 @@ mod tests {
     fn settings_without_an_effect_are_refused_by_name() {
         let start = GrpoConfig { trainer: TrainerConfig::default(), ..GrpoConfig::default() };
         start.check().unwrap();
-        let refused: [(&str, fn(&mut GrpoConfig)); 6] = [
+        let refused: [(&str, fn(&mut GrpoConfig)); 8] = [
+            ("grpo.resample", |c| c.resample = 2),
+            ("grpo.advantage", |c| {
+                (c.advantage, c.aggregation) = (Advantage::None, Aggregation::NormalizeThenSum);
+            }),
             ("grpo.sapo", |c| c.sapo = Some(Sapo::default())),
             ("grpo.vespo", |c| c.vespo = Some(Vespo::default())),
             ("grpo.delta", |c| (c.loss, c.delta) = (LossKind::Cispo, Some(2.0))),

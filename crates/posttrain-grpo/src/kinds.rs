@@ -108,4 +108,29 @@ pub enum Advantage {
     Batch,
     /// Less the group's mean.
     None,
+    /// Less the mean of the group's others (RLOO: Ahmadian et al. 2024).
+    LeaveOneOut,
+}
+
+/// How several rewards become one advantage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregation {
+    /// The weighted sum of the rewards is compared.
+    #[default]
+    SumThenNormalize,
+    /// Each reward is compared in its group; their weighted sum is less its mean over its standard deviation + 1e-4, both
+    /// of the step (GDPO).
+    NormalizeThenSum,
+}
+
+/// What becomes of groups whose rewards are all equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroVariance {
+    /// They count in the loss's divisor, and have a KL term.
+    #[default]
+    Keep,
+    /// They are not trained on.
+    Drop,
 }

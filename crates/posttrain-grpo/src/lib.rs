@@ -16,7 +16,7 @@
 //!     let at = order.batch(grpo.progress().position, grpo.prompts());
 //!     let rollouts = grpo.sample(&at.iter().map(|&i| prompts[i].clone()).collect::<Vec<_>>())?;
 //!     let scored = rollouts.score(reward)?;
-//!     let stats = grpo.step(scored)?;
+//!     let stats = grpo.step(&scored)?;
 //!     println!("{} {}", stats.step, stats.reward);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,13 +30,21 @@ mod advantage;
 mod config;
 mod kinds;
 mod loss;
+mod record;
+pub mod reward;
 mod rollout;
+mod scored;
+mod stats;
 mod train;
+mod update;
 
 pub use advantage::advantages;
 pub use common::Error;
 pub use config::GrpoConfig;
-pub use kinds::{Advantage, KlEstimator, LossKind, Ratio, Sapo, Vespo};
+pub use kinds::{Advantage, Aggregation, KlEstimator, LossKind, Ratio, Sapo, Vespo, ZeroVariance};
 pub use loss::{LossConfig, LossInputs, LossStats, Whole, entropy_threshold, loss};
-pub use rollout::{Rollout, Rollouts, Scored};
-pub use train::{Grpo, GrpoStats};
+pub use record::{Record, read_completions};
+pub use rollout::{Rollout, Rollouts};
+pub use scored::Scored;
+pub use stats::{ClipStats, CompletionStats, GrpoStats};
+pub use train::Grpo;

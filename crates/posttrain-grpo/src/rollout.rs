@@ -1,7 +1,11 @@
 //! Completions, before and after they are scored: what is not scored cannot be trained on.
 
-use crate::{Advantage, Error, advantages};
-use model_qwen::Finish;
+use model_qwen::{Finish, Text};
+use serde_json::{Map, Value};
+
+use crate::reward::{RewardTable, Sample, caught};
+use crate::scored::Baseline;
+use crate::{Error, GrpoConfig, Scored};
 
 /// One sampled completion.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,17 +20,40 @@ pub struct Rollout {
     pub sampling_logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
+    /// Text of the prompt; empty before [`Rollouts::decode`].
+    pub prompt_text: String,
+    /// Text of the completion, without special tokens; empty before [`Rollouts::decode`].
+    pub text: String,
 }
 
 /// Completions that wait for their rewards: group after group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollouts {
     pub(crate) all: Vec<Rollout>,
-    pub(crate) group: usize,
-    pub(crate) advantage: Advantage,
+    pub(crate) how: Baseline,
 }
 
 impl Rollouts {
+    /// Completions that another sampler drew, `grpo.group_size` of each prompt, group after group.
+    ///
+    /// # Errors
+    /// An incomplete group, an empty prompt, or not one log-probability for each token.
+    pub fn new(all: Vec<Rollout>, config: &GrpoConfig) -> Result<Self, Error> {
+        let group = config.group_size;
+        if all.is_empty() || !all.len().is_multiple_of(group) {
+            return Err(Error::input(format!("{} completions, expected whole groups of {group}", all.len())));
+        }
+        for (at, rollout) in all.iter().enumerate() {
+            if rollout.prompt_ids.is_empty() || rollout.prompt_ids != all[at / group * group].prompt_ids {
+                return Err(Error::input(format!("completion {at}: expected the prompt of its group")));
+            }
+            if rollout.sampling_logprobs.len() != rollout.ids.len() {
+                return Err(Error::input(format!("completion {at}: expected one log-probability for each token")));
+            }
+        }
+        Ok(Self { all, how: config.into() })
+    }
+
     /// The completions.
     pub fn iter(&self) -> impl Iterator<Item = &Rollout> {
         self.all.iter()
@@ -42,43 +69,55 @@ impl Rollouts {
         self.all.is_empty()
     }
 
+    /// Makes the texts of prompts and completions, for rewards and files.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer has not.
+    pub fn decode(&mut self, text: &Text) -> Result<(), Error> {
+        for rollout in &mut self.all {
+            rollout.prompt_text = text.decode_all(&rollout.prompt_ids)?;
+            rollout.text = text.decode(&rollout.ids)?;
+        }
+        Ok(())
+    }
+
+    /// The completions as rewards see them; `problem` gives the answer and the other columns of a prompt.
+    pub fn samples<'a>(
+        &'a self,
+        problem: impl Fn(usize) -> (Option<&'a str>, &'a Map<String, Value>),
+    ) -> Vec<Sample<'a>> {
+        let one = |rollout: &'a Rollout| {
+            let (answer, columns) = problem(rollout.prompt);
+            let Rollout { prompt, prompt_text, text: completion, ids, finish, .. } = rollout;
+            Sample { prompt: *prompt, prompt_text, completion, ids, finish: *finish, answer, columns }
+        };
+        self.all.iter().map(one).collect()
+    }
+
     /// Asks for the reward of each completion. NaN says that it cannot be judged: it is then left out of its
     /// group and teaches nothing.
     ///
     /// # Errors
-    /// An infinite reward, naming the prompt.
-    pub fn score(self, mut reward: impl FnMut(&Rollout) -> f32) -> Result<Scored, Error> {
-        let rewards: Vec<f32> = self.all.iter().map(&mut reward).collect();
-        if let Some(at) = rewards.iter().position(|r| r.is_infinite()) {
-            return Err(Error::input(format!(
-                "the reward of completion {} of prompt {} is {}, expected a finite number, or NaN for what cannot be judged",
-                at % self.group,
-                self.all[at].prompt,
-                rewards[at]
-            )));
-        }
-        let advantages = advantages(&rewards, self.group, self.advantage);
-        Ok(Scored { all: self.all, group: self.group, rewards, advantages })
-    }
-}
-
-/// Completions with their rewards.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scored {
-    pub(crate) all: Vec<Rollout>,
-    pub(crate) group: usize,
-    pub(crate) rewards: Vec<f32>,
-    pub(crate) advantages: Vec<f32>,
-}
-
-impl Scored {
-    /// Each completion with its reward and its advantage.
-    pub fn iter(&self) -> impl Iterator<Item = (&Rollout, f32, f32)> {
-        self.all.iter().zip(&self.rewards).zip(&self.advantages).map(|((r, &reward), &a)| (r, reward, a))
+    /// A reward that panics; an infinite one, naming the prompt.
+    pub fn score(self, reward: impl FnMut(&Rollout) -> f32) -> Result<Scored, Error> {
+        let values = caught(|| Ok(self.all.iter().map(reward).collect()));
+        let mut table = RewardTable::default();
+        table.push("reward", 1.0, values.map_err(|e| e.within("reward"))?);
+        Scored::new(self.all, table, self.how)
     }
 
-    /// Rewards, group after group.
-    pub fn rewards(&self) -> &[f32] {
-        &self.rewards
+    /// With the rewards that [`Rewards::score`](crate::reward::Rewards::score) gave these completions.
+    ///
+    /// # Errors
+    /// An infinite reward, naming it and the prompt.
+    ///
+    /// # Panics
+    /// If the rewards are of another number of completions.
+    pub fn with_rewards(self, table: RewardTable) -> Result<Scored, Error> {
+        assert!(
+            table.names().is_empty() || table.values(0).len() == self.all.len(),
+            "one reward a completion"
+        );
+        Scored::new(self.all, table, self.how)
     }
 }

@@ -39,7 +39,7 @@ fn three(rollout: &Rollout) -> f32 {
 fn steps(grpo: &mut Grpo, n: usize) -> Vec<GrpoStats> {
     let mut one = || {
         let rollouts = grpo.sample(&prompts()).unwrap();
-        grpo.step(rollouts.score(three).unwrap()).unwrap()
+        grpo.step(&rollouts.score(three).unwrap()).unwrap()
     };
     (0..n).map(|_| one()).collect()
 }
@@ -95,7 +95,7 @@ fn rewards_in_disorder_teach_nothing_in_particular() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 31) as f32
         };
-        grpo.step(rollouts.score(coin).unwrap()).unwrap();
+        grpo.step(&rollouts.score(coin).unwrap()).unwrap();
     }
     let rollouts = grpo.sample(&prompts()).unwrap();
     let reward = rollouts.iter().map(three).sum::<f32>() / rollouts.len() as f32;
@@ -108,7 +108,7 @@ fn fresh_completions_have_ratio_one_for_any_split() {
         let mut grpo = start(|c| (c.trainer.train.batch_size, c.max_tokens, c.beta) = (rows, 5, 0.1));
         let stats = &steps(&mut grpo, 1)[0];
         assert_eq!((stats.ratio_min, stats.ratio_max), (1.0, 1.0));
-        assert_eq!((stats.clip_low, stats.clip_high), (0.0, 0.0));
+        assert_eq!((stats.clip.low_mean, stats.clip.high_max), (0.0, 0.0));
         assert!(stats.kl.abs() < 1e-12 && stats.sampler_gap < 1e-5, "{stats:?}");
     }
 }
@@ -158,10 +158,10 @@ fn rewards_that_make_no_sense() {
     let message = rollouts.clone().score(|r| if r.prompt == 1 { f32::INFINITY } else { 0.0 }).unwrap_err();
     assert!(message.to_string().contains("prompt 1"), "{message}");
     let before = weights(grpo.policy());
-    let stats = grpo.step(rollouts.clone().score(|_| f32::NAN).unwrap()).unwrap();
-    assert_eq!((stats.unjudged, stats.zero_variance, stats.grad_norm), (1.0, 1.0, 0.0));
-    let stats = grpo.step(rollouts.score(|_| 1.0).unwrap()).unwrap();
-    assert_eq!((stats.reward, stats.zero_variance), (1.0, 1.0));
+    let stats = grpo.step(&rollouts.clone().score(|_| f32::NAN).unwrap()).unwrap();
+    assert_eq!((stats.unjudged, stats.frac_reward_zero_std, stats.grad_norm), (1.0, 1.0, 0.0));
+    let stats = grpo.step(&rollouts.score(|_| 1.0).unwrap()).unwrap();
+    assert_eq!((stats.reward, stats.frac_reward_zero_std), (1.0, 1.0));
     assert_eq!(weights(grpo.policy()), before);
     assert!(grpo.sample(&[]).is_err());
     assert!(grpo.sample(&[vec![]]).is_err());
@@ -180,4 +180,114 @@ fn blocks_run_again_make_the_same_run() {
         (same, weights(grpo.policy()))
     };
     assert!(run(false) == run(true));
+}
+
+#[test]
+fn groups_without_variance_are_dropped_and_sampled_again() {
+    use posttrain_grpo::ZeroVariance;
+    // The first prompt is rewarded whatever is said; the second is not.
+    let reward = |r: &Rollout| if r.prompt_ids == [3] { three(r) } else { 1.0 };
+    let dynamic = |c: &mut GrpoConfig| (c.zero_variance, c.resample) = (ZeroVariance::Drop, 3);
+    let mut grpo = start(dynamic);
+    let generation = |grpo: &mut Grpo| grpo.sample(&prompts()).unwrap().score(reward).unwrap();
+    let mut scored = generation(&mut grpo);
+    assert!(scored.wants_more());
+    scored.append(generation(&mut grpo));
+    assert!(!scored.wants_more() && scored.iter().count() == 64);
+    let stats = grpo.step(&scored).unwrap();
+    assert_eq!((stats.generations, stats.groups_left_out, stats.frac_reward_zero_std), (2, 2, 0.5));
+    assert!(stats.grad_norm > 0.0);
+    let advantages: Vec<f32> = scored.iter().map(|(_, _, a)| a).collect();
+    assert!(advantages[..16].iter().all(|&a| a == 0.0) && advantages[16..32].iter().any(|&a| a != 0.0));
+
+    // With a bound: what there is, and no update where there is nothing.
+    let mut scored = grpo.sample(&prompts()).unwrap().score(|_| 0.0).unwrap();
+    let mut generations = 1;
+    while scored.wants_more() {
+        scored.append(grpo.sample(&prompts()).unwrap().score(|_| 0.0).unwrap());
+        generations += 1;
+    }
+    let before = weights(grpo.policy());
+    let stats = grpo.step(&scored).unwrap();
+    assert_eq!((generations, stats.generations, stats.groups_left_out), (4, 4, 8));
+    assert_eq!(weights(grpo.policy()), before);
+
+    // Dropped or kept, the divisor differs: half the sequences.
+    let gradient = |zero_variance| {
+        let mut grpo = start(|c| (c.zero_variance, c.loss) = (zero_variance, LossKind::DrGrpo));
+        let scored = generation(&mut grpo);
+        grpo.step(&scored).unwrap().grad_norm
+    };
+    let (keep, drop) = (gradient(ZeroVariance::Keep), gradient(ZeroVariance::Drop));
+    assert!((drop / keep - 2.0).abs() < 1e-4, "{keep} {drop}");
+}
+
+#[test]
+fn entropy_terms_do_not_depend_on_the_split_and_the_bonus_raises_the_entropy() {
+    let options = |c: &mut GrpoConfig| (c.max_tokens, c.top_entropy, c.entropy_coef) = (5, 0.4, 0.1);
+    let mut one = start(options);
+    let mut many = start(|c| {
+        options(c);
+        c.trainer.train.batch_size = 3;
+    });
+    let (a, b) = (&steps(&mut one, 1)[0], &steps(&mut many, 1)[0]);
+    assert!((a.grad_norm - b.grad_norm).abs() < 1e-5 * a.grad_norm, "{a:?} {b:?}");
+    assert!((a.loss - b.loss).abs() < 1e-6 && (a.entropy - b.entropy).abs() < 1e-6);
+    let last = |coef| {
+        let mut grpo = start(|c| c.entropy_coef = coef);
+        steps(&mut grpo, 15)[14].entropy
+    };
+    let (with, without) = (last(2.0), last(0.0));
+    assert!(with > without + 0.1, "{with} {without}");
+}
+
+#[test]
+fn totals_and_advantages_are_derived_again_from_the_file() {
+    use posttrain_grpo::reward::{Rewards, Sample};
+    use posttrain_grpo::{Advantage, advantages, read_completions};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("step-0.jsonl.gz");
+    let mut grpo = start(|c| c.max_tokens = 4);
+    let mut rewards = Rewards::default()
+        .with("threes", 1.0, |s: &Sample<'_>| s.ids.iter().filter(|&&id| id == 3).count() as f32)
+        .with("short", 0.3, |s: &Sample<'_>| if s.ids.len() > 3 { f32::NAN } else { 0.1 });
+    let rollouts = grpo.sample(&prompts()).unwrap();
+    let none = serde_json::Map::new();
+    let table = rewards.score(&rollouts.samples(|_| (None, &none))).unwrap();
+    let scored = rollouts.with_rewards(table).unwrap();
+    scored.write(&path, 0).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    scored.write(&path, 0).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+
+    let records = read_completions(&path).unwrap();
+    assert_eq!(records.len(), 32);
+    let total = |record: &posttrain_grpo::Record| {
+        let judged = record.rewards.iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
+        judged.map(|(name, value)| value * record.weights[name].as_f64().unwrap()).sum::<f64>() as f32
+    };
+    let totals: Vec<f32> = records.iter().map(total).collect();
+    let again: Vec<f32> = totals.chunks(16).flat_map(|g| advantages(g, 16, Advantage::Group)).collect();
+    for (at, record) in records.iter().enumerate() {
+        assert_eq!((record.group, record.sample), (at / 16, at % 16));
+        assert_eq!((record.reward, record.advantage, record.used), (Some(totals[at]), again[at], true));
+    }
+    let stats = grpo.step(&scored).unwrap();
+    let mean = totals.iter().map(|&r| f64::from(r)).sum::<f64>() / 32.0;
+    assert!((stats.reward - mean).abs() < 1e-6);
+    let names: Vec<&String> = stats.rewards.keys().collect();
+    assert_eq!(
+        names,
+        ["rewards/short/mean", "rewards/short/std", "rewards/threes/mean", "rewards/threes/std"]
+    );
+}
+
+#[test]
+fn a_closure_that_panics_is_an_error_and_the_run_goes_on() {
+    let mut grpo = start(|_| ());
+    let rollouts = grpo.sample(&prompts()).unwrap();
+    let message =
+        rollouts.clone().score(|r| if r.prompt == 1 { panic!("no idea") } else { 0.0 }).unwrap_err();
+    assert!(message.to_string().contains("no idea"), "{message}");
+    assert!(grpo.step(&rollouts.score(three).unwrap()).unwrap().grad_norm > 0.0);
 }

@@ -137,7 +137,7 @@ impl Trainer for Problems {
             f32::from(u8::from(math_grade::grade(&problem.answer, &completion).correct))
         })?;
         phase.ends("score", completion);
-        let stats = self.grpo.step(scored)?;
+        let stats = self.grpo.step(&scored)?;
         phase.ends("train", seen);
         let text = format!(
             "step {} reward {:.3} loss {:.4} kl {:.4} length {:.1}",

@@ -60,7 +60,7 @@ impl From<&GrpoConfig> for LossConfig {
             vespo: config.vespo.unwrap_or_default(),
             off_policy: config.off_policy_mask,
             entropy_floor: None,
-            entropy_coef: 0.0,
+            entropy_coef: config.entropy_coef,
             beta: config.beta,
             kl: config.kl,
             kl_ratio: config.kl_ratio,

@@ -146,7 +146,7 @@ fn grpo(
         let prompts = tasks.iter().map(|p| toy::encode(&p.prompt)).collect::<Result<Vec<_>, _>>()?;
         let rollouts = grpo.sample(&prompts)?;
         let scored = rollouts.score(|r| toy::reward(&tasks[r.prompt], &toy::decode(&r.ids)))?;
-        let stats = grpo.step(scored)?;
+        let stats = grpo.step(&scored)?;
         folder.log(&stats)?;
         run.curve.push(CurvePoint {
             step: stats.step as u64,

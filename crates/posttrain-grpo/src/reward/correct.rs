@@ -1,0 +1,92 @@
+//! Correctness, and rewards that depend on it.
+
+use math_grade::{extract, grade, plain_value};
+
+use super::{Reward, Sample};
+use crate::Error;
+
+/// Whether the grader finds an answer equal to itself: one that it cannot read judges nothing.
+pub fn is_readable(answer: &str) -> bool {
+    [&format!("\\boxed{{{answer}}}"), answer].into_iter().any(|pred| grade(answer, pred).correct)
+}
+
+/// Whether a completion is right; `None` without an answer that can be read. A calculation that the prompt has is no
+/// answer where a number is asked for: "12+34=" has the value of its own question.
+fn judge(sample: &Sample<'_>) -> Option<bool> {
+    let answer = sample.answer.filter(|answer| is_readable(answer))?;
+    let right = grade(answer, sample.completion).correct;
+    Some(right && !(plain_value(answer).is_some() && repeats_prompt(sample)))
+}
+
+fn repeats_prompt(sample: &Sample<'_>) -> bool {
+    let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let Some(found) = extract(sample.completion).answer else { return false };
+    let calculation = squeezed(&found);
+    let calculation = calculation.trim_matches(|c| "=?.$".contains(c));
+    plain_value(&found).is_none() && squeezed(sample.prompt_text).contains(calculation)
+}
+
+/// 1 for the right answer and 0 for any other.
+pub(super) struct Correct {
+    /// Only what follows the last `</think>` counts, and without one nothing.
+    pub(super) after_think: bool,
+}
+
+impl Reward for Correct {
+    fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
+        let one = |sample: &Sample<'_>| {
+            let mut sample = *sample;
+            if self.after_think {
+                match sample.completion.rsplit_once("</think>") {
+                    Some((_, after)) => sample.completion = after,
+                    None => return 0.0,
+                }
+            }
+            judge(&sample).map_or(f32::NAN, |right| f32::from(u8::from(right)))
+        };
+        Ok(samples.iter().map(one).collect())
+    }
+}
+
+/// A reward of length that is one number for right and another for wrong completions (Yeo et al. 2025, appendix C.1).
+pub(super) struct Cosine {
+    pub(super) max_tokens: usize,
+    /// Values at no length and at `max_tokens`: of wrong completions, then of right ones.
+    pub(super) wrong: [f64; 2],
+    pub(super) right: [f64; 2],
+}
+
+impl Reward for Cosine {
+    fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
+        let one = |sample: &Sample<'_>| {
+            let Some(right) = judge(sample) else { return f32::NAN };
+            let [short, long] = if right { self.right } else { self.wrong };
+            let progress = (sample.ids.len() as f64 / self.max_tokens as f64).min(1.0);
+            let cosine = (progress * std::f64::consts::PI).cos();
+            (long + 0.5 * (short - long) * (1.0 + cosine)) as f32
+        };
+        Ok(samples.iter().map(one).collect())
+    }
+}
+
+/// Shorter is better among the completions of a prompt; wrong ones gain nothing by it (Kimi k1.5, section 2.3.3).
+pub(super) struct Length;
+
+impl Reward for Length {
+    fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::with_capacity(samples.len());
+        for group in samples.chunk_by(|a, b| a.prompt == b.prompt) {
+            let lengths = group.iter().map(|s| s.ids.len());
+            let (min, max) = (lengths.clone().min().unwrap_or(0), lengths.max().unwrap_or(0));
+            all.extend(group.iter().map(|sample| match judge(sample) {
+                None => f32::NAN,
+                Some(_) if min == max => 0.0,
+                Some(right) => {
+                    let place = 0.5 - (sample.ids.len() - min) as f64 / (max - min) as f64;
+                    (if right { place } else { place.min(0.0) }) as f32
+                }
+            }));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,186 @@
+//! Numbers of a step, with TRL's names where it has them.
+
+use std::collections::BTreeMap;
+
+use model_qwen::Finish;
+use serde::Serialize;
+
+use crate::advantage::{is_still, mean, std};
+use crate::{LossStats, Rollout, Scored};
+
+/// Numbers of one step; a line of `metrics.jsonl`. Shares are from 0 to 1. Rewards and lengths are of all completions
+/// that were sampled, the rest of those that were trained on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GrpoStats {
+    /// The step, from 0.
+    pub step: usize,
+    /// The loss before the update, averaged over updates. Near 0 on fresh completions: its gradient is not.
+    pub loss: f64,
+    /// Learning rate of the last update.
+    pub lr: f64,
+    /// Global norm of the gradients before clipping, averaged over updates; 0 where nothing could be learnt.
+    pub grad_norm: f64,
+    /// Mean reward of the completions that were judged.
+    pub reward: f64,
+    /// Standard deviation of the reward over the step.
+    pub reward_std: f64,
+    /// Share of groups whose rewards are all equal: they teach nothing.
+    pub frac_reward_zero_std: f64,
+    /// Share of completions whose reward is NaN: they could not be judged.
+    pub unjudged: f64,
+    /// Mean completion length in tokens.
+    pub length: f64,
+    /// Mean KL term; 0 without a reference.
+    pub kl: f64,
+    /// Entropy in nats a token: of the policy's distribution where a completion was run, else minus the log-probability of
+    /// the sampled token, which is an estimate of it.
+    pub entropy: f64,
+    /// The smallest importance ratio.
+    pub ratio_min: f64,
+    /// The largest importance ratio.
+    pub ratio_max: f64,
+    /// Completion tokens.
+    pub tokens: usize,
+    /// Mean over tokens of the difference between the log-probabilities of sampler and trainer before the first update.
+    /// Rounding only, unless a filter (top-p, top-k, min-p) changed the sampler's distribution.
+    #[serde(rename = "sampling/sampling_logp_difference/mean")]
+    pub sampler_gap_mean: f64,
+    /// The largest such difference.
+    #[serde(rename = "sampling/sampling_logp_difference/max")]
+    pub sampler_gap: f64,
+    /// Generations that were sampled for the step: more than 1 with dynamic sampling.
+    #[serde(rename = "sampling/generations")]
+    pub generations: usize,
+    /// Groups that were sampled and not trained on.
+    #[serde(rename = "sampling/groups_left_out")]
+    pub groups_left_out: usize,
+    /// Lengths of completions.
+    #[serde(flatten)]
+    pub completions: CompletionStats,
+    /// Shares of ratios that were clipped.
+    #[serde(flatten)]
+    pub clip: ClipStats,
+    /// `rewards/NAME/mean` and `rewards/NAME/std` of every reward, over the completions that it judged.
+    #[serde(flatten)]
+    pub rewards: BTreeMap<String, f64>,
+}
+
+/// Lengths in tokens. Terminated completions are those that did not meet the token budget; 0 where there are none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct CompletionStats {
+    #[serde(rename = "completions/mean_length")]
+    pub mean: f64,
+    #[serde(rename = "completions/min_length")]
+    pub min: usize,
+    #[serde(rename = "completions/max_length")]
+    pub max: usize,
+    #[serde(rename = "completions/mean_terminated_length")]
+    pub mean_terminated: f64,
+    #[serde(rename = "completions/min_terminated_length")]
+    pub min_terminated: usize,
+    #[serde(rename = "completions/max_terminated_length")]
+    pub max_terminated: usize,
+    /// Share of completions that met the token budget.
+    #[serde(rename = "completions/clipped_ratio")]
+    pub truncated: f64,
+}
+
+impl CompletionStats {
+    fn new(all: &[Rollout]) -> Self {
+        let of = |lengths: Vec<usize>| {
+            let n = lengths.len().max(1) as f64;
+            let (min, max) = (lengths.iter().min().copied(), lengths.iter().max().copied());
+            (lengths.iter().sum::<usize>() as f64 / n, min.unwrap_or(0), max.unwrap_or(0))
+        };
+        let (mean, min, max) = of(all.iter().map(|r| r.ids.len()).collect());
+        let ended: Vec<usize> =
+            all.iter().filter(|r| r.finish != Finish::Length).map(|r| r.ids.len()).collect();
+        let truncated = (all.len() - ended.len()) as f64 / all.len().max(1) as f64;
+        let (mean_terminated, min_terminated, max_terminated) = of(ended);
+        Self { mean, min, max, mean_terminated, min_terminated, max_terminated, truncated }
+    }
+}
+
+/// Shares of importance ratios outside the bounds where that stops the gradient: of tokens, or of completions with the
+/// sequence ratio. 0 for losses that do not clip; in `cispo` high is its bound.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct ClipStats {
+    #[serde(rename = "clip_ratio/low_mean")]
+    pub low_mean: f64,
+    /// Of the completion with the smallest share.
+    #[serde(rename = "clip_ratio/low_min")]
+    pub low_min: f64,
+    #[serde(rename = "clip_ratio/high_mean")]
+    pub high_mean: f64,
+    /// Of the completion with the largest share.
+    #[serde(rename = "clip_ratio/high_max")]
+    pub high_max: f64,
+    #[serde(rename = "clip_ratio/region_mean")]
+    pub region_mean: f64,
+}
+
+/// What the updates of a step saw.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Averages over updates.
+    pub(crate) loss: f64,
+    pub(crate) grad_norm: f64,
+    pub(crate) lr: f64,
+    pub(crate) losses: LossStats,
+    pub(crate) updates: usize,
+    /// Sum and maximum over the tokens of the first update.
+    pub(crate) gap: (f64, f64),
+    /// Sum over the tokens that count and were not run, of minus their log-probability; and how many.
+    pub(crate) not_run: (f64, usize),
+}
+
+impl GrpoStats {
+    pub(crate) fn new(step: usize, scored: &Scored, seen: &Seen) -> Self {
+        let n = scored.all.len().max(1) as f64;
+        let tokens: usize = scored.all.iter().map(|r| r.ids.len()).sum();
+        let groups = scored.rewards().chunks(scored.group_size());
+        let still = groups.clone().filter(|g| is_still(g)).count() as f64 / groups.len().max(1) as f64;
+        let LossStats { ratios, clipped_low, clipped_high, .. } = seen.losses;
+        let ratio = |x: f64| if x.is_finite() { x } else { 1.0 };
+        let updates = seen.updates.max(1) as f64;
+        let run = seen.losses.tokens / updates;
+        let mut rewards = BTreeMap::new();
+        for (at, name) in scored.table().names().iter().enumerate() {
+            let values = scored.table().values(at);
+            rewards.insert(format!("rewards/{name}/mean"), mean(values));
+            rewards.insert(format!("rewards/{name}/std"), std(values));
+        }
+        Self {
+            step,
+            loss: seen.loss,
+            lr: seen.lr,
+            grad_norm: seen.grad_norm,
+            reward: mean(scored.rewards()),
+            reward_std: std(scored.rewards()),
+            frac_reward_zero_std: still,
+            unjudged: scored.rewards().iter().filter(|r| r.is_nan()).count() as f64 / n,
+            length: tokens as f64 / n,
+            kl: seen.losses.kl / seen.losses.tokens.max(1.0),
+            entropy: (seen.losses.entropy / updates + seen.not_run.0)
+                / (run + seen.not_run.1 as f64).max(1.0),
+            ratio_min: ratio(seen.losses.ratio_min),
+            ratio_max: ratio(seen.losses.ratio_max),
+            tokens,
+            sampler_gap_mean: seen.gap.0 / run.max(1.0),
+            sampler_gap: seen.gap.1,
+            generations: scored.generations,
+            groups_left_out: scored.used.iter().filter(|used| !**used).count(),
+            completions: CompletionStats::new(&scored.all),
+            clip: ClipStats {
+                low_mean: clipped_low / ratios.max(1.0),
+                low_min: if ratios > 0.0 { seen.losses.clipped_low_min } else { 0.0 },
+                high_mean: clipped_high / ratios.max(1.0),
+                high_max: seen.losses.clipped_high_max,
+                region_mean: (clipped_low + clipped_high) / ratios.max(1.0),
+            },
+            rewards,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Makes crates/posttrain-grpo/testdata/step.{json,safetensors}: whole steps of TRL 1.16's GRPOTrainer on the model of
+tests/fixtures/qwen2-tied, with completions and rewards given. Runs as generate.py does (datasets as well).
+
+    python tools/oracles/grpo_step.py [--out DIR]
+
+The trainer is TRL's own, from its data loader to its AdamW; `_generate_single_turn` alone is replaced, to return the completions.
+step.json: prompts, completions, rewards and, for each case, its options and the trainer's own log. step.safetensors: every
+EVERY-th weight after the case's updates, tensor by tensor (`CASE/NAME`).
+"""
+import argparse
+import json
+import pathlib
+import random
+import tempfile
+
+import generate  # noqa: F401  (threads, offline)
+import torch
+from datasets import Dataset
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from trl import GRPOConfig, GRPOTrainer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "tests/fixtures/qwen2-tied"
+GROUP, EOS, PAD, BUDGET, EVERY = 4, 60, 59, 7, 7
+CASES = {
+    "default": {},
+    "grpo, KL": {"loss_type": "grpo", "beta": 0.3, "temperature": 0.7},
+    "bnpo, KL without ratio, 3 iterations": {"loss_type": "bnpo", "beta": 0.3, "use_bias_correction_kl": False, "num_iterations": 3, "epsilon": 0.02},
+    "dr_grpo, unscaled, truncated masked": {"loss_type": "dr_grpo", "scale_rewards": "none", "mask_truncated_completions": True},
+    "gspo, 2 iterations": {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.003, "epsilon_high": 0.004, "num_iterations": 2},
+    "cispo, batch, 2 iterations": {"loss_type": "cispo", "epsilon_high": 1.02, "scale_rewards": "batch", "num_iterations": 2},
+    "sapo, 2 iterations": {"loss_type": "sapo", "num_iterations": 2},
+    "top entropy": {"top_entropy_quantile": 0.4},
+    "entropy bonus": {"entropy_coef": 0.5, "top_entropy_quantile": 0.7},
+    "off-policy mask, 3 iterations": {"off_policy_mask_threshold": 0.01, "num_iterations": 3},
+}
+
+
+class Given(GRPOTrainer):
+    completions = {}
+
+    def _generate_single_turn(self, prompt_ids, *a, **k):
+        seen, out = {}, []
+        for ids in prompt_ids:
+            at = seen.get(tuple(ids), 0)
+            seen[tuple(ids)] = at + 1
+            out.append(self.completions[tuple(ids)][at])
+        return out, None
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--out", type=pathlib.Path, default=ROOT / "crates/posttrain-grpo/testdata")
+    a = a.parse_args()
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(61)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{EOS}", pad_token=f"w{PAD}", unk_token="w0", padding_side="left")
+    r = random.Random(3)
+    prompts = [[r.randrange(1, 50) for _ in range(n)] for n in (3, 6)]
+    completions, rewards = [], []
+    for at in range(len(prompts) * GROUP):
+        n = r.randrange(1, BUDGET + 1)
+        ids = [r.randrange(1, 50) for _ in range(n)]
+        completions.append(ids if n == BUDGET else ids + [EOS])
+        rewards.append(r.choice([0.0, 1.0, 0.5]))
+    by_ids = {tuple(c): x for c, x in zip(completions, rewards)}
+    Given.completions = {tuple(p): completions[i * GROUP:(i + 1) * GROUP] for i, p in enumerate(prompts)}
+
+    def score(completion_ids, **_):
+        return [by_ids[tuple(ids)] for ids in completion_ids]
+
+    cases, weights = [], {}
+    for name, options in CASES.items():
+        updates = options.get("num_iterations", 1)
+        config = GRPOConfig(
+            output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions),
+            num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates,
+            shuffle_dataset=False, lr_scheduler_type="constant", learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none",
+            disable_tqdm=True, **options)
+        trainer = Given(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
+                        train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
+        trainer.train()
+        log = [{k: v for k, v in line.items() if k not in ("epoch", "step", "step_time")} for line in trainer.state.log_history if "reward" in line]
+        cases.append({"name": name, "options": options, "log": log})
+        for parameter, value in trainer.model.state_dict().items():
+            if parameter != "lm_head.weight":
+                weights[f"{name}/{parameter}"] = value.flatten()[::EVERY].clone()
+    given = {"prompts": prompts, "group": GROUP, "completions": completions, "rewards": rewards, "eos": EOS, "max_tokens": BUDGET, "lr": 1e-4, "every": EVERY}
+    (a.out / "step.json").write_text(json.dumps(given | {"cases": cases}, indent=None, separators=(",", ":")) + "\n")
+    save_file(weights, a.out / "step.safetensors")
+    print(*(f"{f.name}: {f.stat().st_size / 1000:.0f} kB" for f in a.out.glob("step.*")))
+    for case in cases:
+        print(case["name"], case["log"][0])
+
+
+if __name__ == "__main__":
+    main()
