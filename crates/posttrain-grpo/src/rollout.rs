@@ -48,7 +48,9 @@ impl Rollouts {
                 return Err(Error::input(format!("completion {at}: expected the prompt of its group")));
             }
             if rollout.sampling_logprobs.len() != rollout.ids.len() {
-                return Err(Error::input(format!("completion {at}: expected one log-probability for each token")));
+                return Err(Error::input(format!(
+                    "completion {at}: expected one log-probability for each token"
+                )));
             }
         }
         Ok(Self { all, how: config.into() })

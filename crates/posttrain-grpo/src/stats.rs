@@ -30,6 +30,8 @@ pub struct GrpoStats {
     pub unjudged: f64,
     /// Mean completion length in tokens.
     pub length: f64,
+    /// Share of completions that met the token budget.
+    pub truncated: f64,
     /// Mean KL term; 0 without a reference.
     pub kl: f64,
     /// Entropy in nats a token: of the policy's distribution where a completion was run, else minus the log-probability of
@@ -65,7 +67,7 @@ pub struct GrpoStats {
     pub rewards: BTreeMap<String, f64>,
 }
 
-/// Lengths in tokens. Terminated completions are those that did not meet the token budget; 0 where there are none.
+/// Lengths in tokens, and the share of completions that met the token budget. Terminated completions are those that did not meet the token budget; 0 where there are none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct CompletionStats {
@@ -81,7 +83,6 @@ pub struct CompletionStats {
     pub min_terminated: usize,
     #[serde(rename = "completions/max_terminated_length")]
     pub max_terminated: usize,
-    /// Share of completions that met the token budget.
     #[serde(rename = "completions/clipped_ratio")]
     pub truncated: f64,
 }
@@ -146,6 +147,7 @@ impl GrpoStats {
         let ratio = |x: f64| if x.is_finite() { x } else { 1.0 };
         let updates = seen.updates.max(1) as f64;
         let run = seen.losses.tokens / updates;
+        let completions = CompletionStats::new(&scored.all);
         let mut rewards = BTreeMap::new();
         for (at, name) in scored.table().names().iter().enumerate() {
             let values = scored.table().values(at);
@@ -172,7 +174,8 @@ impl GrpoStats {
             sampler_gap: seen.gap.1,
             generations: scored.generations,
             groups_left_out: scored.used.iter().filter(|used| !**used).count(),
-            completions: CompletionStats::new(&scored.all),
+            truncated: completions.truncated,
+            completions,
             clip: ClipStats {
                 low_mean: clipped_low / ratios.max(1.0),
                 low_min: if ratios > 0.0 { seen.losses.clipped_low_min } else { 0.0 },

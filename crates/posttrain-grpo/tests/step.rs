@@ -13,9 +13,9 @@ fn file(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The options of TRL under our names.
-fn config(given: &Value, options: &Value) -> GrpoConfig {
-    let ours = |name: &str| match name {
+/// Our name of an option of TRL.
+fn ours(name: &str) -> &str {
+    match name {
         "loss_type" => "loss",
         "use_bias_correction_kl" => "kl_ratio",
         "num_iterations" => "updates",
@@ -25,7 +25,11 @@ fn config(given: &Value, options: &Value) -> GrpoConfig {
         "top_entropy_quantile" => "top_entropy",
         "off_policy_mask_threshold" => "off_policy_mask",
         same => panic_or(same),
-    };
+    }
+}
+
+/// The options of TRL under our names.
+fn config(given: &Value, options: &Value) -> GrpoConfig {
     let mut table = json!({ "group_size": given["group"], "max_tokens": given["max_tokens"], "prompts": 2 });
     for (name, value) in options.as_object().unwrap() {
         table[ours(name)] = value.clone();

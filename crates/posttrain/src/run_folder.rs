@@ -6,6 +6,7 @@
 //! events.out.tfevents.* the same numbers for TensorBoard, a file for each time that the run was begun or resumed
 //! checkpoints/step-N/   a Hugging Face folder or PEFT adapter, optimizer.safetensors, state.json: whole or absent
 //! heads.jsonl           one object a circuit: its heads, their change, what it cost
+//! completions/          step-N.jsonl.gz: what the weights after step N sampled, written by the GRPO caller
 //! circuits/step-N.json  attribution and circuit of the weights after step N, written by the `[watch]` caller
 //! .lock                 held by the process that trains in this folder
 //! ```
@@ -40,6 +41,7 @@ pub struct Progress {
 }
 
 const HEADS: &str = "heads.jsonl";
+const COMPLETIONS: &str = "completions";
 
 /// Fields of a line of metrics or heads that are measured: two runs of the same bits differ in them. The others are
 /// functions of the run file.
@@ -179,6 +181,7 @@ impl RunFolder {
             // A line of heads is of the weights after its step, one of metrics of the step that follows.
             cut(&dir.join(HEADS), progress.step + 1)?;
         }
+        forget_completions(&dir.join(COMPLETIONS), progress.step)?;
         let mut folder = Self::open(dir, progress.step, metrics, lock);
         folder.tokenizer = Some(checkpoint.clone());
         folder.state = state.clone();
@@ -341,6 +344,16 @@ impl RunFolder {
         self.dir.join("checkpoints").join(format!("step-{step}"))
     }
 
+    /// The path of the completions that the weights after step N sampled; makes its folder.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn completions_path(&self, step: usize) -> Result<PathBuf, Error> {
+        let dir = self.dir.join(COMPLETIONS);
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
+        Ok(dir.join(format!("step-{step}.jsonl.gz")))
+    }
+
     /// The path of a step's circuit; makes its folder.
     ///
     /// # Errors
@@ -385,6 +398,22 @@ fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
         .collect();
     steps.sort_unstable();
     Ok(steps)
+}
+
+/// Removes the completions of steps that the resumed run makes again.
+fn forget_completions(dir: &Path, step: usize) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+    for entry in entries.filter_map(Result::ok) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let of = name.strip_prefix("step-").and_then(|rest| rest.strip_suffix(".jsonl.gz"));
+        let again = of.and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n >= step);
+        // Or what a killed run left half written.
+        if again || name.ends_with(".tmp") {
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a killed run left half written.

@@ -4,14 +4,15 @@ use common::Error;
 use posttrain::TrainerConfig;
 use posttrain::config::{OptimizerConfig, ScheduleConfig, TrainConfig, check_ranges};
 use posttrain_grpo::GrpoConfig;
+use posttrain_grpo::reward::RewardConfig;
 use posttrain_sft::{Columns, DataConfig, SftConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
-use super::keys;
 use super::sections::{
     DataColumns, DataSection, LoraSection, ModelSection, PromptSection, RunSection, TrainDtype, WatchSection,
 };
+use super::{keys, sections};
 
 /// A run file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub(super) struct RunFile {
     pub(super) sft: Option<SftConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grpo: Option<GrpoConfig>,
+    /// Correctness alone where none is given; a single `[reward]` is a list of one.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "sections::rewards")]
+    pub(super) reward: Vec<RewardConfig>,
 }
 
 impl RunFile {
@@ -55,12 +59,15 @@ impl RunFile {
 
     pub(super) fn from_table(kind: Kind, table: toml::Table) -> Result<Self, Error> {
         let mut unknown = Vec::new();
-        let file: Self = serde_ignored::deserialize(toml::Value::Table(table), |path| {
+        let mut file: Self = serde_ignored::deserialize(toml::Value::Table(table), |path| {
             unknown.push(path.to_string().replace(".?", ""));
         })
         .map_err(|e: toml::de::Error| Error::input(e))?;
         if let Some(key) = unknown.first() {
             return Err(keys::unknown(key));
+        }
+        if kind == Kind::Grpo && file.reward.is_empty() {
+            file.reward.push(RewardConfig::default());
         }
         file.check(kind)?;
         Ok(file)

@@ -1,11 +1,14 @@
 //! `sparks grpo`: group-relative policy optimisation with checked answers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use model_qwen::{Checkpoint, Sampling, StopStrings};
 use posttrain::Order;
-use posttrain_grpo::{Grpo, GrpoConfig};
+use posttrain::RunFolder;
+use posttrain_grpo::reward::{RewardConfig, RewardKind, Rewards};
+use posttrain_grpo::{Grpo, GrpoConfig, Scored};
 use serde_json::{Map, Value};
 
 use super::evaluate::HeldOut;
@@ -23,6 +26,7 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     let prompter = Prompter::new(&open.start, open.file.prompt.settings())?;
     let problems = read(&open, &open.file.data.train, &prompter)?;
     let held_out = held_out(&open, &prompter)?;
+    let rewards = Rewards::new(&open.file.reward)?;
     let stop_ids = open.start.stop_ids.clone();
     let mut grpo = Grpo::new(open.load()?, stop_ids, &open.file.grpo(), problems.len())?;
     if let Some(resumed) = &open.resumed {
@@ -35,7 +39,11 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
     }
     let seed = open.file.data.shuffle.then_some(open.file.run.seed);
     let order = Order { len: problems.len(), seed };
-    steps::run(&mut open, watch.as_ref(), &mut Problems { grpo, problems, held_out, order, prompter })
+    steps::run(
+        &mut open,
+        watch.as_ref(),
+        &mut Problems { grpo, rewards, problems, held_out, order, prompter, scored: None },
+    )
 }
 
 /// The problems of `data.eval`.
@@ -54,7 +62,10 @@ fn held_out(open: &Open<'_>, prompter: &Prompter) -> Result<Option<HeldOut>> {
 
 /// Reads the problems; notes what was cut or left out, and warns of what is not used or cannot be judged.
 fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem>> {
-    let problems = problems::read(path, &open.file.data, prompter)?;
+    let rewards = &open.file.reward;
+    let answers =
+        Some(path) == open.file.data.eval.as_deref() || rewards.iter().any(RewardConfig::needs_answer);
+    let problems = problems::read(path, &open.file.data, prompter, answers)?;
     let (common, place) = (open.common, path.display());
     if problems.cut + problems.dropped > 0 {
         common.note(format!(
@@ -65,12 +76,14 @@ fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem
         ));
     }
     let unused = problems.unused();
-    if !unused.is_empty() {
+    // A command is given every column.
+    let commands = rewards.iter().any(|reward| matches!(reward.kind, RewardKind::Command { .. }));
+    if !unused.is_empty() && !commands {
         let names: Vec<&str> = unused.into_iter().collect();
         common.warn(format!("{place}: not used: {}", names.join(", ")))?;
     }
     let unreadable = problems.all.iter().filter(|p| !p.readable).count();
-    if unreadable > 0 {
+    if answers && unreadable > 0 {
         common.warn(format!(
             "{place}: {unreadable} answers cannot be read by the grader: their completions are not judged"
         ))?;
@@ -85,58 +98,78 @@ fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem
     Ok(problems.all)
 }
 
-/// Seconds and rates of a step's phases, one after the other.
+/// Seconds and tokens of a step's phases, one after the other.
 struct Phase {
     began: Instant,
-    fields: Map<String, Value>,
+    all: BTreeMap<&'static str, (f64, usize)>,
 }
 
 impl Default for Phase {
     fn default() -> Self {
-        Self { began: Instant::now(), fields: Map::new() }
+        Self { began: Instant::now(), all: BTreeMap::new() }
     }
 }
 
 impl Phase {
     /// Ends the phase `name`, which worked on so many tokens, and begins the next.
-    fn ends(&mut self, name: &str, tokens: usize) {
+    fn ends(&mut self, name: &'static str, tokens: usize) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.began = Instant::now();
-        self.fields.insert(format!("{name}_time"), seconds.into());
-        self.fields.insert(format!("{name}_tokens_per_s"), (tokens as f64 / seconds).into());
+        let sum = self.all.entry(name).or_default();
+        *sum = (sum.0 + seconds, sum.1 + tokens);
+    }
+
+    fn fields(self) -> impl Iterator<Item = (String, Value)> {
+        self.all.into_iter().flat_map(|(name, (seconds, tokens))| {
+            let rate = tokens as f64 / seconds;
+            [(format!("{name}_time"), seconds.into()), (format!("{name}_tokens_per_s"), rate.into())]
+        })
     }
 }
 
 struct Problems {
     grpo: Grpo,
+    rewards: Rewards,
     problems: Vec<Problem>,
     held_out: Option<HeldOut>,
     order: Order,
     prompter: Prompter,
+    /// Of the last step.
+    scored: Option<Scored>,
 }
 
-impl Trainer for Problems {
-    fn step(&mut self) -> Result<Line> {
-        let mut phase = Phase::default();
+impl Problems {
+    /// Samples completions of the next prompts and asks for their rewards.
+    fn generation(&mut self, phase: &mut Phase) -> Result<Scored> {
         let at = self.order.batch(self.grpo.progress().position, self.grpo.prompts());
         let prompts: Vec<Vec<u32>> = at.iter().map(|&i| self.problems[i].prompt.clone()).collect();
         let text = &self.prompter.text;
         let stops = self.prompter.settings.stops();
         let mut watch = StopStrings::new(text, &stops, prompts.len() * self.grpo.group_size());
-        let rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
+        let mut rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
         watch.into_result()?;
-        let completion: usize = rollouts.iter().map(|r| r.ids.len()).sum();
-        let seen = completion + rollouts.iter().map(|r| r.prompt_ids.len()).sum::<usize>();
-        phase.ends("sample", completion);
-        let scored = rollouts.score(|rollout| {
-            let problem = &self.problems[at[rollout.prompt]];
-            if !problem.readable {
-                return f32::NAN;
-            }
-            let completion = text.decode(&rollout.ids).unwrap_or_default();
-            f32::from(u8::from(math_grade::grade(&problem.answer, &completion).correct))
-        })?;
-        phase.ends("score", completion);
+        let tokens = rollouts.iter().map(|r| r.ids.len()).sum();
+        phase.ends("sample", tokens);
+        rollouts.decode(text)?;
+        let problem = |prompt: usize| {
+            let problem = &self.problems[at[prompt]];
+            (problem.answer.as_deref(), &problem.fields)
+        };
+        let table = self.rewards.score(&rollouts.samples(problem))?;
+        let scored = rollouts.with_rewards(table)?;
+        phase.ends("score", tokens);
+        Ok(scored)
+    }
+}
+
+impl Trainer for Problems {
+    fn step(&mut self) -> Result<Line> {
+        let mut phase = Phase::default();
+        let mut scored = self.generation(&mut phase)?;
+        while scored.wants_more() {
+            scored.append(self.generation(&mut phase)?);
+        }
+        let seen: usize = scored.iter().map(|(r, ..)| r.ids.len() + r.prompt_ids.len()).sum();
         let stats = self.grpo.step(&scored)?;
         phase.ends("train", seen);
         let text = format!(
@@ -144,9 +177,17 @@ impl Trainer for Problems {
             stats.step, stats.reward, stats.loss, stats.kl, stats.length
         );
         let mut line = Line::new(&stats, text, format!("reward {:.3}", stats.reward))?;
-        line.metrics.insert("tokens_seen".to_owned(), seen.into());
-        line.metrics.extend(phase.fields);
+        line.metrics.insert("tokens_seen".to_owned(), Value::from(seen));
+        line.metrics.extend(phase.fields());
+        self.scored = Some(scored);
         Ok(line)
+    }
+
+    fn record(&self, folder: &RunFolder) -> Result {
+        let Some(scored) = &self.scored else { return Ok(()) };
+        // The model that sampled them had made all steps but the last.
+        let step = self.grpo.progress().step - 1;
+        scored.write(&folder.completions_path(step)?, step)
     }
 
     fn evaluate(&self) -> Result<Option<Map<String, Value>>> {

@@ -18,6 +18,7 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Sft => &[
             ROLLOUTS,
             ("grpo", "it belongs to sparks grpo"),
+            ("reward", "it belongs to sparks grpo"),
             ("run.eval_samples", "it belongs to sparks grpo"),
             ("prompt", "it belongs to sparks grpo: examples are written as they are"),
             ("data.columns.answer", "examples have no answer to be graded against"),
@@ -62,12 +63,15 @@ pub(super) fn table(text: &str) -> Result<Table, Error> {
     text.parse().map_err(|e: toml::de::Error| Error::input(e))
 }
 
-/// Applies `section.key=value`; the value is TOML, or a string where it is none. `train.steps` and
+/// Applies `section.key=value`, or `reward=[…]`; the value is TOML, or a string where it is none. `train.steps` and
 /// `train.epochs` replace each other.
 pub(super) fn apply(table: &mut Table, change: &str) -> Result<(), Error> {
     let bad = || Error::input(format!("--set {change}: expected section.key=value"));
     let (path, value) = change.split_once('=').ok_or_else(bad)?;
-    let (sections, key) = path.trim().rsplit_once('.').ok_or_else(bad)?;
+    let (sections, key) = match path.trim() {
+        "reward" => ("", "reward"),
+        path => path.rsplit_once('.').ok_or_else(bad)?,
+    };
     let text = value.trim();
     let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
     let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
@@ -77,7 +81,7 @@ pub(super) fn apply(table: &mut Table, change: &str) -> Result<(), Error> {
         _ => {}
     }
     let mut at = table;
-    for section in sections.split('.') {
+    for section in sections.split('.').filter(|section| !section.is_empty()) {
         let entry = at.entry(section).or_insert_with(|| Value::Table(Table::new()));
         at = entry.as_table_mut().ok_or_else(bad)?;
     }
@@ -161,7 +165,7 @@ pub(super) fn leaves(table: &Table) -> Vec<String> {
 /// The error for a key that is not known: it names the nearest one that is.
 pub(super) fn unknown(key: &str) -> Error {
     let known = leaves(&every_key());
-    let mut sections: Vec<&str> = known.iter().filter_map(|k| k.split_once('.').map(|(s, _)| s)).collect();
+    let mut sections: Vec<&str> = known.iter().filter_map(|k| k.split('.').next()).collect();
     sections.dedup();
     let nearest = |word: &str, of: Vec<String>| {
         of.into_iter()
@@ -217,6 +221,7 @@ pub(super) fn every_key() -> Table {
         off_policy_mask: Some(0.1),
         ..Default::default()
     };
+    file.reward = posttrain_grpo::reward::RewardConfig::examples();
     let lora = LoraSection { modules_to_save: vec!["lm_head".to_owned()], ..LoraSection::default() };
     (file.lora, file.watch, file.grpo) = (Some(lora), Some(watch), Some(grpo));
     Table::try_from(&file).unwrap_or_default()

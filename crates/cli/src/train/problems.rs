@@ -6,6 +6,7 @@ use std::path::Path;
 use common::Error;
 use posttrain::chat::{Conversation, Seen};
 use posttrain::rows::{Fields, read_rows};
+use posttrain_grpo::reward::is_readable;
 use posttrain_sft::Truncation;
 use serde_json::Value;
 
@@ -18,7 +19,8 @@ use crate::prompt::Prompter;
 pub(super) struct Problem {
     /// Token ids.
     pub(super) prompt: Vec<u32>,
-    pub(super) answer: String,
+    /// Absent where no reward asks for it and the row has none.
+    pub(super) answer: Option<String>,
     /// Whether the grader can read the answer. Where it cannot, completions are not judged.
     pub(super) readable: bool,
     /// The row's other columns.
@@ -50,14 +52,18 @@ impl Problems {
 const PROMPTS: [&str; 3] = ["prompt", "problem", "question"];
 const ANSWERS: [&str; 3] = ["answer", "ground_truth", "solution"];
 
-/// Reads a file of problems.
-pub(super) fn read(path: &Path, data: &DataSection, prompter: &Prompter) -> Result<Problems> {
+/// Reads a file of problems, each with an answer where `answers`.
+pub(super) fn read(path: &Path, data: &DataSection, prompter: &Prompter, answers: bool) -> Result<Problems> {
     let (mut problems, mut seen) = (Problems::default(), Seen::default());
     for row in read_rows(path)? {
         let mut fields = row.fields;
         let mut one = || -> Result<Option<Problem>> {
             let prompt = take(&mut fields, &data.columns.prompt, &PROMPTS, "prompt")?;
-            let answer = answer(&take(&mut fields, &data.columns.answer, &ANSWERS, "answer")?)?;
+            let given = take(&mut fields, &data.columns.answer, &ANSWERS, "answer");
+            let answer = match given {
+                Err(_) if !answers && data.columns.answer.is_none() => None,
+                given => Some(answer(&given?)?),
+            };
             let ids = match prompt {
                 Value::String(question) => prompter.question(&question)?,
                 messages => Conversation::new(&messages)
@@ -68,8 +74,7 @@ pub(super) fn read(path: &Path, data: &DataSection, prompter: &Prompter) -> Resu
                 return Err(Error::input("the prompt is empty"));
             }
             let Some(prompt) = fit(ids, data, &mut problems)? else { return Ok(None) };
-            let boxed = format!("\\boxed{{{answer}}}");
-            let readable = [&boxed, &answer].into_iter().any(|pred| math_grade::grade(&answer, pred).correct);
+            let readable = answer.as_deref().is_some_and(is_readable);
             Ok(Some(Problem { prompt, answer, readable, fields: std::mem::take(&mut fields) }))
         };
         let made = one().map_err(|e| e.within(&row.place).within(path.display()))?;

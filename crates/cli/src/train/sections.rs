@@ -6,8 +6,9 @@ use bench_math::{PromptSettings, Template};
 use common::Error;
 use model_qwen::{Dtype, LoraConfig, Targets};
 use posttrain::config::check_ranges;
+use posttrain_grpo::reward::RewardConfig;
 use posttrain_sft::{DataConfig, Packing, Truncation, Turns};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Kind;
 
@@ -96,6 +97,15 @@ impl LoraSection {
             ("lora.alpha", self.alpha, f64::MIN_POSITIVE, f64::MAX, "above 0"),
         ])
     }
+}
+
+/// A list of rewards, or one.
+pub(super) fn rewards<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RewardConfig>, D::Error> {
+    let all = match toml::Value::deserialize(from)? {
+        toml::Value::Array(all) => all,
+        one => vec![one],
+    };
+    all.into_iter().map(|one| one.try_into().map_err(serde::de::Error::custom)).collect()
 }
 
 /// The model that a run starts from.

@@ -24,6 +24,10 @@ const EVAL_EVERY: usize = 100;
 pub(super) trait Trainer {
     /// Makes the next step.
     fn step(&mut self) -> Result<Line>;
+    /// Writes what a step leaves in the run folder beside its line.
+    fn record(&self, _folder: &RunFolder) -> Result {
+        Ok(())
+    }
     /// Metrics on `data.eval`, where there is such a file.
     fn evaluate(&self) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
@@ -112,6 +116,7 @@ impl Run<'_, '_> {
     fn step(&mut self, trainer: &mut dyn Trainer) -> Result<Line> {
         let start = Instant::now();
         let mut line = trainer.step()?;
+        trainer.record(&self.folder)?;
         let seconds = start.elapsed().as_secs_f64();
         self.clock.training += seconds;
         let tokens = line.metrics.get("tokens_seen").and_then(Value::as_u64);

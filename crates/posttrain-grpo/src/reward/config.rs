@@ -178,6 +178,22 @@ impl RewardConfig {
         self.name.as_deref().unwrap_or(kind)
     }
 
+    /// One of each kind, with every setting.
+    pub fn examples() -> Vec<Self> {
+        let kinds = [
+            RewardKind::Correct { after_think: false },
+            RewardKind::Format { style: FormatStyle::default() },
+            RewardKind::TagCount {},
+            RewardKind::Length {},
+            RewardKind::Cosine { max_tokens: 256, wrong: wrong(), correct: right() },
+            RewardKind::Overlong { max_tokens: 256, cache: 64 },
+            RewardKind::Repetition { n: 3, max_penalty: -1.0, unit: RepetitionUnit::default() },
+            RewardKind::Language { script: "Latin".to_owned() },
+            RewardKind::Command { command: vec!["true".to_owned()], timeout: minute() },
+        ];
+        kinds.into_iter().map(|kind| Self { name: None, weight: 1.0, kind }).collect()
+    }
+
     /// Whether it needs the problems' answers.
     pub fn needs_answer(&self) -> bool {
         matches!(self.kind, RewardKind::Correct { .. } | RewardKind::Length {} | RewardKind::Cosine { .. })
