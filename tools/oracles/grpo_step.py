@@ -83,7 +83,7 @@ def main():
         trainer = Given(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
                         train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
         trainer.train()
-        log = [{k: v for k, v in line.items() if k not in ("epoch", "step", "step_time")} for line in trainer.state.log_history if "reward" in line]
+        log = [{k: v for k, v in line.items() if k not in ("epoch", "step", "step_time")} for line in trainer.state.log_history if "entropy" in line]
         cases.append({"name": name, "options": options, "log": log})
         for parameter, value in trainer.model.state_dict().items():
             if parameter != "lm_head.weight":

@@ -169,6 +169,16 @@ impl GrpoConfig {
             ("grpo.epsilon_high", self.epsilon_high.is_some() && soft, "a grpo.loss that bounds ratios"),
             ("grpo.kl", self.kl != KlEstimator::K3 && self.beta == 0.0, "grpo.beta above 0"),
             (
+                "grpo.resample",
+                self.resample > 0 && self.zero_variance == ZeroVariance::Keep,
+                "grpo.zero_variance = \"drop\"",
+            ),
+            (
+                "grpo.advantage",
+                self.advantage != Advantage::Group && self.aggregation == Aggregation::NormalizeThenSum,
+                "grpo.aggregation = \"sum_then_normalize\"",
+            ),
+            (
                 "grpo.off_policy_mask",
                 self.off_policy_mask.is_some() && self.updates == 1,
                 "grpo.updates from 2",

@@ -72,11 +72,23 @@ fn every_reward_of_trl_and_open_r1() {
 
 #[test]
 fn correct_answers_and_what_gains_nothing() {
-    let right = ["46", "The answer is \\boxed{46}.", "<think>\nhm 12\n</think>\n<answer>\n46\n</answer>"];
+    let right = [
+        "12+34=46",
+        "\\boxed{46.0}",
+        "4.6 \\times 10^1",
+        "46",
+        "The answer is \\boxed{46}.",
+        "<think>\nhm 12\n</think>\n<answer>\n46\n</answer>",
+    ];
     let hacks = [
         "",       // stopping at once
         "12+34=", // the prompt again
         "What is 12+34=",
+        "12+34=34+12",
+        "\\boxed{12 + 34}",
+        "40+6",
+        "2*23",
+        "\\boxed{23 \\times 2}",
         "12+34= 12+34= 12+34=",
         "46 or 47", // hedging
         "7 or 46",

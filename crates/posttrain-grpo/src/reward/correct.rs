@@ -1,6 +1,6 @@
 //! Correctness, and rewards that depend on it.
 
-use math_grade::{extract, grade, plain_value};
+use math_grade::{extract, grade};
 
 use super::{Reward, Sample};
 use crate::Error;
@@ -10,20 +10,34 @@ pub fn is_readable(answer: &str) -> bool {
     [&format!("\\boxed{{{answer}}}"), answer].into_iter().any(|pred| grade(answer, pred).correct)
 }
 
-/// Whether a completion is right; `None` without an answer that can be read. A calculation that the prompt has is no
-/// answer where a number is asked for: "12+34=" has the value of its own question.
+/// Whether a completion is right; `None` without an answer that can be read. Where the answer is written in digits, a
+/// calculation is none: "12+34=" has the value of its own question.
 fn judge(sample: &Sample<'_>) -> Option<bool> {
     let answer = sample.answer.filter(|answer| is_readable(answer))?;
     let right = grade(answer, sample.completion).correct;
-    Some(right && !(plain_value(answer).is_some() && repeats_prompt(sample)))
+    Some(right && !(in_digits(answer) && is_calculation(sample)))
 }
 
-fn repeats_prompt(sample: &Sample<'_>) -> bool {
-    let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+fn in_digits(answer: &str) -> bool {
+    answer.replace([',', '$', ' '], "").parse::<f64>().is_ok()
+}
+
+/// Whether the last side of the completion's answer is a sum or a product, or a quotient or power of the prompt's.
+fn is_calculation(sample: &Sample<'_>) -> bool {
+    let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace() && *c != '$').collect::<String>();
     let Some(found) = extract(sample.completion).answer else { return false };
-    let calculation = squeezed(&found);
-    let calculation = calculation.trim_matches(|c| "=?.$".contains(c));
-    plain_value(&found).is_none() && squeezed(sample.prompt_text).contains(calculation)
+    let found = squeezed(&found).replace("\\times", "*").replace("\\cdot", "*").replace(['×', '·', '−'], "*");
+    let Some(side) = found.split('=').rfind(|side| !side.is_empty()) else { return false };
+    // A product with a power of ten is how a number is written.
+    let side = side.replace("*10^", "e").replace("*10**", "e").replace("*{10}^", "e");
+    let joins = |(at, c): (usize, char)| match c {
+        '+' | '-' | '*' => {
+            side[..at].ends_with(|before: char| before.is_ascii_digit() || ")}".contains(before))
+        }
+        _ => false,
+    };
+    let repeats = side.contains(['/', '^']) || side.contains("\\frac");
+    side.char_indices().any(joins) || repeats && squeezed(sample.prompt_text).contains(&side)
 }
 
 /// 1 for the right answer and 0 for any other.
