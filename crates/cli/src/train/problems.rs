@@ -162,7 +162,7 @@ mod tests {
     fn problems(dir: &Path, row: &Value, prompt: &PromptSection) -> Result<Problems> {
         let train = dir.join("d.jsonl");
         std::fs::write(&train, format!("{row}\n")).unwrap();
-        read(&train, &DataSection::default(), &prompter(prompt.settings()))
+        read(&train, &DataSection::default(), &prompter(prompt.settings()), true)
     }
 
     #[test]
