@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// Where on the line from corrupt (0) to clean (1) an integral is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Endpoint {
     /// k/m for k = 0 … m−1: the corrupt end is in, the clean end is not. EAP-IG 2.0 and MIB.
@@ -74,7 +74,10 @@ impl Method {
     }
 
     /// Checks the number of steps.
-    pub(crate) fn check(self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// A number of steps out of its range.
+    pub fn check(self) -> Result<(), Error> {
         match self {
             Method::EapIgInputs { steps, .. } | Method::EapIgActivations { steps, .. }
                 if !(1..=MAX_STEPS).contains(&steps) =>

@@ -14,14 +14,14 @@ use hooks::{Edge, EdgeMap, Head, Wiring, Writer};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stats::{ExchangeTest, Interval, benjamini_hochberg, quantile};
 
 use crate::compare::{effect, head_importance};
 use crate::{Circuit, Error, PerPair, Rank, Selection};
 
 /// Membership of a head or edge in the earlier and the later circuit, and whether a new one is emergent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
     /// In the later circuit only, and the change is found at the false-discovery rate.

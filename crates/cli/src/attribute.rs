@@ -8,12 +8,12 @@ use attribution::{
 };
 use circuits::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel};
 use clap::ValueEnum;
-use common::{Error, write_whole};
+use common::{Error, file_hash, write_whole};
 use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions, Task};
+use model_qwen::model_hash;
 use serde_json::json;
 
 use crate::choices::{METRICS, POSITIONS, name, named, table};
-use crate::hash::{file_hash, model_hash};
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, ready, to_json};

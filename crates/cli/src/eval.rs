@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 
 use bench_math::{FinishReason, PromptSettings, Protocol, Run, Sample, measure, suite};
 use common::Error;
-use model_qwen::{Checkpoint, Finish, Next, Request, Sampling, StopStrings, generate};
+use model_qwen::{
+    Checkpoint, Finish, Next, Request, Sampling, StopStrings, generate, model_hash, tokenizer_hash,
+};
 use serde_json::json;
 
-use crate::hash::{model_hash, tokenizer_hash};
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, say, to_json};
 use crate::prompt::{PromptArgs, Prompter};

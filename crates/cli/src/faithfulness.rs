@@ -105,7 +105,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
     if let Some(of) = file.provenance.as_ref().and_then(|p| p.model.as_ref())
-        && *of != crate::hash::model_hash(checkpoint.dir())?
+        && *of != model_qwen::model_hash(checkpoint.dir())?
     {
         common.warn(format!(
             "{}: the circuit was made on another checkpoint than {}",

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use ablation::{Ablation, Fill, HeadMeans, Resampled};
 use clap::{Args, ValueEnum};
-use common::Error;
+use common::{Error, file_hash};
 use hooks::{Head, Hook, HookedModel as _};
 use model_qwen::{Checkpoint, Qwen};
 
 use crate::choices::name;
-use crate::hash::file_hash;
 use crate::input::checked_batch;
 use crate::options::{Common, Result};
 

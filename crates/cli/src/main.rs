@@ -15,7 +15,6 @@ mod faithfulness;
 mod forward;
 mod generate;
 mod grade;
-mod hash;
 mod heads;
 mod info;
 mod input;
@@ -33,6 +32,7 @@ mod prompt;
 mod result;
 mod shard;
 mod signals;
+mod study;
 mod sweep;
 mod train;
 mod usage;
@@ -95,6 +95,8 @@ enum Command {
     Grade(grade::Args),
     /// Run the whole study on the embedded model: no download, no GPU, minutes.
     Demo(demo::Args),
+    /// Compare the circuits and heads of checkpoints, from a configuration file.
+    Study(study::Args),
 }
 
 /// Restarts this program with an allocator that keeps freed memory: returning gigabytes of activations to the
@@ -158,6 +160,7 @@ fn main() -> ExitCode {
             Command::Eval(args) => eval::run(&common, args),
             Command::Grade(args) => grade::run(&common, args),
             Command::Demo(args) => demo::run(&common, args),
+            Command::Study(args) => study::run(&common, args),
         })
     });
     match done {

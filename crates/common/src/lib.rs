@@ -1,11 +1,14 @@
-//! What every crate of this project shares: the [`Error`] type, reading text files and writing whole files.
+//! What every crate of this project shares: the [`Error`] type, reading text files, writing whole
+//! files, hashes.
 //!
 //! Each crate re-exports [`Error`] as its own, so that `?` works across them. Nothing else belongs here.
 
 mod error;
+mod hash;
 mod text;
 mod write;
 
 pub use error::{Error, Result};
+pub use hash::{file_hash, folder_hash, hash_of};
 pub use text::{read_text, text_of};
 pub use write::{Unfinished, exit_without_partial_files, is_device, write_whole, write_with};

@@ -1,7 +1,7 @@
 //! [`Qwen`] as a [`HookedModel`]: what the crates that look inside a model need of it.
 
 use burn::tensor::{Device, Tensor};
-use hooks::{Batch, Head, HeadWeights, Heads, Hook, HookedModel, KeyValue, Part, Stream, Wiring};
+use hooks::{Batch, Head, HeadWeights, Heads, Hook, HookedModel, Part, Stream, Wiring};
 
 use crate::forward::{Pass, stream};
 use crate::projection::linear;
@@ -9,14 +9,7 @@ use crate::{Projection, Qwen};
 
 impl HookedModel for Qwen {
     fn wiring(&self) -> Wiring {
-        let c = &self.config;
-        Wiring {
-            n_layers: c.n_layers,
-            n_heads: c.n_heads,
-            n_kv_heads: c.n_kv_heads,
-            d_model: c.d_model,
-            key_value: KeyValue::Ungrouped,
-        }
+        self.config.wiring()
     }
 
     fn device(&self) -> Device {

@@ -209,7 +209,7 @@ mod tests {
         let path = dir.path().join("a.safetensors");
         let values: Vec<f32> = (0..PIECE + 1_717).map(|i| i as f32 * 0.37 - 5.0).collect();
         let mut vector = Tensor::<1>::from_data(&values[..], &device);
-        let mut matrix = vector.clone().slice([0..PIECE + 1_716]).reshape([(PIECE + 1_716) / 4, 4]);
+        let mut matrix = vector.clone().narrow(0, 0, PIECE + 1_716).reshape([(PIECE + 1_716) / 4, 4]);
         let (v, m) = (Param::Vector(&mut vector), Param::Matrix(&mut matrix));
         for dtype in Dtype::ALL {
             let entries = [Entry::number("t", 7), Entry::param("m", &m, dtype), Entry::param("v", &v, dtype)];

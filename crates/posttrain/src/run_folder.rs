@@ -339,6 +339,14 @@ impl RunFolder {
         sync(dir)
     }
 
+    /// Steps of the checkpoints that a run folder has, oldest first.
+    ///
+    /// # Errors
+    /// A folder without `checkpoints`.
+    pub fn steps(run: &Path) -> Result<Vec<usize>, Error> {
+        steps(&run.join("checkpoints"))
+    }
+
     /// The folder of a step's checkpoint, whether it exists or not.
     pub fn checkpoint_dir(&self, step: usize) -> PathBuf {
         self.dir.join("checkpoints").join(format!("step-{step}"))

@@ -25,7 +25,7 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
 }
 
 /// Pearson's correlation; `None` where one side is constant.
-fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let n = x.len() as f64;
     let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
     let dot = |a: &[f64], ma: f64, b: &[f64], mb: f64| {

@@ -8,7 +8,8 @@
 //! | interval of any other mean | [`bootstrap_mean`] |
 //! | difference of two runs on the same problems | [`paired_bootstrap`], [`mcnemar`] |
 //! | difference of two sets of score vectors, many features at once | [`ExchangeTest`], then [`benjamini_hochberg`] |
-//! | monotone relation of two series | [`spearman`] |
+//! | monotone relation of two sets of values | [`spearman`] |
+//! | relation of two series in time, at several lags | [`lagged_spearman`] |
 //! | smallest difference that a suite detects | [`minimum_detectable_effect`] |
 //! | samples of one problem | [`pass_at_k`], [`success_at_k`], [`majority`] |
 //!
@@ -30,6 +31,7 @@ mod bootstrap;
 mod correlation;
 mod exchange;
 mod interval;
+mod lagged;
 mod multiple;
 mod paired;
 mod passk;
@@ -40,6 +42,7 @@ pub use bootstrap::bootstrap_mean;
 pub use correlation::{Correlation, ranks, spearman};
 pub use exchange::{ExchangeTest, pooled_p_values};
 pub use interval::{Interval, clustered, wilson};
+pub use lagged::{Lagged, LaggedCorrelation, lagged_spearman};
 pub use multiple::benjamini_hochberg;
 pub use paired::{Mcnemar, PairedBootstrap, mcnemar, paired_bootstrap};
 pub use passk::{majority, pass_at_k, success_at_k};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use hooks::Head;
 
-use crate::results::HeadChange;
+use crate::results::{Cohort, HeadChange, HeadFrequency};
 
 /// The heads found at one checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,39 @@ pub fn changes(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadChange> {
     all
 }
 
+/// New heads by the checkpoint at which each was first in a circuit, with how many of them are in the circuit of each
+/// checkpoint from that one on (Thinking Sparks, Figures 2A and 3A). Checkpoints without a first head are left out.
+pub fn cohorts(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<Cohort> {
+    let mut seen: BTreeSet<Head> = base.heads.iter().copied().collect();
+    let mut all = Vec::new();
+    for (at, now) in checkpoints.iter().enumerate() {
+        let heads: Vec<Head> = now.heads.iter().copied().filter(|head| seen.insert(*head)).collect();
+        let alive = |later: &HeadsAt| heads.iter().filter(|head| later.heads.contains(head)).count();
+        let alive = checkpoints[at..].iter().map(alive).collect();
+        if !heads.is_empty() {
+            all.push(Cohort { step: now.step, heads, alive });
+        }
+    }
+    all
+}
+
+/// How often each head was in a circuit, over checkpoints; the base is not one of them (Thinking Sparks, Figures 2B
+/// and 3C). Heads that are in no circuit are left out.
+pub fn frequency(base: &HeadsAt, checkpoints: &[HeadsAt]) -> Vec<HeadFrequency> {
+    let every = checkpoints.iter().chain([base]).flat_map(|at| at.heads.iter().copied());
+    let heads: BTreeSet<Head> = every.collect();
+    let row = |head: Head| {
+        let times = checkpoints.iter().filter(|at| at.heads.contains(&head)).count();
+        HeadFrequency {
+            head,
+            share: times as f64 / checkpoints.len().max(1) as f64,
+            base: base.heads.contains(&head),
+            last: checkpoints.last().is_some_and(|at| at.heads.contains(&head)),
+        }
+    };
+    heads.into_iter().map(row).collect()
+}
+
 /// Effect of post-training on a head (Thinking Sparks, A.6): `(post − pre) / (post + pre + 10⁻⁶)` of the head's
 /// shares of importance, from −1 (only before) to 1 (only after).
 pub fn effect(pre: f64, post: f64) -> f64 {
@@ -95,6 +128,35 @@ mod tests {
         assert!(all[1].gained.is_empty() && all[1].kept.len() == 2);
         assert!((all[1].reward_change.expect("known") + 0.1).abs() < 1e-12);
         assert_eq!(turnover(&[], &[]), 0.0);
+    }
+
+    #[test]
+    fn cohorts_and_frequencies_are_those_counted_by_hand() {
+        // By hand: L2H2 comes at 10, goes at 20, is back at 30; L1H3 comes at 30; L0H0 stays; L1H1 goes at 10.
+        let base = at(0, &["L0H0", "L1H1"], 0.2);
+        let run = [
+            at(10, &["L0H0", "L2H2"], 0.5),
+            at(20, &["L0H0", "L1H1"], 0.4),
+            at(30, &["L0H0", "L2H2", "L1H3"], 0.6),
+        ];
+        let found = cohorts(&base, &run);
+        assert_eq!(
+            found.iter().map(|c| (c.step, names(&c.heads), c.alive.clone())).collect::<Vec<_>>(),
+            [(10, vec!["L2H2".to_owned()], vec![1, 0, 1]), (30, vec!["L1H3".to_owned()], vec![1]),]
+        );
+        let rows: Vec<(String, f64, bool, bool)> = frequency(&base, &run)
+            .into_iter()
+            .map(|f| (f.head.to_string(), 3.0 * f.share, f.base, f.last))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("L0H0".into(), 3.0, true, true),
+                ("L1H1".into(), 1.0, true, false),
+                ("L1H3".into(), 1.0, false, true),
+                ("L2H2".into(), 2.0, false, true),
+            ]
+        );
     }
 
     #[test]

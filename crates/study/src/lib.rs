@@ -1,6 +1,8 @@
 //! How post-training changes the attention heads of a model, end to end: checkpoints, circuits, emergent heads,
 //! interventions, report. After *Thinking Sparks* (Park et al., arXiv 2509.25758).
 //!
+//! - [`Study`]: the stages of a study over any checkpoints and pairs, each job done once ([`jobs`]), from a
+//!   configuration file ([`config`]).
 //! - [`demo`]: the study on the embedded base model, stage by stage.
 //! - [`results`]: the schema of `results.json`.
 //! - [`dynamics`]: arithmetic on head sets that fills it.
@@ -8,12 +10,19 @@
 //! - [`caveats()`]: warnings, that is claims that fail their control.
 
 mod caveats;
+pub mod config;
 pub mod demo;
 pub mod dynamics;
+pub mod jobs;
+mod noise;
 pub mod report;
 pub mod results;
+mod stages;
+mod study;
 
 pub use caveats::caveats;
 pub use common::Error;
+pub use config::StudyConfig;
 pub use report::write_report;
 pub use results::Results;
+pub use study::{Host, Selected, Stage, Study};

@@ -6,6 +6,7 @@
 mod fields;
 mod rope;
 
+use hooks::{KeyValue, Wiring};
 use serde_json::Value;
 
 use crate::Error;
@@ -167,6 +168,17 @@ impl Config {
             "{n} positions, expected at most {} (`max_position_embeddings`)",
             self.max_positions
         )))
+    }
+
+    /// The graph of components: key and value inputs of every query head.
+    pub fn wiring(&self) -> Wiring {
+        Wiring {
+            n_layers: self.n_layers,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            d_model: self.d_model,
+            key_value: KeyValue::Ungrouped,
+        }
     }
 
     /// Parameters, from the sizes.

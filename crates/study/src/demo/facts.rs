@@ -31,12 +31,12 @@ pub(super) fn facts(demo: &Demo, stages: Vec<StageTime>) -> RunFacts {
         command: demo.command.clone(),
         seed: demo.seed,
         started: None,
-        machine: Machine {
+        machine: Some(Machine {
             processor: name.unwrap_or_else(|| "unknown".into()),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             device: "cpu (burn flex, f32)".into(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        },
+        }),
         versions: vec![
             Version { name: "thinking-sparks".into(), version: env!("CARGO_PKG_VERSION").into() },
             Version { name: "burn".into(), version: "0.22.1".into() },

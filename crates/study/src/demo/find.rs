@@ -1,17 +1,13 @@
 //! The circuit of a checkpoint, always on the same pairs; tests of emergence and the noise floor.
 
-use std::collections::BTreeSet;
-
 use ablation::Baseline;
 use attribution::{Endpoint, Method, Options, attribute};
 use circuits::{
-    Circuit, Emergence, HeadEmergence, Null, PerPair, Selection, faithfulness_of, head_importance,
+    Circuit, Emergence, HeadEmergence, Null, PerPair, Rank, Selection, faithfulness_of, head_importance,
 };
 use hooks::{EdgeMap, Head, HookedModel, Metric, Pairs, Task, Wiring};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use stats::Interval;
 
+use crate::noise::Draws;
 use crate::results::{CircuitFacts, NoiseFloor, ScoredEdge, TrainingEffect};
 use crate::{Error, dynamics};
 
@@ -80,6 +76,7 @@ impl Finder {
             circuit: f64::from(found.circuit),
             faithfulness: f64::from(found.faithfulness),
             nulls: faithful.map(|f| f64::from(f.faithfulness)).collect(),
+            degree_nulls: Vec::new(),
         };
         let ids = scores.pairs.iter().map(|p| p.id.clone()).collect();
         let values = scores.per_pair.into_iter().flatten().collect();
@@ -87,38 +84,11 @@ impl Finder {
         Ok(Found { facts, wiring: model.wiring(), circuit, scores: scores.mean, per_pair })
     }
 
-    /// The circuit that a resample of the pairs gives.
-    fn resampled(&self, found: &Found, rng: &mut ChaCha8Rng) -> Result<Vec<Head>, Error> {
-        let rows = found.per_pair.rows(found.wiring)?;
-        let mut sum = vec![0f32; found.wiring.n_edges()];
-        for _ in 0..rows.len() {
-            let row = rows[rng.random_range(0..rows.len())];
-            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        }
-        let scores = EdgeMap::from_values(found.wiring, sum);
-        Ok(Circuit::top(&scores, self.edges.min(found.wiring.n_edges()))?
-            .pruned()
-            .heads()
-            .into_iter()
-            .collect())
-    }
-
-    /// How much two resamples of the pairs differ at one checkpoint.
+    /// How much two draws of the pairs differ at one checkpoint.
     pub(super) fn noise(&self, checkpoint: &str, found: &Found) -> Result<NoiseFloor, Error> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6e6f_6973);
-        let (mut turnover, mut changed) = (Vec::new(), Vec::new());
-        for _ in 0..RESAMPLES {
-            let (a, b) = (self.resampled(found, &mut rng)?, self.resampled(found, &mut rng)?);
-            turnover.push(dynamics::turnover(&a, &b));
-            let (a, b): (BTreeSet<Head>, BTreeSet<Head>) = (a.into_iter().collect(), b.into_iter().collect());
-            changed.push(a.symmetric_difference(&b).count() as f64);
-        }
-        Ok(NoiseFloor {
-            checkpoint: checkpoint.into(),
-            repeats: RESAMPLES,
-            turnover: range(turnover),
-            changed_heads: range(changed),
-        })
+        let selection = Selection::Top(self.edges.min(found.wiring.n_edges()));
+        let draws = Draws { selection, rank: Rank::Absolute, draws: RESAMPLES, seed: self.seed };
+        draws.noise(checkpoint, found.wiring, &found.per_pair)
     }
 
     /// The test of every head's change from `base` to `found`; emergent heads are decided by it.
@@ -147,10 +117,4 @@ impl Finder {
         };
         base.wiring.heads().map(row).filter(|e| e.before + e.after > 0.0).collect()
     }
-}
-
-/// Mean and the central 95 %.
-fn range(mut values: Vec<f64>) -> Interval {
-    values.sort_by(f64::total_cmp);
-    Interval::percentile(values.iter().sum::<f64>() / values.len() as f64, &values, 0.95)
 }

@@ -68,7 +68,7 @@ impl Measurer<'_> {
         let effects = self.finder.effects(self.base, &all, tested);
         let training = Training {
             name: name.into(),
-            method,
+            method: Some(method),
             curve: run.curve,
             checkpoints,
             gain: Some(solved.gain_over(self.before, self.demo.seed)),

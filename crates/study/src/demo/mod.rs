@@ -184,6 +184,7 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
         trainings,
         noise: Some(noise),
         false_discovery_rate: Some(find::RATE),
+        heads: Vec::new(),
         interventions,
         warnings: Vec::new(),
         settings: facts::settings(demo),

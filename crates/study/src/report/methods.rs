@@ -73,21 +73,26 @@ pub(super) fn methods(results: &Results) -> Markup {
             }
         }
         details {
-            summary { "Machine, versions and time (" (duration(run.stages.iter().map(|s| s.seconds).sum())) ")" }
+            summary {
+                "Machine, versions and time"
+                @if !run.stages.is_empty() { " (" (duration(run.stages.iter().map(|s| s.seconds).sum())) ")" }
+            }
             div class="wide" { table class="settings" { tbody { (machine(run)) } } }
         }
     }
 }
 
 fn machine(run: &RunFacts) -> Markup {
-    let threads = run.machine.threads.to_string();
-    let rows = [
-        ("command", run.command.as_str()),
-        ("processor", &run.machine.processor),
-        ("threads", &threads),
-        ("device", &run.machine.device),
-        ("system", &run.machine.system),
-    ];
+    let threads = run.machine.as_ref().map(|machine| machine.threads.to_string()).unwrap_or_default();
+    let mut rows = vec![("command", run.command.as_str())];
+    if let Some(machine) = &run.machine {
+        rows.extend([
+            ("processor", machine.processor.as_str()),
+            ("threads", &threads),
+            ("device", &machine.device),
+            ("system", &machine.system),
+        ]);
+    }
     let versions = run.versions.iter().map(|v| (v.name.as_str(), v.version.as_str()));
     html! {
         @for (name, value) in rows.into_iter().chain(versions) { tr { td { (name) } td { code { (value) } } } }

@@ -33,16 +33,18 @@ pub(super) fn summary(results: &Results) -> Markup {
     let all = findings(results);
     let of = |verdict| all.iter().filter(|f| f.verdict == verdict).count();
     let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
-    let total: f64 = results.run.stages.iter().map(|s| s.seconds).sum();
+    let took = results.run.machine.as_ref().map(|machine| {
+        let total: f64 = results.run.stages.iter().map(|s| s.seconds).sum();
+        format!(" The study took {} on {}.", duration(total), count(machine.threads, "thread"))
+    });
     let counts = format!(
-        "Of {}, {} against {}, {} not supported, and {} cannot be settled by these data. The study took {} on {}.",
+        "Of {}, {} against {}, {} not supported, and {} cannot be settled by these data.{}",
         count(all.len(), "claim"),
         if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
         if holds == 1 { "its control" } else { "their controls" },
         if fails == 1 { "1 is".to_owned() } else { format!("{fails} are") },
         all.len() - holds - fails,
-        duration(total),
-        count(results.run.machine.threads, "thread")
+        took.unwrap_or_default()
     );
     html! {
         section id="summary" {

@@ -151,7 +151,7 @@ fn survivors(run: &Training) -> Option<(usize, usize)> {
 }
 
 fn retention(results: &Results) -> Option<Finding> {
-    let of = |method| results.trainings.iter().find(|run: &&Training| run.method == method);
+    let of = |method| results.trainings.iter().find(|run: &&Training| run.method == Some(method));
     let (sft, grpo) = (of(TrainingMethod::Sft)?, of(TrainingMethod::Grpo)?);
     let ((a, n), (b, m)) = (survivors(sft)?, survivors(grpo)?);
     let d = difference(&wilson(b, m, 0.95), &wilson(a, n, 0.95));
@@ -183,7 +183,7 @@ fn retention(results: &Results) -> Option<Finding> {
 }
 
 fn rewarded(run: &Training) -> Option<Finding> {
-    if run.method != TrainingMethod::Grpo {
+    if run.method != Some(TrainingMethod::Grpo) {
         return None;
     }
     let claim = "Head turnover goes with reward during GRPO".to_owned();

@@ -52,8 +52,11 @@ pub struct CircuitFacts {
     pub circuit: f64,
     /// `(circuit − corrupt) / (clean − corrupt)`.
     pub faithfulness: f64,
-    /// Faithfulness of random circuits with as many edges.
+    /// Faithfulness of random circuits with as many edges between every two layers.
     pub nulls: Vec<f64>,
+    /// Faithfulness of random circuits with as many edges at every node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degree_nulls: Vec<f64>,
 }
 
 /// An edge and its score.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Run metadata.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunFacts {
     /// The command line.
     pub command: String,
@@ -11,8 +11,9 @@ pub struct RunFacts {
     pub seed: u64,
     /// When it started, as text (RFC 3339), if known.
     pub started: Option<String>,
-    /// The machine.
-    pub machine: Machine,
+    /// The machine; `None` in the results of a study, which are the same on every machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// Names and versions of the software used.
     pub versions: Vec<Version>,
     /// The stages in order, with wall-clock time.

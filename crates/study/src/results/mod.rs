@@ -14,6 +14,7 @@ use crate::Error;
 mod as_text;
 mod checkpoint;
 mod facts;
+mod heads;
 mod intervention;
 mod training;
 
@@ -22,6 +23,7 @@ pub use facts::{
     Caveat, Machine, ModelFacts, RunFacts, Said, Setting, StageTime, SuiteFacts, TaskExample, TaskFacts,
     Version,
 };
+pub use heads::{CheckpointHeads, Cohort, HeadFrequency, HeadStudy, TestedHead};
 pub use intervention::{Action, HeadSet, Intervention, RandomDraw};
 pub use training::{CurvePoint, HeadChange, NoiseFloor, Training, TrainingEffect, TrainingMethod};
 
@@ -56,6 +58,9 @@ pub struct Results {
     /// The false-discovery rate at which a change of a head is called found; `None` where nothing was tested.
     #[serde(default)]
     pub false_discovery_rate: Option<f64>,
+    /// Circuits and heads on every suite by every rule; those of the first suite and rule are in `trainings` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadStudy>,
     /// Heads zeroed or scaled, with their random controls.
     pub interventions: Vec<Intervention>,
     /// Claims that fail their control, and limits that no control of this study covers.

@@ -22,8 +22,9 @@ pub enum TrainingMethod {
 pub struct Training {
     /// Name for the reader: `SFT`.
     pub name: String,
-    /// How it trains.
-    pub method: TrainingMethod,
+    /// How it trained; `None` where that is not known: a checkpoint that was given.
+    #[serde(default)]
+    pub method: Option<TrainingMethod>,
     /// One point a step.
     pub curve: Vec<CurvePoint>,
     /// Checkpoints in order; the last is the result.

@@ -42,6 +42,7 @@ fn circuit(wiring: &Wiring, heads: &[Head], rng: &mut ChaCha8Rng) -> CircuitFact
         circuit: -5.8 + 12.0 * faithfulness,
         faithfulness,
         nulls: (0..10).map(|_| 0.35 * rng.random::<f64>()).collect(),
+        degree_nulls: Vec::new(),
     }
 }
 
@@ -136,7 +137,16 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             })
             .collect();
         let dynamics = spearman(&turnover, &reward, 9999, 0);
-        Training { name: name.into(), method, curve, checkpoints, gain: None, changes, effects, dynamics }
+        Training {
+            name: name.into(),
+            method: Some(method),
+            curve,
+            checkpoints,
+            gain: None,
+            changes,
+            effects,
+            dynamics,
+        }
     };
     let trainings = vec![
         train("SFT", TrainingMethod::Sft, 120, 20, 0.09, 0.93),
@@ -151,7 +161,11 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
         let Some(last) = run.checkpoints.last() else { continue };
         let whole = last.accuracy[0].interval;
         for (checkpoint, action, factor) in [
-            (last.label.as_str(), Action::Zero, if run.method == TrainingMethod::Sft { 0.2 } else { 0.7 }),
+            (
+                last.label.as_str(),
+                Action::Zero,
+                if run.method == Some(TrainingMethod::Sft) { 0.2 } else { 0.7 },
+            ),
             (last.label.as_str(), Action::Scale { factor: 0.5 }, 0.8),
             ("base", Action::Scale { factor: 1.3 }, 1.0),
         ] {
@@ -196,12 +210,12 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             command: "sparks demo --seed 0".into(),
             seed,
             started: None,
-            machine: Machine {
+            machine: Some(Machine {
                 processor: "a made-up processor".into(),
                 threads: 2,
                 device: "cpu (flex)".into(),
                 system: "linux x86_64".into(),
-            },
+            }),
             versions: vec![Version { name: "burn".into(), version: "0.22.1".into() }],
             stages: [
                 ("base accuracy", 4.1),
@@ -258,6 +272,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             turnover: interval(0.0, 0.11, 0.26),
             changed_heads: interval(0.0, 1.2, 3.0),
         }),
+        heads: Vec::new(),
         interventions,
         warnings: vec![],
         settings: vec![

@@ -14,8 +14,9 @@ const HEADS: (f64, f64) = (284.0, 364.0);
 /// The figure; `None` for a run without a curve.
 pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     let value = |p: &CurvePoint| match run.method {
-        TrainingMethod::Sft => p.loss,
-        TrainingMethod::Grpo => p.reward,
+        Some(TrainingMethod::Sft) => p.loss,
+        Some(TrainingMethod::Grpo) => p.reward,
+        None => None,
     };
     let points: Vec<(f64, f64)> = run.curve.iter().filter_map(|p| Some((p.step as f64, value(p)?))).collect();
     let end = run.checkpoints.last().map_or(0.0, |c| c.step as f64);
@@ -27,8 +28,8 @@ pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     );
 
     let (label, most) = match run.method {
-        TrainingMethod::Sft => ("loss, nats a token", top * 1.04),
-        TrainingMethod::Grpo => ("mean reward of the step's samples", f64::max(1.0, top)),
+        Some(TrainingMethod::Sft) | None => ("loss, nats a token", top * 1.04),
+        Some(TrainingMethod::Grpo) => ("mean reward of the step's samples", f64::max(1.0, top)),
     };
     let y = Scale::new((0.0, most), (CURVE.1, CURVE.0));
     svg.text("muted", (0.0, CURVE.0 - 12.0), Anchor::Start, label);

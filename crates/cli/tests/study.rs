@@ -1,0 +1,158 @@
+//! `sparks study`: jobs are done once, shards and resumed studies give the results of one run, for any number of
+//! threads.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Exit status, stdout and stderr.
+fn sparks(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
+    let out = command.args(args).current_dir(dir).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
+}
+
+fn ok(dir: &Path, args: &[&str]) -> String {
+    let (code, stdout, stderr) = sparks(dir, args);
+    assert_eq!(code, 0, "{args:?}: {stderr}");
+    stdout
+}
+
+/// A run folder `run` with checkpoints of steps 2, 4 and 5, a pairs file, and a study of them in `c.toml`.
+fn prepare(dir: &Path) {
+    let trace = root("tests/fixtures/sft-trace");
+    let model = trace.join("tied").display().to_string();
+    let run = format!(
+        "model.path = '{model}'\ndata.train = '{}'\nrun.dir = 'run'\nrun.checkpoint_every = 2\nrun.keep = 9\n\
+         train.steps = 5\ntrain.batch_size = 4\noptimizer.lr = 1e-2\n",
+        trace.join("data.jsonl").display()
+    );
+    std::fs::write(dir.join("sft.toml"), run).unwrap();
+    ok(dir, &["sft", "sft.toml"]);
+    let pair = |i: u32| {
+        let ids = |from: u32| (0..6).map(|k| 1 + (7 * i + from * k) % 23).collect::<Vec<u32>>();
+        format!(
+            "{{\"id\":\"p{i}\",\"clean_ids\":{:?},\"corrupt_ids\":{:?},\"answer_ids\":[{}],\"distractor_ids\":[{}]}}\n",
+            ids(3),
+            ids(5),
+            1 + i % 5,
+            8 + i % 5
+        )
+    };
+    std::fs::write(dir.join("pairs.jsonl"), (0..6).map(pair).collect::<String>()).unwrap();
+    let study = format!(
+        "study.dir = 'study'\nstudy.title = 'Five steps'\n\
+         [[checkpoint]]\nname = 'base'\npath = '{model}'\n\
+         [[checkpoint]]\nname = 'sft'\npath = 'run'\n\
+         [[suite]]\nname = 'ids'\npairs = 'pairs.jsonl'\n\
+         [attribution]\nparts = 2\n\
+         [[circuit]]\nname = 'top'\ntop = 20\n\
+         [[circuit]]\nname = 'signed'\nthreshold = 0.001\nsigned = true\nsource_only = true\n\
+         [controls]\ndraws = 20\nnulls = 2\n"
+    );
+    std::fs::write(dir.join("c.toml"), study).unwrap();
+}
+
+fn results(dir: &Path, study: &str) -> Vec<u8> {
+    std::fs::read(dir.join(study).join("results.json")).unwrap()
+}
+
+#[test]
+fn a_study_is_the_same_however_it_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    prepare(dir);
+    let planned = ok(dir, &["study", "c.toml", "--dry-run"]);
+    // 4 checkpoints × (2 kinds × 2 parts + 2 rules × (circuit, noise)), and tests of all but the base.
+    assert_eq!(planned.lines().count(), 4 * (4 + 4) + 3 * 2, "{planned}");
+    assert!(planned.lines().all(|line| line.starts_with("todo ")) && !dir.join("study").exists());
+
+    ok(dir, &["study", "c.toml", "--threads", "1"]);
+    let whole = results(dir, "study");
+    let page = std::fs::read_to_string(dir.join("study/report.html")).unwrap();
+    assert!(page.contains("Five steps"));
+    assert!(ok(dir, &["study", "c.toml", "--dry-run"]).lines().all(|line| line.starts_with("done ")));
+
+    // What was lost is done again, nothing else is.
+    let lost = dir.join("study/stages/circuits/sft-4/ids/top");
+    let kept = dir.join("study/stages/circuits/sft-2/ids/top/done.json");
+    let before = std::fs::metadata(&kept).unwrap().modified().unwrap();
+    std::fs::remove_dir_all(&lost).unwrap();
+    std::fs::remove_file(dir.join("study/results.json")).unwrap();
+    ok(dir, &["study", "c.toml", "--from", "circuits"]);
+    assert_eq!(results(dir, "study"), whole);
+    assert_eq!(std::fs::metadata(&kept).unwrap().modified().unwrap(), before);
+
+    // Shards, stage after stage, in a folder of their own.
+    let text = std::fs::read_to_string(dir.join("c.toml")).unwrap().replace("'study'", "'shards'");
+    std::fs::write(dir.join("s.toml"), text).unwrap();
+    for (stage, shard) in
+        [("attribution", "0/2"), ("attribution", "1/2"), ("circuits", "0/2"), ("circuits", "1/2")]
+    {
+        ok(dir, &["study", "s.toml", "--only", stage, "--shard", shard]);
+        assert!(!dir.join("shards/results.json").exists());
+    }
+    let left: Value =
+        serde_json::from_str(&ok(dir, &["study", "s.toml", "--only", "circuits", "--json"])).unwrap();
+    assert!(left["results"].is_null() && left["missing"][0].as_str().unwrap().starts_with("heads/base"));
+    ok(dir, &["study", "s.toml"]);
+    assert_eq!(
+        String::from_utf8(results(dir, "shards")).unwrap().replace("shards", "study"),
+        String::from_utf8(whole).unwrap()
+    );
+}
+
+#[test]
+fn a_changed_setting_redoes_what_depends_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    prepare(dir);
+    ok(dir, &["study", "c.toml"]);
+    let text = std::fs::read_to_string(dir.join("c.toml")).unwrap();
+    let todo = |from: &str, to: &str| {
+        std::fs::write(dir.join("d.toml"), text.replace(from, to)).unwrap();
+        let plan = ok(dir, &["study", "d.toml", "--dry-run"]);
+        let stages =
+            |line: &str| line.strip_prefix("todo ").map(|name| name.split('/').next().unwrap().to_owned());
+        let mut stages: Vec<String> = plan.lines().filter_map(stages).collect();
+        stages.dedup();
+        stages.sort_unstable();
+        stages.dedup();
+        stages
+    };
+    assert_eq!(todo("nulls = 2", "nulls = 3"), ["circuits"]);
+    assert_eq!(todo("draws = 20", "draws = 21"), ["heads"]);
+    assert_eq!(todo("top = 20", "top = 19"), ["circuits", "heads"]);
+    assert_eq!(todo("parts = 2", "parts = 2\nsteps = 4"), ["attribution", "circuits", "heads"]);
+    assert_eq!(todo("Five steps", "Another title"), [""; 0]);
+}
+
+#[test]
+fn what_a_study_cannot_use_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    prepare(dir);
+    let text = std::fs::read_to_string(dir.join("c.toml")).unwrap();
+    for (from, to, expected) in [
+        ("parts = 2", "partz = 2", "partz"),
+        ("top = 20", "top = 20\nthreshold = 0.1", "circuit top: expected one of `top` and `threshold`"),
+        ("name = 'sft'", "name = 'base'", "checkpoint name `base` is given twice"),
+        ("path = 'run'", "path = 'run'\nsteps = [3]", "no checkpoint of step 3; there are 2, 4, 5"),
+        ("path = 'run'", "path = 'run'\nadapter = 'a'", "`adapter` has no effect on a run folder"),
+        ("parts = 2", "parts = 0", "attribution.parts is 0"),
+        ("pairs.jsonl", "none.jsonl", "none.jsonl"),
+        ("name = 'ids'", "name = '../ids'", "suite name `../ids`"),
+    ] {
+        assert!(text.contains(from));
+        std::fs::write(dir.join("d.toml"), text.replacen(from, to, 1)).unwrap();
+        let (code, _, stderr) = sparks(dir, &["study", "d.toml"]);
+        assert!(code == 2 && stderr.contains(expected), "{to}: {code} {stderr}");
+    }
+}

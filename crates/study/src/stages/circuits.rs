@@ -1,0 +1,99 @@
+//! Stage `circuits`: a circuit selected from each checkpoint's scores, pruned; its faithfulness beside that of random
+//! circuits.
+
+use ablation::Baseline;
+use circuits::{Circuit, Null, PerPair, ScoreFile, faithfulness_of};
+use common::Error;
+use hooks::{EdgeMap, Task};
+use serde_json::json;
+
+use super::Subject;
+use super::attribution::Scored;
+use crate::config::{CircuitConfig, SuiteConfig};
+use crate::jobs::{Done, Job};
+use crate::results::{CircuitFacts, ScoredEdge};
+use crate::{Stage, Study};
+
+/// The file of a job's circuit.
+const FILE: &str = "circuit.json";
+
+/// Scores as a rule ranks them: those of the metric, or in the convention of a loss where the rule is signed.
+pub(crate) struct Ranked {
+    pub(crate) mean: EdgeMap<f32>,
+    pub(crate) per_pair: PerPair,
+}
+
+impl Ranked {
+    pub(crate) fn new(file: &ScoreFile, rule: &CircuitConfig) -> Result<Self, Error> {
+        let sign = if rule.signed { file.loss_sign()? } else { 1.0 };
+        let mut per_pair =
+            file.per_pair.clone().ok_or_else(|| Error::internal("scores without those of each pair"))?;
+        per_pair.values.iter_mut().for_each(|x| *x *= sign);
+        Ok(Self { mean: file.scores.map(|s| sign * s), per_pair })
+    }
+
+    /// The pruned circuit that the rule selects.
+    pub(crate) fn circuit(&self, rule: &CircuitConfig) -> Result<Circuit, Error> {
+        let selection = rule.selection(self.mean.values().len());
+        Ok(Circuit::select(&self.mean, selection, rule.rank())?.pruned())
+    }
+}
+
+/// The circuit of `subject` on `suite` by `rule`; `None` where it is not done here.
+pub(crate) fn circuit(
+    study: &mut Study<'_>,
+    subject: &Subject,
+    (suite, rule): (&SuiteConfig, &CircuitConfig),
+    scored: &Scored,
+) -> Result<Option<Done<CircuitFacts>>, Error> {
+    let (controls, metric) = (study.config.controls.clone(), study.config.attribution.metric.clone());
+    let seed = study.config.study.seed;
+    let name = format!("{}/{}/{}", subject.label, suite.name, rule.name);
+    let inputs = json!({
+        "scores": scored.hash, "model": subject.hash, "rule": rule, "nulls": controls.nulls,
+        "batch": controls.batch, "seed": seed,
+    });
+    let job = Job { stage: Stage::Circuits, name: &name, inputs, files: &[FILE] };
+    let Study { jobs, work, .. } = study;
+    jobs.run(&job, |dir| {
+        work.say(format!("circuits: {} on {}, {}", subject.label, suite.name, rule.name));
+        let ranked = Ranked::new(&scored.file, rule)?;
+        let circuit = ranked.circuit(rule)?;
+        let null = |kind| (0..controls.nulls as u64).map(move |k| (kind, seed + k));
+        let nulls = null(Null::LayerMatched).chain(null(Null::DegreeMatched));
+        let all: Vec<Circuit> = std::iter::once(circuit.clone())
+            .chain(nulls.map(|(kind, seed)| circuit.null(kind, seed).pruned()))
+            .collect();
+        let pairs = subject.pairs(&suite.pairs)?;
+        let task = Task::new(work.model(subject)?, &pairs, metric.clone()).batch_size(controls.batch);
+        let measured = faithfulness_of(&task, &all.iter().collect::<Vec<_>>(), &Baseline::Corrupt)?;
+        let found = measured.first().ok_or_else(|| Error::internal("no circuit was measured"))?;
+        let values: Vec<f64> = measured.iter().map(|f| f64::from(f.faithfulness)).collect();
+        let mut file = scored.file.clone();
+        file.per_pair = None;
+        file.with_circuit(&circuit)?.write(&dir.join(FILE))?;
+        let score = |edge| ScoredEdge { edge, score: ranked.mean.get(edge).map_or(0.0, |&s| f64::from(s)) };
+        let mut edges: Vec<ScoredEdge> = circuit.edges().map(score).collect();
+        edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then(a.edge.cmp(&b.edge)));
+        Ok(CircuitFacts {
+            n_nodes: circuit.nodes().len(),
+            heads: circuit.heads().into_iter().collect(),
+            edges,
+            metric: metric.to_string(),
+            clean: f64::from(found.clean),
+            corrupt: f64::from(found.corrupt),
+            circuit: f64::from(found.circuit),
+            faithfulness: finite(values[0])?,
+            nulls: values[1..=controls.nulls].to_vec(),
+            degree_nulls: values[1 + controls.nulls..].to_vec(),
+        })
+    })
+}
+
+/// A faithfulness that JSON can hold.
+fn finite(value: f64) -> Result<f64, Error> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::input("faithfulness is not defined: the metric is the same on clean and on corrupt prompts"))
+}

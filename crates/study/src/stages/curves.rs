@@ -1,0 +1,58 @@
+//! The curve of a training run, from its run folder.
+
+use std::ops::Range;
+use std::path::Path;
+
+use common::Error;
+use posttrain::RunFolder;
+use serde::Deserialize;
+
+use crate::results::{CurvePoint, TrainingMethod};
+
+/// How a run trained, and one point a step.
+pub(crate) struct Curves {
+    pub(crate) method: Option<TrainingMethod>,
+    pub(crate) points: Vec<CurvePoint>,
+}
+
+impl Curves {
+    /// Mean reward (or loss) over the steps `steps`.
+    pub(crate) fn mean(&self, steps: Range<u64>) -> Option<f64> {
+        let points = self.points.iter().filter(|p| steps.contains(&p.step));
+        let values: Vec<f64> = points.filter_map(|p| p.reward.or(p.loss)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+}
+
+/// The lines of `metrics.jsonl` that are of a training step.
+#[derive(Deserialize)]
+struct Line {
+    step: u64,
+    loss: Option<f64>,
+    lr: Option<f64>,
+    reward: Option<f64>,
+    length: Option<f64>,
+}
+
+/// Reads `metrics.jsonl` and `config.toml` of a run folder; no points where there is none.
+pub(crate) fn read(run: Option<&Path>) -> Result<Curves, Error> {
+    let Some(run) = run else { return Ok(Curves { method: None, points: Vec::new() }) };
+    let config: toml::Table = RunFolder::config(run)?
+        .parse()
+        .map_err(|e: toml::de::Error| Error::at(run.join("config.toml"), e))?;
+    let grpo = config.contains_key("grpo");
+    let path = run.join("metrics.jsonl");
+    let text = common::read_text(&path)?;
+    let mut points = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let line: Line = serde_json::from_str(line).map_err(|e| Error::line(&path, n + 1, e))?;
+        let Line { step, loss, lr, reward, length } = line;
+        // Lines of an evaluation have no learning rate.
+        if lr.is_some() {
+            let loss = if grpo { None } else { loss };
+            points.push(CurvePoint { step, loss, reward, length, lr });
+        }
+    }
+    let method = if grpo { TrainingMethod::Grpo } else { TrainingMethod::Sft };
+    Ok(Curves { method: Some(method), points })
+}
