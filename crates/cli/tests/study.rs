@@ -140,7 +140,9 @@ fn what_a_study_cannot_use_is_refused_by_name() {
     let dir = folder.path();
     prepare(dir);
     let text = std::fs::read_to_string(dir.join("c.toml")).unwrap();
+    let other = format!("path = '{}'", root("tests/fixtures/eap/model").display());
     for (from, to, expected) in [
+        ("path = 'run'", other.as_str(), "checkpoint sft: its graph differs from the base's"),
         ("parts = 2", "partz = 2", "partz"),
         ("top = 20", "top = 20\nthreshold = 0.1", "circuit top: expected one of `top` and `threshold`"),
         ("name = 'sft'", "name = 'base'", "checkpoint name `base` is given twice"),

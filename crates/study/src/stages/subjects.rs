@@ -87,6 +87,20 @@ pub(crate) fn subjects(config: &StudyConfig, host: &mut dyn Host) -> Result<Vec<
         };
         all.extend(found);
     }
+    let mut base = None;
+    for subject in &all {
+        let wiring = Checkpoint::open(&subject.dir)?.config.wiring();
+        let first = *base.get_or_insert(wiring);
+        if wiring != first {
+            return Err(Error::at(
+                &subject.dir,
+                format!(
+                    "checkpoint {}: its graph differs from the base's: {wiring:?}, expected {first:?}",
+                    subject.label
+                ),
+            ));
+        }
+    }
     match all.first() {
         Some(base) if base.run.is_some() => Err(Error::input(format!(
             "checkpoint {}: the first is the base, expected one checkpoint and no run folder",
