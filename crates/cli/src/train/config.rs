@@ -210,4 +210,27 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_files_in_studies_are_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies");
+        let mut n = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "toml") {
+                continue;
+            }
+            let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.display().to_string());
+            let kind = if name.contains("grpo") { Kind::Grpo } else { Kind::Sft };
+            let read = match name.contains("study") {
+                true => study::StudyConfig::parse(&text).map(|_| ()),
+                false => RunFile::user_table(kind, &text, &[])
+                    .and_then(|t| RunFile::from_table(kind, t))
+                    .map(|_| ()),
+            };
+            assert!(read.is_ok(), "{name}: {}", read.unwrap_err());
+            n += 1;
+        }
+        assert!(n >= 6);
+    }
 }
