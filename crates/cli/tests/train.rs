@@ -91,6 +91,14 @@ fn every_key_of_an_sft_run_changes_something_or_is_refused_by_name() {
         ("schedule.warmup_ratio", "0.4"),
         ("schedule.min_lr_ratio", "0.5"),
         ("schedule.decay_ratio", "0.9"),
+        ("schedule.decay", "cosine"),
+        ("schedule.cycles", "2"),
+        ("optimizer.groups", "[{ pattern = '*.mlp.*', frozen = true }]"),
+        ("optimizer.groups", "[{ pattern = '*.bias', lr = 1e-1 }]"),
+        ("optimizer.groups", "[{ pattern = '*.experts.*', frozen = true }]"),
+        ("optimizer.groups", "[{ pattern = '*.mlp.*', frosen = true }]"),
+        ("sft.label_smoothing", "0.1"),
+        ("sft.loss", "dft"),
         ("watch.pairs", &pairs),
         ("lora.rank", "4"),
         ("rollouts.server", "http://x"),
@@ -123,7 +131,7 @@ fn every_key_of_an_sft_run_changes_something_or_is_refused_by_name() {
     assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--seed", "1"]).0, 0);
     assert_ne!(left(dir), base, "--seed has no effect");
     std::fs::remove_dir_all(dir.join("run")).unwrap();
-    assert!(outcome(dir, &["sft", "c.toml", "--dtype", "bf16"]).1.contains("--dtype"));
+    assert!(outcome(dir, &["sft", "c.toml", "--dtype", "f16"]).1.contains("--dtype"));
     let twice = outcome(dir, &["sft", "c.toml", "--seed", "1", "--set", "run.seed=2"]);
     assert!(twice.0 == 2 && twice.1.contains("--seed"), "{twice:?}");
     for (set, name) in [
@@ -272,10 +280,39 @@ fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
 }
 
 #[test]
+fn weights_in_bf16_and_modules_that_adapters_hold_whole_resume_to_the_same_bits() {
+    for (at, more) in [
+        "[sft]\nlabel_smoothing = 0.1\n[[optimizer.groups]]\npattern = '*.mlp.*'\nlr = 1e-3\n",
+        "[lora]\nrank = 2\ntargets = ['q_proj']\nmodules_to_save = ['norm', 'layers.1.mlp']\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        sft_file(dir, more);
+        let set = ["run.keep=0", "model.dtype=bf16"];
+        assert_eq!(
+            outcome(dir, &["sft", "c.toml", "--quiet", "--set", set[0], "--set", set[1]]),
+            (0, String::new())
+        );
+        let whole = left(dir);
+        let state = std::fs::read(dir.join("run/checkpoints/step-5/optimizer.safetensors")).unwrap();
+        let state = String::from_utf8_lossy(&state).into_owned();
+        // Masters of what is held in bf16 and trained; of adapters none.
+        assert_eq!(state.contains("\"w.model.embed_tokens.weight\""), at == 0);
+        assert_eq!(state.contains("m.base_model.model.model.norm.weight"), at == 1);
+        std::fs::remove_dir_all(dir.join("run/checkpoints/step-5")).unwrap();
+        assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
+        assert!(left(dir) == whole, "a resumed run has other bits");
+    }
+}
+
+#[test]
 fn adapters_are_trained_and_resumed_by_both_commands() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    sft_file(dir, "[lora]\nrank = 2\ntargets = ['q_proj', 'down_proj']\n");
+    sft_file(dir, "[lora]\nrank = 2\ndropout = 0.2\ntargets = ['q_proj', 'down_proj']\n");
     assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--set", "run.keep=0"]), (0, String::new()));
     let whole = left(dir);
     assert!(whole.iter().any(|(name, _)| name == "run/checkpoints/step-5/adapter_model.safetensors"));
@@ -283,7 +320,7 @@ fn adapters_are_trained_and_resumed_by_both_commands() {
     assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
     assert!(left(dir) == whole, "a resumed run has other bits");
     for (set, name) in
-        [("lora.dropout=0.1", "lora.dropout"), ("lora.rank=0", "lora.rank"), ("lora.alpa=1", "lora.alpha")]
+        [("lora.dropout=1", "lora.dropout"), ("lora.rank=0", "lora.rank"), ("lora.alpa=1", "lora.alpha")]
     {
         let (status, message) = outcome(dir, &["sft", "c.toml", "--set", set, "run.dir=other"]);
         assert!(status == 2 && message.contains(name), "{set}: {message}");
@@ -296,6 +333,8 @@ fn adapters_are_trained_and_resumed_by_both_commands() {
     );
     std::fs::write(dir.join("g.toml"), text).unwrap();
     std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
+    let dropped = outcome(dir, &["grpo", "g.toml", "--set", "lora.dropout=0.1"]);
+    assert!(dropped.0 == 2 && dropped.1.contains("lora.dropout: expected 0 in sparks grpo"), "{dropped:?}");
     assert_eq!(outcome(dir, &["grpo", "g.toml", "--quiet"]), (0, String::new()));
     assert_eq!(
         outcome(dir, &["grpo", "--resume", "grpo", "--quiet", "--set", "train.steps=2"]),
