@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 use circuits::{Circuit, Rank, Selection};
 use clap::Parser;
 use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Pairs, Probe, Rows, Stream, Task};
-use model_qwen::{Checkpoint, Dtype, Qwen, Request, Sampling, generate};
+use model_qwen::{Checkpoint, Dtype, Next, Qwen, Request, Room, Sampling, generate};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
-    /// forward, grads, decode, load, read, eap-ig, passes, circuit, select, exact or exact-loop.
+    /// forward, grads, decode, mixed, mixed-batches, load, read, eap-ig, passes, circuit, select, exact or exact-loop.
     task: String,
     /// A checkpoint folder.
     model: PathBuf,
@@ -104,6 +104,22 @@ fn run() -> Result<(), Box<dyn Error>> {
                 .map(|(i, prompt)| Request { prompt: prompt.clone(), stream: i as u64, origin: i })
                 .collect();
             generate(&model, &requests, &how, &mut (), |_, _| true)?;
+            Ok(())
+        }),
+        // 64 requests of 16 to 256 new tokens, `batch` rows in work: continuously, or each batch to its end.
+        "mixed" | "mixed-batches" => Box::new(|| {
+            let requests: Vec<Request> = (0..64)
+                .map(|i| Request { prompt: tokens(args.seq, i), stream: u64::from(i), origin: i as usize })
+                .collect();
+            let continuous = args.task == "mixed";
+            for part in requests.chunks(if continuous { 64 } else { args.batch }) {
+                let how = Sampling { max_tokens: 256, room: Room::rows(args.batch), ..Sampling::default() };
+                let mut left: Vec<usize> = part.iter().map(|r| 16 + r.origin * 149 % 241).collect();
+                generate(&model, part, &how, &mut (), |row, _| {
+                    left[row] -= 1;
+                    if left[row] == 0 { Next::EndRow } else { Next::Go }
+                })?;
+            }
             Ok(())
         }),
         // A gibibyte read by all threads, into buffers that stay in their caches: what decoding, which reads

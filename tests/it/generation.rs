@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ablation::{Ablation, Fill, Resampled, sweep};
 use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Target, Task};
-use model_qwen::{Finish, Pass, Request, Sampling, generate};
+use model_qwen::{Finish, Next, Pass, Request, Room, Sampling, generate};
 
 use crate::fixtures::{fixture, load};
 
@@ -67,6 +67,76 @@ fn samples_do_not_depend_on_batch_mates() {
     assert_ne!(together[0].ids, together[3].ids, "streams of one seed differ");
 }
 
+/// Bits, not tokens alone: short prompts and longer ones, groups that share theirs, rows that end at different times
+/// and are followed by others, caches that are moved.
+#[test]
+fn completions_have_the_same_bits_in_any_company() {
+    for name in ["qwen2-tied", "qwen3"] {
+        let model = load(&fixture(name));
+        let prompt =
+            |i: usize| (0..1 + i * 7 % 24).map(|t| ((i * 5 + t * 3) % 50) as u32).collect::<Vec<_>>();
+        let request = |i: usize| Request { prompt: prompt(i / 3), stream: i as u64, origin: i / 3 };
+        let all: Vec<Request> = (0..24).map(request).collect();
+        let budget = |at: usize| 1 + at * 13 % 40;
+        let run = |requests: &[Request], at: &[usize], room: Room| {
+            let how = Sampling { max_tokens: 40, temperature: 1.0, seed: 7, room, ..Sampling::default() };
+            let mut left: Vec<usize> = at.iter().map(|&at| budget(at)).collect();
+            let watch = |row: usize, _| {
+                left[row] -= 1;
+                if left[row] == 0 { Next::EndRow } else { Next::Go }
+            };
+            generate(&model, requests, &how, &mut (), watch).unwrap()
+        };
+        let alone: Vec<_> =
+            (0..all.len()).flat_map(|at| run(&all[at..=at], &[at], Room::default())).collect();
+        assert!(alone.iter().enumerate().all(|(at, done)| done.ids.len() == budget(at)));
+        let order: Vec<usize> = (0..all.len()).collect();
+        for rows in [1, 2, 3, 7, 16, 100] {
+            assert!(run(&all, &order, Room::rows(rows)) == alone, "{name}: {rows} rows");
+        }
+        // The longest row has 24 + 40 tokens; 80 positions a slot where rows follow each other.
+        for tokens in [64, 159, 160, 500, 10_000] {
+            assert!(run(&all, &order, Room { rows: 100, tokens }) == alone, "{name}: {tokens} tokens");
+        }
+        let backwards: Vec<usize> = order.iter().rev().copied().collect();
+        let reversed: Vec<Request> = all.iter().rev().cloned().collect();
+        let found = run(&reversed, &backwards, Room::rows(4));
+        assert!(found.into_iter().rev().eq(alone), "{name}: in the other order");
+    }
+}
+
+/// Counts the rows of prompts that are run.
+#[derive(Default)]
+struct Prompts(usize);
+
+impl Hook for Prompts {
+    fn wants(&self, _: Site) -> bool {
+        false
+    }
+    fn begin(&mut self, batch: &hooks::Batch, offset: usize) {
+        self.0 += if offset == 0 { batch.batch() } else { 0 };
+    }
+}
+
+#[test]
+fn a_group_shares_the_run_of_its_prompt() {
+    let model = load(&fixture("qwen2-tied"));
+    let request = |i: usize| Request { prompt: vec![1 + i as u32 / 8, 2], stream: i as u64, origin: i / 8 };
+    let all: Vec<Request> = (0..24).map(request).collect();
+    for rows in [1, 5, 24] {
+        let mut seen = Prompts::default();
+        let how = Sampling { room: Room::rows(rows), ..greedy(3) };
+        let done = generate(&model, &all, &how, &mut seen, |_, _| true).unwrap();
+        assert_eq!(seen.0, 3, "{rows} rows");
+        assert!(done.chunks(8).all(|group| group.iter().all(|c| c == &group[0] && c.ids.len() == 3)));
+    }
+    // Another origin is another prompt to a hook.
+    let mut seen = Prompts::default();
+    let apart: Vec<Request> = (0..4).map(|origin| Request { origin, ..all[0].clone() }).collect();
+    generate(&model, &apart, &greedy(1), &mut seen, |_, _| true).unwrap();
+    assert_eq!(seen.0, 4);
+}
+
 /// Zeroes every head's mixed values and counts passes.
 #[derive(Default)]
 struct Silence {
@@ -113,6 +183,9 @@ fn bad_requests_are_errors() {
     assert!(run(&[vec![]], &greedy(1)).contains("row 0 is empty"));
     assert!(run(&[vec![1]], &Sampling { temperature: -1.0, ..greedy(1) }).contains("temperature"));
     assert!(run(&[vec![1]], &Sampling { top_p: 0.0, ..greedy(1) }).contains("top-p"));
+    let narrow = Sampling { room: Room { tokens: 5, ..Room::default() }, ..greedy(4) };
+    assert!(run(&[vec![1, 2]], &narrow).contains("has 6"));
+    assert!(run(&[vec![1]], &Sampling { room: Room::rows(0), ..greedy(1) }).contains("at least 1"));
 }
 
 #[test]

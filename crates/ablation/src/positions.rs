@@ -13,11 +13,9 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    /// Follows [`hooks::Hook::begin`]. Left padding is a matter of the prompt: later passes keep it.
+    /// Follows [`hooks::Hook::begin`].
     pub(crate) fn begin(&mut self, batch: &Batch, offset: usize) {
-        if offset == 0 || self.first.len() != batch.batch() {
-            self.first = batch.first().to_vec();
-        }
+        self.first = batch.first().to_vec();
         self.origins = batch.origins().to_vec();
         self.offset = offset;
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use bench_math::{FinishReason, PromptSettings, Protocol, Run, Sample, measure, suite};
+use bench_math::{FinishReason, PendingSample, PromptSettings, Protocol, Run, Sample, measure, suite};
 use common::Error;
 use model_qwen::{
-    Checkpoint, Finish, Next, Request, Sampling, StopStrings, generate, model_hash, tokenizer_hash,
+    Checkpoint, Finish, Generation, Next, Request, Room, Sampling, StopStrings, model_hash, tokenizer_hash,
 };
 use serde_json::json;
 
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Nucleus sampling: keep the fewest tokens whose probabilities sum to P.
     #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
-    /// Number of samples in one batch.
+    /// Number of samples in work at the same time: memory and time, not what is generated.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
     /// Run folder; an interrupted run in it is resumed.
@@ -83,7 +83,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let open = if args.regrade { Run::regrade } else { Run::open };
     let mut run = open(&args.out, suite.list, protocol)?;
-    let pending = run.pending();
+    let mut pending = run.pending();
+    // Samples of a problem follow each other, so that they share the run of its prompt.
+    pending.sort_by_key(|request| request.problem);
     let stop = signals::polled();
     let mut longest = 0;
     if !pending.is_empty() {
@@ -92,24 +94,27 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         let mut hook = args.heads.hook(common, &model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
         let bar = progress(common, pending.len(), "samples");
-        for requests in pending.chunks(args.batch) {
-            let how = Sampling {
-                max_tokens: args.max_tokens,
-                temperature: args.temperature,
-                top_p: args.top_p,
-                seed: common.seed(),
-                stop_ids: checkpoint.stop_ids.clone(),
-                ..Sampling::default()
-            };
-            let prompts = requests
-                .iter()
-                .map(|r| Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem }));
-            let prompts: Vec<Request> = prompts.collect::<Result<_>>()?;
-            let mut stopped = StopStrings::new(&prompter.text, &stops, prompts.len());
-            let completions = generate(&model, &prompts, &how, &mut *hook, |row, token| {
-                if stop.load(Ordering::SeqCst) { Next::EndAll } else { stopped.push(row, token) }
-            })?;
-            stopped.into_result()?;
+        let how = Sampling {
+            max_tokens: args.max_tokens,
+            temperature: args.temperature,
+            top_p: args.top_p,
+            seed: common.seed(),
+            stop_ids: checkpoint.stop_ids.clone(),
+            room: Room::rows(args.batch),
+            ..Sampling::default()
+        };
+        let request = |r: &PendingSample| {
+            Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem })
+        };
+        let requests: Vec<Request> = pending.iter().map(request).collect::<Result<_>>()?;
+        let mut stopped = StopStrings::new(&prompter.text, &stops, requests.len());
+        let mut watch = |row, token| {
+            if stop.load(Ordering::SeqCst) { Next::EndAll } else { stopped.push(row, token) }
+        };
+        let mut generation = Generation::new(&model, &requests, &how)?;
+        while !generation.is_done() {
+            let ended = generation.step(&mut *hook, &mut watch)?;
+            // After a signal they are cut short, and so they are where a text cannot be decoded.
             if stop.load(Ordering::SeqCst) {
                 bar.finish_and_clear();
                 return Err(Error::internal(format!(
@@ -117,11 +122,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                     args.out.display()
                 )));
             }
-            for ((request, prompt), completion) in requests.iter().zip(&prompts).zip(completions) {
-                let tokens = prompt.prompt.len() + completion.ids.len();
+            if generation.was_ended() {
+                break;
+            }
+            for (row, completion) in ended {
+                let tokens = requests[row].prompt.len() + completion.ids.len();
                 if tokens > longest {
                     if longest <= checkpoint.config.max_positions {
-                        common.warn_positions(format_args!("problem {}", request.id), tokens, &checkpoint)?;
+                        let name = format_args!("problem {}", pending[row].id);
+                        common.warn_positions(name, tokens, &checkpoint)?;
                     }
                     longest = tokens;
                 }
@@ -134,10 +143,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                         Finish::Stop => FinishReason::Stop,
                     },
                 };
-                run.append(request, sample)?;
+                run.append(&pending[row], sample)?;
                 bar.inc(1);
             }
         }
+        stopped.into_result()?;
         bar.finish_and_clear();
     }
     let measures = measure(&run.records(), 0.95)?;

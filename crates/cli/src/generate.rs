@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use common::Error;
-use model_qwen::{Message, Request, Sampling, generate};
+use model_qwen::{Message, Request, Room, Sampling, generate};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Number of completions of each prompt.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
+    /// Completions in work at the same time: memory and time, not what is generated.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    batch: usize,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -66,12 +69,15 @@ pub(crate) struct Args {
     heads: interventions::Heads,
 }
 
-/// Largest number of samples; all are one batch.
+/// Largest number of samples.
 const MAX_SAMPLES: usize = 65_536;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if !(1..=MAX_SAMPLES).contains(&args.samples) {
         return Err(Error::input(format!("--samples: {}, expected 1 to {MAX_SAMPLES}", args.samples)));
+    }
+    if args.batch == 0 {
+        return Err(Error::input("--batch: 0, expected at least 1"));
     }
     let checkpoint = common.open(&args.model)?;
     let prompts = match (&args.prompt, &args.input) {
@@ -98,6 +104,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         min_p: args.min_p,
         seed: common.seed(),
         stop_ids: checkpoint.stop_ids.clone(),
+        room: Room::rows(args.batch),
     };
     let mut hook = args.heads.hook(common, &model, &checkpoint)?;
     // Random draws depend on the prompt and the number of its sample, not on the other prompts.

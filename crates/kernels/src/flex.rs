@@ -64,11 +64,11 @@ fn attention<'a>(
 }
 
 impl FusedOps for Flex {
-    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, by_token: bool) -> FloatTensor<Self> {
         let ((x, d_in), (weight, _)) = (contiguous(x), contiguous(weight));
         let (tokens, d_out) = (x.shape()[0], weight.shape()[0]);
         let mut out = vec![0.0; tokens * d_out];
-        if tokens <= crate::FEW {
+        if by_token {
             cpu::linear::few(elements(&x), weights(&weight), d_in, &mut out);
         } else {
             cpu::linear::many(elements(&x), weights(&weight), d_in, &mut out);

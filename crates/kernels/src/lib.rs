@@ -6,18 +6,19 @@
 //! their last bits depend on the processor. The
 //! number of threads changes no bit. On any other device or dtype the functions run [`portable`], which the tests
 //! compare the loops with. All of them are differentiable in their tensor arguments, but for [`token_stats`], whose
-//! gradient is a function of its own, and [`adamw`].
+//! gradient is a function of its own, [`cached_attention`], and [`adamw`].
 //!
 //! This is the only crate of the project with `unsafe`, and the only library that names a burn backend. It knows
 //! tensors and no models.
 //!
 //! | function | formula |
 //! |---|---|
-//! | [`linear`] | `x W^T`, weights in f32, bf16 or f16 |
+//! | [`linear`], [`linear_by_token`] | `x W^T`, weights in f32, bf16 or f16 |
 //! | [`rms_norm`] | `w x / sqrt(mean(x²) + eps)` |
 //! | [`swiglu`] | `silu(gate) up` |
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
 //! | [`document_attention`] | attention inside the documents of packed rows |
+//! | [`cached_attention`] | attention of one new position of each row over a cache |
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`dropout`] | values dropped by a hash of their place |
 //! | [`token_log_probs`] | log softmax at one token a row |
@@ -52,6 +53,7 @@
 
 mod adamw;
 mod cpu;
+mod decode;
 mod dropout;
 mod flex;
 mod mask;
@@ -61,6 +63,7 @@ mod token_stats;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use cpu::FEATURES;
+pub use decode::cached_attention;
 pub use dropout::{Dropout, dropout};
 pub use mask::CausalMask;
 pub use token_stats::{TokenStats, TokenWeights, token_stats, token_stats_backward};
@@ -88,7 +91,23 @@ const FEW: usize = 12;
 /// `x` `[tokens, in]` f32, `weight` `[out, in]`; returns `[tokens, out]` f32.
 pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     if fused(&x) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
-        Tensor::from_dispatch(Dispatch::project(x.into_dispatch(), weight.clone().into_dispatch()))
+        let by_token = x.dims()[0] <= FEW;
+        let (x, weight) = (x.into_dispatch(), weight.clone().into_dispatch());
+        Tensor::from_dispatch(Dispatch::project(x, weight, by_token))
+    } else {
+        portable::linear(x, weight)
+    }
+}
+
+/// As [`linear`], with sums whose order depends on `in` alone: on the CPU a token's result has the same bits in any
+/// company. For up to some tens of tokens; [`linear`] is faster for more.
+///
+/// # Shapes
+/// As [`linear`].
+pub fn linear_by_token(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+    if fused(&x) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
+        let (x, weight) = (x.into_dispatch(), weight.clone().into_dispatch());
+        Tensor::from_dispatch(Dispatch::project(x, weight, true))
     } else {
         portable::linear(x, weight)
     }

@@ -15,7 +15,8 @@ use crate::{CausalMask, Dropout};
 /// See the functions of the crate root for formulas and shapes.
 #[backend_extension(Autodiff, Flex)]
 pub(crate) trait FusedOps: Backend {
-    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `by_token`: in an order that does not depend on the number of tokens.
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, by_token: bool) -> FloatTensor<Self>;
 
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -98,7 +99,7 @@ fn no_second_derivative() -> ! {
 }
 
 impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
-    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, by_token: bool) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Linear;
 
@@ -121,7 +122,7 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
 
         let weight_is_tracked = weight.is_tracked();
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let out = B::project(x.clone(), weight.clone());
+        let out = B::project(x.clone(), weight.clone(), by_token);
         match Linear.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((weight_is_tracked.then_some(x), weight), out),
             OpsKind::UnTracked(prep) => prep.finish(out),

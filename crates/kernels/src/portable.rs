@@ -70,6 +70,24 @@ pub fn document_attention([q, k, v]: [Tensor<4>; 3], scale: f64, mask: &CausalMa
     causal_softmax(scores, scale, mask).matmul(v).reshape([batch, n_heads, seq, d])
 }
 
+/// See [`crate::cached_attention`].
+pub fn cached_attention(
+    [q, k, v]: [Tensor<4>; 3],
+    [keys, values]: [Tensor<4>; 2],
+    at: usize,
+    scale: f64,
+    mask: &CausalMask,
+) -> (Tensor<4>, [Tensor<4>; 2]) {
+    let ([batch, n_heads, _, d], n_kv) = (q.dims(), k.dims()[1]);
+    let new = [0..batch, 0..n_kv, at..at + 1, 0..d];
+    let (keys, values) = (keys.slice_assign(new.clone(), k), values.slice_assign(new, v));
+    let all = [0..batch, 0..n_kv, 0..at + 1, 0..d];
+    let (k, v) = (keys.clone().slice(all.clone()), values.clone().slice(all));
+    let scores = q.reshape([batch, n_kv, n_heads / n_kv, d]).matmul(k.swap_dims(2, 3));
+    let pattern = crate::causal_softmax(scores, scale, mask);
+    (pattern.matmul(v).reshape([batch, n_heads, 1, d]), [keys, values])
+}
+
 /// See [`crate::rotary`].
 pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
     let [batch, heads, seq, d_head] = x.dims();

@@ -50,6 +50,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
+    fn cached_attention(batch in 1usize..5, n_kv in 1usize..4, group in 1usize..4, d in 1usize..70,
+                        at in 0usize..40, window in 0usize..50, more in [0usize..3, 0usize..9], seed: u64) {
+        let (rows, room) = (batch + more[0], at + 1 + more[1]);
+        let window = (window > 0).then_some(window);
+        let first: Vec<usize> = (0..batch).map(|row| (seed as usize >> row) % (at + 1)).collect();
+        let mask = CausalMask { seq: 1, first: first.clone(), window, documents: None };
+        let new = [tensor([batch, n_kv * group, 1, d], seed), tensor([batch, n_kv, 1, d], seed ^ 1),
+                   tensor([batch, n_kv, 1, d], seed ^ 2)];
+        let cache = [tensor([rows, n_kv, room, d], seed ^ 3), tensor([rows, n_kv, room, d], seed ^ 4)];
+        let scale = 1.0 / (d as f64).sqrt();
+        let (a, kept) = kernels::cached_attention(new.clone(), cache.clone(), at, scale, &mask);
+        let (b, twin) = portable::cached_attention(new.clone(), cache.clone(), at, scale, &mask);
+        let bits = |x: Tensor<4>| -> Vec<f32> { x.into_data().try_to_vec().unwrap() };
+        for (kept, twin) in kept.into_iter().zip(twin) {
+            prop_assert_eq!(bits(kept), bits(twin));
+        }
+        let a = bits(a);
+        prop_assert!(apart(Tensor::<1>::from_data(&a[..], &device()), b.reshape([-1])) < TOLERANCE);
+        // One row alone, moved to the front of its cache.
+        let (row, start) = (batch - 1, first[batch - 1]);
+        let alone = new.map(|x| x.slice([row..row + 1]));
+        let moved = cache.map(|x| x.slice([row..row + 1, 0..n_kv, start..room, 0..d]));
+        let mask = CausalMask { first: vec![0], ..mask };
+        let (one, _) = kernels::cached_attention(alone, moved, at - start, scale, &mask);
+        prop_assert_eq!(bits(one), &a[row * n_kv * group * d..]);
+    }
+
+    #[test]
     fn linear(tokens in 1usize..40, d_in in 1usize..200, d_out in 1usize..120, dtype in 0usize..3, seed: u64) {
         let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
         let (x, w) = (tensor([tokens, d_in], seed), tensor([d_out, d_in], seed ^ 1).cast(dtype));
@@ -112,12 +140,12 @@ proptest! {
 
     /// The result for a token does not depend on how many other tokens are decoded beside it.
     #[test]
-    fn a_few_tokens_do_not_depend_on_each_other(tokens in 1usize..12, d_in in 1usize..200, seed: u64) {
+    fn tokens_do_not_depend_on_each_other(tokens in 1usize..40, d_in in 1usize..200, seed: u64) {
         let (x, w) = (tensor([tokens, d_in], seed), tensor([50, d_in], seed ^ 1));
-        let all: Vec<f32> = kernels::linear(x.clone(), &w).into_data().try_to_vec().unwrap();
+        let all: Vec<f32> = kernels::linear_by_token(x.clone(), &w).into_data().try_to_vec().unwrap();
         for t in 0..tokens {
             let one = x.clone().slice([t..t + 1, 0..d_in]);
-            let one: Vec<f32> = kernels::linear(one, &w).into_data().try_to_vec().unwrap();
+            let one: Vec<f32> = kernels::linear_by_token(one, &w).into_data().try_to_vec().unwrap();
             prop_assert_eq!(&one[..], &all[t * 50..(t + 1) * 50]);
         }
     }

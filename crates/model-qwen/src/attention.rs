@@ -68,15 +68,18 @@ impl Attention<'_> {
         let rotated = |x| kernels::rotary(x, self.rope.cos.clone(), self.rope.sin.clone());
         let q = heads(hook, Heads::QueryRotary(layer), rotated(q));
         let k = heads(hook, Heads::KeyRotary(layer), rotated(k));
-        let (k, v) = match &mut pass.cache {
-            Some(cache) => {
-                assert!(!ungrouped, "ungrouped key and value sites are not kept in a cache");
-                cache.extend(layer, k, v)
+        assert!(!ungrouped || pass.cache.is_none(), "ungrouped key and value sites are not kept in a cache");
+        let shown = wants(hook, Heads::Scores(layer)) || wants(hook, Heads::Pattern(layer));
+        let z = match &mut pass.cache {
+            Some(cache) if self.mask.seq == 1 && !shown => {
+                cache.attend(layer, [q, k, v], self.scale(), &self.mask)
             }
-            None => (k, v),
+            Some(cache) => {
+                let [k, v] = cache.extend(layer, k, v);
+                self.mix([q, k, v], hook)
+            }
+            None => self.mix([q, k, v], hook),
         };
-
-        let z = self.mix([q, k, v], hook);
         let z = heads(hook, Heads::Z(layer), z);
         let [batch, n_heads, seq, d_head] = z.dims();
         if !wants(hook, Heads::Write(layer)) {
@@ -125,13 +128,18 @@ impl Attention<'_> {
         if ungrouped { ungroup(y, c.n_heads) } else { y }
     }
 
+    /// What scores are multiplied by.
+    fn scale(&self) -> f64 {
+        1.0 / (self.config.d_head as f64).sqrt()
+    }
+
     /// Attention itself: `[batch, n_heads, seq, d_head]` from queries, keys and values.
     fn mix(&self, [q, k, v]: [Tensor<4>; 3], hook: &mut dyn Hook) -> Tensor<4> {
         let (layer, mask) = (self.layer, &self.mask);
         let ([batch, n_heads, seq, d_head], [_, n_kv, kv_seq, _]) = (q.dims(), k.dims());
         let grouped = [batch, n_kv, n_heads / n_kv * seq, kv_seq];
         let all_heads = [batch, n_heads, seq, kv_seq];
-        let scale = 1.0 / (d_head as f64).sqrt();
+        let scale = self.scale();
         if mask.documents.is_some()
             && !wants(hook, Heads::Scores(layer))
             && !wants(hook, Heads::Pattern(layer))

@@ -1,15 +1,9 @@
-//! Batched generation with a key-value cache, seeded per request, under a hook.
-//!
-//! Prompts of different lengths are padded on the left; a finished row leaves the batch. Input and output are
-//! token ids.
+//! Batched generation with a key-value cache, seeded per request, under a hook. Input and output are token ids.
 
-use burn::tensor::Tensor;
-use hooks::{Batch, Hook, Rows};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use hooks::Hook;
 
-use crate::sample::choose;
-use crate::{Error, KvCache, Pass, Qwen, Sampling};
+use crate::sample::Choice;
+use crate::{Error, Generation, Qwen, Sampling};
 
 /// One prompt and the random stream that its completion draws from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +60,27 @@ pub struct Completion {
     pub finish: Finish,
 }
 
-/// Generates a completion for each request, all in one batch, under `hook`.
+impl Completion {
+    /// Nothing generated.
+    pub(crate) fn empty() -> Self {
+        Self { ids: Vec::new(), logprobs: Vec::new(), sampling_logprobs: Vec::new(), finish: Finish::Length }
+    }
+
+    pub(crate) fn push(&mut self, choice: &Choice) {
+        self.ids.push(choice.token);
+        self.logprobs.push(choice.model);
+        self.sampling_logprobs.push(choice.sampling);
+    }
+}
+
+/// Generates a completion for each request under `hook`, as many at a time as `how.room` says
+/// ([`Generation`], which gives completions as they end).
 ///
 /// `watch(row, token)` is called with each token as it is chosen, for streaming and stop strings
 /// ([`StopStrings`](crate::StopStrings)); it returns a [`Next`], or `false` to end all rows.
 ///
 /// # Errors
-/// No requests, an empty prompt, a token beyond the vocabulary, sampling numbers that make no sense.
+/// As [`Generation::new`] and [`Generation::step`].
 pub fn generate<N: Into<Next>>(
     model: &Qwen,
     requests: &[Request],
@@ -80,78 +88,12 @@ pub fn generate<N: Into<Next>>(
     hook: &mut dyn Hook,
     mut watch: impl FnMut(usize, u32) -> N,
 ) -> Result<Vec<Completion>, Error> {
-    how.check()?;
-    let prompts: Vec<Vec<u32>> = requests.iter().map(|r| r.prompt.clone()).collect();
-    let origins = |rows: &[usize]| rows.iter().map(|&row| requests[row].origin).collect::<Vec<_>>();
-    let mut live: Vec<usize> = (0..requests.len()).collect();
-    let batch = Batch::left_padded(&prompts)?.rows(Rows::Last).with_origins(origins(&live));
-    model.check(&batch)?;
-    let mut rngs: Vec<ChaCha8Rng> = requests
-        .iter()
-        .map(|r| {
-            let mut rng = ChaCha8Rng::seed_from_u64(how.seed);
-            rng.set_stream(r.stream);
-            rng
-        })
-        .collect();
-    let empty = Completion {
-        ids: Vec::new(),
-        logprobs: Vec::new(),
-        sampling_logprobs: Vec::new(),
-        finish: Finish::Length,
-    };
-    let mut done = vec![empty; requests.len()];
-    let mut first: Vec<usize> = batch.first().to_vec();
-    let mut cache = KvCache::new(model.config.n_layers, batch.seq().saturating_add(how.max_tokens.max(1)));
-    if how.max_tokens == 0 {
-        return Ok(done);
+    let mut generation = Generation::new(model, requests, how)?;
+    let mut done = vec![Completion::empty(); requests.len()];
+    while !generation.is_done() {
+        for (row, completion) in generation.step(hook, &mut watch)? {
+            done[row] = completion;
+        }
     }
-    let mut logits = model.forward(&batch, Pass::new(hook).cached(&mut cache));
-    loop {
-        let chosen = rows_of(logits)
-            .iter()
-            .zip(&live)
-            .map(|(row, &at)| choose(row, how, &mut rngs[at]))
-            .collect::<Vec<_>>();
-        let (mut kept, mut go_on) = (Vec::new(), true);
-        for (row, (choice, &at)) in chosen.iter().zip(&live).enumerate() {
-            let completion = &mut done[at];
-            if !choice.model.is_finite() {
-                return Err(Error::input(format!(
-                    "row {at}: after {} new tokens the logits are NaN or infinite; check the weights",
-                    completion.ids.len()
-                )));
-            }
-            completion.ids.push(choice.token);
-            completion.logprobs.push(choice.model);
-            completion.sampling_logprobs.push(choice.sampling);
-            let next = watch(at, choice.token).into();
-            go_on &= next != Next::EndAll;
-            if how.stop_ids.contains(&choice.token) {
-                completion.finish = Finish::Eos;
-            } else if next == Next::EndRow {
-                completion.finish = Finish::Stop;
-            } else if completion.ids.len() < how.max_tokens {
-                kept.push(row);
-            }
-        }
-        if kept.is_empty() || !go_on {
-            return Ok(done);
-        }
-        let tokens: Vec<u32> = kept.iter().map(|&row| chosen[row].token).collect();
-        if kept.len() < live.len() {
-            cache.select(&kept);
-            live = kept.iter().map(|&row| live[row]).collect();
-            first = kept.iter().map(|&row| first[row]).collect();
-        }
-        let step = Batch::step(&tokens, &first).rows(Rows::Last).with_origins(origins(&live));
-        logits = model.forward(&step, Pass::new(hook).cached(&mut cache));
-    }
-}
-
-/// Logits `[batch, 1, vocab]` on the host.
-fn rows_of(logits: Tensor<3>) -> Vec<Vec<f32>> {
-    let [_, _, vocab] = logits.dims();
-    let flat: Vec<f32> = logits.into_data().try_to_vec().unwrap_or_default();
-    flat.chunks(vocab).map(<[f32]>::to_vec).collect()
+    Ok(done)
 }

@@ -4,10 +4,12 @@ use burn::tensor::{DType, Tensor};
 
 use crate::{Block, LowRank, Projection};
 
-/// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`.
+/// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`. One position of each row, as in decoding, has the
+/// same bits in any batch.
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let [batch, seq, d_in] = x.dims();
-    let y = kernels::linear(x.clone().reshape([batch * seq, d_in]), weight);
+    let linear = if seq == 1 { kernels::linear_by_token } else { kernels::linear };
+    let y = linear(x.clone().reshape([batch * seq, d_in]), weight);
     let y = match bias {
         Some(bias) => y + bias.clone().unsqueeze(),
         None => y,

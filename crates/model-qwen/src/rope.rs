@@ -101,12 +101,17 @@ impl Rope {
             }
         };
         let positions: Vec<usize> = (0..rows * seq).map(|at| position(at / seq, at % seq)).collect();
+        let half = config.d_head / 2;
         let length = 1 + positions.iter().max().copied().unwrap_or(0);
-        let (frequencies, half) = (config.rope_frequencies(length), config.d_head / 2);
+        let mut frequencies = (length, config.rope_frequencies(length));
         let scale = config.rope_scaling.attention_factor() as f32;
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for position in positions {
-            for &f in &frequencies {
+            // In decoding a row's angles do not depend on the others' lengths.
+            if seq == 1 && position + 1 != frequencies.0 {
+                frequencies = (position + 1, config.rope_frequencies(position + 1));
+            }
+            for &f in &frequencies.1 {
                 let angle = f64::from(position as f32 * f);
                 cos.push(angle.cos() as f32 * scale);
                 sin.push(angle.sin() as f32 * scale);

@@ -3,7 +3,52 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-/// How a token is chosen. Temperature 0 is greedy and ignores the rest.
+/// How many completions are in work at the same time: memory and time only, never a draw or a bit.
+///
+/// The cache holds `slots · positions` keys and values, `slots` at most `rows` and at most as many as `tokens` has
+/// room for; `positions` is the longest prompt with its budget of new tokens, and a quarter more where rows follow
+/// each other in a slot. A position takes `2 · n_layers · n_kv_heads · d_head` f32 values. Buffers grow as they
+/// fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Rows at most.
+    pub rows: usize,
+    /// Positions of the cache at most, of all rows together.
+    pub tokens: usize,
+}
+
+impl Default for Room {
+    /// All at once.
+    fn default() -> Self {
+        Self { rows: usize::MAX, tokens: usize::MAX }
+    }
+}
+
+impl Room {
+    /// Rows in work at most.
+    pub fn rows(rows: usize) -> Self {
+        Self { rows, ..Self::default() }
+    }
+
+    /// How many of `requests` rows are in work, and positions of the cache, where a row may have `row` tokens.
+    pub(crate) fn slots(self, requests: usize, row: usize) -> Result<(usize, usize), crate::Error> {
+        if self.rows == 0 {
+            return Err(crate::Error::input("no row may be in work, expected at least 1"));
+        }
+        if self.tokens < row {
+            return Err(crate::Error::input(format!(
+                "a budget of {} tokens in work: the longest prompt with its new tokens has {row}, expected at \
+                 least as many",
+                self.tokens
+            )));
+        }
+        let wide = row.saturating_add(row / 4);
+        let slots = self.rows.min(requests).min(self.tokens / wide.max(1)).max(1);
+        Ok((slots, if slots == 1 || slots == requests { row } else { wide }))
+    }
+}
+
+/// How completions are made and their tokens chosen. Temperature 0 is greedy and ignores the filters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// New tokens at most.
@@ -20,6 +65,8 @@ pub struct Sampling {
     pub seed: u64,
     /// Tokens that end a completion; they are kept as its last token.
     pub stop_ids: Vec<u32>,
+    /// How many completions are in work at the same time.
+    pub room: Room,
 }
 
 impl Default for Sampling {
@@ -33,6 +80,7 @@ impl Default for Sampling {
             min_p: 0.0,
             seed: 0,
             stop_ids: Vec::new(),
+            room: Room::default(),
         }
     }
 }
@@ -56,6 +104,9 @@ impl Sampling {
         Ok(())
     }
 }
+
+/// Tokens that are ranked at first where top-k does not say how many.
+const RANKED: usize = 256;
 
 /// A chosen token and its natural-log probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,25 +150,47 @@ pub(crate) fn choose(logits: &[f32], how: &Sampling, rng: &mut ChaCha8Rng) -> Ch
         let token = pick(all, u);
         return Choice { token: token as u32, model: model(token), sampling: (scaled(token) - log_z) as f32 };
     }
-    // Most likely first; equal logits by token id.
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_unstable_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-    if how.top_k > 0 {
-        order.truncate(how.top_k);
-    }
-    let log_z = log_sum_exp(order.iter().map(|&t| scaled(t)));
-    let mut before = 0.0;
-    let kept = order.iter().take_while(|&&t| {
-        let keep = before < how.top_p;
-        before += (scaled(t) - log_z).exp();
-        keep
-    });
-    let mut kept: Vec<usize> = kept.copied().collect();
-    let floor = how.min_p.ln() + scaled(kept[0]);
-    kept.retain(|&t| scaled(t) >= floor);
+    let kept = kept(logits, how);
     let log_z = log_sum_exp(kept.iter().map(|&t| scaled(t)));
     let token = pick(kept.iter().map(|&t| (t, (scaled(t) - log_z).exp())), u);
     Choice { token: token as u32, model: model(token), sampling: (scaled(token) - log_z) as f32 }
+}
+
+/// The `n` most likely tokens, most likely first; equal logits by token id.
+fn most_likely(logits: &[f32], n: usize) -> Vec<usize> {
+    let order = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
+    let mut all: Vec<usize> = (0..logits.len()).collect();
+    if n < all.len() {
+        all.select_nth_unstable_by(n, order);
+        all.truncate(n);
+    }
+    all.sort_unstable_by(order);
+    all
+}
+
+/// What the filters keep, most likely first: top-k, then top-p of what is left, then min-p.
+fn kept(logits: &[f32], how: &Sampling) -> Vec<usize> {
+    let scaled = |token: usize| f64::from(logits[token]) / how.temperature;
+    let limit = if how.top_k == 0 { logits.len() } else { how.top_k.min(logits.len()) };
+    let whole = (how.top_k == 0).then(|| log_sum_exp((0..logits.len()).map(scaled)));
+    // Few tokens are kept as a rule: more are ranked only where those are not enough.
+    let mut n = limit.min(if how.top_k == 0 { RANKED } else { limit });
+    loop {
+        let order = most_likely(logits, n);
+        let log_z = whole.unwrap_or_else(|| log_sum_exp(order.iter().map(|&t| scaled(t))));
+        let floor = how.min_p.ln() + scaled(order[0]);
+        let mut before = 0.0;
+        let inside = order.iter().take_while(|&&t| {
+            let keep = (how.top_p >= 1.0 || before < how.top_p) && scaled(t) >= floor;
+            before += (scaled(t) - log_z).exp();
+            keep
+        });
+        let kept: Vec<usize> = inside.copied().collect();
+        if kept.len() < n || n == limit {
+            return kept;
+        }
+        n = n.saturating_mul(16).min(limit);
+    }
 }
 
 /// The token at which the summed probabilities pass `u`.
@@ -169,6 +242,42 @@ mod tests {
                     "{how:?} {choice:?} {found:?}"
                 );
             }
+        }
+    }
+
+    /// Ranking a part keeps what sorting everything keeps.
+    #[test]
+    fn filters_keep_what_a_full_sort_keeps() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        // Rounded, so that many are equal.
+        let logits: Vec<f32> = (0..5000).map(|_| (rng.random::<f32>() * 64.0).round() / 8.0).collect();
+        for (top_k, top_p, min_p) in [
+            (0, 0.5, 0.0),
+            (0, 0.9, 0.0),
+            (0, 0.9999, 0.0),
+            (0, 1.0, 0.5),
+            (0, 1.0, 1e-3),
+            (0, 0.7, 0.9),
+            (300, 1.0, 0.0),
+            (300, 0.6, 0.0),
+            (9000, 0.6, 0.01),
+        ] {
+            let how = Sampling { temperature: 0.8, top_k, top_p, min_p, ..Sampling::default() };
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+            order.truncate(if top_k == 0 { logits.len() } else { top_k });
+            let weight = |t: usize| (f64::from(logits[t] - logits[order[0]]) / 0.8).exp();
+            let total: f64 = order.iter().map(|&t| weight(t)).sum();
+            let mut sum = 0.0;
+            let mut expected = Vec::new();
+            for &t in &order {
+                if (top_p < 1.0 && sum >= top_p) || weight(t) < min_p * (1.0 - 1e-12) {
+                    break;
+                }
+                expected.push(t);
+                sum += weight(t) / total;
+            }
+            assert_eq!(kept(&logits, &how), expected, "{how:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Settings of GRPO: sampling, advantages and loss.
 
+use model_qwen::Room;
 use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
@@ -73,8 +74,13 @@ pub struct GrpoConfig {
     pub updates: usize,
     /// Leave out completions that met the budget before a stop token.
     pub mask_truncated: bool,
-    /// Completions generated at once: memory only, never the draws.
+    /// Completions in work at the same time: memory and time only, never the draws. A finished one's place is taken
+    /// by the next.
     pub rollout_batch: usize,
+    /// Positions of the sampler's cache at most, of all completions in work together (`model_qwen::Room` has the
+    /// formula); no bound but `rollout_batch` where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_batch_tokens: Option<usize>,
 }
 
 impl Default for GrpoConfig {
@@ -108,11 +114,17 @@ impl Default for GrpoConfig {
             updates: 1,
             mask_truncated: false,
             rollout_batch: 256,
+            max_batch_tokens: None,
         }
     }
 }
 
 impl GrpoConfig {
+    /// How many completions the sampler has in work.
+    pub fn room(&self) -> Room {
+        Room { rows: self.rollout_batch, tokens: self.max_batch_tokens.unwrap_or(usize::MAX) }
+    }
+
     /// Checks the range of every value.
     ///
     /// # Errors
@@ -155,6 +167,7 @@ impl GrpoConfig {
             ("grpo.entropy_coef", self.entropy_coef, f64::MIN, f64::MAX, "a finite number"),
             ("grpo.beta", self.beta, 0.0, f64::MAX, "from 0"),
             ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
+            ("grpo.max_batch_tokens", self.max_batch_tokens.unwrap_or(1) as f64, 1.0, 1e18, "from 1"),
             ("grpo.updates", self.updates as f64, 1.0, 1e9, "from 1"),
         ])
     }

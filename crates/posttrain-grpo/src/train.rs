@@ -1,6 +1,6 @@
 //! A policy in training: sampling, and where it is; its updates are in `update.rs`.
 
-use model_qwen::{Next, Qwen, Request, Sampling, generate};
+use model_qwen::{Completion, Next, Qwen, Request, Sampling, generate};
 use posttrain::{Optimizer, Progress, Resumed, Schedule};
 
 use crate::{Error, GrpoConfig, Rollout, Rollouts};
@@ -75,7 +75,7 @@ impl Grpo {
     pub fn sample_watched(
         &mut self,
         prompts: &[Vec<u32>],
-        mut watch: impl FnMut(usize, u32) -> Next,
+        watch: impl FnMut(usize, u32) -> Next,
     ) -> Result<Rollouts, Error> {
         let group = self.config.group_size;
         let requests: Vec<Request> = (0..prompts.len() * group)
@@ -93,26 +93,22 @@ impl Grpo {
             min_p: self.config.min_p,
             seed: self.progress.seed,
             stop_ids: self.stop_ids.clone(),
+            room: self.config.room(),
         };
         if requests.is_empty() {
             return Err(Error::input("no prompts to sample from"));
         }
-        let mut all = Vec::with_capacity(requests.len());
-        for part in requests.chunks(self.config.rollout_batch) {
-            let before = all.len();
-            let watch = |row: usize, token| watch(before + row, token);
-            for (request, done) in part.iter().zip(generate(&self.policy, part, &how, &mut (), watch)?) {
-                all.push(Rollout {
-                    prompt: all.len() / group,
-                    prompt_ids: request.prompt.clone(),
-                    ids: done.ids,
-                    sampling_logprobs: done.sampling_logprobs,
-                    finish: done.finish,
-                    prompt_text: String::new(),
-                    text: String::new(),
-                });
-            }
-        }
+        let done = generate(&self.policy, &requests, &how, &mut (), watch)?;
+        let rollout = |(at, (request, done)): (usize, (Request, Completion))| Rollout {
+            prompt: at / group,
+            prompt_ids: request.prompt,
+            ids: done.ids,
+            sampling_logprobs: done.sampling_logprobs,
+            finish: done.finish,
+            prompt_text: String::new(),
+            text: String::new(),
+        };
+        let all = requests.into_iter().zip(done).enumerate().map(rollout).collect();
         self.progress.position += prompts.len() as u64;
         Ok(Rollouts { all, how: (&self.config).into() })
     }

@@ -104,12 +104,15 @@ fn rewards_in_disorder_teach_nothing_in_particular() {
 
 #[test]
 fn fresh_completions_have_ratio_one_for_any_split() {
-    for rows in [64, 5] {
-        let mut grpo = start(|c| (c.trainer.train.batch_size, c.max_tokens, c.beta) = (rows, 5, 0.1));
+    for (rows, in_work, tokens) in [(64, 256, None), (5, 256, None), (3, 2, None), (1, 256, Some(40))] {
+        let mut grpo = start(|c| {
+            (c.trainer.train.batch_size, c.max_tokens, c.beta) = (rows, 5, 0.1);
+            (c.rollout_batch, c.max_batch_tokens) = (in_work, tokens);
+        });
         let stats = &steps(&mut grpo, 1)[0];
         assert_eq!((stats.ratio_min, stats.ratio_max), (1.0, 1.0));
         assert_eq!((stats.clip.low_mean, stats.clip.high_max), (0.0, 0.0));
-        assert!(stats.kl.abs() < 1e-12 && stats.sampler_gap < 1e-5, "{stats:?}");
+        assert!(stats.kl == 0.0 && stats.sampler_gap < 1e-5, "{stats:?}");
     }
 }
 
@@ -131,11 +134,11 @@ fn the_batch_changes_no_draw_and_a_resumed_run_has_the_same_bits() {
     let mut whole = start(more);
     let expected = steps(&mut whole, 8);
 
-    let mut split = start(|c| (c.max_tokens, c.rollout_batch) = (4, 5));
-    let ids = |grpo: &mut Grpo| -> Vec<Vec<u32>> {
-        grpo.sample(&prompts()).unwrap().iter().map(|r| r.ids.clone()).collect()
-    };
-    assert_eq!(ids(&mut split), ids(&mut start(more)));
+    let at_once = start(more).sample(&prompts()).unwrap();
+    for (in_work, tokens) in [(1, None), (5, None), (100, Some(60))] {
+        let mut split = start(|c| (c.max_tokens, c.rollout_batch, c.max_batch_tokens) = (4, in_work, tokens));
+        assert_eq!(split.sample(&prompts()).unwrap(), at_once);
+    }
 
     let mut first = start(more);
     steps(&mut first, 3);

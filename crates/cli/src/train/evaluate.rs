@@ -22,8 +22,6 @@ pub(super) struct HeldOut {
     /// The random stream is a function of its seed and the problem alone, so that evaluations of two steps draw
     /// the same numbers.
     pub(super) how: Sampling,
-    /// Completions at once.
-    pub(super) batch: usize,
 }
 
 impl HeldOut {
@@ -39,21 +37,19 @@ impl HeldOut {
             .collect();
         let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
         let stops = prompter.settings.stops();
-        for part in requests.chunks(self.batch) {
-            let mut watch = StopStrings::new(&prompter.text, &stops, part.len());
-            let push = |row, token| watch.push(row, token);
-            let completions = generate(policy, part, &self.how, &mut (), push)?;
-            watch.into_result()?;
-            for (request, done) in part.iter().zip(completions) {
-                tokens += done.ids.len();
-                truncated += usize::from(done.finish == Finish::Length);
-                let problem = &self.problems[request.origin];
-                if problem.readable {
-                    let completion = prompter.text.decode(&done.ids)?;
-                    let correct =
-                        math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
-                    *right.entry(request.origin).or_default() += usize::from(correct);
-                }
+        let mut watch = StopStrings::new(&prompter.text, &stops, requests.len());
+        let completions =
+            generate(policy, &requests, &self.how, &mut (), |row, token| watch.push(row, token))?;
+        watch.into_result()?;
+        for (request, done) in requests.iter().zip(completions) {
+            tokens += done.ids.len();
+            truncated += usize::from(done.finish == Finish::Length);
+            let problem = &self.problems[request.origin];
+            if problem.readable {
+                let completion = prompter.text.decode(&done.ids)?;
+                let correct =
+                    math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
+                *right.entry(request.origin).or_default() += usize::from(correct);
             }
         }
         if right.is_empty() {

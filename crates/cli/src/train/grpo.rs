@@ -50,14 +50,16 @@ pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
 fn held_out(open: &Open<'_>, prompter: &Prompter) -> Result<Option<HeldOut>> {
     let Some(path) = &open.file.data.eval else { return Ok(None) };
     let problems = read(open, path, prompter)?;
-    let GrpoConfig { max_tokens, temperature, top_p, top_k, min_p, rollout_batch, .. } = open.file.grpo();
+    let config = open.file.grpo();
+    let room = config.room();
+    let GrpoConfig { max_tokens, temperature, top_p, top_k, min_p, .. } = config;
     let (seed, stop_ids) = (open.file.run.seed, open.start.stop_ids.clone());
-    let greedy = Sampling { max_tokens, seed, stop_ids, ..Sampling::default() };
+    let greedy = Sampling { max_tokens, seed, stop_ids, room, ..Sampling::default() };
     let (samples, how) = match open.file.run.eval_samples {
         None => (1, greedy),
         Some(n) => (n, Sampling { temperature, top_p, top_k, min_p, ..greedy }),
     };
-    Ok(Some(HeldOut { problems, samples, how, batch: rollout_batch }))
+    Ok(Some(HeldOut { problems, samples, how }))
 }
 
 /// Reads the problems; notes what was cut or left out, and warns of what is not used or cannot be judged.

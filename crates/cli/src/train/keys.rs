@@ -55,6 +55,7 @@ const MAY_CHANGE: &[&str] = &[
     "data.eval",
     "watch",
     "grpo.rollout_batch",
+    "grpo.max_batch_tokens",
     // Where the folder lies is said by --resume.
     "run.dir",
 ];
@@ -219,6 +220,7 @@ pub(super) fn every_key() -> Table {
         sapo: Some(Default::default()),
         vespo: Some(Default::default()),
         off_policy_mask: Some(0.1),
+        max_batch_tokens: Some(100_000),
         ..Default::default()
     };
     file.reward = posttrain_grpo::reward::RewardConfig::examples();

@@ -55,6 +55,8 @@ stored!(f16, load_f16);
 const PIECE: usize = 48;
 /// Multiplications below which a product stays on one thread.
 const SERIAL: usize = 1 << 17;
+/// Tokens from which on four are multiplied at a time.
+const FOUR: usize = 8;
 /// Widened weights held at a time, in values: they stay in a shared cache.
 const BLOCK: usize = 1 << 20;
 
@@ -157,14 +159,18 @@ fn columns<L: Lanes, W: Stored>(
     columns: Range<usize>,
     out: Columns,
 ) {
-    let alone = x.len() == d_in;
-    let width = if alone { 8 } else { 6 };
+    let tokens = x.len() / d_in;
+    let width = match tokens {
+        1 => 8,
+        2..FOUR => 6,
+        _ => 3,
+    };
     let whole = columns.start + columns.len() / width * width;
     for o in (columns.start..whole).step_by(width) {
-        if alone {
-            strip::<L, W, 1, 8>(x, weight, d_in, d_out, o, out);
-        } else {
-            strip::<L, W, 2, 6>(x, weight, d_in, d_out, o, out);
+        match tokens {
+            1 => strip::<L, W, 1, 8>(x, weight, d_in, d_out, o, out),
+            2..FOUR => strip::<L, W, 2, 6>(x, weight, d_in, d_out, o, out),
+            _ => strip::<L, W, 4, 3>(x, weight, d_in, d_out, o, out),
         }
     }
     for o in whole..columns.end {

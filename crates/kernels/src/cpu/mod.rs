@@ -5,6 +5,7 @@
 
 pub(crate) mod adamw;
 pub(crate) mod attention;
+pub(crate) mod decode;
 pub(crate) mod dropout;
 pub(crate) mod exp;
 pub(crate) mod lanes;
