@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ablation::{Ablation, Fill, Resampled, sweep};
-use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Target, Task};
+use hooks::{Batch, Heads, Hook, HookedModel as _, Metric, Pair, Pairs, Site, Stream, Target, Task};
 use model_qwen::{Finish, Next, Pass, Request, Room, Sampling, generate};
 
 use crate::fixtures::{fixture, load};
@@ -102,6 +102,38 @@ fn completions_have_the_same_bits_in_any_company() {
         let reversed: Vec<Request> = all.iter().rev().cloned().collect();
         let found = run(&reversed, &backwards, Room::rows(4));
         assert!(found.into_iter().rev().eq(alone), "{name}: in the other order");
+    }
+}
+
+/// Makes the logits of some prompts' rows NaN once `after` positions are cached.
+struct Broken {
+    after: usize,
+    rows: Vec<f32>,
+}
+
+impl Hook for Broken {
+    fn wants(&self, site: Site) -> bool {
+        site == Site::Stream(Stream::FinalNorm)
+    }
+    fn begin(&mut self, batch: &hooks::Batch, offset: usize) {
+        let bad = |&origin: &usize| if origin % 2 == 1 && offset >= self.after { f32::NAN } else { 0.0 };
+        self.rows = batch.origins().iter().map(bad).collect();
+    }
+    fn on_stream(&mut self, _: Stream, x: burn::tensor::Tensor<3>) -> burn::tensor::Tensor<3> {
+        let add = burn::tensor::Tensor::<1>::from_data(&self.rows[..], &x.device());
+        x + add.reshape([self.rows.len(), 1, 1])
+    }
+}
+
+#[test]
+fn logits_that_are_not_numbers_name_their_rows() {
+    let model = load(&fixture("qwen2-tied"));
+    let prompts = requests(&[vec![1, 2, 3], vec![9], vec![6, 7], vec![5, 1]]);
+    for temperature in [0.0, 1.0] {
+        let how = Sampling { temperature, ..greedy(6) };
+        let mut hook = Broken { after: 4, rows: Vec::new() };
+        let message = generate(&model, &prompts, &how, &mut hook, |_, _| true).unwrap_err().to_string();
+        assert!(message.contains("row 1, 3: after 1 new tokens the logits are NaN"), "{message}");
     }
 }
 

@@ -116,6 +116,23 @@ fn fresh_completions_have_ratio_one_for_any_split() {
     }
 }
 
+/// The sampler's log-probabilities are those that are trained, at any temperature. Filters are not part of the trained
+/// distribution, as in TRL, and show.
+#[test]
+fn the_sampler_and_the_trainer_agree_at_every_temperature() {
+    let gap = |temperature, top_k| {
+        let mut grpo =
+            start(|c| (c.max_tokens, c.temperature, c.top_k, c.beta) = (5, temperature, top_k, 0.1));
+        let stats = &steps(&mut grpo, 1)[0];
+        assert_eq!((stats.ratio_min, stats.ratio_max, stats.kl), (1.0, 1.0, 0.0));
+        stats.sampler_gap
+    };
+    for temperature in [0.3, 1.0, 2.5] {
+        assert!(gap(temperature, 0) < 1e-5, "{temperature}");
+    }
+    assert!(gap(1.0, 2) > 0.1);
+}
+
 #[test]
 fn the_split_into_passes_changes_rounding_only() {
     for loss in [LossKind::Grpo, LossKind::DrGrpo, LossKind::Dapo] {
