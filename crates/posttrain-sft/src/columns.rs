@@ -23,6 +23,10 @@ pub struct Columns {
     /// A conversation, whose assistant messages are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<String>,
+    /// The factor of the loss of a row's tokens, a number from 0; a row of weight 0 is left out. `weight` where not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
 }
 
 /// A row's content by form.
@@ -54,7 +58,7 @@ const COMMON: [&[&str]; 8] = [
 
 /// Columns that other trainers give a meaning which would change the loss; they are refused where nothing
 /// reads them.
-const REFUSED: [&str; 22] = [
+const REFUSED: [&str; 21] = [
     "labels",
     "completion_mask",
     "assistant_masks",
@@ -66,7 +70,6 @@ const REFUSED: [&str; 22] = [
     "tools",
     "chat_template_kwargs",
     "chat_template",
-    "weight",
     "weights",
     "sample_weight",
     "images",
@@ -80,6 +83,21 @@ const REFUSED: [&str; 22] = [
 ];
 
 impl Columns {
+    /// Takes a row's weight out of its fields; 1 where it has none.
+    pub(crate) fn weight(&self, fields: &mut Fields) -> Result<f32, Error> {
+        let name = self.weight.as_deref().unwrap_or("weight");
+        match (fields.remove(name).filter(|v| !v.is_null()), &self.weight) {
+            (None, None) => Ok(1.0),
+            (None, Some(_)) => {
+                Err(Error::input(format!("has no column `{name}`, which data.columns.weight names")))
+            }
+            (Some(value), _) => {
+                let number = value.as_f64().map(|w| w as f32).filter(|w| w.is_finite() && *w >= 0.0);
+                number.ok_or_else(|| Error::input(format!("`{name}` is {value}, expected a number from 0")))
+            }
+        }
+    }
+
     /// Takes the columns of a row's form out of its fields.
     pub(crate) fn form(&self, fields: &mut Fields) -> Result<Form, Error> {
         let mut take = |name: &str| fields.remove(name).filter(|v| !v.is_null());
@@ -89,7 +107,7 @@ impl Columns {
                 || Error::input(format!("has no column `{column}`, which data.columns.{key} names"));
             take(column).map(Some).ok_or_else(missing)
         };
-        let Self { prompt, completion, text, messages } = self;
+        let Self { prompt, completion, text, messages, weight: _ } = self;
         match (prompt, completion, text, messages) {
             (None, None, None, None) => {}
             (Some(_), Some(_), None, None) => {

@@ -56,15 +56,17 @@ impl SftConfig {
     }
 }
 
-/// How examples share rows.
+/// How examples share rows. Examples of one row do not see each other, and each begins at position 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Packing {
     /// One example a row.
     #[default]
     None,
-    /// Best fit decreasing: not implemented yet.
+    /// Rows of at most `max_length` tokens by best fit decreasing.
     Bfd,
+    /// The same, with longer examples split into pieces in place of being cut.
+    BfdSplit,
 }
 
 /// What happens to an example that is longer than `max_length`.
@@ -102,7 +104,7 @@ pub struct DataConfig {
     pub shuffle: bool,
     /// How examples share rows.
     pub packing: Packing,
-    /// Tokens of an example at most.
+    /// Tokens of an example, or of a packed row, at most.
     pub max_length: usize,
     /// What happens to longer ones.
     pub truncation: Truncation,
@@ -131,9 +133,6 @@ impl DataConfig {
     /// # Errors
     /// The first value out of its range, with what was expected.
     pub fn check(&self) -> Result<(), Error> {
-        if self.packing != Packing::None {
-            return Err(Error::input("data.packing = \"bfd\" is not implemented yet, expected \"none\""));
-        }
         check_ranges(&[("data.max_length", self.max_length as f64, 2.0, 1e9, "from 2")])
     }
 }

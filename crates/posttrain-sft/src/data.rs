@@ -4,37 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use posttrain::Order;
-use posttrain::rows::read_rows;
+use posttrain::rows::{DataRow, read_rows};
+use rayon::prelude::*;
 
-use crate::{DataConfig, Encoder, Error, Truncation};
+use crate::pack::pack;
+use crate::{DataConfig, Encoder, Error, Example, Packing, Truncation};
 
-/// Tokens and which of them are trained.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// Where it came from, for messages: the field `id` of its row, or the row's number from 1.
-    pub id: String,
-    /// Its row's place in the file, such as `line 3`; empty where it is of no file.
-    pub place: String,
-    /// Token ids.
-    pub ids: Vec<u32>,
-    /// Whether each token of `ids` is trained, that is predicted from those before it. The first never is.
-    pub trained: Vec<bool>,
-}
-
-impl Example {
-    /// An example whose tokens from `start` on are trained.
-    pub fn new(id: impl Into<String>, ids: Vec<u32>, start: usize) -> Self {
-        let trained = (0..ids.len()).map(|i| i >= start.max(1)).collect();
-        Self { id: id.into(), place: String::new(), ids, trained }
-    }
-
-    /// Number of trained tokens.
-    pub fn tokens(&self) -> usize {
-        self.trained.iter().skip(1).filter(|&&t| t).count()
-    }
-}
-
-/// Examples in a deterministic order without end: see [`Order`].
+/// Examples in a deterministic order without end: see [`Order`]. Packed rows are made once, of examples in file order;
+/// what is shuffled is the order of the rows.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     examples: Vec<Example>,
@@ -49,15 +26,17 @@ pub struct Dataset {
 pub struct Report {
     /// Rows of the file.
     pub rows: usize,
-    /// Examples that were cut to `max_length`.
+    /// Examples that are trained on, before they are packed into rows.
+    pub examples: usize,
+    /// Examples that were cut to `max_length`, or split into pieces of it.
     pub truncated: usize,
     /// Examples left out because they are longer than `max_length`.
     pub dropped: usize,
-    /// Examples left out because no token of theirs is trained.
+    /// Examples left out because no token of theirs is trained, or with a weight of 0.
     pub untrained: usize,
     /// Columns that nothing reads.
     pub unused: BTreeSet<String>,
-    /// Tokens of the longest example.
+    /// Tokens of the longest document.
     pub longest: usize,
 }
 
@@ -70,20 +49,27 @@ impl Dataset {
     /// A file that cannot be read, a row that is not an example (with its place), or no example at all.
     pub fn open(path: &Path, config: &DataConfig, seed: u64, encoder: &Encoder) -> Result<Self, Error> {
         config.check()?;
-        let (mut examples, mut unused) = (Vec::new(), BTreeSet::new());
         let rows = read_rows(path)?;
         let n = rows.len();
-        for row in rows {
-            let place = row.place.clone();
+        let one = |row: DataRow| {
+            let (place, mut unused) = (row.place.clone(), BTreeSet::new());
             let made = encoder.row(row, &config.columns, config.turns, &mut unused);
             let made = made.map_err(|e| e.within(&place).within(path.display()))?;
-            examples.extend(made.into_iter().map(|e| Example { place: place.clone(), ..e }));
+            Ok((made.into_iter().map(|e| Example { place: place.clone(), ..e }).collect::<Vec<_>>(), unused))
+        };
+        // All rows, and then the first error: the same one in every run.
+        let made: Vec<Result<_, Error>> = rows.into_par_iter().map(one).collect();
+        let (mut examples, mut unused) = (Vec::with_capacity(n), BTreeSet::new());
+        for row in made {
+            let (more, mut names) = row?;
+            examples.extend(more);
+            unused.append(&mut names);
         }
         let data = Self::new(examples, config, seed).map_err(|e| e.within(path.display()))?;
         Ok(Self { report: Report { rows: n, unused, ..data.report }, ..data })
     }
 
-    /// A data set of examples, none longer than `config.max_length`.
+    /// A data set of examples, none longer than `config.max_length`, or of rows into which they are packed.
     ///
     /// # Errors
     /// No example with a trained token; an example that is too long with [`Truncation::Error`].
@@ -94,15 +80,9 @@ impl Dataset {
             let n = example.ids.len();
             if n > max {
                 match config.truncation {
-                    Truncation::KeepStart => {
-                        example.ids.truncate(max);
-                        example.trained.truncate(max);
-                    }
-                    Truncation::KeepEnd => {
-                        example.ids.drain(..n - max);
-                        example.trained.drain(..n - max);
-                        example.trained[0] = false;
-                    }
+                    _ if config.packing == Packing::BfdSplit => {}
+                    Truncation::KeepStart => example = example.part(0..max),
+                    Truncation::KeepEnd => example = example.part(n - max..n),
                     Truncation::Drop => {
                         report.dropped += 1;
                         continue;
@@ -116,27 +96,38 @@ impl Dataset {
                 }
                 report.truncated += 1;
             }
-            if example.tokens() == 0 {
+            if example.weight() == 0.0 {
                 report.untrained += 1;
                 continue;
             }
-            report.longest = report.longest.max(example.ids.len());
+            report.longest = report.longest.max(n.min(max));
             kept.push(example);
         }
-        if kept.is_empty() {
+        report.examples = kept.len();
+        let examples = match config.packing {
+            Packing::None => kept,
+            Packing::Bfd => pack(kept, max, false),
+            Packing::BfdSplit => pack(kept, max, true),
+        };
+        if examples.is_empty() {
             return Err(Error::input("no example with a trained token"));
         }
-        Ok(Self { examples: kept, seed: config.shuffle.then_some(seed), report })
+        Ok(Self { examples, seed: config.shuffle.then_some(seed), report })
     }
 
-    /// All examples, in file order.
+    /// All examples in file order, or all packed rows in the order in which they were begun.
     pub fn examples(&self) -> &[Example] {
         &self.examples
     }
 
-    /// Examples of an epoch.
+    /// Examples or packed rows of an epoch.
     pub fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    /// Tokens of an epoch, prompts included and padding not.
+    pub fn tokens(&self) -> usize {
+        self.examples.iter().map(|example| example.ids.len()).sum()
     }
 
     /// Never: see [`Dataset::new`].
@@ -144,7 +135,7 @@ impl Dataset {
         self.examples.is_empty()
     }
 
-    /// Up to `n` examples from `position` on, counted over all epochs; a batch ends with its epoch.
+    /// Up to `n` of them from `position` on, counted over all epochs; a batch ends with its epoch.
     pub fn batch(&self, position: u64, n: usize) -> Vec<Example> {
         let order = Order { len: self.examples.len(), seed: self.seed };
         order.batch(position, n).into_iter().map(|at| self.examples[at].clone()).collect()

@@ -1,7 +1,7 @@
 //! From a row to examples.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model_qwen::{ChatTemplate, Checkpoint, Text};
 use posttrain::chat::{Conversation, Seen};
@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::columns::{Columns, Form, left};
 use crate::{Error, Example, Turns, tokens};
 
-/// Turns rows into tokens; needs no tokenizer where data is tokenised already.
+/// Turns rows into tokens, on several threads where asked to; needs no tokenizer where data is tokenised already.
 #[derive(Debug, Default)]
 pub struct Encoder {
     text: Option<Text>,
     template: Option<ChatTemplate>,
     /// The token put after a completion or a text.
     end: Option<u32>,
-    seen: RefCell<Seen>,
+    seen: Mutex<Seen>,
 }
 
 impl Encoder {
@@ -31,12 +31,12 @@ impl Encoder {
         let has_text = checkpoint.dir().join("tokenizer.json").exists();
         let text = if has_text { Some(checkpoint.text()?) } else { None };
         let (template, end) = (checkpoint.chat_template().ok(), checkpoint.stop_ids.first().copied());
-        Ok(Self { text, template, end, seen: RefCell::default() })
+        Ok(Self { text, template, end, seen: Mutex::default() })
     }
 
     /// An encoder of texts that end with `end`.
     pub fn new(text: Text, end: Option<u32>) -> Self {
-        Self { text: Some(text), template: None, end, seen: RefCell::default() }
+        Self { text: Some(text), template: None, end, seen: Mutex::default() }
     }
 
     /// The same with a chat template.
@@ -63,6 +63,7 @@ impl Encoder {
             Some(Value::String(id)) => id,
             Some(other) => other.to_string(),
         };
+        let weight = columns.weight(&mut fields)?;
         let examples = match columns.form(&mut fields)? {
             Form::Tokens(ids) => vec![tokens::example(id, &ids, &mut fields)?],
             Form::Text(text) => vec![self.whole(id, string("text", &text)?)?],
@@ -96,8 +97,8 @@ impl Encoder {
             }
         };
         unused.extend(left(&fields)?.cloned());
-        unused.extend(self.seen.borrow().unused.iter().cloned());
-        Ok(examples)
+        unused.extend(self.seen().unused.iter().cloned());
+        Ok(examples.into_iter().map(|example| example.weighted(weight)).collect())
     }
 
     /// A prompt and its completion, each tokenised by itself so that the border is a token's border; the
@@ -143,8 +144,12 @@ impl Encoder {
     }
 
     fn checked(&self, chat: Conversation) -> Result<Conversation, Error> {
-        chat.check(self.template()?, &mut self.seen.borrow_mut())?;
+        chat.check(self.template()?, &mut self.seen())?;
         Ok(chat)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A conversation's assistant messages, or the last of them.
@@ -191,10 +196,7 @@ impl Encoder {
                 so_far = rendered;
             }
         }
-        if let Some(first) = trained.first_mut() {
-            *first = false;
-        }
-        Ok(Some(Example { ids, trained, ..Example::new(id, Vec::new(), 0) }))
+        Ok(Some(Example::masked(id, ids, trained)))
     }
 
     /// The messages of `range`, to its end trained, with all before it as context.

@@ -59,11 +59,8 @@ impl Encoder {
             token.start < span.end && token.end > span.start.max(from)
         };
         let trained = offsets.iter().map(|token| rendered.generated.iter().any(|span| marked(token, span)));
-        let mut trained: Vec<bool> = trained.collect();
-        if let Some(first) = trained.first_mut() {
-            *first = false;
-        }
-        Ok(Example { ids, trained, ..Example::new(id, Vec::new(), 0) })
+        let trained = trained.collect();
+        Ok(Example::masked(id, ids, trained))
     }
 }
 

@@ -22,18 +22,22 @@
 //! The loop is the caller's, and so is everything that looks at the model between two steps: this crate knows
 //! nothing of circuits, figures or terminals.
 
+mod batch;
 mod columns;
 mod config;
 mod data;
 mod encode;
+mod example;
 mod generated;
 mod loss;
+mod pack;
 mod tokens;
 mod train;
 
 pub use columns::Columns;
 pub use common::Error;
 pub use config::{DataConfig, LossKind, Packing, SftConfig, Truncation, Turns};
-pub use data::{Dataset, Example, Report};
+pub use data::{Dataset, Report};
 pub use encode::Encoder;
+pub use example::{Document, Example};
 pub use train::{Sft, SftStats};

@@ -43,7 +43,7 @@ impl Loss {
     }
 }
 
-/// Sums over trained tokens.
+/// Sums over trained tokens; that of the loss is weighted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
     pub(crate) loss: f64,
@@ -52,10 +52,10 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    pub(crate) fn of(stats: &[TokenStats], loss: Loss) -> Self {
+    pub(crate) fn of(stats: &[TokenStats], weights: &[f32], loss: Loss) -> Self {
         let mut sums = Self::default();
-        for token in stats {
-            sums.loss += loss.value(token);
+        for (token, &weight) in stats.iter().zip(weights) {
+            sums.loss += f64::from(weight) * loss.value(token);
             sums.entropy += f64::from(token.entropy);
             sums.correct += usize::from(token.correct);
         }

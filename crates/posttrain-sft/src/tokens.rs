@@ -59,10 +59,7 @@ pub(crate) fn example(id: String, input_ids: &Value, fields: &mut Fields) -> Res
         ids = ids[first..end.max(first)].to_vec();
         trained = trained[first..end.max(first)].to_vec();
     }
-    if let Some(first) = trained.first_mut() {
-        *first = false;
-    }
-    Ok(Example { ids, trained, ..Example::new(id, Vec::new(), 0) })
+    Ok(Example::masked(id, ids, trained))
 }
 
 fn list<T: serde::de::DeserializeOwned>(name: &str, value: &Value) -> Result<Vec<T>, Error> {

@@ -1,10 +1,10 @@
 //! The loss and one optimiser step.
 
-use hooks::Batch;
 use model_qwen::Qwen;
 use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenStats};
 use serde::Serialize;
 
+use crate::batch::Rows;
 use crate::loss::{Loss, Sums};
 use crate::{Error, Example, SftConfig};
 
@@ -30,7 +30,7 @@ pub struct SftStats {
     /// The step, from 0.
     pub step: usize,
     /// Mean loss of the step's trained tokens, in nats, before the update: their negative log-likelihood, where
-    /// [`SftConfig`] says nothing else.
+    /// [`SftConfig`] says nothing else; weighted where the data have weights.
     pub loss: f64,
     /// Share of the trained tokens that were the most likely ones (TRL: `mean_token_accuracy`).
     pub token_accuracy: f64,
@@ -73,7 +73,8 @@ impl Sft {
     }
 
     /// One optimiser step on `examples`, in forward passes of `train.batch_size` rows:
-    /// `loss = Σ -log p(token) / N`, or as [`SftConfig`] has it, with N the trained tokens of the whole step.
+    /// `loss = Σ -w log p(token) / Σ w`, or as [`SftConfig`] has it, over the trained tokens of the whole step, with w the
+    /// weight of the token's document: 1 where the data give none, so that the divisor is the number of tokens.
     ///
     /// # Errors
     /// No trained token, a token beyond the vocabulary, a loss or gradient that is not finite: the message
@@ -84,16 +85,17 @@ impl Sft {
         if n_tokens == 0 {
             return Err(Error::input(format!("step {step}: no trained token in {}", names(examples))));
         }
+        let total: f64 = examples.iter().map(Example::weight).sum();
         let (mut sum, mut gradients) = (Sums::default(), Gradients::default());
         for (pass, rows) in examples.chunks(self.rows).enumerate() {
             if rows.iter().all(|e| e.tokens() == 0) {
                 continue;
             }
-            let (stats, mut part) = {
+            let (part_sum, mut part) = {
                 let (draw, first) = ([self.progress.seed, step as u64], pass * self.rows);
                 let dropping = |model: Qwen| model.with_dropout(draw, &(first..first + rows.len()));
                 let mut tracked = dropping(self.optimizer.tracked(&self.model));
-                let (batch, positions, targets) = batch(rows)?;
+                let Rows { batch, positions, targets, weights } = Rows::new(rows)?;
                 let n = targets.len();
                 let scored = if self.recompute {
                     let model = dropping(self.model.clone());
@@ -105,11 +107,11 @@ impl Sft {
                     scored.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
                 let stats =
                     if self.loss.is_linear() { vec![TokenStats::default(); n] } else { scored.stats() };
-                let scale = 1.0 / n_tokens as f32;
-                let weights: Vec<_> = stats.iter().map(|token| self.loss.weights(token) * scale).collect();
-                scored.backward(&mut tracked, &weights)
+                let scaled = stats.iter().zip(&weights);
+                let scaled = scaled.map(|(token, w)| self.loss.weights(token) * (w / total as f32));
+                let (stats, part) = scored.backward(&mut tracked, &scaled.collect::<Vec<_>>());
+                (Sums::of(&stats, &weights, self.loss), part)
             };
-            let part_sum = Sums::of(&stats, self.loss);
             if !part_sum.loss.is_finite() {
                 let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
                 let rows = names(rows);
@@ -130,7 +132,7 @@ impl Sft {
         let n = n_tokens as f64;
         Ok(SftStats {
             step,
-            loss: sum.loss / n,
+            loss: sum.loss / total,
             token_accuracy: sum.correct as f64 / n,
             entropy: sum.entropy / n,
             lr,
@@ -140,19 +142,21 @@ impl Sft {
         })
     }
 
-    /// Mean negative log-likelihood of the trained tokens of `examples`, in nats; nothing is updated.
+    /// Mean negative log-likelihood of the trained tokens of `examples`, in nats, weighted as in a step; nothing is
+    /// updated.
     ///
     /// # Errors
     /// No trained token, or a token beyond the vocabulary.
     pub fn evaluate(&self, examples: &[Example]) -> Result<f64, Error> {
-        let (mut sum, mut n) = (0.0, 0);
+        let (mut sum, mut total) = (0.0, 0.0);
         for rows in examples.chunks(self.rows).filter(|rows| rows.iter().any(|e| e.tokens() > 0)) {
-            let (batch, positions, targets) = batch(rows)?;
+            let Rows { batch, positions, targets, weights } = Rows::new(rows)?;
             let values = TokenLogProbs::new(&self.model, &batch, &positions, targets, 1.0)?.values();
-            sum -= values.iter().map(|&x| f64::from(x)).sum::<f64>();
-            n += values.len();
+            let weighted = values.iter().zip(&weights).map(|(&x, &w)| f64::from(w) * f64::from(x));
+            sum -= weighted.sum::<f64>();
+            total += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
         }
-        if n == 0 { Err(Error::input("evaluation: no trained token")) } else { Ok(sum / n as f64) }
+        if total == 0.0 { Err(Error::input("evaluation: no trained token")) } else { Ok(sum / total) }
     }
 
     /// Examples of a step.
@@ -191,27 +195,9 @@ impl Sft {
     }
 }
 
-/// Right-padded rows; positions `[tokens]` into `[batch * seq]` and the token that each predicts.
-fn batch(rows: &[Example]) -> Result<(Batch, Vec<usize>, Vec<u32>), Error> {
-    let ids: Vec<Vec<u32>> = rows.iter().map(|e| e.ids.clone()).collect();
-    let batch = Batch::new(&ids)?;
-    let (mut positions, mut targets) = (Vec::new(), Vec::new());
-    for (row, example) in rows.iter().enumerate() {
-        for at in (1..example.ids.len()).filter(|&at| example.trained[at]) {
-            positions.push(row * batch.seq() + at - 1);
-            targets.push(example.ids[at]);
-        }
-    }
-    Ok((batch, positions, targets))
-}
-
 /// The examples' names, some of them where there are many.
 fn names(examples: &[Example]) -> String {
-    let name = |e: &Example| match e.place.as_str() {
-        "" => e.id.clone(),
-        place => format!("{} ({place})", e.id),
-    };
-    let ids: Vec<String> = examples.iter().take(16).map(name).collect();
+    let ids: Vec<String> = examples.iter().take(16).map(Example::to_string).collect();
     let more = if examples.len() > 16 { ", …" } else { "" };
     format!("examples {}{more}", ids.join(", "))
 }

@@ -79,6 +79,10 @@ fn other_spellings_are_the_same_examples() {
     let named = row(json!({"q": "2+2=", "a": "4", "text": "other", "source": "here"}));
     assert_eq!(encoder().row(named, &columns, Turns::All, &mut unused).unwrap(), [text]);
     assert_eq!(unused.into_iter().collect::<Vec<_>>(), ["source", "text"]);
+    let columns = Columns { weight: Some("w".into()), ..Columns::default() };
+    let named = |value| encoder().row(row(value), &columns, Turns::All, &mut BTreeSet::new());
+    assert_eq!(named(json!({"text": "a", "w": 0.5})).unwrap(), [one(json!({"text": "a"})).weighted(0.5)]);
+    assert!(named(json!({"text": "a", "weight": 2})).unwrap_err().to_string().contains("`w`"));
     let alpaca = one(json!({"instruction": "Add", "input": "2 2", "output": "4"}));
     assert_eq!(alpaca.tokens(), 2, "4 and the stop token");
 
@@ -104,7 +108,9 @@ fn what_would_change_the_loss_and_is_not_read_is_refused_by_name() {
         (json!({"input_ids": [1, 2], "attention_mask": [1]}), "attention_mask"),
         (json!({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}), "attention_mask"),
         (json!({"input_ids": [1, 2], "labels": [1, 3]}), "labels"),
-        (json!({"text": "a", "weight": 2.0}), "weight"),
+        (json!({"text": "a", "sample_weight": 2.0}), "sample_weight"),
+        (json!({"text": "a", "weight": -1}), "`weight` is -1"),
+        (json!({"text": "a", "weight": "2"}), "weight"),
         (json!({"prompt": "a", "completion": "b", "tools": [{"type": "function"}]}), "tools"),
         (json!({"prompt": "a", "completion": "b", "text": "c"}), "data.columns"),
         (json!({"prompt": "a"}), "`prompt`"),

@@ -5,7 +5,7 @@ use posttrain::TrainerConfig;
 use posttrain::config::{OptimizerConfig, ScheduleConfig, TrainConfig, check_ranges};
 use posttrain_grpo::GrpoConfig;
 use posttrain_grpo::reward::RewardConfig;
-use posttrain_sft::{Columns, DataConfig, SftConfig};
+use posttrain_sft::{Columns, DataConfig, Packing, SftConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -101,14 +101,14 @@ impl RunFile {
 
     pub(super) fn examples(&self) -> DataConfig {
         let DataSection { shuffle, packing, max_length, truncation, turns, columns, .. } = self.data.clone();
-        let DataColumns { prompt, completion, text, messages, .. } = columns;
+        let DataColumns { prompt, completion, text, messages, weight, .. } = columns;
         DataConfig {
             shuffle,
             packing,
             max_length: max_length.unwrap_or(DataConfig::default().max_length),
             truncation: truncation.unwrap_or_default(),
             turns,
-            columns: Columns { prompt, completion, text, messages },
+            columns: Columns { prompt, completion, text, messages, weight },
         }
     }
 
@@ -126,6 +126,11 @@ impl RunFile {
         let max_length = self.data.max_length.unwrap_or(2) as f64;
         check_ranges(&[("data.max_length", max_length, 2.0, 1e9, "from 2")])?;
         self.run.check(kind, self.data.eval.is_some())?;
+        if self.data.packing == Packing::BfdSplit && self.data.truncation.is_some() {
+            return Err(Error::input(
+                "data.truncation has no effect with data.packing = \"bfd_split\", which splits longer examples",
+            ));
+        }
         if kind == Kind::Grpo && self.data.truncation.is_some() && self.data.max_length.is_none() {
             return Err(Error::input("data.truncation has no effect without data.max_length"));
         }

@@ -31,6 +31,7 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("data.columns.completion", EXAMPLES),
             ("data.columns.text", EXAMPLES),
             ("data.columns.messages", EXAMPLES),
+            ("data.columns.weight", EXAMPLES),
             (
                 "train.accumulation",
                 "all completions of a step are taken together, in passes of train.batch_size rows",
@@ -208,8 +209,14 @@ pub(super) fn every_key() -> Table {
         vec![Group { pattern, lr: Some(1e-4), weight_decay: Some(0.0), ..Group::default() }];
     file.sft = Some(SftConfig::default());
     let name = || Some("column".to_owned());
-    file.data.columns =
-        DataColumns { prompt: name(), completion: name(), text: name(), messages: name(), answer: name() };
+    file.data.columns = DataColumns {
+        prompt: name(),
+        completion: name(),
+        text: name(),
+        messages: name(),
+        answer: name(),
+        weight: name(),
+    };
     let prompt = &mut file.prompt;
     (prompt.template, prompt.system, prompt.think) =
         (Template::Chat, Some("system".to_owned()), Some(Switch::On));

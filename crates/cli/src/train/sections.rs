@@ -121,14 +121,14 @@ pub(super) struct ModelSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct DataSection {
-    /// Examples or problems; required.
+    /// Examples or problems, a file or a pattern such as `data/train-*.jsonl`; required.
     pub(super) train: PathBuf,
     /// Examples whose loss is taken every `run.eval_every` steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eval: Option<PathBuf>,
     pub(super) shuffle: bool,
     pub(super) packing: Packing,
-    /// Tokens of an example (1024 where not given) or of a prompt (any number where not given).
+    /// Tokens of an example or of a packed row (1024 where not given) or of a prompt (any number where not given).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_length: Option<usize>,
     /// What happens to longer ones: `keep_start` in SFT and `error` in GRPO, where not given.
@@ -161,6 +161,8 @@ pub(super) struct DataColumns {
     pub(super) messages: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Option<String>,
 }
 
 impl DataColumns {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use posttrain_sft::{Dataset, Encoder, Example, Sft};
+use posttrain_sft::{Dataset, Encoder, Example, Packing, Sft};
 use serde_json::{Map, Value};
 
 use super::open::Open;
@@ -37,16 +37,18 @@ fn read(open: &Open<'_>, path: &Path, encoder: &Encoder) -> Result<Dataset> {
 fn report(open: &Open<'_>, path: &Path, data: &Dataset) -> Result {
     let (report, place) = (&data.report, path.display());
     let (common, max) = (open.common, open.start.config.max_positions);
-    if report.truncated + report.dropped + report.untrained > 0 || data.len() != report.rows {
+    if report.truncated + report.dropped + report.untrained > 0 || report.examples != report.rows {
+        let how = if open.file.data.packing == Packing::BfdSplit { "split by" } else { "cut to" };
         common.note(format!(
-            "{place}: {} rows, {} examples, {} cut to data.max_length, {} longer ones left out, {} left out \
-             without a trained token",
-            report.rows,
-            data.len(),
-            report.truncated,
-            report.dropped,
-            report.untrained
+            "{place}: {} rows, {} examples, {} {how} data.max_length, {} longer ones left out, {} left out \
+             without a trained token or with a weight of 0",
+            report.rows, report.examples, report.truncated, report.dropped, report.untrained
         ));
+    }
+    if open.file.data.packing != Packing::None {
+        let (tokens, rows) = (data.tokens(), data.len());
+        let full = 100.0 * tokens as f64 / (rows * open.file.examples().max_length) as f64;
+        common.note(format!("{place}: {} examples in {rows} packed rows, {full:.1} % full", report.examples));
     }
     if !report.unused.is_empty() {
         let names: Vec<&str> = report.unused.iter().map(String::as_str).collect();
@@ -88,11 +90,12 @@ impl Trainer for Examples {
         let (report, examples) = (&self.data.report, self.data.examples());
         let counts = [
             ("rows", report.rows),
-            ("examples", examples.len()),
+            ("examples", report.examples),
+            ("packed_rows", examples.len()),
             ("truncated", report.truncated),
             ("dropped", report.dropped),
             ("untrained", report.untrained),
-            ("tokens", examples.iter().map(|e| e.ids.len()).sum()),
+            ("tokens", self.data.tokens()),
             ("trained_tokens", examples.iter().map(Example::tokens).sum()),
             ("longest", report.longest),
         ];
