@@ -30,7 +30,7 @@ schedule.kind = "constant"
 schedule.warmup_steps = {warmup}
 grpo.prompts = {prompts}
 grpo.group_size = 8
-grpo.max_tokens = 40
+grpo.max_tokens = 44
 """
 
 

@@ -163,6 +163,7 @@ impl RunFile {
             Kind::Sft => self.examples().check().and_then(|()| self.sft().check()),
             Kind::Grpo => {
                 self.prompt.settings().check().map_err(|e| e.within("prompt"))?;
+                RewardConfig::check_all(&self.reward)?;
                 self.grpo().check()
             }
         }
