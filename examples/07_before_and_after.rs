@@ -32,10 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut corpus = toy::sft_corpus(0);
     while !sft.is_done() {
         let mut examples = Vec::new();
-        for (problem, solution) in corpus.by_ref().take(sft.batch()) {
-            let prompt = toy::encode(&problem.prompt)?;
-            let ids = [&prompt[..], &toy::encode(&solution)?].concat();
-            examples.push(Example::new(problem.id, ids, prompt.len())); // trained from the prompt's end
+        for line in corpus.by_ref().take(sft.batch()) {
+            let prompt = toy::encode(&line.prompt)?;
+            let ids = [&prompt[..], &toy::encode(&line.completion)?].concat();
+            examples.push(Example::new(line.id, ids, prompt.len())); // trained from the prompt's end
         }
         let stats = sft.step(&examples)?;
         if stats.step % 5 == 0 {

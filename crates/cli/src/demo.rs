@@ -50,14 +50,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         print_json(&to_json(&results)?);
         return Ok(());
     }
-    say!("accuracy on {} unseen sums (95 % interval):", demo.problems);
+    say!("accuracy on {} unseen sums of each suite (95 % interval):", demo.problems);
     let checkpoints =
         std::iter::once(&results.base).chain(results.trainings.iter().filter_map(|t| t.checkpoints.last()));
     for checkpoint in checkpoints {
         for a in &checkpoint.accuracy {
             say!(
-                "  {:<10} {:5.1} %  [{:.1}, {:.1}]",
+                "  {:<10} {:<5} {:5.1} %  [{:.1}, {:.1}]",
                 checkpoint.label,
+                a.suite,
                 100.0 * a.interval.estimate,
                 100.0 * a.interval.low,
                 100.0 * a.interval.high

@@ -13,6 +13,7 @@
 //! # Ok::<(), toy::Error>(())
 //! ```
 
+mod controls;
 mod corpus;
 mod model;
 mod pairs;
@@ -20,7 +21,8 @@ mod task;
 mod tokenizer;
 
 pub use common::Error;
-pub use corpus::{Corpus, SFT_LINES_FIELDS, pretraining_corpus, sft_corpus};
+pub use controls::{Moved, moved_head, noisy};
+pub use corpus::{Corpus, Line, SFT_LINES_FIELDS, pretraining_corpus, sft_corpus};
 pub use model::{
     CONFIG_JSON, GENERATION_CONFIG_JSON, TOKENIZER_JSON, WEIGHTS, base, config, write_model_files,
 };

@@ -8,7 +8,7 @@ use model_qwen::Qwen;
 use crate::Error;
 use common::write_whole;
 
-/// `config.json`: Qwen2, 4 layers × 4 query heads with 2 key/value heads, width 128.
+/// `config.json`: Qwen2, 6 layers × 8 query heads with 2 key/value heads, width 128.
 pub const CONFIG_JSON: &str = include_str!("../assets/config.json");
 /// `generation_config.json`: greedy, stop at `<eos>`.
 pub const GENERATION_CONFIG_JSON: &str = include_str!("../assets/generation_config.json");
@@ -79,8 +79,8 @@ mod tests {
         assert!(checkpoint.warnings.is_empty(), "{:?}", checkpoint.warnings);
         let config = config().expect("parses");
         assert_eq!(config, checkpoint.config);
-        assert_eq!((config.n_layers, config.n_heads, config.n_kv_heads, config.d_head), (4, 4, 2, 32));
+        assert_eq!((config.n_layers, config.n_heads, config.n_kv_heads, config.d_head), (6, 8, 2, 16));
         assert_eq!((config.d_model, config.d_mlp, config.vocab, config.tied), (128, 384, crate::VOCAB, true));
-        assert!((700_000..900_000).contains(&config.n_params()), "{}", config.n_params());
+        assert!((1_100_000..1_200_000).contains(&config.n_params()), "{}", config.n_params());
     }
 }

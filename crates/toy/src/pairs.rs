@@ -1,6 +1,6 @@
 //! Clean and corrupt prompts for attribution, from held-out problems, as token ids of equal length.
 //!
-//! *Swap* pairs change one number, so that the same computation gives another digit. *Opening* pairs are those of
+//! *Swap* pairs change one number, or exchange two, so that the same computation gives another digit. *Opening* pairs are those of
 //! Thinking Sparks (§3, A.5): one question with a reasoning opening and with a direct one.
 
 use hooks::{Pair, Pairs, Target};
@@ -21,6 +21,10 @@ pub enum Place {
     FirstStep,
     /// `47+28+36=<think>47+28=75;75+36=`: the first digit of the last step's result.
     LastStep,
+    /// `47+28+36=<think>47+28=75;75+`: the first digit of the first number that was not used yet. The corrupt
+    /// prompt has the first and the third number exchanged, so that both hold the same numbers and differ in which
+    /// was used: a model that takes any number in view prefers neither answer.
+    NextNumber,
 }
 
 /// Which of the two openings is the clean one.
@@ -44,19 +48,51 @@ fn context(problem: &ToyProblem, place: Place) -> (String, u32) {
             let done: String = done.iter().map(|(left, sum)| format!("{left}={sum};")).collect();
             (format!("{}<think>{done}{last}=", problem.prompt), sum)
         }
+        Place::NextNumber => {
+            let (left, sum) = &steps[0];
+            (format!("{}<think>{left}={sum};{sum}+", problem.prompt), problem.operands[2])
+        }
     }
+}
+
+/// The numbers of the held-out problems that differ from `problem` as the place asks.
+fn neighbours(problem: &ToyProblem, place: Place) -> Vec<Vec<u32>> {
+    let changed = |which: usize, other: u32| {
+        let mut operands = problem.operands.clone();
+        operands[which] = other;
+        operands
+    };
+    if place == Place::NextNumber {
+        let mut operands = problem.operands.clone();
+        operands.swap(0, 2);
+        return vec![operands];
+    }
+    // Numbers that the place does not depend on are not changed.
+    let n_changed = if place == Place::FirstStep { 2 } else { problem.operands.len() };
+    let mut all = Vec::new();
+    for which in 0..n_changed {
+        let (tens, units) = (problem.operands[which] / 10, problem.operands[which] % 10);
+        let others = (1..10).map(|t| 10 * t + units).chain((0..10).map(|u| 10 * tens + u));
+        all.extend(others.map(|other| changed(which, other)));
+    }
+    all.retain(|operands| *operands != problem.operands && Split::of(operands) == Split::HeldOut);
+    all
 }
 
 fn first_digit(n: u32) -> Result<u32, Error> {
     Ok(encode(&n.to_string())?[0])
 }
 
-/// `n` swap pairs on held-out problems of `mix`: one digit of one number differs between clean and corrupt,
-/// both are held out, have the same number of tokens, and call for different next digits.
+/// `n` swap pairs on held-out problems of `mix`: one digit of one number differs between clean and corrupt (or the
+/// order of two numbers, see [`Place::NextNumber`]), both are held out, have the same number of tokens, and call
+/// for different next digits.
 ///
 /// # Errors
-/// `n` is 0.
+/// `n` is 0; sums of two numbers at [`Place::NextNumber`].
 pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, Error> {
+    if place == Place::NextNumber && mix.two > 0.0 {
+        return Err(Error::input("mix: sums of two numbers have no second step, expected three or four"));
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7377_6170);
     let mut pairs = Vec::with_capacity(n);
     for problem in ProblemStream::new(mix, Split::HeldOut, seed) {
@@ -74,23 +110,12 @@ pub fn swap_pairs(mix: Mix, place: Place, seed: u64, n: usize) -> Result<Pairs, 
 fn swap(problem: &ToyProblem, place: Place, index: usize, rng: &mut impl Rng) -> Result<Option<Pair>, Error> {
     let (clean, number) = context(problem, place);
     let (clean, answer) = (encode(&clean)?, first_digit(number)?);
-    // Numbers that the place does not depend on are not changed.
-    let n_changed = if place == Place::FirstStep { 2 } else { problem.operands.len() };
     let mut fitting = Vec::new();
-    for which in 0..n_changed {
-        let (tens, units) = (problem.operands[which] / 10, problem.operands[which] % 10);
-        let others = (1..10).map(|t| 10 * t + units).chain((0..10).map(|u| 10 * tens + u));
-        for other in others.filter(|&other| other != problem.operands[which]) {
-            let mut operands = problem.operands.clone();
-            operands[which] = other;
-            if Split::of(&operands) != Split::HeldOut {
-                continue;
-            }
-            let (corrupt, number) = context(&ToyProblem::new(&operands)?, place);
-            let (corrupt, distractor) = (encode(&corrupt)?, first_digit(number)?);
-            if distractor != answer && corrupt.len() == clean.len() {
-                fitting.push((corrupt, distractor));
-            }
+    for operands in neighbours(problem, place) {
+        let (corrupt, number) = context(&ToyProblem::new(&operands)?, place);
+        let (corrupt, distractor) = (encode(&corrupt)?, first_digit(number)?);
+        if distractor != answer && corrupt.len() == clean.len() {
+            fitting.push((corrupt, distractor));
         }
     }
     let Some((corrupt, distractor)) = fitting.choose(rng) else { return Ok(None) };
@@ -159,13 +184,21 @@ mod tests {
         assert_eq!((&pair.clean, &pair.corrupt), (&other.corrupt, &other.clean));
         assert_eq!(pair.target.distractors, [EOS]);
         assert!(swap_pairs(kind, Place::Direct, 0, 0).is_err());
+        let pairs = swap_pairs(kind, Place::NextNumber, 0, 3).expect("pairs");
+        for pair in &pairs {
+            let (clean, corrupt) = (operands(&pair.clean), operands(&pair.corrupt));
+            assert_eq!([clean[2], clean[1], clean[0]], corrupt[..]);
+            assert!(clean[2].to_string().starts_with(&decode(&pair.target.answers)));
+            assert!(clean[0].to_string().starts_with(&decode(&pair.target.distractors)));
+        }
+        assert!(swap_pairs(Mix::EASY, Place::NextNumber, 0, 3).is_err());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn pairs_are_equal_in_length_held_out_and_ask_for_different_tokens(seed: u64) {
-            let all = [Place::Direct, Place::FirstStep, Place::LastStep]
+            let all = [Place::Direct, Place::FirstStep, Place::LastStep, Place::NextNumber]
                 .map(|place| swap_pairs(Mix::HARD, place, seed, 4).expect("pairs"));
             let openings = opening_pairs(Mix::HARD, Toward::Reasoning, seed, 4).expect("pairs");
             for pairs in all.iter().chain([&openings]) {

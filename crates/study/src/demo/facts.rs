@@ -56,7 +56,10 @@ pub(super) fn settings(demo: &Demo) -> Vec<Setting> {
         row(
             "circuits",
             "pairs",
-            format!("{} held-out sums up to their first step; corrupt: one number changed", demo.pairs),
+            format!(
+                "{} held-out sums up to the number that their second step adds; corrupt: first and third number exchanged",
+                demo.pairs
+            ),
         ),
         row(
             "circuits",

@@ -7,10 +7,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Demo, SUITE, solve};
+use super::{Demo, Suite, solve};
 use crate::Error;
 use crate::results::{Action, HeadSet, Intervention, RandomDraw, Training};
-use toy::ToyProblem;
 
 /// Problems that each intervention is measured on.
 const PROBLEMS: usize = 150;
@@ -24,7 +23,7 @@ const FACTORS: [f64; 2] = [0.5, 1.3];
 /// One run's interventions.
 pub(super) struct Run<'a> {
     pub(super) demo: &'a Demo,
-    pub(super) problems: &'a [ToyProblem],
+    pub(super) suite: &'a Suite,
     pub(super) training: &'a Training,
     /// The run's last checkpoint.
     pub(super) model: &'a Qwen,
@@ -73,7 +72,7 @@ fn one(
     (set, heads): (HeadSet, &[Head]),
     action: Action,
 ) -> Result<Intervention, Error> {
-    let problems = &run.problems[..PROBLEMS.min(run.problems.len())];
+    let problems = &run.suite.problems[..PROBLEMS.min(run.suite.problems.len())];
     let changed = |heads: &[Head]| -> Result<_, Error> {
         let wiring = model.wiring();
         let heads = heads.iter().copied();
@@ -97,7 +96,7 @@ fn one(
         set,
         action,
         heads: heads.to_vec(),
-        suite: SUITE.into(),
+        suite: run.suite.name.into(),
         n: problems.len(),
         untouched: solve::solve(model, problems, &mut ())?.interval(),
         accuracy: changed(heads)?,

@@ -1,20 +1,18 @@
 //! Accuracy and circuit of every checkpoint of a run, the tests of its heads, and the changes of its head set.
 
 use hooks::Head;
-use model_qwen::Qwen;
 
 use super::find::{Finder, Found};
-use super::{Clock, Demo, solve, train};
+use super::{Clock, Demo, Measured, Suite, accuracies, solve, solve_all, train};
 use crate::results::{CheckpointFacts, CurvePoint, Training, TrainingMethod};
 use crate::{Error, dynamics};
-use toy::ToyProblem;
 
 /// What every checkpoint is measured with and compared with.
 pub(super) struct Measurer<'a> {
     pub(super) demo: &'a Demo,
-    pub(super) problems: &'a [ToyProblem],
+    pub(super) suites: &'a [Suite],
     pub(super) finder: &'a Finder,
-    pub(super) before: &'a solve::Solved,
+    pub(super) before: &'a [solve::Solved],
     pub(super) base: &'a Found,
 }
 
@@ -26,20 +24,20 @@ impl Measurer<'_> {
         method: TrainingMethod,
         run: train::Run,
         clock: &mut Clock<'_>,
-    ) -> Result<(Training, Qwen, solve::Solved), Error> {
+    ) -> Result<Measured, Error> {
         let (name, label) = if method == TrainingMethod::Sft { ("SFT", "sft") } else { ("GRPO", "grpo") };
         let doing = format!("circuits of the {name} checkpoints");
         let n = run.snapshots.len();
         let (mut checkpoints, mut found, mut last) = (Vec::new(), Vec::new(), None);
         for (at, (step, model)) in run.snapshots.into_iter().enumerate() {
             clock.say(&doing, at as f64 / n as f64, 0.07);
-            let solved = solve::solve(&model, self.problems, &mut ())?;
+            let solved = solve_all(&model, self.suites)?;
             let circuit = self.finder.find(&model)?;
             let tested = self.finder.test(self.base, &circuit)?;
             checkpoints.push(CheckpointFacts {
                 label: format!("{label}-{step}"),
                 step,
-                accuracy: vec![solved.accuracy()],
+                accuracy: accuracies(self.suites, &solved),
                 circuit: Some(circuit.facts.clone()),
             });
             found.push((step, circuit, tested));
@@ -71,7 +69,7 @@ impl Measurer<'_> {
             method: Some(method),
             curve: run.curve,
             checkpoints,
-            gain: Some(solved.gain_over(self.before, self.demo.seed)),
+            gain: Some(solved[0].gain_over(&self.before[0], self.demo.seed)),
             changes,
             effects,
             dynamics: stats::spearman(&turnover, &reward, 2000, self.demo.seed),

@@ -18,8 +18,8 @@ use burn::tensor::Device;
 use model_qwen::{Dtype, Qwen};
 
 use crate::results::{
-    CheckpointFacts, Results, SCHEMA, Said, StageTime, SuiteFacts, TaskExample, TaskFacts, Training,
-    TrainingMethod, VERSION,
+    Accuracy, CheckpointFacts, Results, SCHEMA, Said, StageTime, SuiteFacts, TaskExample, TaskFacts,
+    Training, TrainingMethod, VERSION,
 };
 use crate::{Error, caveats};
 use toy::{self, Mix, Place, Split, ToyProblem};
@@ -27,8 +27,27 @@ use toy::{self, Mix, Place, Split, ToyProblem};
 use find::Finder;
 use measure::Measurer;
 
-/// The name of the set of problems that accuracies are of.
-const SUITE: &str = "held-out sums";
+/// The suites: name, what is in it, its problems. Interventions are measured on the first.
+const SUITES: [(&str, &str, Mix); 2] = [
+    ("hard", "Sums of three and four numbers that no training run has seen, in any order.", Mix::HARD),
+    ("easy", "Sums of two numbers that no training run has seen, in either order.", Mix::EASY),
+];
+
+/// Held-out problems of one suite.
+struct Suite {
+    name: &'static str,
+    problems: Vec<ToyProblem>,
+}
+
+/// A model's answers on every suite, in their order.
+fn solve_all(model: &Qwen, suites: &[Suite]) -> Result<Vec<solve::Solved>, Error> {
+    suites.iter().map(|suite| solve::solve(model, &suite.problems, &mut ())).collect()
+}
+
+/// The accuracies of those answers.
+fn accuracies(suites: &[Suite], solved: &[solve::Solved]) -> Vec<Accuracy> {
+    suites.iter().zip(solved).map(|(suite, solved)| solved.accuracy(suite.name)).collect()
+}
 
 /// What a demo is asked to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,11 +56,11 @@ pub struct Demo {
     pub out: PathBuf,
     /// Seed of all random numbers.
     pub seed: u64,
-    /// Held-out problems that accuracy is measured on.
+    /// Held-out problems of each suite that accuracy is measured on.
     pub problems: usize,
     /// Pairs that circuits are found on.
     pub pairs: usize,
-    /// Edges selected before pruning.
+    /// Edges selected before pruning: 100 of 3,628 are the share that the paper takes, 5,000 of 183,555.
     pub edges: usize,
     /// SFT steps, and steps between its checkpoints.
     pub sft: (usize, usize),
@@ -61,9 +80,9 @@ impl Demo {
             seed,
             problems: 400,
             pairs: 32,
-            edges: 60,
-            sft: (48, 8),
-            grpo: (60, 6),
+            edges: 100,
+            sft: (96, 12),
+            grpo: (160, 20),
             draws: 19,
             command: "sparks demo".into(),
         }
@@ -120,23 +139,25 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
     model_qwen::save(&base, &folder, Dtype::F32, Some(&files))?;
     std::fs::remove_dir_all(&files).map_err(|e| Error::io(&files, e))?;
 
-    let problems = toy::distinct(Mix::HARD, Split::HeldOut, demo.seed, demo.problems)?;
+    let suites = SUITES.map(|(name, _, mix)| {
+        Ok(Suite { name, problems: toy::distinct(mix, Split::HeldOut, demo.seed, demo.problems)? })
+    });
+    let suites: Vec<Suite> = suites.into_iter().collect::<Result<_, Error>>()?;
     let finder = Finder::new(
-        toy::swap_pairs(Mix::HARD, Place::FirstStep, demo.seed, demo.pairs)?,
+        toy::swap_pairs(Mix::HARD, Place::NextNumber, demo.seed, demo.pairs)?,
         demo.edges,
         5,
         demo.seed,
     );
     clock.say("measuring the base model", 0.0, 0.04);
-    let solved_before = solve::solve(&base, &problems, &mut ())?;
+    let solved_before = solve_all(&base, &suites)?;
     let found = finder.find(&base)?;
     let noise = finder.noise("base", &found)?;
     clock.end("base: accuracy and circuit", 0.04);
 
     let mut trainings = Vec::new();
-    let mut models: Vec<(Training, Qwen, solve::Solved)> = Vec::new();
-    let measurer =
-        Measurer { demo, problems: &problems, finder: &finder, before: &solved_before, base: &found };
+    let mut models: Vec<Measured> = Vec::new();
+    let measurer = Measurer { demo, suites: &suites, finder: &finder, before: &solved_before, base: &found };
     for method in [TrainingMethod::Sft, TrainingMethod::Grpo] {
         let (name, share) = if method == TrainingMethod::Sft { ("SFT", 0.22) } else { ("GRPO", 0.40) };
         let doing = format!("{name} from the base model");
@@ -148,13 +169,14 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
     let mut interventions = Vec::new();
     for (training, model, _) in &models {
         let doing = format!("ablating and scaling {} heads", training.name);
-        let run = interventions::Run { demo, problems: &problems, training, model, base: &base };
+        let run = interventions::Run { demo, suite: &suites[0], training, model, base: &base };
         interventions.extend(interventions::all(&run, |part| clock.say(&doing, part, 0.10))?);
         clock.end(&doing, 0.10);
     }
 
-    let examples =
-        problems.iter().take(4).enumerate().map(|(i, p)| example(p, i, &solved_before, &models)).collect();
+    let examples = (0..4.min(demo.problems))
+        .map(|at| example(&suites[0].problems[at], at, &solved_before, &models))
+        .collect();
     trainings.extend(models.into_iter().map(|(training, ..)| training));
     let mut results = Results {
         schema: SCHEMA.into(),
@@ -164,21 +186,24 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
         run: facts::facts(demo, clock.stages.clone()),
         model: facts::model_facts(&base),
         task: TaskFacts {
-            description: "Sums of three and four two-digit numbers. The base model saw 70 % of its problems answered \
-                          directly and 30 % worked out step by step; SFT shows worked solutions, GRPO rewards right \
-                          answers and shows nothing."
+            description: "Sums of three and four two-digit numbers. The base model was trained on sums of two numbers and on \
+                          right steps between numbers in view that lead nowhere: it can do each step, and does not \
+                          take the result of the last step and the next number. SFT shows worked solutions; GRPO \
+                          rewards right answers and shows nothing."
                 .into(),
-            suites: vec![SuiteFacts {
-                name: SUITE.into(),
-                description: "Sums that no training run has seen, numbers in any order".into(),
-                n: problems.len(),
-            }],
+            suites: SUITES
+                .map(|(name, description, _)| SuiteFacts {
+                    name: name.into(),
+                    description: description.into(),
+                    n: demo.problems,
+                })
+                .into(),
             examples,
         },
         base: CheckpointFacts {
             label: "base".into(),
             step: 0,
-            accuracy: vec![solved_before.accuracy()],
+            accuracy: accuracies(&suites, &solved_before),
             circuit: Some(found.facts.clone()),
         },
         trainings,
@@ -195,16 +220,15 @@ pub fn run(demo: &Demo, watch: &mut dyn FnMut(DemoProgress<'_>)) -> Result<Resul
     Ok(results)
 }
 
-fn example(
-    problem: &ToyProblem,
-    at: usize,
-    before: &solve::Solved,
-    models: &[(Training, Qwen, solve::Solved)],
-) -> TaskExample {
-    let said = |checkpoint: &str, solved: &solve::Solved| Said {
+/// A run with its last checkpoint and what that answers on each suite.
+type Measured = (Training, Qwen, Vec<solve::Solved>);
+
+/// Problem `at` of the first suite with the answers of every model.
+fn example(problem: &ToyProblem, at: usize, before: &[solve::Solved], models: &[Measured]) -> TaskExample {
+    let said = |checkpoint: &str, solved: &[solve::Solved]| Said {
         checkpoint: checkpoint.into(),
-        text: solved.completions[at].clone(),
-        correct: solved.right[at],
+        text: solved[0].completions[at].clone(),
+        correct: solved[0].right[at],
     };
     let after = models.iter().map(|(t, _, solved)| {
         said(t.checkpoints.last().map_or(t.name.as_str(), |c| c.label.as_str()), solved)

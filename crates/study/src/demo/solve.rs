@@ -4,7 +4,6 @@ use hooks::Hook;
 use model_qwen::{Qwen, Request, Sampling, generate};
 use stats::{self, Interval};
 
-use super::SUITE;
 use crate::Error;
 use crate::results::Accuracy;
 use toy::{self, Manner, ToyProblem};
@@ -49,9 +48,9 @@ impl Solved {
         stats::wilson(self.right.iter().filter(|&&r| r).count(), self.right.len(), 0.95)
     }
 
-    pub(super) fn accuracy(&self) -> Accuracy {
+    pub(super) fn accuracy(&self, suite: &str) -> Accuracy {
         Accuracy {
-            suite: SUITE.into(),
+            suite: suite.into(),
             n: self.right.len(),
             interval: self.interval(),
             worked: Some(self.worked as f64 / self.right.len().max(1) as f64),

@@ -23,12 +23,12 @@ pub(super) struct Run {
 pub(super) fn settings(demo: &Demo, method: TrainingMethod) -> String {
     match method {
         TrainingMethod::Sft => format!(
-            "[train]\nsteps = {}\nbatch_size = 64\n[optimizer]\nlr = 5e-4\nmax_grad_norm = 1.0\n\
+            "[train]\nsteps = {}\nbatch_size = 64\n[optimizer]\nlr = 1e-3\nmax_grad_norm = 1.0\n\
              [schedule]\nkind = \"cosine\"\nwarmup_steps = 4\nmin_lr_ratio = 0.1\n",
             demo.sft.0
         ),
         TrainingMethod::Grpo => format!(
-            "[train]\nsteps = {}\nbatch_size = 128\n[optimizer]\nlr = 2e-4\nmax_grad_norm = 1.0\n\
+            "[train]\nsteps = {}\nbatch_size = 128\n[optimizer]\nlr = 4e-4\nmax_grad_norm = 1.0\n\
              [schedule]\nkind = \"constant\"\nwarmup_steps = 3\n\
              [grpo]\nprompts = 16\ngroup_size = 8\nmax_tokens = {}\ntemperature = 1.0\nloss = \"dapo\"\nbeta = 0.0\n",
             demo.grpo.0,
@@ -111,7 +111,7 @@ fn sft(
         let batch: Result<Vec<Example>, _> = corpus
             .by_ref()
             .take(sft.batch())
-            .map(|(p, answer)| encoder.completion(p.id.clone(), &p.prompt, &answer))
+            .map(|line| encoder.completion(line.id, &line.prompt, &line.completion))
             .collect();
         let stats = sft.step(&batch?)?;
         folder.log(&stats)?;
