@@ -194,6 +194,25 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_effects_has_every_key() {
+        let rows: Vec<Vec<&str>> = include_str!("../../testdata/keys.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        let missing: Vec<String> = ["sft", "grpo"]
+            .into_iter()
+            .flat_map(|kind| keys::leaves(&keys::every_key()).into_iter().map(move |key| (kind, key)))
+            .filter(|(kind, key)| {
+                let of_key = |r: &str| r == key || r.strip_suffix('*').is_some_and(|s| key.starts_with(s));
+                !rows.iter().any(|r| (r[0] == *kind || r[0] == "both") && of_key(r[1]))
+            })
+            .map(|(kind, key)| format!("{kind} | {key}"))
+            .collect();
+        assert!(missing.is_empty(), "testdata/keys.txt lacks\n{}", missing.join("\n"));
+    }
+
+    #[test]
     fn every_key_is_taken_or_refused_by_name() {
         for kind in [Kind::Sft, Kind::Grpo] {
             let base = "model.path = 'm'\ndata.train = 'd'\nrun.dir = 'r'\nwatch.pairs = 'p'\n";
