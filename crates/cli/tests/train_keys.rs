@@ -33,7 +33,9 @@ impl Outcome {
             self.files.iter().filter(|(name, _)| name.contains(inner)).collect()
         };
         match what.split_once(' ').unwrap_or((what, "")) {
-            ("metrics", field) => format!("{:?}", self.metrics().iter().map(|l| &l[field]).collect::<Vec<_>>()),
+            ("metrics", field) => {
+                format!("{:?}", self.metrics().iter().map(|l| &l[field]).collect::<Vec<_>>())
+            }
             ("lines", _) => self.metrics().len().to_string(),
             ("files", _) => format!("{:?}", self.files.iter().map(|(name, _)| name).collect::<Vec<_>>()),
             ("weights", _) => format!("{:?}", bytes_of("model.safetensors")),
@@ -55,7 +57,7 @@ fn files(dir: &Path) {
     };
     copy("chat");
     let template = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}\
-                    {% generation %}{{ m.content }}{% endgeneration %}{% endif %}{% endfor %}";
+                    {% generation %}{{ m.content }}{% endgeneration %}{% endif %}{% endfor %}{% if enable_thinking %}=={% endif %}";
     let config = serde_json::json!({ "chat_template": template, "eos_token": "<eos>" });
     std::fs::write(dir.join("chat/tokenizer_config.json"), config.to_string()).unwrap();
     copy("other");
@@ -68,20 +70,22 @@ fn files(dir: &Path) {
         std::fs::write(dir.join(name), rows).unwrap();
     };
     let sum = |a: usize, b: usize| (format!("{a}+{b}="), (a + b).to_string());
-    let problem = |(problem, solution): (String, String)| {
-        serde_json::json!({ "problem": problem, "solution": solution })
-    };
+    let problem = |(problem, solution): (String, String)| serde_json::json!({ "problem": problem, "solution": solution });
     write("d.jsonl", &|n| problem(sum(10 + 7 * n, 23 + 5 * n)));
     write("e.jsonl", &|n| problem(sum(81 - 9 * n, 3 + 2 * n)));
     write("columns.jsonl", &|n| {
         let ((prompt, completion), (p, c)) = (sum(10 + n, 20), sum(1 + n, 3));
         serde_json::json!({ "prompt": prompt, "completion": completion, "answer": completion, "p": p, "c": c, "x": c })
     });
-    write("text.jsonl", &|n| {
-        serde_json::json!({ "text": format!("{}+1={}", n, n + 1), "t": format!("{}+20={}", n, n + 20) })
-    });
+    write(
+        "text.jsonl",
+        &|n| serde_json::json!({ "text": format!("{}+1={}", n, n + 1), "t": format!("{}+20={}", n, n + 20) }),
+    );
     let turn = |(user, assistant): (String, String)| {
-        [serde_json::json!({"role": "user", "content": user}), serde_json::json!({"role": "assistant", "content": assistant})]
+        [
+            serde_json::json!({"role": "user", "content": user}),
+            serde_json::json!({"role": "assistant", "content": assistant}),
+        ]
     };
     write("chat.jsonl", &|n| {
         let (a, b) = (turn(sum(n, 2)), turn(sum(10 + n, 20)));
@@ -145,7 +149,9 @@ fn check(kind: &str) {
             beside.split_whitespace().flat_map(|set| ["--set".to_owned(), set.to_owned()]).collect();
         let mut more = beside.clone();
         match key.starts_with("--") {
-            true => more.extend([key.as_str(), value].iter().filter(|w| !w.is_empty()).map(|w| (*w).to_owned())),
+            true => {
+                more.extend([key.as_str(), value].iter().filter(|w| !w.is_empty()).map(|w| (*w).to_owned()))
+            }
             false => more.extend(["--set".to_owned(), format!("{key}={value}")]),
         }
         let now = sparks(dir, kind, &more);
@@ -169,7 +175,10 @@ fn check(kind: &str) {
                     part => before.part(part) == now.part(part),
                 };
                 if same {
-                    wrong.push(format!("{line}: {}", if differs == "memory" { "differs" } else { "is the same" }));
+                    wrong.push(format!(
+                        "{line}: {}",
+                        if differs == "memory" { "differs" } else { "is the same" }
+                    ));
                 }
             }
         }

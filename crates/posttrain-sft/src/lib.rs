@@ -40,4 +40,5 @@ pub use config::{DataConfig, LossKind, Packing, SftConfig, Truncation, Turns};
 pub use data::{Dataset, Report};
 pub use encode::Encoder;
 pub use example::{Document, Example};
+pub use loss::Sums;
 pub use train::{Sft, SftStats};

@@ -44,27 +44,53 @@ impl Loss {
 }
 
 /// Sums over trained tokens; that of the loss is weighted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sums {
-    pub(crate) loss: f64,
-    pub(crate) entropy: f64,
-    pub(crate) correct: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sums {
+    /// Losses times the tokens' weights, in nats.
+    pub loss: f64,
+    /// Weights: 1 for each token where the rows have none.
+    pub weight: f64,
+    /// Entropies of the predictions, in nats.
+    pub entropy: f64,
+    /// Tokens that were the most likely ones.
+    pub correct: usize,
+    /// Tokens.
+    pub tokens: usize,
 }
 
 impl Sums {
     pub(crate) fn of(stats: &[TokenStats], weights: &[f32], loss: Loss) -> Self {
-        let mut sums = Self::default();
+        let mut sums = Self { tokens: stats.len(), ..Self::default() };
         for (token, &weight) in stats.iter().zip(weights) {
             sums.loss += f64::from(weight) * loss.value(token);
+            sums.weight += f64::from(weight);
             sums.entropy += f64::from(token.entropy);
             sums.correct += usize::from(token.correct);
         }
         sums
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds the sums of other tokens.
+    pub fn add(&mut self, other: &Self) {
         self.loss += other.loss;
+        self.weight += other.weight;
         self.entropy += other.entropy;
         self.correct += other.correct;
+        self.tokens += other.tokens;
+    }
+
+    /// Weighted mean loss of a token.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.weight
+    }
+
+    /// Mean entropy of a prediction.
+    pub fn mean_entropy(&self) -> f64 {
+        self.entropy / self.tokens as f64
+    }
+
+    /// Share of the tokens that were the most likely ones.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.tokens as f64
     }
 }

@@ -129,12 +129,11 @@ impl Sft {
         self.progress.step += 1;
         self.progress.position += examples.len() as u64;
         let tokens_seen = examples.iter().map(|e| e.ids.len()).sum();
-        let n = n_tokens as f64;
         Ok(SftStats {
             step,
             loss: sum.loss / total,
-            token_accuracy: sum.correct as f64 / n,
-            entropy: sum.entropy / n,
+            token_accuracy: sum.accuracy(),
+            entropy: sum.mean_entropy(),
             lr,
             grad_norm: update.grad_norm,
             tokens: n_tokens,
@@ -142,21 +141,19 @@ impl Sft {
         })
     }
 
-    /// Mean negative log-likelihood of the trained tokens of `examples`, in nats, weighted as in a step; nothing is
-    /// updated.
+    /// Negative log-likelihood, weighted as in a step, entropy and accuracy of the trained tokens of `examples`, in
+    /// passes of `train.batch_size` rows; nothing is updated.
     ///
     /// # Errors
     /// No trained token, or a token beyond the vocabulary.
-    pub fn evaluate(&self, examples: &[Example]) -> Result<f64, Error> {
-        let (mut sum, mut total) = (0.0, 0.0);
+    pub fn evaluate(&self, examples: &[Example]) -> Result<Sums, Error> {
+        let (mut sum, loss) = (Sums::default(), Loss::new(&SftConfig::default()));
         for rows in examples.chunks(self.rows).filter(|rows| rows.iter().any(|e| e.tokens() > 0)) {
             let Rows { batch, positions, targets, weights } = Rows::new(rows)?;
-            let values = TokenLogProbs::new(&self.model, &batch, &positions, targets, 1.0)?.values();
-            let weighted = values.iter().zip(&weights).map(|(&x, &w)| f64::from(w) * f64::from(x));
-            sum -= weighted.sum::<f64>();
-            total += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+            let stats = TokenLogProbs::new(&self.model, &batch, &positions, targets, 1.0)?.stats();
+            sum.add(&Sums::of(&stats, &weights, loss));
         }
-        if total == 0.0 { Err(Error::input("evaluation: no trained token")) } else { Ok(sum / total) }
+        if sum.weight == 0.0 { Err(Error::input("evaluation: no trained token")) } else { Ok(sum) }
     }
 
     /// Examples of a step.

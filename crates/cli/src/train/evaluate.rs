@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::Error;
-use model_qwen::{Finish, Qwen, Request, Sampling, StopStrings, generate};
+use model_qwen::{Finish, Next, Qwen, Request, Sampling, StopStrings, generate};
 use serde_json::{Map, Value};
 
 use super::problems::Problem;
@@ -26,8 +26,13 @@ pub(super) struct HeldOut {
 
 impl HeldOut {
     /// Accuracy with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
-    /// the grader cannot read count in length alone.
-    pub(super) fn evaluate(&self, policy: &Qwen, prompter: &Prompter) -> Result<Map<String, Value>> {
+    /// the grader cannot read count in length alone. Nothing where `stop` says to end before the end.
+    pub(super) fn evaluate(
+        &self,
+        policy: &Qwen,
+        prompter: &Prompter,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Map<String, Value>>> {
         let requests: Vec<Request> = (0..self.problems.len() * self.samples)
             .map(|at| Request {
                 prompt: self.problems[at / self.samples].prompt.clone(),
@@ -38,9 +43,12 @@ impl HeldOut {
         let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
         let stops = prompter.settings.stops();
         let mut watch = StopStrings::new(&prompter.text, &stops, requests.len());
-        let completions =
-            generate(policy, &requests, &self.how, &mut (), |row, token| watch.push(row, token))?;
+        let push = |row, token| if stop() { Next::EndAll } else { watch.push(row, token) };
+        let completions = generate(policy, &requests, &self.how, &mut (), push)?;
         watch.into_result()?;
+        if stop() {
+            return Ok(None);
+        }
         for (request, done) in requests.iter().zip(completions) {
             tokens += done.ids.len();
             truncated += usize::from(done.finish == Finish::Length);
@@ -71,6 +79,6 @@ impl HeldOut {
             ("eval_truncated", to_json(&(truncated as f64 / n))?),
             ("eval_problems", right.len().into()),
         ];
-        Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Ok(Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
     }
 }

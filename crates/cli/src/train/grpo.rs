@@ -192,11 +192,9 @@ impl Trainer for Problems {
         scored.write(&folder.completions_path(step)?, step)
     }
 
-    fn evaluate(&self) -> Result<Option<Map<String, Value>>> {
-        self.held_out
-            .as_ref()
-            .map(|held_out| held_out.evaluate(self.grpo.policy(), &self.prompter))
-            .transpose()
+    fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>> {
+        let Some(held_out) = &self.held_out else { return Ok(None) };
+        held_out.evaluate(self.grpo.policy(), &self.prompter, stop)
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {

@@ -17,6 +17,10 @@ pub(super) struct Kept {
     pub(super) total_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<Best>,
+    /// The line of the last step, where a signal came before its evaluation or circuit: the resumed run makes up
+    /// for them first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pending: Option<Map<String, Value>>,
     /// Evaluations since the last one that counts as better.
     #[serde(default, skip_serializing_if = "is_zero")]
     waited: usize,

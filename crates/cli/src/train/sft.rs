@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use posttrain_sft::{Dataset, Encoder, Example, Packing, Sft};
+use posttrain_sft::{Dataset, Encoder, Example, Packing, Sft, Sums};
 use serde_json::{Map, Value};
 
 use super::open::Open;
@@ -80,10 +80,20 @@ impl Trainer for Examples {
         Line::new(&stats, text, format!("loss {:.4}", stats.loss))
     }
 
-    fn evaluate(&self) -> Result<Option<Map<String, Value>>> {
-        let Some(eval) = &self.eval else { return Ok(None) };
-        let loss = self.sft.evaluate(eval.examples())?;
-        Ok(Some(Map::from_iter([("eval_loss".to_owned(), loss.into())])))
+    fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>> {
+        let mut sums = Sums::default();
+        for part in self.eval.iter().flat_map(|eval| eval.examples().chunks(self.sft.batch())) {
+            if stop() {
+                return Ok(None);
+            }
+            sums.add(&self.sft.evaluate(part)?);
+        }
+        let fields = [
+            ("eval_loss", sums.mean_loss()),
+            ("eval_token_accuracy", sums.accuracy()),
+            ("eval_entropy", sums.mean_entropy()),
+        ];
+        Ok(Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()))
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {

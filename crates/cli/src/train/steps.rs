@@ -28,8 +28,8 @@ pub(super) trait Trainer {
     fn record(&self, _folder: &RunFolder) -> Result {
         Ok(())
     }
-    /// Metrics on `data.eval`, where there is such a file.
-    fn evaluate(&self) -> Result<Option<Map<String, Value>>>;
+    /// Metrics on `data.eval`; nothing where `stop` said to end before the end.
+    fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
     fn state(&self) -> State<'_>;
     /// Counts of the data, and one example as a text.
@@ -91,15 +91,19 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
         )));
     }
     let bar = progress(open.common, steps, open.kind.name());
-    bar.set_position(begun.step as u64);
-    bar.reset_eta();
     let (kept, began) = (Kept::new(open)?, (Instant::now(), begun.step));
+    bar.set_position((begun.step - usize::from(kept.pending.is_some())) as u64);
+    bar.reset_eta();
     let mut run = Run { open, folder, watch, kept, clock: Clock::default(), began, bar };
     run.folder.protect(run.kept.best_step());
     if let (Some(watch), None) = (watch, &open.resumed) {
         watch.write(trainer.state().model, &mut run.folder, 0, &mut run.clock)?;
     }
     let mut last = Value::Null;
+    if let Some(metrics) = run.kept.pending.take() {
+        let line = Line { metrics, text: format!("step {}", begun.step - 1), brief: String::new() };
+        last = Value::Object(run.after(trainer, line)?);
+    }
     while trainer.state().progress.step < steps && !run.is_out_of_patience() {
         let line = run.step(trainer)?;
         last = Value::Object(run.after(trainer, line)?);
@@ -131,13 +135,15 @@ impl Run<'_, '_> {
 
     /// What follows a step: evaluation, circuit, log and checkpoint, each where it is due. Returns the metrics.
     fn after(&mut self, trainer: &dyn Trainer, mut line: Line) -> Result<Map<String, Value>> {
-        let (State { progress, steps, .. }, run) = (trainer.state(), &self.open.file.run);
-        let done = progress.step;
+        let (State { progress, steps, .. }, open) = (trainer.state(), self.open);
+        let (done, run) = (progress.step, &open.file.run);
         let is_due = |every: usize| done == steps || every > 0 && done.is_multiple_of(every);
-        let mut better = false;
-        let start = Instant::now();
-        let evaluated = if is_due(run.eval_every.unwrap_or(EVAL_EVERY)) { trainer.evaluate()? } else { None };
-        if let Some(evaluated) = evaluated {
+        let (mut better, before) = (false, (self.kept.clone(), line.metrics.clone()));
+        if open.file.data.eval.is_some() && is_due(run.eval_every.unwrap_or(EVAL_EVERY)) {
+            let start = Instant::now();
+            let Some(evaluated) = trainer.evaluate(&|| open.interrupted())? else {
+                return self.postpone(trainer, before);
+            };
             better = self.kept.judge(run, done, &evaluated);
             line.text += &in_words(&evaluated);
             line.metrics.extend(evaluated);
@@ -145,6 +151,9 @@ impl Run<'_, '_> {
         }
         let last = done == steps || self.is_out_of_patience();
         if let Some(watch) = self.watch.filter(|watch| last || is_due(watch.every)) {
+            if open.interrupted() {
+                return self.postpone(trainer, before);
+            }
             let seconds = watch.write(trainer.state().model, &mut self.folder, done, &mut self.clock)?;
             line.put("watch_time", seconds);
             line.put("watch_percent", self.clock.watch_percent());
@@ -155,31 +164,49 @@ impl Run<'_, '_> {
             self.folder.log(&line.metrics)?;
             if !std::io::stderr().is_terminal() {
                 let left = self.left(done, steps);
-                self.open.common.note(format_args!("{}, {left} left", line.text));
+                open.common.note(format_args!("{}, {left} left", line.text));
             }
         }
-        let interrupted = self.open.interrupted();
+        let interrupted = open.interrupted();
         if last || interrupted || better || is_due(run.checkpoint_every) {
-            self.folder.keep_state(self.kept.to_json()?);
-            self.folder.protect(self.kept.best_step());
-            let state = trainer.state();
-            self.folder.checkpoint(state.model, state.optimizer, state.progress)?;
+            self.checkpoint(trainer)?;
         }
-        if interrupted && !last {
-            self.bar.finish_and_clear();
-            let dir = self.folder.dir().display();
-            let command = self.open.kind.command();
-            return Err(Error::internal(format!(
-                "interrupted after {done} of {steps} steps; go on with: {command} --resume {dir}"
-            )));
-        }
-        Ok(line.metrics)
+        if interrupted && !last { Err(self.interrupted(trainer)) } else { Ok(line.metrics) }
+    }
+
+    fn checkpoint(&mut self, trainer: &dyn Trainer) -> Result {
+        self.folder.keep_state(self.kept.to_json()?);
+        self.folder.protect(self.kept.best_step());
+        let state = trainer.state();
+        self.folder.checkpoint(state.model, state.optimizer, state.progress).map(drop)
+    }
+
+    /// Leaves what follows a step to the run that resumes this one: a launcher that has sent a signal does not wait
+    /// for an evaluation.
+    fn postpone<T>(
+        &mut self,
+        trainer: &dyn Trainer,
+        (kept, metrics): (Kept, Map<String, Value>),
+    ) -> Result<T> {
+        self.kept = kept;
+        self.kept.pending = Some(metrics);
+        self.checkpoint(trainer)?;
+        Err(self.interrupted(trainer))
+    }
+
+    fn interrupted(&self, trainer: &dyn Trainer) -> Error {
+        self.bar.finish_and_clear();
+        let State { progress, steps, .. } = trainer.state();
+        let (done, dir, command) = (progress.step, self.folder.dir().display(), self.open.kind.command());
+        Error::internal(format!(
+            "interrupted after {done} of {steps} steps; go on with: {command} --resume {dir}"
+        ))
     }
 
     /// Time that the other steps take at the rate of this process, evaluations and circuits included.
     fn left(&self, done: usize, steps: usize) -> HumanDuration {
         let (start, before) = self.began;
-        HumanDuration(start.elapsed().mul_f64((steps - done) as f64 / (done - before) as f64))
+        HumanDuration(start.elapsed().mul_f64((steps - done) as f64 / (done - before).max(1) as f64))
     }
 
     fn end(self, done: usize, last: Value) -> Result {
