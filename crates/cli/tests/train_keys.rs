@@ -36,6 +36,10 @@ impl Outcome {
             ("metrics", field) => {
                 format!("{:?}", self.metrics().iter().map(|l| &l[field]).collect::<Vec<_>>())
             }
+            ("memory", _) => {
+                let counts = |l: &Value| format!("{} {} {}", l["reward"], l["tokens"], l["length"]);
+                format!("{:?}", self.metrics().iter().map(counts).collect::<Vec<_>>())
+            }
             ("lines", _) => self.metrics().len().to_string(),
             ("files", _) => format!("{:?}", self.files.iter().map(|(name, _)| name).collect::<Vec<_>>()),
             ("weights", _) => format!("{:?}", bytes_of("model.safetensors")),
@@ -155,7 +159,8 @@ fn check(kind: &str) {
             false => more.extend(["--set".to_owned(), format!("{key}={value}")]),
         }
         let now = sparks(dir, kind, &more);
-        let names: Vec<&str> = key.trim_start_matches("--").split('.').collect();
+        let names = key.trim_start_matches("--").split('.').chain([value]).filter(|name| !name.is_empty());
+        let names: Vec<&str> = names.collect();
         match differs {
             "refused" => {
                 let named = names.iter().any(|name| now.stderr.contains(name));
@@ -170,15 +175,9 @@ fn check(kind: &str) {
                     wrong.push(format!("{line}: without it: {}", before.stderr));
                     continue;
                 }
-                let same = match differs {
-                    "memory" => before.files != now.files,
-                    part => before.part(part) == now.part(part),
-                };
-                if same {
-                    wrong.push(format!(
-                        "{line}: {}",
-                        if differs == "memory" { "differs" } else { "is the same" }
-                    ));
+                let same = before.part(differs) == now.part(differs);
+                if same != (differs == "memory") {
+                    wrong.push(format!("{line}: {}", if same { "is the same" } else { "differs" }));
                 }
             }
         }
