@@ -137,6 +137,11 @@ fn a_policy_is_evaluated_on_held_out_problems() {
     let held_out: String = (10..26).map(|a| problem(a, a + 3)).collect();
     std::fs::write(dir.join("e.jsonl"), held_out + "{\"problem\":\"1+1=\",\"answer\":\"}{ \\\\frac{\"}\n")
         .unwrap();
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_sparks"));
+    let plan = plan.args(["grpo", "c.toml", "--dry-run", "--json"]).current_dir(dir).output().unwrap();
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let example = plan["example"].as_str().unwrap();
+    assert!(example.starts_with("12+34=⟦") && example.ends_with('⟧') && !dir.join("run").exists(), "{plan}");
     let (status, message) = sparks(dir, &["grpo", "c.toml"]);
     assert!(status == 0 && message.contains("best eval_accuracy"), "{message}");
     let greedy = unmeasured(&dir.join("run/metrics.jsonl"));

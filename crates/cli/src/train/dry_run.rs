@@ -15,7 +15,6 @@ use crate::output::{print_json, say, to_json};
 
 /// Makes one step with the model in memory and prints what the run would take.
 pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
-    let (mut plan, example) = trainer.data()?;
     let state = trainer.state();
     let (steps, trained) = (state.steps, state.optimizer.n_params() as u64);
     let memory = |recompute| memory(open, trained, trainer.longest(), recompute);
@@ -24,6 +23,7 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let start = Instant::now();
     trainer.step()?;
     let seconds = start.elapsed().as_secs_f64();
+    let (mut plan, example) = trainer.data()?;
     plan.insert("steps".to_owned(), steps.into());
     plan.insert("trained_parameters".to_owned(), trained.into());
     let without = planned.peak() - planned.activations - planned.logits;

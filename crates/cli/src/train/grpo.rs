@@ -206,7 +206,13 @@ impl Trainer for Problems {
             ("longest", lengths.max().unwrap_or(0)),
         ];
         let counts = counts.map(|(name, n)| (name.to_owned(), n.into()));
-        Ok((Map::from_iter(counts), self.prompter.text.decode_all(&self.problems[0].prompt)?))
+        let text = &self.prompter.text;
+        let first = self.scored.iter().flat_map(|scored| scored.iter()).next();
+        let example = match first {
+            Some((r, ..)) => format!("{}⟦{}⟧", text.decode_all(&r.prompt_ids)?, text.decode_all(&r.ids)?),
+            None => text.decode_all(&self.problems[0].prompt)?,
+        };
+        Ok((Map::from_iter(counts), example))
     }
 
     fn longest(&self) -> usize {

@@ -32,7 +32,7 @@ pub(super) trait Trainer {
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
     fn state(&self) -> State<'_>;
-    /// Counts of the data, and one example as a text.
+    /// Counts of the data, and one example of the step that was made as a text, its trained tokens marked.
     fn data(&self) -> Result<(Map<String, Value>, String)>;
     /// Tokens of the longest example or prompt.
     fn longest(&self) -> usize;
