@@ -77,6 +77,10 @@ fn files(dir: &Path) {
     let problem = |(problem, solution): (String, String)| serde_json::json!({ "problem": problem, "solution": solution });
     write("d.jsonl", &|n| problem(sum(10 + 7 * n, 23 + 5 * n)));
     write("e.jsonl", &|n| problem(sum(81 - 9 * n, 3 + 2 * n)));
+    write("weights.jsonl", &|n| {
+        let (problem, solution) = sum(10 + n, 20);
+        serde_json::json!({ "problem": problem, "solution": solution, "w": n + 1 })
+    });
     write("columns.jsonl", &|n| {
         let ((prompt, completion), (p, c)) = (sum(10 + n, 20), sum(1 + n, 3));
         serde_json::json!({ "prompt": prompt, "completion": completion, "answer": completion, "p": p, "c": c, "x": c })
