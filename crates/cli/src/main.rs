@@ -36,6 +36,7 @@ mod study;
 mod sweep;
 mod train;
 mod usage;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -97,6 +98,8 @@ enum Command {
     Demo(demo::Args),
     /// Compare the circuits and heads of checkpoints, from a configuration file.
     Study(study::Args),
+    /// Show a training run while it goes on: curve, heads, turnover.
+    Watch(watch::Args),
 }
 
 /// Restarts this program with an allocator that keeps freed memory: returning gigabytes of activations to the
@@ -138,6 +141,7 @@ fn main() -> ExitCode {
             Command::Compare(_) => common.without_model("compare")?,
             Command::Grade(_) => common.without_model("grade")?,
             Command::Demo(_) => common.without_model("demo")?,
+            Command::Watch(_) => common.without_model("watch")?,
             _ => {}
         }
         rayon::scope(|_| match cli.command {
@@ -161,6 +165,7 @@ fn main() -> ExitCode {
             Command::Grade(args) => grade::run(&common, args),
             Command::Demo(args) => demo::run(&common, args),
             Command::Study(args) => study::run(&common, args),
+            Command::Watch(args) => watch::run(&common, args),
         })
     });
     match done {

@@ -3,6 +3,7 @@
 //!
 //! - [`Study`]: the stages of a study over any checkpoints and pairs, each job done once ([`jobs`]), from a
 //!   configuration file ([`config`]).
+//! - [`live`]: a training run as far as it is.
 //! - [`demo`]: the study on the embedded base model, stage by stage.
 //! - [`results`]: the schema of `results.json`.
 //! - [`dynamics`]: arithmetic on head sets that fills it.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod dynamics;
 pub mod jobs;
+pub mod live;
 mod noise;
 pub mod report;
 pub mod results;
@@ -23,6 +25,6 @@ mod study;
 pub use caveats::caveats;
 pub use common::Error;
 pub use config::StudyConfig;
-pub use report::write_report;
+pub use report::{live_page, write_report};
 pub use results::Results;
 pub use study::{Host, Selected, Stage, Study};

@@ -9,6 +9,7 @@ use model_qwen::Qwen;
 use posttrain::{Optimizer, Progress, RunFolder};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use study::live::LiveRun;
 
 use super::dry_run;
 use super::kept::Kept;
@@ -166,6 +167,12 @@ impl Run<'_, '_> {
                 let left = self.left(done, steps);
                 open.common.note(format_args!("{}, {left} left", line.text));
             }
+        }
+        if line.metrics.contains_key("watch_time") {
+            let mut live = LiveRun::read(self.folder.dir())?;
+            live.curve.clear();
+            let text = serde_json::to_vec_pretty(&live).map_err(Error::internal)?;
+            common::write_whole(self.folder.dir().join("dynamics.json"), &text)?;
         }
         let interrupted = open.interrupted();
         if last || interrupted || better || is_due(run.checkpoint_every) {

@@ -2,6 +2,7 @@
 //! the numbers in it; nothing is measured here. Only this module knows colours.
 
 mod figures;
+mod live;
 mod methods;
 mod page;
 mod sections;
@@ -18,6 +19,7 @@ use crate::results::Results;
 use common::write_whole;
 
 pub use figures::circuit_svg;
+pub use live::live_page;
 pub use summary::findings;
 pub use verdict::{ClaimVerdict, Finding};
 

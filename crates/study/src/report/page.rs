@@ -7,7 +7,7 @@ use maud::{PreEscaped, html};
 use super::{methods, sections, svg};
 use crate::results::Results;
 
-const STYLE: &str = include_str!("../../assets/report/style.css");
+pub(super) const STYLE: &str = include_str!("../../assets/report/style.css");
 const SCRIPT: &str = include_str!("../../assets/report/script.js");
 
 /// The page; `json` is the results file that it offers for download.

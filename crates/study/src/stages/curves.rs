@@ -42,9 +42,11 @@ pub(crate) fn read(run: Option<&Path>) -> Result<Curves, Error> {
         .map_err(|e: toml::de::Error| Error::at(run.join("config.toml"), e))?;
     let grpo = config.contains_key("grpo");
     let path = run.join("metrics.jsonl");
-    let text = common::read_text(&path)?;
+    let text = if path.exists() { common::read_text(&path)? } else { String::new() };
     let mut points = Vec::new();
-    for (n, line) in text.lines().enumerate() {
+    // A run that goes on may be in the middle of its last line.
+    let whole = text.split_inclusive('\n').enumerate().filter(|(_, line)| line.ends_with('\n'));
+    for (n, line) in whole {
         let line: Line = serde_json::from_str(line).map_err(|e| Error::line(&path, n + 1, e))?;
         let Line { step, loss, lr, reward, length } = line;
         // Lines of an evaluation have no learning rate.

@@ -2,7 +2,7 @@
 
 mod attribution;
 mod circuits;
-mod curves;
+pub(crate) mod curves;
 mod heads;
 mod results;
 mod subjects;
