@@ -131,6 +131,15 @@ g{{ x }}{{ loop.index }}
 {{ rows | groupby('role') | length }}{{ rows | map(attribute='n') | max }}{{ [1, 2, 3, 4, 5] | batch(2) | list }}{{ rows[-1].n }}{{ (rows | last).n }}{{ rows | map('length') | list }}
 {{ ''.join(rows | map(attribute='role')) }}{{ 'x'.join([]) }}{{ l.index('a') }}{{ l.count('a') }}{{ strftime_now('%%') }}
 {{ 1 if n % 2 is odd else 2 }}{{ n is divisibleby(7) and n % 7 == 0 }}{{ -n % 4 }}{{ '%s' % -n }}{{ '%s' % (n) }}{{ '%s' % (n,) }}
+{{ '%(role)s: %(n)d' % rows[0] }}|{{ '%(a)s %(b)03d%%' % {'a': l, 'b': 7} }}|{{ '%(k)r' % {'k': 'x'} }}|{{ '%(role)-6s|' % rows[1] }}
+{{ '%(missing)s' % rows[0] }}
+{{ '%d' % 2.7 }}|{{ '%d' % -2.7 }}|{{ '%05d' % 3.9 }}|{{ '%d' % t }}|{{ '%i' % 4.2 }}
+{{ "it's a-b (cd) {ef} [gh] <ij> 1st o.k" | title }}|{{ 'hELLO wORLD' | title }}|{{ "it's" .title() }}|{{ 7 | title }}
+{{ missing | length }}|{{ e | length }}|{{ missing | count }}|{{ 'é漢' | length }}
+{{ no | length }}
+{{ 'abc' | center(7) }}|{{ 'ab' | center(5) }}|{{ 'a' | center | length }}|{{ 12 | center(4) }}
+{{ 'foo bar baz qux' | truncate(9) }}|{{ 'foo bar baz qux' | truncate(9, true) }}|{{ 'foo bar baz qux' | truncate(11) }}|{{ 'foo bar baz qux' | truncate(11, false, '..', 0) }}|{{ 'foo bar baz qux' | truncate(9, end='', leeway=0) }}|{{ 'short' | truncate }}
+{{ 'a b/ü?&=~x' | urlencode }}|{{ 7 | urlencode }}
 """
 
 

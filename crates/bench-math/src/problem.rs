@@ -41,7 +41,7 @@ pub struct Problems {
 
 /// Reads a problems file: UTF-8 with or without byte-order mark, plain or gzip; blank lines are skipped.
 ///
-/// An `id` may be called `unique_id`. A JSON number is read as its text. The optional fields may have any type.
+/// An `id` that is absent or null may be called `unique_id`. A JSON number is read as its text. The optional fields may have any type.
 ///
 /// # Errors
 /// The file cannot be read; a line is not a JSON object with `id`, `problem` and `answer`; two lines share an
@@ -120,6 +120,12 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The field that names the row: `id`, or `unique_id` where `id` is absent or null.
+    pub fn id_field(&self) -> &'static str {
+        let null = |field: &str| self.fields.get(field).is_none_or(Value::is_null);
+        if null("id") && !null("unique_id") { "unique_id" } else { "id" }
+    }
+
     /// The text of an optional field: texts and numbers as [`text`](Self::text), null as none, anything else as
     /// JSON.
     pub fn optional(&self, field: &str) -> Option<String> {
@@ -150,11 +156,7 @@ impl<'a> Row<'a> {
     /// The row as a problem; the names of other fields go into `unread`.
     fn problem(&self, unread: &mut BTreeSet<String>) -> Result<Problem> {
         const READ: [&str; 6] = ["id", "problem", "answer", "source", "subject", "level"];
-        let id = if self.fields.contains_key("id") || !self.fields.contains_key("unique_id") {
-            "id"
-        } else {
-            "unique_id"
-        };
+        let id = self.id_field();
         let other = self.fields.keys().filter(|name| !READ.contains(&name.as_str()) && *name != id);
         unread.extend(other.cloned());
         let filled = |field: &str| match self.text(field)? {
@@ -192,6 +194,17 @@ mod tests {
         assert_eq!((&*b.id, &*b.problem, b.level.as_deref()), ("b", "8", Some("5")));
         assert_eq!((b.subject.as_deref(), b.source.as_deref()), (Some("[\"a\",\"b\"]"), None));
         assert!(read.unread.is_empty());
+    }
+
+    #[test]
+    fn an_id_that_is_null_may_be_a_unique_id() {
+        let row = |ids: &str| read(&format!("{{{ids},\"problem\":\"q\",\"answer\":1}}"));
+        let of = |ids: &str| row(ids).map(|read| (read.list[0].id.clone(), read.unread)).expect("an id");
+        assert_eq!(of(r#""id":null,"unique_id":"a/7""#), ("a/7".into(), vec![]));
+        assert_eq!(of(r#""unique_id":8"#), ("8".into(), vec![]));
+        assert_eq!(of(r#""id":"b","unique_id":"c""#), ("b".into(), vec!["unique_id".into()]));
+        let error = row(r#""id":null,"unique_id":null"#).expect_err("no id").to_string();
+        assert!(error.contains("field \"id\": null"), "{error}");
     }
 
     #[test]

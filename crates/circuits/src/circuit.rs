@@ -82,21 +82,27 @@ impl Circuit {
             .collect()
     }
 
-    /// The same selection over the graph of `model`. EAP-IG's files know neither the number of key/value
-    /// heads nor, in older ones, the right width; where the edges are the same, the model's sizes are taken.
+    /// The same selection over the graph of `model`. EAP-IG's files need not have the number of key/value
+    /// heads or the width; what they have must be the model's, and its sizes are taken.
     ///
     /// # Errors
-    /// Another number of layers or heads, or key/value edges counted another way.
+    /// Another number of layers or heads, another width, or key/value edges counted another way.
     pub fn on(&self, model: Wiring) -> Result<Self, Error> {
         Ok(Self { edges: EdgeMap::from_values(fit(self.wiring(), model)?, self.edges.values().to_vec()) })
     }
 }
 
-/// `model`'s sizes with `found`'s way of counting, if they have the same edges.
+/// `model`'s sizes with `found`'s way of counting, if they are sizes of one model. Files of the package that do not
+/// have them have a width of 0, and as many key/value heads as heads.
 pub(crate) fn fit(found: Wiring, model: Wiring) -> Result<Wiring, Error> {
     let want = model.with(found.key_value);
-    let same_groups = found.key_value == KeyValue::Ungrouped || found.n_kv_heads == want.n_kv_heads;
+    let unknown = |w: Wiring| w.key_value == KeyValue::Ungrouped && w.n_kv_heads == w.n_heads;
+    let same_groups = found.n_kv_heads == want.n_kv_heads || unknown(found) || unknown(want);
     if (found.n_layers, found.n_heads) == (want.n_layers, want.n_heads) && same_groups {
+        if found.d_model != 0 && want.d_model != 0 && found.d_model != want.d_model {
+            let (found, want) = (found.d_model, want.d_model);
+            return Err(Error::input(format!("circuit: `d_model` is {found}, expected the model's {want}")));
+        }
         return Ok(want);
     }
     Err(Error::input(format!(

@@ -120,19 +120,22 @@ fn a_curve_ends_at_one() {
 
 #[test]
 fn files_of_the_package_run_on_grouped_models() {
-    // Such a file does not know that there are fewer key/value heads than heads.
+    // Such a file may not know that there are fewer key/value heads than heads, nor the width.
     let (model, pairs) = (toy(), pairs(2));
     let wiring = model.wiring();
     let known = Circuit::top(&some_scores(wiring), 30).unwrap();
-    let unknown = Circuit::new(EdgeMap::from_values(
-        Wiring { n_kv_heads: wiring.n_heads, d_model: 999, ..wiring },
-        known.selection().values().to_vec(),
-    ));
+    let of = |wiring: Wiring| Circuit::new(EdgeMap::from_values(wiring, known.selection().values().to_vec()));
+    let unknown = of(Wiring { n_kv_heads: wiring.n_heads, d_model: 0, ..wiring });
     let run = |c: &Circuit| {
         faithfulness(&Task::new(&model, &pairs, Metric::LogitDiff).batch_size(2), c, &Baseline::Corrupt)
             .unwrap()
     };
     assert_eq!(run(&known), run(&unknown));
+    let refusal = |other: Wiring| of(other).on(wiring).unwrap_err().to_string();
+    let wide = refusal(Wiring { n_kv_heads: wiring.n_heads, d_model: 999, ..wiring });
+    assert!(wide.contains("`d_model` is 999"), "{wide}");
+    let groups = refusal(Wiring { n_kv_heads: 1, ..wiring });
+    assert!(groups.contains("(1 key/value)"), "{groups}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -303,6 +303,10 @@ fn neurons_and_unknown_keys_are_named() {
     for (nodes, edges, more, expected) in [
         (r#""m0": {"in_graph": true, "neurons": [true, false]}"#, edge, "", "node m0: `neurons`"),
         (r#""m0": {"in_graph": true, "neurons_scores": [0.5, NaN]}"#, edge, "", "node m0: `neurons_scores`"),
+        (r#""m0": {"in_graph": true, "neurons": []}"#, edge, "", "node m0: `neurons`"),
+        (r#""m0": {"in_graph": true, "neurons": [true]}"#, edge, "", "node m0: `neurons`"),
+        (r#""input": {"in_graph": true, "neurons_scores": []}"#, edge, "", "node input: `neurons_scores`"),
+        (r#""logits": {"in_graph": true, "neurons": [true, false]}"#, edge, "", "node logits: `neurons`"),
         ("", edge, r#", "neurons": {}"#, "`neurons`: neurons are not supported"),
         ("", edge, r#", "weights": {}"#, "`weights`: unknown key"),
         (r#""m0": {"in_graph": true, "bias": 1}"#, edge, "", "node m0: unknown key `bias`"),
@@ -314,6 +318,46 @@ fn neurons_and_unknown_keys_are_named() {
     }
     let odd = small("", edge, r#", "sparks": {"metric": "margin"}"#).unwrap();
     assert!(odd.loss_scores().unwrap_err().to_string().contains("margin"));
+}
+
+#[test]
+fn sizes_in_cfg_are_checked_and_other_keys_named() {
+    let of = |cfg: &str, more: &str| {
+        let edges = r#""input->logits": {"score": 1.0, "in_graph": true}"#;
+        ScoreFile::from_json(format!(r#"{{"cfg": {{{cfg}}}, "edges": {{{edges}}}{more}}}"#).as_bytes())
+    };
+    let cfg = r#""n_layers": 1, "n_heads": 4, "n_key_value_heads": 2, "d_model": 64, "d_mlp": 9, "model_name": "q""#;
+    let file = of(cfg, "").unwrap();
+    assert_eq!((file.wiring.n_kv_heads, file.wiring.d_model), (2, 64));
+    assert_eq!(file.unread, ["cfg.d_mlp", "cfg.model_name"]);
+    let model = file.wiring;
+    assert_eq!(file.on(model).unwrap(), file);
+    for other in [Wiring { d_model: 32, ..model }, Wiring { n_kv_heads: 1, ..model }] {
+        assert!(file.on(other).is_err(), "{other:?}");
+    }
+    // Without these keys nothing is known of them.
+    assert!(of(r#""n_layers": 1, "n_heads": 4"#, "").unwrap().on(model).is_ok());
+    let sparks = r#", "sparks": {"wiring": {"n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "d_model": 65, "key_value": "ungrouped"}}"#;
+    let error = of(cfg, sparks).unwrap_err().to_string();
+    assert!(error.contains("different sizes"), "{error}");
+    assert!(of(r#""n_layers": 1, "n_heads": 4, "n_key_value_heads": 3"#, "").is_err());
+}
+
+#[test]
+fn files_of_scores_may_be_compressed_or_have_a_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = sample(KeyValue::Ungrouped);
+    let plain = file.to_json().unwrap();
+    let marked = [b"\xef\xbb\xbf", &plain[..]].concat();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&marked).unwrap();
+    let lines = String::from_utf8(plain).unwrap().replace(", ", ",\r\n").into_bytes();
+    // Compression is known by the content: the name stays that of JSON.
+    for (name, bytes) in [("bom.json", marked), ("gz.json", packed.finish().unwrap()), ("crlf.json", lines)] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(ScoreFile::read(&path).unwrap(), file, "{name}");
+    }
 }
 
 #[test]

@@ -189,10 +189,21 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 }
 
 /// Reads a file of scores or of a circuit, and says what is not in it.
+/// Notes that a file selects no edge. Its circuit is the empty one.
+pub(crate) fn note_empty(common: &Common, path: &Path, file: &ScoreFile) {
+    if file.circuit().n_edges() == 0 {
+        common.note(format!(
+            "{}: no edge is selected: the empty circuit (`sparks circuit` selects edges)",
+            path.display()
+        ));
+    }
+}
+
 pub(crate) fn read_scores(common: &Common, path: &Path) -> Result<ScoreFile> {
     let file = ScoreFile::read(path)?;
     for note in &file.notes {
         common.note(format!("{}: {note}", path.display()));
     }
+    common.warn_unread(path, &file.unread)?;
     Ok(file)
 }

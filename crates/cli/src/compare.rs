@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use common::Error;
 use serde_json::{Value, json};
 
-use crate::circuit::read_scores;
+use crate::circuit::{note_empty, read_scores};
 use crate::options::{Common, Result};
 use crate::output::{print_json, say, to_json};
 
@@ -36,12 +36,10 @@ enum By {
     Edges,
 }
 
-/// Reads a file in which edges are selected.
+/// Reads a file of a circuit, with a note where it is empty.
 fn read(common: &Common, path: &std::path::Path) -> Result<ScoreFile> {
     let file = read_scores(common, path)?;
-    if file.circuit().n_edges() == 0 {
-        return Err(Error::at(path, "no edge is selected; make a circuit with `sparks circuit`"));
-    }
+    note_empty(common, path, &file);
     Ok(file)
 }
 
@@ -86,7 +84,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 "kept": edges(&found.edges_kept), "gained": edges(&found.edges_gained), "lost": edges(&found.edges_lost),
             });
         }
-        if let (true, Some(before), Some(after)) = (of_edges, &base.per_pair, &other.per_pair) {
+        // Circuits of resampled pairs have the size of the base's, so that there is no test beside an empty one.
+        let tested = of_edges && base_circuit.n_edges() > 0;
+        if let (true, Some(before), Some(after)) = (tested, &base.per_pair, &other.per_pair) {
             // Circuits of resampled pairs are selected by the number of edges that the base's circuit has.
             let mut how = Emergence::new(Selection::Top(base_circuit.n_edges()));
             how.draws = args.draws;
@@ -136,6 +136,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                     names.join(" ")
                 );
             }
+            None if base_circuit.n_edges() == 0 => common.note(
+                "the base's circuit is empty: no test and no noise floor, which are of circuits of its size",
+            ),
             None => {
                 common.note("no per-pair scores: no test and no noise floor (sparks attribute --per-pair)")
             }

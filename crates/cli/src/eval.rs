@@ -90,6 +90,16 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let mut longest = 0;
     if !pending.is_empty() {
         common.warn_not_applied(&checkpoint)?;
+        common.warn_equal_samples(args.samples, args.temperature)?;
+        let request = |r: &PendingSample| {
+            Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem })
+        };
+        let requests: Vec<Request> = pending.iter().map(request).collect::<Result<_>>()?;
+        for (sample, request) in pending.iter().zip(&requests) {
+            let budget = request.prompt.len().saturating_add(args.max_tokens);
+            let what = format_args!("problem {} and --max-tokens", sample.id);
+            common.strict_positions(what, budget, &checkpoint)?;
+        }
         let model = common.load(&checkpoint)?;
         let mut hook = args.heads.hook(common, &model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
@@ -103,10 +113,6 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             room: Room::rows(args.batch),
             ..Sampling::default()
         };
-        let request = |r: &PendingSample| {
-            Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem })
-        };
-        let requests: Vec<Request> = pending.iter().map(request).collect::<Result<_>>()?;
         let mut stopped = StopStrings::new(&prompter.text, &stops, requests.len());
         let mut watch = |row, token| {
             if stop.load(Ordering::SeqCst) { Next::EndAll } else { stopped.push(row, token) }

@@ -159,12 +159,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
 
     let given = file.circuit();
-    if given.n_edges() == 0 {
-        common.note(format!(
-            "{}: no edge is selected: the empty circuit, of faithfulness 0 (`sparks circuit` selects edges)",
-            args.circuit.display()
-        ));
-    }
+    crate::circuit::note_empty(common, &args.circuit, &file);
     let circuit = given.pruned();
     let removed = given.n_edges() - circuit.n_edges();
     if removed > 0 {
@@ -209,8 +204,17 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             circuit.n_edges(),
             file.wiring.n_edges()
         );
-        for (name, values) in nulls {
-            say!("  {name} circuits of that size: {values}");
+        for (name, values) in &nulls {
+            let values: Vec<f64> =
+                values.as_array().into_iter().flatten().filter_map(|x| x.as_f64()).collect();
+            let (low, high) =
+                values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)));
+            say!(
+                "  {} circuits of that size: faithfulness {:.4} on average, {low:.4} to {high:.4} ({} draws)",
+                name.replace('_', "-"),
+                values.iter().sum::<f64>() / values.len() as f64,
+                values.len()
+            );
         }
     }
     Ok(())

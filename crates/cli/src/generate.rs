@@ -94,6 +94,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (None, None) => return Err(Error::input("missing --prompt or --input")),
     };
     common.warn_not_applied(&checkpoint)?;
+    common.warn_equal_samples(args.samples, args.temperature)?;
+    let budget = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(args.max_tokens);
+    common.strict_positions("prompt and --max-tokens", budget, &checkpoint)?;
     let model = common.load(&checkpoint)?;
     let text = text(&checkpoint)?;
     let how = Sampling {

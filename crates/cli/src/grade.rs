@@ -15,7 +15,7 @@ use crate::output::{print_json, ready};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Cases, JSONL: {"gold", "pred", "id"?, "options"?}.
+    /// Cases, JSONL: {"gold", "pred", "id"? (or "unique_id"), "options"?}.
     #[arg(long = "in", value_name = "CASES.jsonl", requires = "out", conflicts_with_all = ["gold", "pred"])]
     input: Option<PathBuf>,
     /// Output file: one verdict for each case, JSONL.
@@ -36,11 +36,12 @@ pub(crate) struct Args {
 }
 
 /// The verdict of one row of `--in`. A row that cannot be read has the verdict false, with the reason and its line.
-fn judge(line: &str, number: usize, unread: &mut BTreeSet<String>) -> (Value, bool) {
+fn judge(line: Result<String>, number: usize, unread: &mut BTreeSet<String>) -> (Value, bool) {
     let mut id = Value::Null;
-    let judged = Row::parse(line).and_then(|row| {
-        id = row.fields.get("id").cloned().unwrap_or_default();
-        let read = ["id", "gold", "pred", "options"];
+    let judged = line.and_then(|line| {
+        let row = Row::parse(&line)?;
+        id = row.fields.get(row.id_field()).cloned().unwrap_or_default();
+        let read = ["id", row.id_field(), "gold", "pred", "options"];
         unread.extend(row.fields.keys().filter(|name| !read.contains(&name.as_str())).cloned());
         let options = match row.fields.get("options") {
             None | Some(Value::Null) => GradeOptions::default(),
@@ -79,8 +80,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     ready(&out, &[&input])?;
     let (mut lines, mut right, mut n) = (String::new(), 0, 0);
     let (mut bad, mut unread) = (Vec::new(), BTreeSet::new());
-    let text = common::read_text(&input)?;
-    for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    let lines_in = common::read_lines(&input)?;
+    let blank = |line: &Result<String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
+    for (number, line) in lines_in.into_iter().enumerate().filter(|(_, line)| !blank(line)) {
         let (verdict, read) = judge(line, number + 1, &mut unread);
         right += usize::from(verdict["correct"] == true);
         n += 1;

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use circuits::{ScoreFile, attention_entropy, head_spectra, paths};
+use circuits::{attention_entropy, head_spectra, paths};
 use common::Error;
 use hooks::{Head, HookedModel as _};
 use serde_json::{Map, Value, json};
 
+use crate::circuit::{note_empty, read_scores};
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, say};
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let file = args.circuit.as_ref().map(|path| ScoreFile::read(path)).transpose()?;
+    let file = args.circuit.as_ref().map(|path| read_scores(common, path)).transpose()?;
     let checkpoint = common.open(&args.model)?;
     let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint)).transpose()?;
     let model = common.load(&checkpoint)?;
@@ -43,9 +44,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (Some(file), Some(path)) => {
             let at = |e: Error| e.within(path.display());
             let file = file.on(wiring).map_err(at)?;
-            if file.circuit().n_edges() == 0 {
-                return Err(Error::at(path, "no edge is selected; make a circuit with `sparks circuit`"));
-            }
+            note_empty(common, path, &file);
             Some(paths(&file.circuit(), &file.scores).map_err(at)?)
         }
         _ => None,
@@ -62,7 +61,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         };
         if let Some(places) = &places {
             add(serde_json::to_value(places.heads.get(head)))?;
-            let share = places.heads.get(head).weight / places.weight;
+            // Of an empty circuit every head has nothing.
+            let share = if places.weight > 0.0 { places.heads.get(head).weight / places.weight } else { 0.0 };
             add(Ok(json!({ "weight_share": share })))?;
         }
         add(serde_json::to_value(spectra.get(head)))?;
@@ -116,5 +116,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         };
         say!("{:<8}{}", head.to_string(), shown.iter().map(cell).collect::<String>());
     }
+    let mut units = vec!["ranks in dimensions"];
+    if places.is_some() {
+        units = vec!["in and out in edges", "weight in % of the circuit's paths", "ranks in dimensions"];
+    }
+    if entropies.is_some() {
+        units.push("entropy in nats");
+    }
+    common.note(units.join("; "));
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Checkpoint folder or hub id org/name or org/name@revision.
     model: String,
     /// File of token ids or texts: print the most likely tokens of each residual stream.
-    #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs", value_name = "IN")]
+    #[arg(long, conflicts_with = "pairs", value_name = "IN")]
     input: Option<PathBuf>,
     /// Pairs of prompts, JSONL: print the metric of each residual stream, and direct logit attribution.
     #[arg(long, value_name = "P.jsonl")]
@@ -67,7 +67,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
 }
 
 fn of_input(common: &Common, args: &Args, at: At) -> Result<Value> {
-    let path = args.input.as_ref().ok_or_else(|| Error::input("missing --input or --pairs"))?;
+    let path = args.input.as_ref().ok_or_else(|| Error::input("missing --input IN or --pairs P.jsonl"))?;
     let checkpoint = common.open(&args.model)?;
     let input = Input::read(common, path, &checkpoint)?;
     let text = text(&checkpoint)?;

@@ -34,7 +34,7 @@ pub(crate) struct Common {
     /// Do not connect to the hub: use only cached models and suites, as with HF_HUB_OFFLINE=1.
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-    /// Treat every warning as an error (exit status 2).
+    /// Treat every warning as an error (exit status 2), and a --max-tokens that could pass the model's positions.
     #[arg(long, global = true)]
     strict: bool,
     /// Print no progress, notes or warnings.
@@ -129,6 +129,25 @@ impl Common {
             Ok(()) => Ok(()),
             Err(e) => self.warn(e.within(what)),
         }
+    }
+
+    /// With `--strict`, refuses before any work a budget of new tokens that could pass the model's positions. Without
+    /// it the rows that did are named afterwards.
+    pub(crate) fn strict_positions(
+        &self,
+        what: impl std::fmt::Display,
+        tokens: usize,
+        model: &Checkpoint,
+    ) -> Result {
+        if self.strict { self.warn_positions(what, tokens, model) } else { Ok(()) }
+    }
+
+    /// Warns of several samples at temperature 0, where all are the same.
+    pub(crate) fn warn_equal_samples(&self, samples: usize, temperature: f64) -> Result {
+        if samples < 2 || temperature != 0.0 {
+            return Ok(());
+        }
+        self.warn(format!("--samples {samples}: at --temperature 0 all samples of a prompt are the same"))
     }
 
     /// Warns of settings in generation_config.json that generation here does not apply.

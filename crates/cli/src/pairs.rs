@@ -156,6 +156,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
                 .map(|p| Ok((p.id.clone(), prompter.question(&p.problem)?)))
                 .collect::<Result<_>>()?;
             let longest = length.iter().copied().max().unwrap_or(0);
+            let tokens = prompts.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0).saturating_add(longest);
+            common.warn_positions("the longest problem and --length", tokens, &checkpoint)?;
             // One model at a time in memory.
             let answers = |model: &str| -> Result<Vec<Opening>> {
                 let checkpoint = common.open(model)?;

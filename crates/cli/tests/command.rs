@@ -472,6 +472,18 @@ fn grading_writes_one_line_for_one() {
         assert_eq!(full.status.code(), Some(1));
         assert!(!Path::new("/dev/full").is_file());
     }
+    // A row that is not UTF-8 is one bad verdict with its line; `unique_id` names a row whose `id` is null.
+    let bytes = [
+        &b"{\"id\":null,\"unique_id\":\"u/1\",\"gold\":\"5\",\"pred\":\"5\"}\n"[..],
+        b"{\"gold\":\"caf\xe9\",\"pred\":\"x\"}\n\n{\"gold\":\"9\",\"pred\":\"9\"}\n",
+    ];
+    std::fs::write(&cases, bytes.concat()).expect("written");
+    let said = String::from_utf8(sparks(&args).stderr).expect("UTF-8");
+    assert!(said.contains("line 2: not UTF-8 text: judged wrong") && !said.contains("not read"), "{said}");
+    let found = std::fs::read_to_string(&verdicts).expect("read");
+    let found: Vec<Value> = found.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let correct: Vec<_> = found.iter().map(|v| v["correct"] == true).collect();
+    assert_eq!((correct, &found[0]["id"]), (vec![true, false, true], &json!("u/1")));
     std::fs::write(&cases, "").expect("written");
     ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
     assert_eq!(std::fs::read_to_string(&verdicts).expect("read"), "");

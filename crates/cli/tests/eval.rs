@@ -132,6 +132,23 @@ fn problems_files_are_read_as_people_have_them() {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(said.contains("problem 1") && said.contains("expected at most 128"), "{said}");
     assert!(refused(&eval(&toy(), &suite, &at("run5"), &["--strict"])).contains("expected at most 128"));
+    // Strict is refused before the work where the budget could pass the limit.
+    let near = json!({ "id": "near", "problem": format!("{}1=", "1+".repeat(57)), "answer": 58 });
+    std::fs::write(&suite, format!("{near}\n")).unwrap();
+    let message = refused(&eval(&toy(), &suite, &at("run7"), &["--strict"]));
+    assert!(
+        message.contains("problem near and --max-tokens: ") && message.contains("at most 128"),
+        "{message}"
+    );
+    assert!(std::fs::read(at("run7").join("samples.jsonl")).unwrap().is_empty());
+    ok(&eval(&toy(), &suite, &at("run7"), &[]));
+    let short = json!({ "id": "s", "problem": "1+2=", "answer": 3 });
+    std::fs::write(&suite, format!("{short}\n")).unwrap();
+    ok(&eval(&toy(), &suite, &at("run9"), &["--strict"]));
+    // Greedy samples are all the same.
+    let out = eval(&toy(), &suite, &at("run8"), &["--samples", "3", "--temperature", "0"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("--samples 3: at --temperature 0"), "{said}");
     let message = refused(&eval(&toy(), &suite, &at("run6"), &["--system", "x"]));
     assert!(message.contains("system: template plain is plain text"), "{message}");
 }

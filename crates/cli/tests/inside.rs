@@ -192,6 +192,19 @@ fn heads_are_one_table() {
     assert!(
         row["ov_effective_rank"].as_f64().unwrap() > 1.0 && row["attention_entropy"].as_f64().unwrap() > 0.0
     );
+    // A file of scores selects no edge: its circuit is the empty one, a value.
+    let none = ok(&["heads", &model, "--circuit", text(&scores), "--json"]);
+    let nothing = |r: &Value| r["paths"] == 0.0 && r["weight_share"] == 0.0 && r["out"] == 0;
+    assert!(none["heads"].as_array().unwrap().iter().all(nothing), "{none}");
+    let n = |found: &Value| ["kept", "gained", "lost"].map(|kind| found["n_edges"][kind].as_u64().unwrap());
+    assert_eq!(n(&ok(&["compare", text(&scores), text(&circuit), "--json"])), [0, 32, 0]);
+    assert_eq!(n(&ok(&["compare", text(&circuit), text(&scores), "--json"])), [0, 0, 32]);
+    let nulls =
+        printed(&["faithfulness", &model, "--circuit", text(&circuit), "--pairs", &pairs, "--nulls", "3"]);
+    assert!(
+        nulls.contains("layer-matched circuits of that size: faithfulness") && !nulls.contains('['),
+        "{nulls}"
+    );
     let plain = ok(&["heads", &model, "--json"]);
     assert!(plain["heads"][0].get("paths").is_none() && plain["heads"][0].get("attention_entropy").is_none());
     let table = printed(&["heads", &model, "--circuit", text(&circuit)]);

@@ -237,7 +237,10 @@ fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
     std::fs::remove_dir_all(dir.join("run")).unwrap();
     let long = ["sft", "c.toml", "--set", "data.train=d.jsonl", "data.max_length=500", "train.steps=1"];
     let (status, message) = outcome(dir, &long);
-    assert!(status == 0 && message.contains("128 positions"), "{message}");
+    assert!(status == 0 && message.contains("expected at most 128"), "{message}");
+    let (status, message) = outcome(dir, &[&long[..], &["run.dir=strict", "--strict"]].concat());
+    assert!(status == 2 && message.contains("d.jsonl: the longest example: 200 positions"), "{message}");
+    assert!(!dir.join("strict/checkpoints").exists(), "refused before the work");
 }
 
 #[test]

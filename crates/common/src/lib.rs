@@ -10,5 +10,5 @@ mod write;
 
 pub use error::{Error, Result};
 pub use hash::{file_hash, folder_hash, hash_of};
-pub use text::{read_text, text_of};
+pub use text::{read_lines, read_text, text_of};
 pub use write::{Unfinished, exit_without_partial_files, is_device, write_whole, write_with};

@@ -89,7 +89,7 @@ fn read(path: &str) -> Result<Vec<Case>> {
     text.lines()
         .map(|line| {
             let row: Value = serde_json::from_str(line)?;
-            let field = |name: &str| row[name].as_str().unwrap_or_default().to_string();
+            let field = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
             let options = row.get("options").cloned().unwrap_or_else(|| serde_json::json!({}));
             Ok(Case {
                 kind: if row["helper"].is_string() { field("helper") } else { "cases".into() },

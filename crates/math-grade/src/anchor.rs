@@ -40,9 +40,14 @@ pub(crate) fn positions(text: &str, needle: &str) -> Vec<(usize, usize)> {
 pub(crate) fn announcements(text: &str) -> Vec<(usize, usize, bool)> {
     let mut out: Vec<(usize, usize, bool)> = positions(text, "answer")
         .into_iter()
-        .map(|(start, end)| match text[end..].starts_with(':') {
-            true => (start, end + 1, true),
-            false => (start, end, false),
+        .map(|(start, end)| {
+            let plural =
+                text[end..].strip_prefix(['s', 'S']).is_some_and(|r| !r.starts_with(char::is_alphanumeric));
+            let end = end + usize::from(plural);
+            match text[end..].starts_with(':') {
+                true => (start, end + 1, true),
+                false => (start, end, false),
+            }
         })
         .collect();
     // Other languages only near the end: the list is long.

@@ -3,7 +3,7 @@
 
 use super::environment::{clip, environment_at, next_boundary, percent_sign};
 use super::extract::{Body, Candidate};
-use super::run::run;
+use super::run::{Run, run};
 use super::words::{After, Before, Reach, after, before, cjk};
 
 /// One value of a list.
@@ -59,10 +59,14 @@ pub(crate) fn value_from(
         body = format!("-({body})");
     }
     let placed = qualified == Before::Placed;
+    // Without announcement commas separate values only where nothing but values stands between them, and `x = 2 or
+    // x = -2` is one list of both.
+    let listed = announced(priority) || enumerated(text, at, end);
+    let mut lead = assigned(text, at).filter(|_| !announced(priority) && !latex);
     let mut refused = qualified == Before::Bound || placed && announced(priority);
     let mut excluded = qualified == Before::Negated || placed && !announced(priority) && !latex;
     for _ in 0..MAX_LIST {
-        match after(text, end, announced(priority)) {
+        match after(text, end, listed) {
             After::Nothing => break,
             After::Negated => {
                 excluded = true;
@@ -82,14 +86,15 @@ pub(crate) fn value_from(
                 end = to.max(end);
             }
             After::Join(word, next) => {
-                let Some(next) = part_at(
-                    text,
-                    next,
-                    body.contains(|c: char| c.is_ascii_alphabetic()) && announced(priority),
-                )
-                .filter(|p| p.end > end) else {
+                let letters = body.contains(|c: char| c.is_ascii_alphabetic());
+                let equation = (lead.is_some() || letters) && is_assignment(&text[next..]);
+                let variables = letters && announced(priority) || equation;
+                let Some(next) = part_at(text, next, variables).filter(|p| p.end > end) else {
                     break;
                 };
+                if let (true, Some(lead)) = (equation, lead.take()) {
+                    body = format!("{lead}{body}");
+                }
                 body = format!(
                     "{body}{} {}",
                     if word == "," { ",".into() } else { format!(" {word}") },
@@ -106,6 +111,53 @@ pub(crate) fn value_from(
         _ => Body::Plain(body),
     };
     Candidate { priority, start, end, body }
+}
+
+/// `x = ` right before `at`.
+fn assigned(text: &str, at: usize) -> Option<&str> {
+    let before = text[..at].trim_end().strip_suffix('=')?.trim_end();
+    let start = before.len() - before.chars().next_back().filter(char::is_ascii_alphabetic)?.len_utf8();
+    let alone = text[..start].chars().next_back().is_none_or(|c| c.is_whitespace() || "(,;:*".contains(c));
+    alone.then(|| &text[start..at])
+}
+
+/// Whether `x = ` begins a text.
+fn is_assignment(text: &str) -> bool {
+    let rest = text.strip_prefix(|c: char| c.is_ascii_alphabetic());
+    rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+}
+
+/// Whether the value at `at`, which ends at `end`, begins a list of nothing but values: `1, 2, and 4`, and of two or
+/// more behind "are".
+fn enumerated(text: &str, at: usize, mut end: usize) -> bool {
+    let text = clip(text, end + 400);
+    let equations = assigned(text, at).is_some();
+    if !equations && text[at..end].contains('=') {
+        return false;
+    }
+    for n in 2..MAX_LIST {
+        let rest = text[end..].trim_start_matches(['*', '$', '.']);
+        let Some(more) = text[end..].strip_prefix(", ").map(str::trim_start) else {
+            let (last, joined) = ["and ", "or "]
+                .iter()
+                .find_map(|word| Some((rest.trim_start().strip_prefix(word)?, true)))
+                .unwrap_or((rest, false));
+            let over = rest.is_empty() || text[end..].starts_with('.') || rest.starts_with('\n');
+            let are = text[..at].trim_end().ends_with(" are") || equations;
+            return n > 2
+                && (joined && part_at(text, text.len() - last.len(), equations).is_some()
+                    || over && (n > 3 || are));
+        };
+        if let Some(last) = ["and ", "or "].iter().find_map(|word| more.strip_prefix(word)) {
+            return part_at(text, text.len() - last.len(), equations).is_some();
+        }
+        let Some(part) = part_at(text, text.len() - more.len(), equations) else { return false };
+        if part.text.contains('=') != equations {
+            return false;
+        }
+        end = part.end;
+    }
+    false
 }
 
 fn part_at(text: &str, at: usize, variables: bool) -> Option<Part> {
@@ -143,10 +195,25 @@ pub(crate) fn numbers(text: &str, priority: u16, taken: &[(usize, usize)]) -> Ve
             floor = floor.max(taken[span].1);
             span += 1;
         }
-        if at < next || taken.get(span).is_some_and(|s| s.0 <= at) || !starts_value(c) {
+        if at < next || taken.get(span).is_some_and(|s| s.0 <= at) {
             continue;
         }
         let prefix = text[..at].char_indices().next_back().map_or(0, |(i, _)| i);
+        if c.is_ascii_alphabetic()
+            && let Some(found) = begun_by_variable(text, at, priority, floor)
+        {
+            (next, floor) = (found.end, found.end);
+            out.push(found);
+            continue;
+        }
+        if !starts_value(c) && !text[at..].starts_with("US$") {
+            continue;
+        }
+        let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 && is_ordinal(&text[at + digits..]) {
+            next = at + digits;
+            continue;
+        }
         let Some(found) = plain_at(text, prefix, at, priority, floor) else { continue };
         next = found.end.max(at + 1);
         floor = next;
@@ -155,6 +222,58 @@ pub(crate) fn numbers(text: &str, priority: u16, taken: &[(usize, usize)]) -> Ve
         }
     }
     out
+}
+
+/// Whether a number that ends here is one of an order: "the 13th day".
+fn is_ordinal(rest: &str) -> bool {
+    let rest = ["st", "nd", "rd", "th"].iter().find_map(|ending| rest.strip_prefix(ending));
+    rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+}
+
+/// `x² + 3x - 1`: an expression without announcement whose first term is a variable. An equation is read from its
+/// sign on, as any other.
+fn begun_by_variable(text: &str, at: usize, priority: u16, floor: usize) -> Option<Candidate> {
+    let rest = &text[at + 1..];
+    if !boundary(text, at)
+        || rest.starts_with(|c: char| c.is_alphanumeric()) && !rest.starts_with(superscript)
+    {
+        return None;
+    }
+    // n(n+1)/2, but not f(2)
+    let product = rest.starts_with('(') && !"fghpqFGHPQ".contains(&text[at..=at]);
+    if !product && !operated(text, at) {
+        return None;
+    }
+    let whole = |r: &Run| {
+        r.end > at + 1 && !r.text.contains('=') && (!product || r.text.contains(['+', '-', '−', '/']))
+    };
+    let first = run(text, at, true).filter(whole)?;
+    let first = Part { text: first.text, end: first.end, latex: false };
+    Some(value_from(text, (at, at), first, priority, floor)).filter(|c| c.body != Body::Excluded)
+}
+
+/// Whether an operator and an operand follow the variable at `at` and its power.
+fn operated(text: &str, at: usize) -> bool {
+    let rest = &text[at + 1..];
+    let power = rest
+        .strip_prefix('^')
+        .map(|r| r.trim_start_matches(|c: char| c.is_ascii_digit() || "{}".contains(c)));
+    let after = power.unwrap_or_else(|| rest.trim_start_matches(superscript));
+    let operator = after.trim_start();
+    let spaced = after.len() > operator.len();
+    let Some(operand) = operator.strip_prefix(|c: char| "+-−–*/×·".contains(c)) else { return false };
+    let even = operand.starts_with(char::is_whitespace) == spaced;
+    let operand = operand.trim_start();
+    let value = operand.starts_with(|c: char| c.is_ascii_digit() || "√(π\\".contains(c))
+        || operand.starts_with(|c: char| c.is_ascii_alphabetic())
+            && !operand[1..].starts_with(|c: char| c.is_alphabetic() && !superscript(c));
+    // "Plan B - 12"
+    let dash = "ABCDE".contains(&text[at..=at]) && spaced && operator.starts_with(['-', '–']);
+    even && value && !dash
+}
+
+fn superscript(c: char) -> bool {
+    "⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ".contains(c)
 }
 
 /// A character that a value without announcement may begin with.

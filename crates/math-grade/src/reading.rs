@@ -94,7 +94,10 @@ pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
             if !may(kind) {
                 continue;
             }
-            let answers = understand(&candidate);
+            let mut answers = understand(&candidate);
+            if let Some(number) = exclaimed(text, &candidate) {
+                answers.extend(readings(number, Words::Text));
+            }
             let text = candidate.body.text();
             if !answers.is_empty() || !matches!(candidate.body, Body::Latex(_)) {
                 return Reading::new(text.to_string(), answers);
@@ -103,6 +106,22 @@ pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
         }
     }
     Reading { text: first_text, ..Reading::default() }
+}
+
+/// Largest number whose exclamation mark at a sentence's end can only be a factorial: 20! has 19 digits.
+const LARGEST_FACTORIAL: u64 = 20;
+
+/// The number before an exclamation mark that ends a sentence of running text and may be no factorial: "It is 42!".
+fn exclaimed<'a>(text: &str, candidate: &'a Candidate) -> Option<&'a str> {
+    let Body::Plain(body) = &candidate.body else { return None };
+    let number = body.strip_suffix('!')?.trim_end_matches('!');
+    let number = number.rsplit(['=', '≈', ':']).next().unwrap_or(number).trim();
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let after = text[candidate.end..].trim_start_matches(['!', '?', '*', '_', '"', '”', ')']);
+    let over = after.trim().is_empty()
+        || after.starts_with('\n')
+        || after.starts_with(' ') && after.trim_start().starts_with(char::is_uppercase);
+    (digits && over && number.parse::<u64>().is_ok_and(|n| n > LARGEST_FACTORIAL)).then_some(number)
 }
 
 /// Without a calculator's marks, as in GSM8K: `48+24=<<48+24=72>>72`.

@@ -21,6 +21,8 @@ pub(crate) const BOUNDS: &str =
     "exceeds|exceed|exceeding|between|mindestens|höchstens|zwischen|entre|между|tra";
 /// Bounds after an announcement, and elsewhere places: "over 5 days".
 pub(crate) const PLACES: &str = "over|under|above|below|within|outside|after|before|per|every|each";
+/// Words that "up to" belongs to without being a bound: "add up to 8".
+pub(crate) const SUMS: &str = "sum|sums|add|adds|adding|added|come|comes";
 pub(crate) const BOUNDS_CJK: &str = "至少|至多|不超过|大于|小于|介于";
 pub(crate) const BOUND_PAIRS: &str = "at least|at most|more than|less than|greater than|fewer than|larger than|smaller than|\
     bigger than|higher than|lower than|than or|up to|no more|mehr als|weniger als|al menos|más de|\

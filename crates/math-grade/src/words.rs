@@ -79,6 +79,9 @@ pub(crate) fn before(text: &str, at: usize, floor: usize) -> Before {
     loop {
         let last = if kept > 0 { words[kept - 1].as_str() } else { "" };
         let pair = words[kept.saturating_sub(2)..kept].join(" ");
+        if pair == "up to" && kept > 2 && has(SUMS, words[kept - 3].as_str()) {
+            return Before::Nothing;
+        }
         if has(BOUND_PAIRS, pair.as_str()) || has(BOUNDS, last) || each(BOUNDS_CJK).any(|b| last.ends_with(b))
         {
             return Before::Bound;

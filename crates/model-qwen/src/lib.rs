@@ -19,8 +19,8 @@
 //!
 //! Results agree with `transformers` to rounding in f32: RMSNorm in f32, half-split rotary embedding with every
 //! scaling of [`RopeScaling`], grouped-query attention with sliding windows, SwiGLU, all biases of the families.
-//! Deliberate differences: dynamic rotary scaling takes the length of the run at hand, where `transformers` keeps
-//! the longest length that the process has met; tuples in chat templates are printed as lists.
+//! Deliberate differences: dynamic and longrope scaling go by each row's own length, where `transformers` takes
+//! the longest of the batch; tuples in chat templates are printed as lists.
 //!
 //! # A tour
 //! Everything below runs on a tiny model of random weights. A checkpoint gives the same type.

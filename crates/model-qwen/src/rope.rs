@@ -17,7 +17,7 @@ pub(crate) struct Rope {
 
 impl Config {
     /// The angle that each pair of a head's dimensions turns by from one position to the next, `[d_head / 2]`, in
-    /// a run that reaches `length` positions. Only dynamic and longrope scaling depend on the length.
+    /// a row of `length` tokens. Only dynamic and longrope scaling depend on the length.
     pub fn rope_frequencies(&self, length: usize) -> Vec<f32> {
         let (half, dim) = (self.d_head / 2, self.d_head as f32);
         let exponents = || (0..half).map(|i| 2.0 * i as f32 / dim);
@@ -88,33 +88,29 @@ fn llama3(frequency: f32, factor: f64, low: f64, high: f64, original: f64) -> f3
 }
 
 impl Rope {
-    /// Angles of the batch's positions, which follow `offset` others; each row counts from its first real token, and
-    /// each document of a packed row from its own.
+    /// Angles of the batch's positions, which follow `offset` others. Each row counts from its first real token, and
+    /// each document of a packed row from its own; frequencies that depend on a length go by the row's or document's.
     pub(crate) fn new(config: &Config, batch: &Batch, offset: usize, device: &Device) -> Self {
-        let (seq, rows) = (batch.seq(), batch.batch());
-        let position = |row: usize, at: usize| match batch.documents() {
-            None => (offset + at).saturating_sub(batch.first()[row]),
-            Some(ends) => {
-                let (ends, document) = (&ends[row], ends[row].partition_point(|&end| end <= at));
-                let start = document.checked_sub(1).map_or(0, |last| ends[last]);
-                if document == ends.len() { 0 } else { at - start }
-            }
-        };
-        let positions: Vec<usize> = (0..rows * seq).map(|at| position(at / seq, at % seq)).collect();
-        let half = config.d_head / 2;
-        let length = 1 + positions.iter().max().copied().unwrap_or(0);
-        let mut frequencies = (length, config.rope_frequencies(length));
+        let (seq, rows, half) = (batch.seq(), batch.batch(), config.d_head / 2);
         let scale = config.rope_scaling.attention_factor() as f32;
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for position in positions {
-            // In decoding a row's angles do not depend on the others' lengths.
-            if seq == 1 && position + 1 != frequencies.0 {
-                frequencies = (position + 1, config.rope_frequencies(position + 1));
-            }
-            for &f in &frequencies.1 {
-                let angle = f64::from(position as f32 * f);
-                cos.push(angle.cos() as f32 * scale);
-                sin.push(angle.sin() as f32 * scale);
+        for row in 0..rows {
+            let (first, end) = (batch.first()[row], offset + batch.end()[row]);
+            let ends = batch.documents().map_or(vec![end], |ends| ends[row].clone());
+            let (mut start, mut at) = (first, offset);
+            for (document, &end) in ends.iter().enumerate() {
+                let frequencies = config.rope_frequencies(end.saturating_sub(start));
+                // Padding after the last document goes on with it.
+                let until = if document + 1 == ends.len() { offset + seq } else { end };
+                for at in at..until {
+                    let position = at.saturating_sub(start) as f32;
+                    for &f in &frequencies {
+                        let angle = f64::from(position * f);
+                        cos.push(angle.cos() as f32 * scale);
+                        sin.push(angle.sin() as f32 * scale);
+                    }
+                }
+                (start, at) = (end, until);
             }
         }
         let tensor = |values| Tensor::from_data(TensorData::new(values, [rows, seq, half]), device);

@@ -178,6 +178,29 @@ fn f64_weights_are_rounded_with_a_warning() {
 }
 
 #[test]
+fn tensors_that_are_not_read_are_named() {
+    let mut parts = Parts::read();
+    let f32s = |n: usize| vec![0u8; 4 * n];
+    let mut add = |name: &str, n: usize| parts.tensors.push((name.into(), FileDtype::F32, vec![n], f32s(n)));
+    // Old checkpoints have rotary frequencies, which follow from the configuration.
+    add("model.layers.0.self_attn.rotary_emb.inv_freq", 4);
+    let embed = parts.tensors.iter().find(|t| t.0 == "model.embed_tokens.weight").unwrap().clone();
+    parts.tensors.push(("lm_head.weight".into(), embed.1, embed.2, embed.3));
+    let (model, warnings) = parts.load(Dtype::F32).unwrap();
+    assert_eq!((last_logits(&model, &IDS), warnings), (expected(), Vec::new()));
+    // A third layer, a norm that the family has not, another model's part.
+    for name in ["model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.q_norm.weight", "visual.x"] {
+        parts.tensors.push((name.into(), FileDtype::F32, vec![2], f32s(2)));
+    }
+    let (_, warnings) = parts.load(Dtype::F32).unwrap();
+    assert_eq!(
+        warnings,
+        ["3 tensors that this model does not have are not read: `model.layers.0.self_attn.q_norm.weight`, \
+          `model.layers.2.mlp.up_proj.weight`, `visual.x`"]
+    );
+}
+
+#[test]
 fn a_value_that_the_dtype_cannot_hold_is_an_error_that_names_it() {
     let put = |dtype: FileDtype, value: &[u8]| {
         let mut parts = Parts::read();

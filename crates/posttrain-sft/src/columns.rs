@@ -100,7 +100,7 @@ impl Columns {
 
     /// Takes the columns of a row's form out of its fields.
     pub(crate) fn form(&self, fields: &mut Fields) -> Result<Form, Error> {
-        let mut take = |name: &str| fields.remove(name).filter(|v| !v.is_null());
+        let mut take = |name: &str| fields.remove(name).filter(|v| !v.is_null()).map(text_of);
         let named = |column: &Option<String>, key: &str, take: &mut dyn FnMut(&str) -> Option<Value>| {
             let Some(column) = column else { return Ok(None) };
             let missing =
@@ -149,7 +149,7 @@ impl Columns {
                 )));
             }
         };
-        let mut take = |name: &str| fields.remove(name).unwrap_or(Value::Null);
+        let mut take = |name: &str| fields.remove(name).map_or(Value::Null, text_of);
         Ok(match names {
             ["input_ids"] => Form::Tokens(take("input_ids")),
             ["text"] => Form::Text(take("text")),
@@ -164,6 +164,14 @@ impl Columns {
             [chat, ..] => Form::Chat(take(chat)),
             [] => unreachable!("every form has a column"),
         })
+    }
+}
+
+/// A whole number as its digits: `{"completion": 2}`. Other numbers can be written in more than one way.
+fn text_of(value: Value) -> Value {
+    match value {
+        Value::Number(n) if n.is_i64() || n.is_u64() => n.to_string().into(),
+        other => other,
     }
 }
 

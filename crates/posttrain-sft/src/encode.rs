@@ -71,6 +71,12 @@ impl Encoder {
                 vec![self.completion(id, &prompt, &completion)?]
             }
             Form::Completion(prompt, completion) => {
+                for (name, value) in [("prompt", &prompt), ("completion", &completion)] {
+                    if !value.is_array() && !value.is_string() {
+                        let expected = "a text, a whole number or a list of messages";
+                        return Err(Error::input(format!("`{name}` is {value}, expected {expected}")));
+                    }
+                }
                 let bad = |what: &'static str| move |e: Error| e.within(what);
                 let mut chat = Conversation::new(&prompt).map_err(bad("prompt"))?;
                 let start = chat.messages.len();

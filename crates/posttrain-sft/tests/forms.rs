@@ -132,6 +132,27 @@ fn what_would_change_the_loss_and_is_not_read_is_refused_by_name() {
 }
 
 #[test]
+fn whole_numbers_are_texts_and_other_kinds_are_named() {
+    let as_text = one(json!({"prompt": "17+25=", "completion": "42"}));
+    assert_eq!(one(json!({"prompt": "17+25=", "completion": 42})).ids, as_text.ids);
+    let whole = one(json!({"text": "-7"}));
+    assert_eq!(one(json!({"text": -7})).ids, whole.ids);
+    let turns = json!([{"role": "assistant", "content": "4"}]);
+    for (row, expected) in [
+        (
+            json!({"prompt": "q", "completion": 2.5}),
+            "`completion` is 2.5, expected a text, a whole number or",
+        ),
+        (json!({"prompt": true, "completion": "x"}), "`prompt` is true, expected a text, a whole number or"),
+        (json!({"prompt": "q", "completion": turns}), "prompt: is \"q\", expected a list of messages"),
+        (json!({"instruction": "q", "output": 0.5}), "`output` is 0.5, expected a text"),
+    ] {
+        let message = refused(row);
+        assert!(message.contains(expected), "{message}, expected {expected}");
+    }
+}
+
+#[test]
 fn roles_that_a_template_leaves_out_are_refused() {
     let source = "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}<|s|>{{ m.role }}: {{ m.content }}<|e|>{% endif %}\
                   {% endfor %}{% if add_generation_prompt %}<|s|>assistant: {% endif %}";

@@ -76,6 +76,8 @@ pub struct ScoreFile {
     /// What a reader should know of the file: edges that it does not list, scores that it leaves out. Empty for
     /// files written here.
     pub notes: Vec<String>,
+    /// Keys of the file that are not read: settings of a model that a graph does not depend on.
+    pub unread: Vec<String>,
 }
 
 impl ScoreFile {
@@ -83,7 +85,16 @@ impl ScoreFile {
     pub fn new(scores: EdgeMap<f32>, provenance: Option<Provenance>) -> Self {
         let wiring = scores.wiring();
         let in_graph = EdgeMap::filled(wiring, false);
-        Self { wiring, scores, in_graph, nodes: None, per_pair: None, provenance, notes: Vec::new() }
+        Self {
+            wiring,
+            scores,
+            in_graph,
+            nodes: None,
+            per_pair: None,
+            provenance,
+            notes: Vec::new(),
+            unread: Vec::new(),
+        }
     }
 
     /// Scores of nodes alone.
@@ -235,6 +246,12 @@ fn wiring_of(value: Value) -> Result<Wiring, Error> {
     let wiring: Wiring =
         serde_json::from_value(value).map_err(|e| Error::input(format!("`sparks.wiring`: {e}")))?;
     check_sizes(wiring)
+}
+
+/// Keys of `cfg` that are not read.
+fn unread_of_cfg<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    const READ: [&str; 5] = ["n_layers", "n_heads", "parallel_attn_mlp", "d_model", "n_key_value_heads"];
+    keys.into_iter().filter(|key| !READ.contains(key)).map(|key| format!("cfg.{key}")).collect()
 }
 
 /// Sizes that a graph can have, and that do not overflow a count of edges.

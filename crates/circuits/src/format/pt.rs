@@ -12,7 +12,7 @@ use zip::write::FileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::pickle::{Object, Pickle, PickleWriter};
-use super::{Provenance, ScoreFile, check_sizes, wiring_of};
+use super::{Provenance, ScoreFile, check_sizes, unread_of_cfg, wiring_of};
 use crate::{Circuit, Error};
 
 impl ScoreFile {
@@ -39,12 +39,16 @@ impl ScoreFile {
         let need = |key: &str| {
             size(key).ok_or_else(|| Error::input(format!("`cfg.{key}`: missing or not a number")))
         };
+        let optional = |key: &str| match pickle.get(cfg, key) {
+            None | Some(Object::None) => Ok(None),
+            Some(_) => need(key).map(Some),
+        };
         let n_heads = need("n_heads")?;
         let mut wiring = check_sizes(Wiring {
             n_layers: need("n_layers")?,
             n_heads,
-            n_kv_heads: n_heads,
-            d_model: size("d_model").unwrap_or(0),
+            n_kv_heads: optional("n_key_value_heads")?.unwrap_or(n_heads),
+            d_model: optional("d_model")?.unwrap_or(0),
             key_value: KeyValue::Ungrouped,
         })?;
         if pickle.get(cfg, "parallel_attn_mlp") == Some(&Object::Bool(true)) {
@@ -131,7 +135,9 @@ impl ScoreFile {
             }
             (score_map.values_mut()[i], in_graph.values_mut()[i]) = (score, kept[at] != 0);
         }
-        Ok(Self { wiring, scores: score_map, in_graph, nodes, per_pair: None, provenance, notes: Vec::new() })
+        let mut file = Self::new(score_map, provenance);
+        (file.in_graph, file.nodes, file.unread) = (in_graph, nodes, unread_of_cfg(pickle.keys(cfg)));
+        Ok(file)
     }
 
     /// Writes EAP-IG's `.pt`. Per-pair scores have no place in it and are left out.

@@ -71,6 +71,7 @@ impl ScoreFile {
             per_pair,
             provenance: Provenance::from_sparks(sparks)?,
             notes: Vec::new(),
+            unread: Vec::new(),
         })
     }
 

@@ -91,12 +91,12 @@ fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem
         ))?;
     }
     let longest = problems.all.iter().map(|p| p.prompt.len()).max().unwrap_or(0);
-    let (tokens, max) = (longest + open.file.grpo().max_tokens, open.start.config.max_positions);
-    if tokens > max {
-        common.warn(format!(
-            "{place}: the longest prompt has {longest} tokens, {tokens} with grpo.max_tokens; the model has {max} positions"
-        ))?;
-    }
+    let tokens = longest.saturating_add(open.file.grpo().max_tokens);
+    common.warn_positions(
+        format_args!("{place}: the longest prompt and grpo.max_tokens"),
+        tokens,
+        &open.start,
+    )?;
     Ok(problems.all)
 }
 

@@ -36,7 +36,7 @@ fn read(open: &Open<'_>, path: &Path, encoder: &Encoder) -> Result<Dataset> {
 /// Notes what was cut or left out, and warns of what is not used.
 fn report(open: &Open<'_>, path: &Path, data: &Dataset) -> Result {
     let (report, place) = (&data.report, path.display());
-    let (common, max) = (open.common, open.start.config.max_positions);
+    let common = open.common;
     if report.truncated + report.dropped + report.untrained > 0 || report.examples != report.rows {
         let how = if open.file.data.packing == Packing::BfdSplit { "split by" } else { "cut to" };
         common.note(format!(
@@ -54,13 +54,7 @@ fn report(open: &Open<'_>, path: &Path, data: &Dataset) -> Result {
         let names: Vec<&str> = report.unused.iter().map(String::as_str).collect();
         common.warn(format!("{place}: not used: {}", names.join(", ")))?;
     }
-    if report.longest > max {
-        common.warn(format!(
-            "{place}: an example has {} tokens, the model has {max} positions",
-            report.longest
-        ))?;
-    }
-    Ok(())
+    common.warn_positions(format_args!("{place}: the longest example"), report.longest, &open.start)
 }
 
 struct Examples {

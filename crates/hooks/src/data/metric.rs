@@ -177,11 +177,16 @@ impl Metric {
         let of_difference = matches!(self, Metric::LogitDiff | Metric::ProbDiff);
         if of_difference && pair.targets().all(Target::is_void) {
             let ids: Vec<String> = pair.target.answers.iter().map(u32::to_string).collect();
+            let (what, advice) = if pair.earlier.is_empty() {
+                let advice = "give answers whose first tokens differ, or measure whole answers that differ later \
+                              (--positions answer)";
+                (format!("begin with the same token ({})", ids.join(", ")), advice)
+            } else {
+                ("are the same tokens at every position that is read".to_owned(), "give two that differ")
+            };
             return Err(Error::input(format!(
-                "pair {}: `answer` and `distractor` begin with the same token ({}), so {self} is 0 for every model; \
-                 measure the whole answers (--positions answer), or give answers whose first tokens differ",
-                pair.id,
-                ids.join(", ")
+                "pair {}: `answer` and `distractor` {what}, so {self} is 0 for every model; {advice}",
+                pair.id
             )));
         }
         Ok(())
@@ -315,6 +320,10 @@ mod tests {
             assert!(error.contains("--positions answer"));
         }
         assert!(Metric::Nll.check_pair(&same).is_ok() && Metric::Kl.check_pair(&same).is_ok());
+        // Where whole answers are read, that advice would lead nowhere.
+        let earlier = vec![Target { answers: vec![1], distractors: vec![1] }];
+        let error = Metric::LogitDiff.check_pair(&Pair { earlier, ..same.clone() }).unwrap_err().to_string();
+        assert!(error.contains("same tokens at every position") && !error.contains("--positions"), "{error}");
         // One position that differs is enough.
         let earlier = vec![Target { answers: vec![1], distractors: vec![2] }];
         assert!(Metric::LogitDiff.check_pair(&Pair { earlier, ..same }).is_ok());

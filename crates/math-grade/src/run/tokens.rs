@@ -105,7 +105,7 @@ impl Scan<'_> {
         if glued
             && after.starts_with(" of ")
             && matches!(word, "m" | "g" | "s" | "h" | "l" | "L")
-            && number(&self.out)
+            && number(self.out.rsplit('=').next().unwrap_or_default().trim())
         {
             return false;
         }

@@ -6,12 +6,12 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use std::fmt::Write as _;
 
 use super::rewrite::{CONCAT, GENERATION, MODULO};
-use super::{json, methods, repr};
+use super::{filters, json, methods, repr};
 
 /// Bounds a template that does not end, in steps of the template's machine.
 const FUEL: u64 = 2_000_000;
 
-fn bad(what: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+pub(super) fn bad(what: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, what)
 }
 
@@ -51,6 +51,7 @@ pub(super) fn environment() -> Environment<'static> {
         None => default.unwrap_or_else(|| Value::from(0.0)),
     });
     environment.add_filter("indent", indent);
+    filters::add_to(&mut environment);
     environment.add_filter("wordcount", |text: &str| {
         text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
     });

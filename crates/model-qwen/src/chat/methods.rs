@@ -44,10 +44,49 @@ fn shown(arg: &Value) -> Value {
     }
 }
 
+/// The whole number that `%d` writes for a fraction or a boolean.
+fn whole(value: &Value) -> Option<Value> {
+    match value.kind() {
+        ValueKind::Bool => Some(Value::from(i64::from(value.is_true()))),
+        ValueKind::Number if !value.is_integer() => {
+            f64::try_from(value.clone()).ok().map(|x| Value::from(x.trunc() as i64))
+        }
+        _ => None,
+    }
+}
+
+/// The values that `%(name)s` names in the one mapping given, and the format without the names.
+fn by_name(format: &str, args: &[Value]) -> Result<Option<(String, Vec<Value>)>, Error> {
+    let [mapping] = args else { return Ok(None) };
+    if mapping.kind() != ValueKind::Map || !format.replace("%%", "").contains("%(") {
+        return Ok(None);
+    }
+    let (mut out, mut values, mut rest) = (String::new(), Vec::new(), format);
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..=at]);
+        rest = &rest[at + 1..];
+        if let Some(more) = rest.strip_prefix('%') {
+            out.push('%');
+            rest = more;
+        } else if let Some((name, more)) = rest.strip_prefix('(').and_then(|named| named.split_once(')')) {
+            let value = mapping.get_item(&Value::from(name))?;
+            if value.is_undefined() {
+                return Err(bad(format!("{name:?} is no key of the mapping that a format is given")));
+            }
+            values.push(value);
+            rest = more;
+        }
+    }
+    out.push_str(rest);
+    Ok(Some((out, values)))
+}
+
 /// `format % args`, for a tuple of arguments.
 pub(super) fn printf(format: &str, args: &[Value]) -> Result<Value, Error> {
+    let named = by_name(format, args)?;
+    let (format, args) = named.as_ref().map_or((format, args), |(format, args)| (format.as_str(), &args[..]));
     let mut args: Vec<Value> = args.to_vec();
-    // The library knows no `%r`: it becomes `%s` of the representation.
+    // The library knows no `%r`: it becomes `%s` of the representation. Whole numbers are cut from fractions.
     let (mut out, mut rest, mut at) = (String::new(), format, 0);
     while let Some(start) = rest.find('%') {
         let spec = rest[start + 1..].find(|c: char| c.is_alphabetic() || c == '%').map(|end| start + 1 + end);
@@ -61,9 +100,19 @@ pub(super) fn printf(format: &str, args: &[Value]) -> Result<Value, Error> {
             repr(arg, &mut shown);
             *arg = Value::from(shown);
         }
+        if matches!(kind, b'd' | b'i')
+            && let Some(arg) = args.get_mut(at)
+            && let Some(number) = whole(arg)
+        {
+            *arg = number;
+        }
         at += usize::from(kind != b'%');
         let len = rest[end..].chars().next().map_or(1, char::len_utf8);
-        out.push_str(if kind == b'r' { "s" } else { &rest[end..end + len] });
+        out.push_str(match kind {
+            b'r' => "s",
+            b'i' => "d",
+            _ => &rest[end..end + len],
+        });
         rest = &rest[end + len..];
     }
     out.push_str(rest);

@@ -4,6 +4,7 @@
 
 mod apply;
 mod environment;
+mod filters;
 mod json;
 mod methods;
 mod repr;

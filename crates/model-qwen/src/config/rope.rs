@@ -20,8 +20,8 @@ pub enum RopeScaling {
         /// The divisor.
         factor: f64,
     },
-    /// `theta` raised with the length of the run where that is above `max_position_embeddings` ("dynamic NTK").
-    /// Frequencies depend on the longest row of the batch; keys that a cache holds keep the angles they got.
+    /// `theta` raised with the length of a row where that is above `max_position_embeddings` ("dynamic NTK").
+    /// Each row of a batch goes by its own length; keys that a cache holds keep the angles they got.
     Dynamic {
         /// The factor in the exponentiated ratio of lengths.
         factor: f64,
@@ -53,12 +53,12 @@ pub enum RopeScaling {
         /// Whether the ends of the ramp are rounded to whole dimensions.
         truncate: bool,
     },
-    /// LongRoPE (Ding et al. 2024): a divisor for each frequency, one list for runs within the original context
-    /// and one for longer runs.
+    /// LongRoPE (Ding et al. 2024): a divisor for each frequency, one list for rows within the original context
+    /// and one for longer rows.
     LongRope {
-        /// Divisors for runs of at most `original` positions, `[d_head / 2]`.
+        /// Divisors for rows of at most `original` positions, `[d_head / 2]`.
         short: Vec<f32>,
-        /// Divisors for longer runs, `[d_head / 2]`.
+        /// Divisors for longer rows, `[d_head / 2]`.
         long: Vec<f32>,
         /// The context length before scaling.
         original: f64,

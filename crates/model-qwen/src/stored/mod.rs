@@ -7,7 +7,7 @@
 mod convert;
 mod file;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
@@ -118,6 +118,13 @@ impl WeightFiles<'_> {
         if let Some(names) = shortened(&source.narrowed) {
             warnings.push(format!("F64 weights are rounded to f32 or to the dtype asked for: {names}"));
         }
+        let unread = self.unread(&source, model.config.tied);
+        if let Some(names) = shortened(&unread) {
+            warnings.push(format!(
+                "{} tensors that this model does not have are not read: {names}",
+                unread.len()
+            ));
+        }
         Ok(Loaded { model, not_finite: source.not_finite(), warnings })
     }
 
@@ -130,9 +137,27 @@ impl WeightFiles<'_> {
         Some((file, file.tensor(name)))
     }
 
-    /// A tensor under its own name, or without the prefix `model.` as base models are saved.
+    /// The name of a tensor in the files: its own, or without the prefix `model.` as base models are saved.
+    fn stored_name<'b>(&'b self, name: &'b str) -> Option<&'b str> {
+        [Some(name), name.strip_prefix("model.")]
+            .into_iter()
+            .flatten()
+            .find(|name| self.exact(name).is_some())
+    }
+
     fn find<'b>(&'b self, name: &'b str) -> Option<(&'b TensorFile<'b>, Option<Stored<'b>>)> {
-        self.exact(name).or_else(|| self.exact(name.strip_prefix("model.")?))
+        self.exact(self.stored_name(name)?)
+    }
+
+    /// Tensors that no parameter was made of. Left out are those that change nothing: rotary frequencies, which
+    /// follow from the configuration, and the copy of the embedding in a tied model.
+    fn unread(&self, source: &Loader<'_>, tied: bool) -> Vec<String> {
+        let harmless =
+            |name: &str| name.ends_with("rotary_emb.inv_freq") || tied && [EMBED, HEAD].contains(&name);
+        let mut names = self.names();
+        names.dedup();
+        names.retain(|name| !source.read.contains(name) && !harmless(name));
+        names.into_iter().map(|name| format!("`{name}`")).collect()
     }
 
     fn tensor<'b>(&'b self, name: &'b str) -> Result<Stored<'b>, Error> {
@@ -177,7 +202,7 @@ fn shard_name(file: &Value) -> Option<&str> {
     file.as_str().filter(|path| !path.is_empty() && !path.contains(['\\', '\0']) && inside(path))
 }
 
-/// Loads tensors by name and shape, and remembers those that are not finite or were F64.
+/// Loads tensors by name and shape, and remembers which were read, are not finite, or were F64.
 pub(crate) struct Loader<'a> {
     files: &'a WeightFiles<'a>,
     dtype: Dtype,
@@ -186,11 +211,21 @@ pub(crate) struct Loader<'a> {
     embed_from_head: bool,
     not_finite: Vec<String>,
     narrowed: Vec<String>,
+    /// Names in the files of all tensors asked for.
+    read: HashSet<String>,
 }
 
 impl<'a> Loader<'a> {
     pub(crate) fn new(files: &'a WeightFiles<'a>, dtype: Dtype, device: &'a Device) -> Self {
-        Self { files, dtype, device, embed_from_head: false, not_finite: Vec::new(), narrowed: Vec::new() }
+        Self {
+            files,
+            dtype,
+            device,
+            embed_from_head: false,
+            not_finite: Vec::new(),
+            narrowed: Vec::new(),
+            read: HashSet::new(),
+        }
     }
 
     fn get<const D: usize>(
@@ -201,6 +236,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Tensor<D>, Error> {
         let name = if self.embed_from_head && name == EMBED { HEAD } else { name };
         let stored = self.files.tensor(name)?;
+        self.read.extend(self.files.stored_name(name).map(str::to_owned));
         if stored.shape != shape {
             return Err(stored.error(format_args!("has shape {:?}, expected {shape:?}", stored.shape)));
         }

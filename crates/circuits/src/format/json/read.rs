@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::lenient::quoted;
 use super::scored;
-use crate::format::{PerPair, Provenance, ScoreFile, check_sizes, wiring_of};
+use crate::format::{PerPair, Provenance, ScoreFile, check_sizes, unread_of_cfg, wiring_of};
 use crate::{Circuit, Error};
 
 #[derive(Deserialize)]
@@ -26,15 +26,17 @@ struct File {
     other: Map<String, Value>,
 }
 
-/// Sizes; the package keeps a model's other settings beside them, which a graph does not depend on.
+/// Sizes. Other settings of a model may stand beside them, which a graph does not depend on.
 #[derive(Deserialize)]
 struct Config {
     n_layers: usize,
     n_heads: usize,
     #[serde(default)]
     parallel_attn_mlp: bool,
-    #[serde(default)]
-    d_model: usize,
+    d_model: Option<usize>,
+    n_key_value_heads: Option<usize>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +110,8 @@ impl ScoreFile {
         let (wiring, provenance, per_pair) = described(&file.cfg, file.sparks.unwrap_or_default())?;
         let nodes = scored(wiring, &node_scores(wiring, &file.nodes.0)?)?;
         let (scores, in_graph, notes) = edges(wiring, file.edges.0)?;
-        let mut file = Self { wiring, scores, in_graph, nodes, per_pair: None, provenance, notes };
+        let unread = unread_of_cfg(file.cfg.other.keys().map(String::as_str));
+        let mut file = Self { wiring, scores, in_graph, nodes, per_pair: None, provenance, notes, unread };
         if let Some((mut per_pair, in_file_order)) = per_pair {
             per_pair.check(file.n_scores())?;
             if in_file_order {
@@ -125,7 +128,9 @@ impl ScoreFile {
 }
 
 fn neurons(place: &str) -> Error {
-    Error::input(format!("{place}: neurons are not supported, expected a graph of edges or nodes"))
+    Error::input(format!(
+        "{place}: neurons are not supported, expected a graph of edges or nodes (all `d_model` neurons in, none scored)"
+    ))
 }
 
 type Described = (Wiring, Option<Provenance>, Option<(PerPair, bool)>);
@@ -136,14 +141,18 @@ fn described(cfg: &Config, mut sparks: Map<String, Value>) -> Result<Described, 
     let mut wiring = check_sizes(Wiring {
         n_layers,
         n_heads,
-        n_kv_heads: n_heads,
-        d_model: cfg.d_model,
+        n_kv_heads: cfg.n_key_value_heads.unwrap_or(n_heads),
+        d_model: cfg.d_model.unwrap_or(0),
         key_value: KeyValue::Ungrouped,
     })?;
     if let Some(value) = sparks.shift_remove("wiring") {
         wiring = wiring_of(value)?;
     }
-    if (wiring.n_layers, wiring.n_heads) != (n_layers, n_heads) {
+    let same = |size: Option<usize>, found: usize| size.is_none_or(|size| size == 0 || size == found);
+    if (wiring.n_layers, wiring.n_heads) != (n_layers, n_heads)
+        || !same(cfg.d_model, wiring.d_model)
+        || !same(cfg.n_key_value_heads, wiring.n_kv_heads)
+    {
         return Err(Error::input("`cfg` and `sparks.wiring` have different sizes"));
     }
     let per_pair = sparks.shift_remove("per_pair").map(pairs_of).transpose()?;
@@ -159,22 +168,25 @@ fn node_scores(wiring: Wiring, nodes: &[(String, Value)]) -> Result<Vec<Option<f
             let (layers, heads) = (wiring.n_layers, wiring.n_heads);
             Error::input(format!("node {name}: not in a graph of {layers} layers of {heads} heads"))
         };
-        if name == "logits" {
-            continue;
-        }
-        let node: Writer = name.parse().map_err(|_| unknown())?;
-        let index = wiring.writer_index(node);
-        if index >= wiring.n_writers() || wiring.writer(index) != node {
+        let index = match name.parse::<Writer>() {
+            // The logits write nothing and have no score.
+            _ if name == "logits" => None,
+            Ok(node) => {
+                Some(wiring.writer_index(node)).filter(|&i| i < scores.len() && wiring.writer(i) == node)
+            }
+            Err(_) => return Err(unknown()),
+        };
+        if index.is_none() && name != "logits" {
             return Err(unknown());
         }
         // The older form has a boolean for a node.
         for (key, value) in value.as_object().into_iter().flatten() {
-            match key.as_str() {
-                "in_graph" => {}
-                "score" => scores[index] = value.as_f64().map(|s| s as f32),
-                "neurons" if list(value, |v| *v == Value::Bool(true)) => {}
-                "neurons_scores" if list(value, |v| v.is_null() || *v == "NaN") => {}
-                "neurons" | "neurons_scores" => return Err(neurons(&format!("node {name}: `{key}`"))),
+            match (key.as_str(), index) {
+                ("in_graph", _) => {}
+                ("score", Some(index)) => scores[index] = value.as_f64().map(|s| s as f32),
+                ("neurons", Some(_)) if list(wiring, value, |v| *v == Value::Bool(true)) => {}
+                ("neurons_scores", Some(_)) if list(wiring, value, |v| v.is_null() || *v == "NaN") => {}
+                ("neurons" | "neurons_scores", _) => return Err(neurons(&format!("node {name}: `{key}`"))),
                 _ => unknown_key = unknown_key.or(Some((name, key.clone()))),
             }
         }
@@ -188,8 +200,10 @@ fn node_scores(wiring: Wiring, nodes: &[(String, Value)]) -> Result<Vec<Option<f
     }
 }
 
-fn list(value: &Value, fine: impl Fn(&Value) -> bool) -> bool {
-    value.as_array().is_some_and(|all| all.iter().all(fine))
+/// Whether `value` is a list with an entry for each neuron of a node, all of them `fine`.
+fn list(wiring: Wiring, value: &Value, fine: impl Fn(&Value) -> bool) -> bool {
+    let of_length = |n: usize| if wiring.d_model == 0 { n > 0 } else { n == wiring.d_model };
+    value.as_array().is_some_and(|all| of_length(all.len()) && all.iter().all(fine))
 }
 
 type Edges = (EdgeMap<f32>, EdgeMap<bool>, Vec<String>);
