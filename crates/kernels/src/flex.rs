@@ -84,6 +84,13 @@ impl FusedOps for Flex {
         tensor(out, [tokens, d_in])
     }
 
+    fn project_backward_weight(grad: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((grad, d_out), (x, d_in)) = (contiguous(grad), contiguous(x));
+        let mut out = vec![0.0; d_out * d_in];
+        cpu::linear::backward_weight(elements(&grad), elements(&x), [d_out, d_in], &mut out);
+        tensor(out, [d_out, d_in])
+    }
+
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         let ((x, width), (weight, _)) = (contiguous(x), contiguous(weight));
         let mut out = vec![0.0; elements(&x).len()];

@@ -128,6 +128,18 @@ pub fn linear_pull_back(grad: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     }
 }
 
+/// The gradient at the weight of [`linear`] of the gradient `grad` at its output: `grad^T x`.
+///
+/// # Shapes
+/// `grad` `[tokens, out]` and `x` `[tokens, in]`, f32 and untracked; returns `[out, in]` f32.
+pub fn linear_pull_back_weight(grad: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    if fused(&grad) && fused(&x) {
+        Tensor::from_dispatch(Dispatch::project_backward_weight(grad.into_dispatch(), x.into_dispatch()))
+    } else {
+        portable::linear_pull_back_weight(grad, x)
+    }
+}
+
 /// Root-mean-square norm: `weight * x / sqrt(mean(x²) + eps)` over the last axis (Zhang and Sennrich 2019),
 /// computed in f32.
 ///

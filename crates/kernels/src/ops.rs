@@ -20,6 +20,8 @@ pub(crate) trait FusedOps: Backend {
 
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    fn project_backward_weight(grad: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
 
     fn rms_norm_backward(
@@ -112,7 +114,7 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
                 let grad = grads.consume::<B>(&ops.node);
                 let [x_node, weight_node] = ops.parents;
                 if let (Some(node), Some(x)) = (weight_node, x) {
-                    grads.register::<B>(node.id, B::float_matmul(B::float_transpose(grad.clone()), x));
+                    grads.register::<B>(node.id, B::project_backward_weight(grad.clone(), x));
                 }
                 if let Some(node) = x_node {
                     grads.register::<B>(node.id, B::project_backward(grad, weight));
@@ -130,6 +132,10 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     }
 
     fn project_backward(_grad: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        no_second_derivative()
+    }
+
+    fn project_backward_weight(_grad: FloatTensor<Self>, _x: FloatTensor<Self>) -> FloatTensor<Self> {
         no_second_derivative()
     }
 

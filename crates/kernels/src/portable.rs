@@ -17,6 +17,11 @@ pub fn linear_pull_back(grad: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     grad.matmul(if weight.dtype() == dtype { weight.clone() } else { weight.clone().cast(dtype) })
 }
 
+/// See [`crate::linear_pull_back_weight`].
+pub fn linear_pull_back_weight(grad: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    grad.transpose().matmul(x)
+}
+
 /// See [`crate::rms_norm`].
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
     let mean_square = x.clone().square().mean_dim(D - 1);

@@ -124,6 +124,13 @@ proptest! {
 
     /// Products of several blocks of inputs, of weights (which backward adds up) and of tokens.
     #[test]
+    fn linear_pulled_back_to_its_weight(tokens in 1usize..200, d_in in 1usize..90, d_out in 1usize..120, seed: u64) {
+        let (grad, x) = (tensor([tokens, d_out], seed), tensor([tokens, d_in], seed ^ 1));
+        let ours = kernels::linear_pull_back_weight(grad.clone(), x.clone());
+        prop_assert!(apart(ours, portable::linear_pull_back_weight(grad, x)) < TOLERANCE);
+    }
+
+    #[test]
     fn linear_in_several_blocks(dtype in 0usize..3, long: bool, seed: u64) {
         let dtype = [DType::F32, DType::BF16, DType::F16][dtype];
         // More inputs than one depth and weights than one block, or more tokens than are multiplied at a time.

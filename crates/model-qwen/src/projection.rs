@@ -60,7 +60,7 @@ impl Block {
                 } else {
                     linear(&kernels::dropout(x.clone(), &term.dropout), &term.a, None)
                 };
-                y + linear(&low, &term.b, None) * term.scale
+                y + linear(&(low * term.scale), &term.b, None)
             }
         }
     }

@@ -126,7 +126,7 @@ impl TokenLogProbs {
                 });
             }
             if tracked.unembed().is_autodiff() {
-                let grad = grad.transpose().matmul(self.hidden_of(&range));
+                let grad = kernels::linear_pull_back_weight(grad, self.hidden_of(&range));
                 to_unembed = Some(match to_unembed.take() {
                     Some(sum) => sum + grad,
                     None => grad,

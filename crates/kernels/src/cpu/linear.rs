@@ -418,3 +418,26 @@ pub(crate) fn backward(grad: &[f32], weight: Weights<'_>, d_in: usize, out: &mut
         }
     });
 }
+
+/// `grad^T x`, the gradient of [`many`] and [`few`] with respect to the weight: `grad` `[tokens, out]`, `x`
+/// `[tokens, in]`, `out` `[out, in]`.
+pub(crate) fn backward_weight(grad: &[f32], x: &[f32], [d_out, d_in]: [usize; 2], out: &mut [f32]) {
+    let tokens = grad.len() / d_out;
+    assert!(
+        grad.len() == tokens * d_out && x.len() == tokens * d_in && out.len() == d_out * d_in,
+        "grad [tokens, out], x [tokens, in], out [out, in]"
+    );
+    let [k, width] = [d_in as isize, d_out as isize];
+    // SAFETY: out[out, in] = grad[tokens, out]^T x[tokens, in], within the lengths asserted.
+    #[allow(unsafe_code)]
+    unsafe {
+        #[rustfmt::skip]
+        gemm::gemm(
+            d_out, d_in, tokens,
+            out.as_mut_ptr(), 1, k, false,
+            grad.as_ptr(), width, 1,
+            x.as_ptr(), 1, k,
+            0.0, 1.0, false, false, false, parallelism(),
+        );
+    }
+}
