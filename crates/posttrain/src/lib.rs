@@ -10,7 +10,7 @@
 //! | schedule | [`Schedule`] | learning rate of step k |
 //! | what is trained | [`Optimizer::tracked`] | all weights, or the factors of an attached adapter, less what a [`Group`](config::Group) freezes |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
-//! | data files | [`rows`], [`chat`] | rows of JSONL and JSON, conversations in one form |
+//! | data files | [`rows`], [`chat`] | rows of JSONL, JSON and Parquet, conversations in one form |
 //! | run folder | [`RunFolder`] | metrics, TensorBoard events and checkpoints that survive being killed |
 //!
 //! Losses and examples are those of `posttrain-sft` and `posttrain-grpo`. The caller writes the loop and looks at
@@ -26,6 +26,7 @@ mod log_probs;
 mod memory;
 mod optimizer;
 mod order;
+mod parquet;
 pub mod rows;
 mod run_folder;
 pub mod schedule;

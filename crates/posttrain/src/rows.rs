@@ -1,11 +1,11 @@
-//! Rows of data files: JSONL or one JSON array of objects, plain or gzip.
+//! Rows of data files: JSONL or one JSON array of objects, plain or gzip, or Parquet.
 
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, parquet};
 
 /// The fields of a row, in file order.
 pub type Fields = Map<String, Value>;
@@ -23,7 +23,7 @@ pub struct DataRow {
 }
 
 /// Reads the rows of a file, or of all files that a path with `*`, `?` or `[…]` matches, in the order of their names.
-/// Blank lines are skipped; see [`common::read_text`] for encodings.
+/// What a file is shows in its content. Blank lines are skipped; see [`common::read_text`] for encodings.
 ///
 /// # Errors
 /// A file that cannot be read, a row that is not a JSON object, no row at all.
@@ -50,12 +50,18 @@ pub fn read_rows(path: &Path) -> Result<Vec<DataRow>, Error> {
 fn file_rows(path: &Path) -> Result<Vec<DataRow>, Error> {
     if path.is_dir() {
         let expected =
-            format!("is a folder, expected a file, or a pattern such as {}/*.jsonl", path.display());
+            format!("is a folder, expected a file, or a pattern such as {}/*.parquet", path.display());
         return Err(Error::at(path, expected));
     }
-    let rows = json_rows(path, &common::read_text(path)?)?;
+    let rows: Vec<DataRow> = match parquet::read(path)? {
+        Some(rows) => (1..)
+            .zip(rows)
+            .map(|(number, fields)| DataRow { place: format!("row {number}"), number, fields })
+            .collect(),
+        None => json_rows(path, &common::read_text(path)?)?,
+    };
     if rows.is_empty() {
-        return Err(Error::at(path, "has no row, expected JSONL or a JSON array of objects"));
+        return Err(Error::at(path, "has no row, expected JSONL, a JSON array of objects, or Parquet"));
     }
     Ok(rows)
 }

@@ -121,7 +121,7 @@ pub(super) struct ModelSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct DataSection {
-    /// Examples or problems, a file or a pattern such as `data/train-*.jsonl`; required.
+    /// Examples or problems, a file or a pattern such as `data/train-*.parquet`; required.
     pub(super) train: PathBuf,
     /// Examples whose loss is taken every `run.eval_every` steps.
     #[serde(skip_serializing_if = "Option::is_none")]
