@@ -133,7 +133,7 @@ fn logits_that_are_not_numbers_name_their_rows() {
         let how = Sampling { temperature, ..greedy(6) };
         let mut hook = Broken { after: 4, rows: Vec::new() };
         let message = generate(&model, &prompts, &how, &mut hook, |_, _| true).unwrap_err().to_string();
-        assert!(message.contains("row 1, 3: after 1 new tokens the logits are NaN"), "{message}");
+        assert!(message.contains("row 1, 3: after 2 new tokens the logits are NaN"), "{message}");
     }
 }
 

@@ -87,14 +87,14 @@ fn decoding_goes_on_where_the_prompt_ended() {
     let z = Tensor::<4>::zeros([2, 4, 1, 5], &model.device());
     let table = read(means.positional(head("L0H1")));
     for (offset, rows) in [(2, [2, 1]), (3, [3, 2])] {
-        hook.begin(&Batch::new(&[vec![5], vec![6]]).unwrap(), offset);
+        hook.begin(&Batch::step(&[5, 6], &[0, 1]), offset);
         let out = read(hook.on_heads(Heads::Z(0), z.clone()).narrow(1, 1, 1));
         for (row, position) in rows.into_iter().enumerate() {
             assert_eq!(out[5 * row..][..5], table[5 * position..][..5]);
         }
     }
     // Past the measured text: the mean over tokens.
-    hook.begin(&Batch::new(&[vec![5], vec![6]]).unwrap(), 9);
+    hook.begin(&Batch::step(&[5, 6], &[0, 1]), 9);
     let out = read(hook.on_heads(Heads::Z(0), z).narrow(1, 1, 1));
     assert_eq!(out[..5], read(means.overall(head("L0H1")))[..]);
 }

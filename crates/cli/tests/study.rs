@@ -140,7 +140,7 @@ fn what_a_study_cannot_use_is_refused_by_name() {
     let dir = folder.path();
     prepare(dir);
     let text = std::fs::read_to_string(dir.join("c.toml")).unwrap();
-    let other = format!("path = '{}'", root("tests/fixtures/eap/model").display());
+    let other = format!("path = '{}'", root("crates/toy/assets").display());
     for (from, to, expected) in [
         ("path = 'run'", other.as_str(), "checkpoint sft: its graph differs from the base's"),
         ("parts = 2", "partz = 2", "partz"),

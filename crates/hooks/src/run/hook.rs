@@ -14,7 +14,8 @@ pub trait Hook {
     fn wants(&self, site: Site) -> bool;
 
     /// Called once at the start of each forward pass: in generation the prompt is one pass, and then each
-    /// new token is one. `offset` is how many positions the cache already holds.
+    /// new token is one. `offset` is how many positions the cache already holds; [`Batch::first`] is the position, in
+    /// the cache, of each row's first token.
     fn begin(&mut self, _batch: &Batch, _offset: usize) {}
 
     /// Sees `x` `[batch, seq, _]` at `site` and returns what the run goes on with.
