@@ -240,7 +240,7 @@ fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
     assert!(status == 0 && message.contains("expected at most 128"), "{message}");
     let (status, message) = outcome(dir, &[&long[..], &["run.dir=strict", "--strict"]].concat());
     assert!(status == 2 && message.contains("d.jsonl: the longest example: 202 positions"), "{message}");
-    assert!(!dir.join("strict/checkpoints").exists(), "refused before the work");
+    assert!(!dir.join("strict/checkpoints/step-1").exists(), "refused before the work");
 }
 
 #[test]

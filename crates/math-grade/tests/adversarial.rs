@@ -8,9 +8,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Longest time for one case on a busy machine in the development profile; `examples/throughput` measures the 50 ms
+/// A case that takes longer hangs, on however busy a machine; `examples/throughput` measures the 50 ms
 /// that a release build keeps.
-const LIMIT: Duration = Duration::from_millis(400);
+const LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(serde::Deserialize)]
 struct Attacks {
