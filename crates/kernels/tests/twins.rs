@@ -70,7 +70,7 @@ proptest! {
         prop_assert!(apart(Tensor::<1>::from_data(&a[..], &device()), b.reshape([-1])) < TOLERANCE);
         // One row alone, moved to the front of its cache.
         let (row, start) = (batch - 1, first[batch - 1]);
-        let alone = new.map(|x| x.slice([row..row + 1]));
+        let alone = new.map(|x| x.narrow(0, row, 1));
         let moved = cache.map(|x| x.slice([row..row + 1, 0..n_kv, start..room, 0..d]));
         let mask = CausalMask { first: vec![0], ..mask };
         let (one, _) = kernels::cached_attention(alone, moved, at - start, scale, &mask);

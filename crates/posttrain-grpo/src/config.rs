@@ -215,7 +215,8 @@ mod tests {
     fn settings_without_an_effect_are_refused_by_name() {
         let start = GrpoConfig { trainer: TrainerConfig::default(), ..GrpoConfig::default() };
         start.check().unwrap();
-        let refused: [(&str, fn(&mut GrpoConfig)); 8] = [
+        type Change = fn(&mut GrpoConfig);
+        let refused: [(&str, Change); 8] = [
             ("grpo.resample", |c| c.resample = 2),
             ("grpo.advantage", |c| {
                 (c.advantage, c.aggregation) = (Advantage::None, Aggregation::NormalizeThenSum);

@@ -22,7 +22,7 @@ pub(crate) struct Hidden {
 #[derive(Debug)]
 enum Kept {
     /// The graph from the embeddings, `[batch, seq, d_model]`, to the states.
-    Graph { embedded: Tensor<3>, states: Tensor<2> },
+    Graph { embedded: Box<Tensor<3>>, states: Box<Tensor<2>> },
     /// The residual stream before each block and after the last, each `[batch, seq, d_model]`.
     Streams(Vec<Tensor<3>>),
 }
@@ -38,7 +38,12 @@ impl Hidden {
         let x = model.blocks(batch, 0..model.blocks.len(), embedded.clone(), &mut Pass::new(&mut ()));
         let states = read(model, batch, x, &positions);
         let plain = if states.is_autodiff() { states.clone().inner() } else { states.clone() };
-        Self { batch: batch.clone(), positions, states: plain, kept: Kept::Graph { embedded, states } }
+        Self {
+            batch: batch.clone(),
+            positions,
+            states: plain,
+            kept: Kept::Graph { embedded: Box::new(embedded), states: Box::new(states) },
+        }
     }
 
     /// Runs `model`, which is not tracked, and keeps the residual stream between blocks.
@@ -91,7 +96,7 @@ impl Hidden {
         let Some(to_states) = to_states else { return gradients };
         let to_embedded = match self.kept {
             Kept::Graph { embedded, states } => {
-                let mut left = (states * to_states.autodiff()).sum().backward();
+                let mut left = (*states * to_states.autodiff()).sum().backward();
                 gradients.take(tracked, &mut left);
                 embedded.grad_remove(&mut left)
             }

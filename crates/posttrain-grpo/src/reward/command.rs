@@ -41,13 +41,12 @@ impl Program {
         let (send, lines) = channel();
         if let Some(stdout) = stdout {
             std::thread::spawn(move || {
-                BufReader::new(stdout)
-                    .lines()
-                    .take_while(|line| {
-                        send.send(line.as_ref().map(Clone::clone).map_err(|e| e.kind().into())).is_ok()
-                            && line.is_ok()
-                    })
-                    .for_each(drop);
+                for line in BufReader::new(stdout).lines() {
+                    let is_last = line.is_err();
+                    if send.send(line).is_err() || is_last {
+                        break;
+                    }
+                }
             });
         }
         Ok(Self { child, stdin, lines, timeout: Duration::from_secs_f64(timeout), name })
