@@ -13,7 +13,7 @@ pub struct Request {
     /// Which of the seed's streams to use: the same stream gives the same draws in any batch.
     pub stream: u64,
     /// Which of the caller's prompts this is, for hooks that treat prompts differently
-    /// ([`Batch::origins`]).
+    /// ([`hooks::Batch::origins`]).
     pub origin: usize,
 }
 

@@ -105,7 +105,7 @@ impl TokenLogProbs {
     /// statistics.
     ///
     /// # Panics
-    /// If `tracked` is not the model from [`tracked`](crate::tracked) that this was made with, or, with
+    /// If `tracked` is not the model from [`Optimizer::tracked`](crate::Optimizer::tracked) that this was made with, or, with
     /// [`recomputed`](Self::recomputed), of the model; if there is not one weight for each target.
     pub fn backward(mut self, tracked: &mut Qwen, weights: &[TokenWeights]) -> (Vec<TokenStats>, Gradients) {
         assert_eq!(weights.len(), self.targets.len(), "one weight for each target");
