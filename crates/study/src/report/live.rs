@@ -2,6 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::figures::tick;
 use super::page::STYLE;
 use super::svg::{Anchor, Canvas, Scale, THEME, WIDTH, range};
 use crate::live::{LiveCircuit, LiveRun};
@@ -66,10 +67,10 @@ fn chart(name: &str, points: &[(f64, f64)]) -> Option<Markup> {
     let y = Scale::new(range(points.iter().map(|p| p.1).chain([0.0]))?, (130.0, 22.0));
     let mut svg = Canvas::new(172.0, format!("{name} over steps"));
     svg.text("muted", (0.0, 10.0), Anchor::Start, name);
-    svg.y_axis(&y, &y.ticks(3), |v| format!("{v:.2}"), (LEFT, WIDTH - 8.0));
+    svg.y_axis(&y, &y.ticks(3), tick, (LEFT, WIDTH - 8.0));
     svg.polyline("line", &points.iter().map(|p| (x.at(p.0), y.at(p.1))).collect::<Vec<_>>());
     svg.x_axis(&x, 5, |v| format!("{v:.0}"), 130.0, "optimiser steps");
-    Some(html! { figure { (svg.inline()) figcaption { (name) } } })
+    Some(html! { figure { (svg.inline()) } })
 }
 
 fn table(run: &LiveRun) -> Markup {

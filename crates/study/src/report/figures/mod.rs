@@ -13,7 +13,7 @@ pub(super) use circuit::circuit;
 pub use circuit::circuit_svg;
 pub(super) use cohort::cohort;
 pub(super) use head_map::{cohort_map, effect_map};
-pub(super) use training::training;
+pub(super) use training::{tick, training};
 
 use super::svg::Canvas;
 use crate::results::{CheckpointFacts, Results, Training};

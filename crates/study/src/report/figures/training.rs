@@ -57,7 +57,7 @@ pub(crate) fn training(run: &Training, results: &Results) -> Option<Figure> {
     })
 }
 
-fn tick(v: f64) -> String {
+pub(in crate::report) fn tick(v: f64) -> String {
     let text = format!("{v:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
