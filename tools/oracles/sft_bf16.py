@@ -7,16 +7,18 @@ after the last. Rows of sft-trace, batches of 4 in file order, the loss over all
 learning rate 1e-3, decay 0.01 on all. Before each step every matrix is the bfloat16 rounding of its master, and the first master that of
 the file's matrix; vectors, activations and gradients are f32.
 """
-import json, os, sys
+import os, sys
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
+import sft_rows
+
 torch.set_num_threads(1)
 root = sys.argv[1]
-rows = [json.loads(line) for line in open(os.path.join(root, "sft-trace/data.jsonl"))]
+rows = sft_rows.read(root)
 model = AutoModelForCausalLM.from_pretrained(os.path.join(root, "sft-trace/tied"), dtype=torch.float32)
 params = dict(model.named_parameters())
 
@@ -32,21 +34,12 @@ for step in range(20):
     with torch.no_grad():
         for name, p in params.items():
             p.copy_(rounded(masters[name]))
-    batch = [rows[(step * 4 + i) % len(rows)] for i in range(4)]
-    length = max(len(row["input_ids"]) for row in batch)
-    ids = torch.tensor([row["input_ids"] + [0] * (length - len(row["input_ids"])) for row in batch])
-    labels = torch.tensor([row["labels"] + [-100] * (length - len(row["labels"])) for row in batch])
-    logits = model(input_ids=ids).logits
-    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    loss = sft_rows.loss(model, rows, step)
     model.zero_grad()
     loss.backward()
     for name, p in params.items():
         masters[name].grad = p.grad.clone()
-    norm = torch.nn.utils.clip_grad_norm_(masters.values(), 1.0)
-    optimizer.step()
-    steps.append({"loss": loss.item(), "grad_norm": norm.item()})
+    steps.append(sft_rows.clip_and_step(loss, masters.values(), optimizer))
 out = os.path.join(root, "sft-bf16")
-os.makedirs(out, exist_ok=True)
-json.dump(steps, open(os.path.join(out, "steps.json"), "w"), indent=1)
+sft_rows.write(os.path.join(out, "steps.json"), steps)
 save_file({k: v.detach().contiguous() for k, v in masters.items()}, os.path.join(out, "end.safetensors"))
-print(steps[0], steps[-1])

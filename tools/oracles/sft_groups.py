@@ -6,16 +6,18 @@ Writes sft-groups/steps.json (loss and gradient norm of each step, before clippi
 after the last. Batches of 4 in file order, the loss over all trained tokens of a batch, clipping at 1. The embedding is
 frozen, MLPs have learning rate 3e-3 and decay 0.1, biases 1e-4 and 0.01, all else 1e-3 and 0.
 """
-import json, os, sys
+import os, sys
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
+import sft_rows
+
 torch.set_num_threads(1)
 root = sys.argv[1]
-rows = [json.loads(line) for line in open(os.path.join(root, "sft-trace/data.jsonl"))]
+rows = sft_rows.read(root)
 model = AutoModelForCausalLM.from_pretrained(os.path.join(root, "sft-trace/untied"), dtype=torch.float32)
 groups = {"mlp": [], "bias": [], "rest": []}
 for name, p in model.named_parameters():
@@ -34,19 +36,10 @@ optimizer = torch.optim.AdamW(
 trained = [p for p in model.parameters() if p.requires_grad]
 steps = []
 for step in range(20):
-    batch = [rows[(step * 4 + i) % len(rows)] for i in range(4)]
-    length = max(len(row["input_ids"]) for row in batch)
-    ids = torch.tensor([row["input_ids"] + [0] * (length - len(row["input_ids"])) for row in batch])
-    labels = torch.tensor([row["labels"] + [-100] * (length - len(row["labels"])) for row in batch])
-    logits = model(input_ids=ids).logits
-    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    loss = sft_rows.loss(model, rows, step)
     optimizer.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
-    optimizer.step()
-    steps.append({"loss": loss.item(), "grad_norm": norm.item()})
+    steps.append(sft_rows.clip_and_step(loss, trained, optimizer))
 out = os.path.join(root, "sft-groups")
-os.makedirs(out, exist_ok=True)
-json.dump(steps, open(os.path.join(out, "steps.json"), "w"), indent=1)
+sft_rows.write(os.path.join(out, "steps.json"), steps)
 save_file({k: v.detach().contiguous() for k, v in model.named_parameters()}, os.path.join(out, "end.safetensors"))
-print(steps[0], steps[-1])

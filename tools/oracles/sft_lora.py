@@ -8,7 +8,7 @@ each step. Batches of 4 in file order, the loss over all trained tokens of a bat
 
 Names after the folder choose cases; all without.
 """
-import json, os, sys
+import os, sys
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import numpy as np
@@ -16,9 +16,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+import sft_rows
+
 torch.set_num_threads(1)
 root = sys.argv[1]
-rows = [json.loads(line) for line in open(os.path.join(root, "sft-trace/data.jsonl"))]
+rows = sft_rows.read(root)
 CASES = {
     "plain": dict(model="tied", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"]),
     "all-linear": dict(model="untied", r=2, lora_alpha=4, use_rslora=True, target_modules="all-linear"),
@@ -90,21 +92,14 @@ for name, options in CASES.items():
     steps = []
     for step in range(20):
         Dropped.step = step
-        batch = [rows[(step * 4 + i) % len(rows)] for i in range(4)]
-        length = max(len(row["input_ids"]) for row in batch)
-        ids = torch.tensor([row["input_ids"] + [0] * (length - len(row["input_ids"])) for row in batch])
-        labels = torch.tensor([row["labels"] + [-100] * (length - len(row["labels"])) for row in batch])
-        logits = model(input_ids=ids).logits
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+        loss = sft_rows.loss(model, rows, step)
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        steps.append({"loss": loss.item(), "grad_norm": norm.item()})
+        steps.append(sft_rows.clip_and_step(loss, trained, optimizer))
     model.save_pretrained(os.path.join(out, "end"))
-    json.dump(steps, open(out + ".json", "w"), indent=1)
+    print(name)
+    sft_rows.write(out + ".json", steps)
     for part in ["start", "end"]:
         readme = os.path.join(out, part, "README.md")
         if os.path.exists(readme):
             os.remove(readme)
-    print(name, steps[0], steps[-1])

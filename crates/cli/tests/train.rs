@@ -2,33 +2,13 @@
 //! with a checkpoint.
 #![allow(clippy::unwrap_used)]
 
-mod left;
+mod runs;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use left::left;
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-fn command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
-    command.args(args).current_dir(dir).env("HF_HUB_OFFLINE", "1");
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) -> Output {
-    command(dir, args).output().unwrap()
-}
-
-/// Exit status and stderr.
-fn outcome(dir: &Path, args: &[&str]) -> (i32, String) {
-    let out = run(dir, args);
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
-}
+use runs::{command, left, root, sparks, unmeasured};
 
 /// A run file over the tokenised rows of the traces, in `dir`.
 fn sft_file(dir: &Path, more: &str) {
@@ -50,8 +30,8 @@ fn two_settings_that_differ_and_unknown_keys_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     sft_file(dir, "");
-    assert!(outcome(dir, &["sft", "c.toml", "--dtype", "f16"]).1.contains("--dtype"));
-    let twice = outcome(dir, &["sft", "c.toml", "--seed", "1", "--set", "run.seed=2"]);
+    assert!(sparks(dir, &["sft", "c.toml", "--dtype", "f16"]).1.contains("--dtype"));
+    let twice = sparks(dir, &["sft", "c.toml", "--seed", "1", "--set", "run.seed=2"]);
     assert!(twice.0 == 2 && twice.1.contains("--seed"), "{twice:?}");
     for (set, name) in [
         ("optimizer.bets=1", "optimizer.betas"),
@@ -60,7 +40,7 @@ fn two_settings_that_differ_and_unknown_keys_are_refused_by_name() {
         ("train.steps=0", "train.steps"),
         ("data.eval=/no/such", "/no/such"),
     ] {
-        let (status, message) = outcome(dir, &["sft", "c.toml", "--set", set]);
+        let (status, message) = sparks(dir, &["sft", "c.toml", "--set", set]);
         assert!(status == 2 && message.contains(name) && message.lines().count() == 1, "{set}: {message}");
     }
 }
@@ -70,14 +50,14 @@ fn a_resumed_run_changes_what_it_may_and_names_what_it_may_not() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     sft_file(dir, "");
-    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--set", "train.steps=2"]).0, 0);
-    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet", "--set", "train.steps=4"]).0, 0);
+    assert_eq!(sparks(dir, &["sft", "c.toml", "--quiet", "--set", "train.steps=2"]).0, 0);
+    assert_eq!(sparks(dir, &["sft", "--resume", "run", "--quiet", "--set", "train.steps=4"]).0, 0);
     let lines = |dir: &Path| std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap().lines().count();
     assert_eq!(lines(dir), 4);
     let written = std::fs::read_to_string(dir.join("run/config.toml")).unwrap();
     assert!(written.contains("steps = 4"), "{written}");
     // The run file, whose train.steps is 5.
-    assert_eq!(outcome(dir, &["sft", "c.toml", "--resume", "run", "--quiet"]).0, 0);
+    assert_eq!(sparks(dir, &["sft", "c.toml", "--resume", "run", "--quiet"]).0, 0);
     assert_eq!(lines(dir), 5);
     for (args, name) in [
         (&["--set", "nonsense"][..], "nonsense"),
@@ -87,10 +67,15 @@ fn a_resumed_run_changes_what_it_may_and_names_what_it_may_not() {
         (&["--seed", "4"], "seed"),
         (&["/no/such.toml"], "/no/such.toml"),
     ] {
-        let (status, message) = outcome(dir, &[&["sft", "--resume", "run", "--quiet"], args].concat());
+        let (status, message) = sparks(dir, &[&["sft", "--resume", "run", "--quiet"], args].concat());
         assert!(status == 2 && message.contains(name), "{args:?}: {message}");
     }
-    assert_eq!(outcome(dir, &["grpo", "--resume", "c.toml"]).0, 2);
+    assert_eq!(sparks(dir, &["grpo", "--resume", "c.toml"]).0, 2);
+    // What is refused once the data is read changes nothing either.
+    let before = std::fs::read(dir.join("run/config.toml")).unwrap();
+    let refused = sparks(dir, &["sft", "--resume", "run", "--set", "data.eval=/no/such", "train.steps=9"]);
+    assert!(refused.0 == 2 && refused.1.contains("/no/such"), "{refused:?}");
+    assert!(std::fs::read(dir.join("run/config.toml")).unwrap() == before);
 }
 
 fn wait(child: &mut Child) -> i32 {
@@ -124,7 +109,7 @@ fn signals_write_a_checkpoint_and_a_folder_belongs_to_one_process() {
         let _ = std::fs::remove_dir_all(dir.join("run"));
         let mut child = command(dir, &long).stderr(Stdio::piped()).spawn().unwrap();
         until(|| std::fs::read_to_string(dir.join("run/metrics.jsonl")).is_ok_and(|m| m.lines().count() > 2));
-        let second = outcome(dir, &["sft", "c.toml", "--set", "optimizer.lr=1"]);
+        let second = sparks(dir, &["sft", "c.toml", "--set", "optimizer.lr=1"]);
         assert!(second.0 == 2 && second.1.contains("another process"), "{second:?}");
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
@@ -153,11 +138,11 @@ fn a_signal_cuts_an_evaluation_short_and_the_resumed_run_makes_it_anew() {
     assert_eq!(wait(&mut child), 1);
     let state = std::fs::read_to_string(dir.join("run/checkpoints/step-2/state.json")).unwrap();
     assert!(state.contains("pending"), "{state}");
-    assert_eq!(left::unmeasured(&dir.join("run/metrics.jsonl")).len(), 1);
-    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
+    assert_eq!(unmeasured(&dir.join("run/metrics.jsonl")).len(), 1);
+    assert_eq!(sparks(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
     let resumed = left(dir);
     std::fs::remove_dir_all(dir.join("run")).unwrap();
-    assert_eq!(outcome(dir, &[&["sft", "c.toml", "--quiet"], &set[..]].concat()).0, 0);
+    assert_eq!(sparks(dir, &[&["sft", "c.toml", "--quiet"], &set[..]].concat()).0, 0);
     assert!(left(dir) == resumed);
 }
 
@@ -166,13 +151,13 @@ fn a_strict_resume_changes_nothing_where_a_checkpoint_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     sft_file(dir, "");
-    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet"]).0, 0);
+    assert_eq!(sparks(dir, &["sft", "c.toml", "--quiet"]).0, 0);
     std::fs::write(dir.join("run/checkpoints/step-5/model.safetensors"), "short").unwrap();
     let before = left(dir);
-    let (status, message) = outcome(dir, &["sft", "--resume", "run", "--strict"]);
+    let (status, message) = sparks(dir, &["sft", "--resume", "run", "--strict"]);
     assert!(status == 2 && message.contains("step-5") && message.contains("--strict"), "{message}");
     assert!(left(dir) == before);
-    let (status, message) = outcome(dir, &["sft", "--resume", "run"]);
+    let (status, message) = sparks(dir, &["sft", "--resume", "run"]);
     assert!(status == 0 && message.starts_with("warning: not whole"), "{message}");
     assert!(message.contains("step-4 is resumed in its place") && message.contains("model.safetensors"));
     assert!(dir.join("run/checkpoints/step-5.damaged").exists());
@@ -183,7 +168,7 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     sft_file(dir, "");
-    let out = run(dir, &["sft", "c.toml", "--dry-run", "--json", "--quiet"]);
+    let out = command(dir, &["sft", "c.toml", "--dry-run", "--json", "--quiet"]).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let plan: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&plan["rows"], &plan["truncated"], &plan["steps"]), (&16.into(), &8.into(), &5.into()));
@@ -197,7 +182,7 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     assert_eq!(plan["example"], "43 46 32 6 37 48 32⟦0 44 38⟧");
     assert!(plan["seconds_a_step"].as_f64().unwrap() > 0.0);
     assert!(!dir.join("run").exists());
-    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--dry-run"]).0, 2);
+    assert_eq!(sparks(dir, &["sft", "--resume", "run", "--dry-run"]).0, 2);
 }
 
 #[test]
@@ -208,7 +193,7 @@ fn files_of_the_users_stay() {
     std::fs::create_dir(dir.join("run")).unwrap();
     std::fs::rename(dir.join("c.toml"), dir.join("run/config.toml")).unwrap();
     let before = std::fs::read(dir.join("run/config.toml")).unwrap();
-    let (status, message) = outcome(dir, &["sft", "run/config.toml", "--set", "optimizer.lr=0.5"]);
+    let (status, message) = sparks(dir, &["sft", "run/config.toml", "--set", "optimizer.lr=0.5"]);
     assert!(status == 2 && message.contains("config.toml"), "{message}");
     assert_eq!(std::fs::read(dir.join("run/config.toml")).unwrap(), before);
 }
@@ -224,7 +209,7 @@ fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
         let _ = std::fs::remove_dir_all(dir.join("run"));
         let batch = format!("train.batch_size={batch}");
         let args = ["sft", "c.toml", "--quiet", "--set", "train.epochs=1", "data.train=d.jsonl", &batch];
-        assert_eq!(outcome(dir, &args).0, 0);
+        assert_eq!(sparks(dir, &args).0, 0);
         let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
         let tokens: Vec<u64> = metrics
             .lines()
@@ -236,11 +221,11 @@ fn an_epoch_sees_each_row_once_and_its_last_batch_is_short() {
     std::fs::write(dir.join("d.jsonl"), row(200)).unwrap();
     std::fs::remove_dir_all(dir.join("run")).unwrap();
     let long = ["sft", "c.toml", "--set", "data.train=d.jsonl", "data.max_length=500", "train.steps=1"];
-    let (status, message) = outcome(dir, &long);
+    let (status, message) = sparks(dir, &long);
     assert!(status == 0 && message.contains("expected at most 128"), "{message}");
-    let (status, message) = outcome(dir, &[&long[..], &["run.dir=strict", "--strict"]].concat());
+    let (status, message) = sparks(dir, &[&long[..], &["run.dir=strict", "--strict"]].concat());
     assert!(status == 2 && message.contains("d.jsonl: the longest example: 202 positions"), "{message}");
-    assert!(!dir.join("strict/checkpoints/step-1").exists(), "refused before the work");
+    assert!(!dir.join("strict").exists(), "refused before anything is written");
 }
 
 #[test]
@@ -257,7 +242,7 @@ fn weights_in_bf16_and_modules_that_adapters_hold_whole_resume_to_the_same_bits(
         sft_file(dir, more);
         let set = ["run.keep=0", "model.dtype=bf16"];
         assert_eq!(
-            outcome(dir, &["sft", "c.toml", "--quiet", "--set", set[0], "--set", set[1]]),
+            sparks(dir, &["sft", "c.toml", "--quiet", "--set", set[0], "--set", set[1]]),
             (0, String::new())
         );
         let whole = left(dir);
@@ -267,7 +252,7 @@ fn weights_in_bf16_and_modules_that_adapters_hold_whole_resume_to_the_same_bits(
         assert_eq!(state.contains("\"w.model.embed_tokens.weight\""), at == 0);
         assert_eq!(state.contains("m.base_model.model.model.norm.weight"), at == 1);
         std::fs::remove_dir_all(dir.join("run/checkpoints/step-5")).unwrap();
-        assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
+        assert_eq!(sparks(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
         assert!(left(dir) == whole, "a resumed run has other bits");
     }
 }
@@ -277,16 +262,16 @@ fn adapters_are_trained_and_resumed_by_both_commands() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     sft_file(dir, "[lora]\nrank = 2\ndropout = 0.2\ntargets = ['q_proj', 'down_proj']\n");
-    assert_eq!(outcome(dir, &["sft", "c.toml", "--quiet", "--set", "run.keep=0"]), (0, String::new()));
+    assert_eq!(sparks(dir, &["sft", "c.toml", "--quiet", "--set", "run.keep=0"]), (0, String::new()));
     let whole = left(dir);
     assert!(whole.iter().any(|(name, _)| name == "run/checkpoints/step-5/adapter_model.safetensors"));
     std::fs::remove_dir_all(dir.join("run/checkpoints/step-5")).unwrap();
-    assert_eq!(outcome(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
+    assert_eq!(sparks(dir, &["sft", "--resume", "run", "--quiet"]), (0, String::new()));
     assert!(left(dir) == whole, "a resumed run has other bits");
     for (set, name) in
         [("lora.dropout=1", "lora.dropout"), ("lora.rank=0", "lora.rank"), ("lora.alpa=1", "lora.alpha")]
     {
-        let (status, message) = outcome(dir, &["sft", "c.toml", "--set", set, "run.dir=other"]);
+        let (status, message) = sparks(dir, &["sft", "c.toml", "--set", set, "run.dir=other"]);
         assert!(status == 2 && message.contains(name), "{set}: {message}");
     }
     let toy = root("crates/toy/assets");
@@ -297,11 +282,11 @@ fn adapters_are_trained_and_resumed_by_both_commands() {
     );
     std::fs::write(dir.join("g.toml"), text).unwrap();
     std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
-    let dropped = outcome(dir, &["grpo", "g.toml", "--set", "lora.dropout=0.1"]);
+    let dropped = sparks(dir, &["grpo", "g.toml", "--set", "lora.dropout=0.1"]);
     assert!(dropped.0 == 2 && dropped.1.contains("lora.dropout: expected 0 in sparks grpo"), "{dropped:?}");
-    assert_eq!(outcome(dir, &["grpo", "g.toml", "--quiet"]), (0, String::new()));
+    assert_eq!(sparks(dir, &["grpo", "g.toml", "--quiet"]), (0, String::new()));
     assert_eq!(
-        outcome(dir, &["grpo", "--resume", "grpo", "--quiet", "--set", "train.steps=2"]),
+        sparks(dir, &["grpo", "--resume", "grpo", "--quiet", "--set", "train.steps=2"]),
         (0, String::new())
     );
     assert!(dir.join("grpo/checkpoints/step-2/adapter_model.safetensors").exists());
@@ -323,7 +308,7 @@ fn problems_of_grpo_as_people_write_them() {
         std::fs::write(dir.join("d.jsonl"), row).unwrap();
         let mut args = vec!["grpo", "c.toml"];
         args.extend(set.iter().flat_map(|change| ["--set", *change]));
-        outcome(dir, &args)
+        sparks(dir, &args)
     };
     let plain = r#"{"problem":"12+34=","answer":"46"}"#;
     let good = [
@@ -374,7 +359,7 @@ fn a_stop_string_ends_a_rollout() {
     std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
     let lengths = |set: &[&str]| {
         let _ = std::fs::remove_dir_all(dir.join("run"));
-        assert_eq!(outcome(dir, &[&["grpo", "c.toml", "--quiet"], set].concat()), (0, String::new()));
+        assert_eq!(sparks(dir, &[&["grpo", "c.toml", "--quiet"], set].concat()), (0, String::new()));
         let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
         let line: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
         (line["length"].as_f64().unwrap(), line["truncated"].as_f64().unwrap())
@@ -385,6 +370,13 @@ fn a_stop_string_ends_a_rollout() {
     // Some begin with a token that is no digit; the second token is one.
     let (length, truncated) = lengths(&["--set", &stop]);
     assert!(length < 2.0 && truncated == 0.0, "{length} {truncated}");
+    let records = posttrain_grpo::read_completions(&dir.join("run/completions/step-0.jsonl.gz")).unwrap();
+    assert_eq!(records.len(), 8);
+    for record in &records {
+        let text = &record.completion;
+        let digit = text.find(|c: char| c.is_ascii_digit());
+        assert!(digit.is_some_and(|at| at + 1 == text.len()) && record.finish == "stop", "{record:?}");
+    }
     for (set, name) in [
         ("prompt.template=qwen", "qwen-math"),
         ("prompt.template=chat", "chat template"),
@@ -392,7 +384,7 @@ fn a_stop_string_ends_a_rollout() {
         ("prompt.stop=['']", "prompt: stop"),
         ("prompt.temple=x", "prompt.template"),
     ] {
-        let (status, message) = outcome(dir, &["grpo", "c.toml", "--set", set, "run.dir=other"]);
+        let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", set, "run.dir=other"]);
         assert!(status == 2 && message.contains(name), "{set}: {message}");
         let _ = std::fs::remove_dir_all(dir.join("other"));
     }

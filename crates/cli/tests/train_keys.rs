@@ -1,7 +1,7 @@
 //! Every key and flag of `sparks sft` and `sparks grpo` changes what `testdata/keys.txt` says, or is refused by name.
 #![allow(clippy::unwrap_used)]
 
-mod left;
+mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn sparks(dir: &Path, kind: &str, more: &[String]) -> Outcome {
         status: out.status.code().unwrap_or(-1),
         stdout: text(out.stdout),
         stderr: text(out.stderr),
-        files: left::left(dir),
+        files: runs::left(dir),
     }
 }
 

@@ -3,7 +3,7 @@
 //! how often (default 12); `tools/kills.sh` kills a hundred times.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-mod left;
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -70,7 +70,7 @@ fn kill_and_compare(dir: &Path, kind: &str, weights: &str, kills: usize) -> usiz
             let file = format!("checkpoints/step-{STEPS}/{file}");
             assert!(read(&name, &file) == read("whole", &file), "{file} differs after {killed} kills");
         }
-        let lines = |run: &str| left::unmeasured(&dir.join(run).join("metrics.jsonl"));
+        let lines = |run: &str| runs::unmeasured(&dir.join(run).join("metrics.jsonl"));
         assert_eq!(lines(&name), lines("whole"));
         assert_eq!(lines("whole").len(), STEPS);
         assert_eq!(whole_checkpoints(&run).len(), 2);

@@ -2,24 +2,12 @@
 //! circuits, TensorBoard events; and that a resumed run does the same.
 #![allow(clippy::unwrap_used)]
 
-mod left;
+mod runs;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use left::{left, unmeasured};
+use runs::{command, left, root, sparks, unmeasured};
 use serde_json::Value;
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-/// Exit status and stderr.
-fn sparks(dir: &Path, args: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
-    let out = command.args(args).current_dir(dir).env("HF_HUB_OFFLINE", "1").output().unwrap();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
-}
 
 /// A run file that overfits four rows, so that the loss of four others soon rises.
 fn overfit(dir: &Path) {
@@ -137,8 +125,7 @@ fn a_policy_is_evaluated_on_held_out_problems() {
     let held_out: String = (10..26).map(|a| problem(a, a + 3)).collect();
     std::fs::write(dir.join("e.jsonl"), held_out + "{\"problem\":\"1+1=\",\"answer\":\"}{ \\\\frac{\"}\n")
         .unwrap();
-    let mut plan = Command::new(env!("CARGO_BIN_EXE_sparks"));
-    let plan = plan.args(["grpo", "c.toml", "--dry-run", "--json"]).current_dir(dir).output().unwrap();
+    let plan = command(dir, &["grpo", "c.toml", "--dry-run", "--json"]).output().unwrap();
     let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
     let example = plan["example"].as_str().unwrap();
     assert!(example.starts_with("12+34=⟦") && example.ends_with('⟧') && !dir.join("run").exists(), "{plan}");

@@ -1,24 +1,12 @@
 //! Rewards of `sparks grpo`: those of the run file, programs that misbehave, and the completions that a run leaves.
 #![allow(clippy::unwrap_used)]
 
-mod left;
+mod runs;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use left::{left, unmeasured};
+use runs::{left, root, sparks, unmeasured};
 use posttrain_grpo::{Advantage, advantages, read_completions};
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-/// Exit status and stderr.
-fn sparks(dir: &Path, args: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sparks"));
-    let out = command.args(args).current_dir(dir).env("HF_HUB_OFFLINE", "1").output().unwrap();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
-}
 
 /// Four steps of the toy model on sums, two prompts of four completions each.
 fn start(dir: &Path, rewards: &str) {

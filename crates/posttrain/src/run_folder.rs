@@ -40,6 +40,7 @@ pub struct Progress {
     pub seed: u64,
 }
 
+const METRICS: &str = "metrics.jsonl";
 const HEADS: &str = "heads.jsonl";
 const COMPLETIONS: &str = "completions";
 
@@ -92,26 +93,38 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a run folder. `config` is the text of `config.toml`, which nothing here reads.
+    /// Refuses a folder that cannot become a new run; nothing is written.
     ///
     /// # Errors
-    /// A folder in which a process is training, or which holds checkpoints or files that are not of an earlier
-    /// attempt; what the file system refuses.
-    pub fn create(dir: &Path, config: &str) -> Result<Self, Error> {
+    /// A folder which holds checkpoints or files that are not of an earlier attempt.
+    pub fn check_new(dir: &Path) -> Result<(), Error> {
         let checkpoints = dir.join("checkpoints");
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        let lock = lock(dir)?;
         if checkpoints.is_dir() && !steps(&checkpoints)?.is_empty() {
             return Err(Error::at(dir, "holds a run already: resume it, or choose another run.dir"));
         }
-        let (config_path, path) = (dir.join("config.toml"), dir.join("metrics.jsonl"));
-        let ours = std::fs::read_to_string(&config_path).is_ok_and(|text| text.starts_with(WRITTEN));
-        if let Some(taken) = [&config_path, &path, &dir.join(HEADS)].into_iter().find(|p| p.exists() && !ours)
-        {
-            return Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"));
+        let config = dir.join("config.toml");
+        let ours = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(WRITTEN));
+        let files = [config, dir.join(METRICS), dir.join(HEADS)];
+        match files.iter().find(|path| path.exists() && !ours) {
+            Some(taken) => {
+                Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"))
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Makes a run folder. `config` is the text of `config.toml`, which nothing here reads.
+    ///
+    /// # Errors
+    /// A folder in which a process is training, what [`RunFolder::check_new`] refuses, what the file system
+    /// refuses.
+    pub fn create(dir: &Path, config: &str) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let lock = lock(dir)?;
+        Self::check_new(dir)?;
+        let (checkpoints, path) = (dir.join("checkpoints"), dir.join(METRICS));
         std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
-        common::write_whole(&config_path, format!("{WRITTEN}{config}").as_bytes())?;
+        common::write_whole(dir.join("config.toml"), format!("{WRITTEN}{config}").as_bytes())?;
         let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
         let heads = dir.join(HEADS);
         if heads.exists() {
@@ -176,7 +189,7 @@ impl RunFolder {
             put_aside(&bad)?;
         }
         sweep(&checkpoints)?;
-        let metrics = cut(&dir.join("metrics.jsonl"), progress.step)?;
+        let metrics = cut(&dir.join(METRICS), progress.step)?;
         if dir.join(HEADS).exists() {
             // A line of heads is of the weights after its step, one of metrics of the step that follows.
             cut(&dir.join(HEADS), progress.step + 1)?;
@@ -243,7 +256,7 @@ impl RunFolder {
         };
         let line = format!("{metrics}\n");
         let written = self.metrics.write_all(line.as_bytes());
-        written.map_err(|e| Error::io(self.dir.join("metrics.jsonl"), e))?;
+        written.map_err(|e| Error::io(self.dir.join(METRICS), e))?;
         self.events.write(step as usize, fields)
     }
 
@@ -289,7 +302,7 @@ impl RunFolder {
         optimizer: &Optimizer,
         progress: Progress,
     ) -> Result<PathBuf, Error> {
-        let path = self.dir.join("metrics.jsonl");
+        let path = self.dir.join(METRICS);
         self.metrics.sync_all().map_err(|e| Error::io(&path, e))?;
         let checkpoints = self.dir.join("checkpoints");
         let place = self.checkpoint_dir(progress.step);

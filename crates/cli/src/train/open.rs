@@ -13,13 +13,21 @@ use super::config::RunFile;
 use super::{Args, Kind, keys};
 use crate::options::{Common, Result};
 
+/// Where the run writes. Model and data are read first, so that what is refused leaves nothing behind.
+enum Place {
+    /// A dry run's.
+    Nowhere,
+    New,
+    /// Open already; with a new text of its `config.toml`, where the settings have changed.
+    Resumed(RunFolder, Option<String>),
+}
+
 /// An open run.
 pub(super) struct Open<'a> {
     pub(super) common: &'a Common,
     pub(super) kind: Kind,
     pub(super) file: RunFile,
-    /// Absent in a dry run.
-    pub(super) folder: Option<RunFolder>,
+    place: Place,
     /// Weights to begin with: the model's, or the newest checkpoint's in a resumed run of whole models.
     pub(super) start: Checkpoint,
     /// Where a resumed run was.
@@ -33,7 +41,7 @@ pub(super) struct Open<'a> {
 impl<'a> Open<'a> {
     pub(super) fn new(common: &'a Common, kind: Kind, args: &Args) -> Result<Self> {
         common.without_adapter("training")?;
-        let Opened { file, folder, resumed, other_eval } = match &args.resume {
+        let Opened { file, place, resumed, other_eval } = match &args.resume {
             Some(dir) => resume(common, kind, args, dir)?,
             None => begin(common, kind, args)?,
         };
@@ -41,13 +49,30 @@ impl<'a> Open<'a> {
             (Some(resumed), None) => &resumed.dir,
             _ => &file.model.path,
         };
-        let folder = match (folder, &file.lora) {
-            (Some(folder), Some(lora)) => Some(folder.with_adapter(lora.config(&file.model.path))),
-            (folder, _) => folder,
-        };
         let start = common.open(&from.to_string_lossy())?;
         let stop = crate::signals::polled();
-        Ok(Self { common, kind, file, folder, start, resumed, other_eval, json: args.json, stop })
+        Ok(Self { common, kind, file, place, start, resumed, other_eval, json: args.json, stop })
+    }
+
+    /// The run folder, made where the run is new; none in a dry run.
+    pub(super) fn folder(&mut self) -> Result<Option<RunFolder>> {
+        let model = &self.file.model.path;
+        let folder = match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Nowhere => return Ok(None),
+            Place::New => {
+                let config = self.file.to_toml(self.kind)?;
+                RunFolder::create(&self.file.run.dir, &config)?.with_tokenizer(model)
+            }
+            Place::Resumed(folder, config) => {
+                config.map(|config| folder.set_config(&config)).transpose()?;
+                folder
+            }
+        };
+        let folder = folder.keeping(self.file.run.keep);
+        Ok(Some(match &self.file.lora {
+            Some(lora) => folder.with_adapter(lora.config(model)),
+            None => folder,
+        }))
     }
 
     /// The model to train: the weights, with an adapter where `[lora]` asks for one.
@@ -68,7 +93,7 @@ impl<'a> Open<'a> {
 
 struct Opened {
     file: RunFile,
-    folder: Option<RunFolder>,
+    place: Place,
     resumed: Option<Resumed>,
     other_eval: bool,
 }
@@ -82,12 +107,13 @@ fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
             path.display()
         )));
     }
-    if args.dry_run {
-        return Ok(Opened { file, folder: None, resumed: None, other_eval: false });
-    }
-    let folder = RunFolder::create(&file.run.dir, &file.to_toml(kind)?)?;
-    let folder = folder.keeping(file.run.keep).with_tokenizer(&file.model.path);
-    Ok(Opened { file, folder: Some(folder), resumed: None, other_eval: false })
+    let place = if args.dry_run {
+        Place::Nowhere
+    } else {
+        RunFolder::check_new(&file.run.dir)?;
+        Place::New
+    };
+    Ok(Opened { file, place, resumed: None, other_eval: false })
 }
 
 fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened> {
@@ -114,12 +140,9 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
     let (folder, resumed) = RunFolder::resume(dir, |place, wrong| {
         common.warn(format!("not whole, {} is resumed in its place: {wrong}", place.display()))
     })?;
-    if file != began {
-        folder.set_config(&file.to_toml(kind)?)?;
-    }
-    let folder = Some(folder.keeping(file.run.keep));
+    let config = if file == began { None } else { Some(file.to_toml(kind)?) };
     let other_eval = file.data.eval != began.data.eval;
-    Ok(Opened { file, folder, resumed: Some(resumed), other_eval })
+    Ok(Opened { file, place: Place::Resumed(folder, config), resumed: Some(resumed), other_eval })
 }
 
 fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {

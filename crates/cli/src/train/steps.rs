@@ -83,7 +83,6 @@ struct Run<'a, 'b> {
 
 /// Makes the steps that are left.
 pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn Trainer) -> Result {
-    let Some(folder) = open.folder.take() else { return dry_run::run(open, trainer) };
     let State { progress: begun, steps, .. } = trainer.state();
     if begun.step > steps {
         return Err(Error::input(format!(
@@ -91,6 +90,7 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
             begun.step
         )));
     }
+    let Some(folder) = open.folder()? else { return dry_run::run(open, trainer) };
     let bar = progress(open.common, steps, open.kind.name());
     let (kept, began) = (Kept::new(open)?, (Instant::now(), begun.step));
     bar.set_position((begun.step - usize::from(kept.pending.is_some())) as u64);
