@@ -5,8 +5,8 @@ mod runs;
 
 use std::path::Path;
 
-use runs::{left, root, sparks, unmeasured};
 use posttrain_grpo::{Advantage, advantages, read_completions};
+use runs::{left, root, sparks, unmeasured};
 
 /// Four steps of the toy model on sums, two prompts of four completions each.
 fn start(dir: &Path, rewards: &str) {
