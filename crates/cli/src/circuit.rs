@@ -169,7 +169,8 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         write_whole(path, dot(&circuit, Some(&out.scores)).as_bytes())?;
     }
     if let Some(path) = &args.svg {
-        write_whole(path, study::report::circuit_svg(&circuit, Some(&out.scores), out.metric()).as_bytes())?;
+        let svg = study::report::circuit_svg(&circuit, Some(&out.scores), out.metric())?;
+        write_whole(path, svg.as_bytes())?;
     }
     let heads: Vec<String> = circuit.heads().iter().map(ToString::to_string).collect();
     let n_nodes = circuit.nodes().len();

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let live = LiveRun::read(&args.run)?;
     if let Some(path) = &args.html {
-        write_whole(path, study::live_page(&live, &name(&args.run)).as_bytes())?;
+        write_whole(path, study::live_page(&live, &name(&args.run))?.as_bytes())?;
         common.note(path.display());
     } else if args.json {
         print_json(&to_json(&live)?);

@@ -44,9 +44,11 @@ fn well_formed(markup: &str) {
 fn the_page_is_whole_and_needs_nothing_else() {
     let (page, dir) = written(&synthetic::results(1, 1.0));
     well_formed(&page);
-    for outside in ["http://", "https://", "@import", "url("] {
+    // Libraries name namespaces; nothing is loaded from anywhere.
+    for outside in ["src=\"", "href=\"http", "href=\"//", "@import", "url(http"] {
         assert!(!page.contains(outside), "{outside}");
     }
+    assert!(page.contains("default-src 'none'; script-src 'sha256-") && !page.contains("unsafe-"));
     for id in [
         "summary",
         "warnings",
@@ -60,7 +62,6 @@ fn the_page_is_whole_and_needs_nothing_else() {
     ] {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
-    assert!(!page.contains("NaN") && !page.contains(">inf"));
     let mut files = 0;
     for file in std::fs::read_dir(dir.path().join("figures")).expect("figures") {
         let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
@@ -101,9 +102,12 @@ fn a_study_in_which_nothing_happened_says_so() {
 fn a_large_model_with_shared_keys_is_drawn_too() {
     let wiring =
         Wiring { n_layers: 28, n_heads: 12, n_kv_heads: 2, d_model: 1536, key_value: KeyValue::Grouped };
-    let (page, _dir) = written(&synthetic::results_of(wiring, 6, 0.5));
+    let (page, dir) = written(&synthetic::results_of(wiring, 6, 0.5));
     well_formed(&page);
-    assert!(!page.contains("NaN"));
+    let svg = std::fs::read_to_string(dir.path().join("figures/circuit-sft-pairs-top.svg")).unwrap();
+    assert!(!svg.contains("NaN"));
+    // A key that six query heads share is in the middle of them.
+    assert_eq!(svg.matches("data-node=\"a").count(), 28 * 12);
 }
 
 #[test]
@@ -111,15 +115,15 @@ fn a_circuit_is_drawn_as_a_file_of_its_own() {
     let w = Wiring { n_layers: 2, n_heads: 2, n_kv_heads: 1, d_model: 4, key_value: KeyValue::Grouped };
     let scores = EdgeMap::from_values(w, (0..w.n_edges()).map(|i| (i as f32 * 0.7).sin()).collect());
     let circuit = Circuit::top(&scores, 12).unwrap().pruned();
-    let svg = circuit_svg(&circuit, Some(&scores), None);
+    let svg = circuit_svg(&circuit, Some(&scores), None).unwrap();
     well_formed(&svg);
     for edge in circuit.edges() {
         let end = edge.to.to_string().replace('<', "&lt;").replace('>', "&gt;");
         assert!(svg.contains(&format!("<title>{} → {end}: ", edge.from)), "{edge}");
     }
-    assert_eq!(svg.matches("<circle").count(), circuit.heads().len());
+    assert_eq!(svg.matches("data-node=\"a").count(), circuit.heads().len());
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
-    well_formed(&circuit_svg(&Circuit::empty(w), None, None));
+    well_formed(&circuit_svg(&Circuit::empty(w), None, None).unwrap());
 }
 
 #[test]
@@ -128,10 +132,19 @@ fn hostile_text_stays_text() {
     results.title = "</title><script>alert(1)</script>".into();
     results.task.suites[0].name = "\"><img src=x>".into();
     results.task.examples[0].completions[0].text = "<script>\u{0}".into();
-    let (page, _dir) = written(&results);
+    results.trainings[0].name = "</text><script>alert(2)</script>&\u{7}".into();
+    let (page, dir) = written(&results);
     well_formed(&page);
-    assert!(!page.contains("<script>alert") && !page.contains("<img"));
-    assert_eq!(page.matches("<script>").count(), 1);
+    assert!(!page.contains("<script>alert") && !page.contains("<img src=x"));
+    assert_eq!(page.matches("<script").count(), 5, "the data, three libraries and our own");
+    let mut files = 0;
+    for file in std::fs::read_dir(dir.path().join("figures")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        well_formed(&text);
+        assert!(!text.contains("<script") && !text.contains('\u{7}'));
+        files += usize::from(text.contains("&lt;/text&gt;&lt;script&gt;"));
+    }
+    assert!(files >= 4, "{files} figures name the training");
 }
 
 #[test]

@@ -1,50 +1,54 @@
 //! The page of `sparks watch --html`: a run as far as it is.
 
 use maud::{Markup, PreEscaped, html};
+use serde_json::json;
 
-use super::figures::tick;
+use super::draw::Painter;
 use super::page::STYLE;
-use super::svg::{Anchor, Canvas, Scale, THEME, WIDTH, range};
+use crate::Error;
 use crate::live::{LiveCircuit, LiveRun};
 
-/// Left end of the axes.
-const LEFT: f64 = 44.0;
-
 /// The page of a run, called `name`: one self-contained file.
-pub fn live_page(run: &LiveRun, name: &str) -> String {
+///
+/// # Errors
+/// None that input causes.
+pub fn live_page(run: &LiveRun, name: &str) -> Result<String, Error> {
     let of = run.steps.map_or_else(String::new, |steps| format!(" of {steps}"));
     let points = |value: fn(&LiveCircuit) -> Option<f64>| -> Vec<(f64, f64)> {
         run.circuits.iter().filter_map(|c| Some((c.step as f64, value(c)?))).collect()
     };
     let lengths: Vec<(f64, f64)> =
         run.curve.iter().filter_map(|p| Some((p.step as f64, p.length?))).collect();
-    let charts = [
-        chart(run.value_name(), &run.values()),
-        chart("length of completions, tokens", &lengths),
-        chart("heads in the circuit", &points(|c| Some(c.heads as f64))),
-        chart("turnover less its noise floor", &points(|c| Some(c.turnover? - c.noise_floor.unwrap_or(0.0)))),
-        chart("share of heads ever born that are in the circuit", &points(|c| c.survival)),
+    let series: Vec<(&str, Vec<(f64, f64)>)> = vec![
+        (run.value_name(), run.values()),
+        ("length of completions, tokens", lengths),
+        ("heads in the circuit", points(|c| Some(c.heads as f64))),
+        ("turnover less its noise floor", points(|c| Some(c.turnover? - c.noise_floor.unwrap_or(0.0)))),
+        ("share of heads ever born that are in the circuit", points(|c| c.survival)),
     ];
+    let drawn = series.iter().filter(|(_, points)| !points.is_empty());
+    let data: Vec<_> = drawn.map(|(label, points)| json!({ "label": label, "points": points })).collect();
+    let charts = Painter::series(&data)?;
     let page = html! {
         (PreEscaped("<!doctype html>\n"))
-        html lang="en" class="sparks" {
+        html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (name) }
                 link rel="icon" href="data:,";
-                style { (PreEscaped(THEME)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) }
             }
             body {
                 header { h1 { (name) } p class="facts" { (run.done) (of) " steps" } }
                 main {
-                    section { h2 { "Curves" } div class="grid" { @for chart in charts.iter().flatten() { (chart) } } }
+                    section { h2 { "Curves" } div class="grid" { @for chart in &charts { figure { (PreEscaped(chart)) } } } }
                     section { h2 { "Heads" } (table(run)) p { (correlation(run)) } }
                 }
             }
         }
     };
-    page.into_string() + "\n"
+    Ok(page.into_string() + "\n")
 }
 
 /// Turnover and reward in a sentence.
@@ -60,17 +64,6 @@ fn correlation(run: &LiveRun) -> String {
         found.p_value,
         found.shifts
     )
-}
-
-fn chart(name: &str, points: &[(f64, f64)]) -> Option<Markup> {
-    let x = Scale::new(range(points.iter().map(|p| p.0))?, (LEFT, WIDTH - 8.0));
-    let y = Scale::new(range(points.iter().map(|p| p.1).chain([0.0]))?, (130.0, 22.0));
-    let mut svg = Canvas::new(172.0, format!("{name} over steps"));
-    svg.text("muted", (0.0, 10.0), Anchor::Start, name);
-    svg.y_axis(&y, &y.ticks(3), tick, (LEFT, WIDTH - 8.0));
-    svg.polyline("line", &points.iter().map(|p| (x.at(p.0), y.at(p.1))).collect::<Vec<_>>());
-    svg.x_axis(&x, 5, |v| format!("{v:.0}"), 130.0, "optimiser steps");
-    Some(html! { figure { (svg.inline()) } })
 }
 
 fn table(run: &LiveRun) -> Markup {

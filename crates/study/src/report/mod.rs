@@ -1,13 +1,19 @@
 //! The report: one self-contained page and its figures, made from [`Results`] alone. Findings are computed from
-//! the numbers in it; nothing is measured here. Only this module knows colours.
+//! the numbers in it; nothing is measured here. Only this module and `assets/` know colours.
+//!
+//! Every figure is drawn by the scripts of `assets/figures`, with Observable Plot: by the browser in the page, and
+//! by [`Painter`] into files.
 
-mod figures;
+mod assets;
+mod circuit;
+mod claims;
+mod data;
+mod draw;
 mod live;
 mod methods;
 mod page;
 mod sections;
 mod summary;
-mod svg;
 mod tables;
 mod verdict;
 mod words;
@@ -18,7 +24,8 @@ use crate::Error;
 use crate::results::Results;
 use common::write_whole;
 
-pub use figures::circuit_svg;
+pub use circuit::circuit_svg;
+pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub use live::live_page;
 pub use summary::findings;
 pub use verdict::{ClaimVerdict, Finding};
@@ -33,8 +40,8 @@ pub fn write_report(results: &Results, dir: &Path) -> Result<(), Error> {
     let figures_dir = dir.join("figures");
     std::fs::create_dir_all(&figures_dir).map_err(|e| Error::io(&figures_dir, e))?;
     write_whole(dir.join("results.json"), json.as_bytes())?;
-    for figure in figures::all(results) {
-        write_whole(figures_dir.join(format!("{}.svg", figure.name)), figure.svg.standalone().as_bytes())?;
+    for (name, sheet) in data::sheets(results)? {
+        write_whole(figures_dir.join(format!("{name}.svg")), sheet.svg.as_bytes())?;
     }
-    write_whole(dir.join("report.html"), page::render(results, &json).as_bytes())
+    write_whole(dir.join("report.html"), page::render(results, json.len())?.as_bytes())
 }

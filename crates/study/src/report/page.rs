@@ -1,60 +1,97 @@
-//! The page: head, sections, methods, download, and the style and script that it carries.
+//! The page: head, sections, methods, download, and the styles and scripts that it carries.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use maud::{PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
 
-use super::{methods, sections, svg};
+use super::{assets, claims, data, methods, sections};
+use crate::Error;
 use crate::results::Results;
 
 pub(super) const STYLE: &str = include_str!("../../assets/report/style.css");
-const SCRIPT: &str = include_str!("../../assets/report/script.js");
+const PAGE: &[&str] = &[
+    include_str!("../../assets/report/mount.js"),
+    include_str!("../../assets/report/attention.js"),
+    include_str!("../../assets/report/head.js"),
+    include_str!("../../assets/report/page.js"),
+];
 
-/// The page; `json` is the results file that it offers for download.
-pub(super) fn render(results: &Results, json: &str) -> String {
-    let run = &results.run;
-    let download = format!("data:application/json;base64,{}", STANDARD.encode(json));
+/// A source of a content-security policy: the one text with this hash.
+fn source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+}
+
+/// The page; `size` is that of the results file, bytes.
+///
+/// # Errors
+/// Results that are no JSON.
+pub(super) fn render(results: &Results, size: usize) -> Result<String, Error> {
+    let (carried, edges) = data::carried(results, size);
+    // `<` would end the element or begin a comment.
+    let json = serde_json::to_string(&*carried).map_err(Error::internal)?.replace('<', "\\u003c");
+    let ours = format!("\"use strict\";\n(() => {{\n{}{}}})();\n", assets::FIGURES.concat(), PAGE.concat());
+    let scripts = [assets::D3, assets::PLOT, assets::DAGRE, &ours];
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src data:; base-uri 'none'; form-action 'none'",
+        scripts.map(source).join(" "),
+        source(STYLE)
+    );
     let page = html! {
         (PreEscaped("<!doctype html>\n"))
-        html lang="en" class="sparks" {
+        html lang="en" {
             head {
                 meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (results.title) }
                 link rel="icon" href="data:,";
-                style { (PreEscaped(svg::THEME)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    h1 { (results.title) }
-                    p class="facts" {
-                        (results.model.name) ", seed " (run.seed)
-                        @if let Some(started) = &run.started { ", " (started) }
-                    }
-                    @if let Some(notice) = &results.notice { p class="notice" { (notice) } }
-                }
-                main {
-                    (sections::summary(results))
-                    (sections::accuracy(results))
-                    (sections::runs(results))
-                    (sections::circuits(results))
-                    (sections::interventions(results))
-                    section id="methods" { h2 { "Methods" } (methods::methods(results)) }
-                    section id="data" {
-                        h2 { "Data" }
-                        p {
-                            "Every number above is in "
-                            a download="results.json" href=(download) { "results.json" }
-                            " (" (json.len() / 1000) " kB, schema " (results.schema) " version " (results.version)
-                            "). Figures as files are in " code { "figures/" } " beside this page."
-                        }
-                        p { "Repeat with " code { (run.command) } }
-                    }
-                }
-                div id="tip" role="status" hidden {}
-                script { (PreEscaped(SCRIPT)) }
+                (body(results, size, edges))
+                script type="application/json" id="results" { (PreEscaped(json)) }
+                @for script in scripts { script { (PreEscaped(script)) } }
             }
         }
     };
-    page.into_string() + "\n"
+    Ok(page.into_string() + "\n")
+}
+
+fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
+    let run = &results.run;
+    html! {
+        header {
+            h1 { (results.title) }
+            p class="facts" {
+                (results.model.name) ", seed " (run.seed)
+                @if let Some(started) = &run.started { ", " (started) }
+            }
+            @if let Some(notice) = &results.notice { p class="notice" { (notice) } }
+        }
+        main {
+            (claims::section(results))
+            (sections::controls())
+            (sections::figures(results))
+            section id="methods" { h2 { "Methods" } (methods::methods(results)) }
+            section id="data" {
+                h2 { "Data" }
+                p {
+                    "Every number above is in "
+                    a href="results.json" { "results.json" }
+                    " beside this page (" (size / 1000) " kB, schema " (results.schema) " version " (results.version)
+                    "), figures as files are in " code { "figures/" } "; each figure saves its numbers and its drawing."
+                }
+                p class="save" {
+                    button type="button" id="save-results" { "Save the results that this page carries" }
+                    @if let Some(edges) = edges {
+                        span { "Of each circuit the page carries the " (edges) " strongest edges; results.json has all." }
+                    }
+                }
+                p { "Repeat with " code { (run.command) } }
+            }
+        }
+        p id="said" role="status" aria-live="polite" {}
+        noscript { p class="notice" { "The figures are drawn by scripts in this page, which your browser does not run." } }
+    }
 }

@@ -1,100 +1,84 @@
-//! The page's parts between its head and its methods, each a function from results to markup.
+//! The page's parts between its summary and its methods. Figures are places that the page's scripts fill:
+//! `data-figure` names the figure, `data-each` what there is one of it for.
 
 use maud::{Markup, html};
 
-use super::figures::{self, Figure};
-use super::summary::{findings, headline};
 use super::tables;
-use super::verdict::ClaimVerdict;
-use super::words::{count, duration, visible};
+use super::words::visible;
 use crate::results::Results;
 
-fn figure(figure: &Figure) -> Markup {
+/// The bar of controls, that all figures follow.
+pub(super) fn controls() -> Markup {
     html! {
-        figure id=(format!("fig-{}", figure.name)) {
-            h4 { (figure.title) }
-            (figure.svg.inline())
-            figcaption { (figure.caption) }
-        }
-    }
-}
-
-fn grid(figures: impl IntoIterator<Item = Figure>) -> Markup {
-    let all: Vec<Figure> = figures.into_iter().collect();
-    html! {
-        @if !all.is_empty() {
-            div class="grid" { @for one in &all { (figure(one)) } }
-        }
-    }
-}
-
-/// The findings with their verdicts, and the warnings.
-pub(super) fn summary(results: &Results) -> Markup {
-    let all = findings(results);
-    let of = |verdict| all.iter().filter(|f| f.verdict == verdict).count();
-    let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
-    let took = results.run.machine.as_ref().map(|machine| {
-        let total: f64 = results.run.stages.iter().map(|s| s.seconds).sum();
-        format!(" The study took {} on {}.", duration(total), count(machine.threads, "thread"))
-    });
-    let counts = format!(
-        "Of {}, {} against {}, {} not supported, and {} cannot be settled by these data.{}",
-        count(all.len(), "claim"),
-        if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
-        if holds == 1 { "its control" } else { "their controls" },
-        if fails == 1 { "1 is".to_owned() } else { format!("{fails} are") },
-        all.len() - holds - fails,
-        took.unwrap_or_default()
-    );
-    html! {
-        section id="summary" {
-            h2 { "What changed, and how sure" }
-            p class="lead" { (results.task.description) " " (headline(results)) }
-            p { (counts) }
-            ol class="findings" {
-                @for finding in &all {
-                    li {
-                        p class=(format!("verdict {}", class(finding.verdict))) { (finding.verdict.words()) }
-                        div { h3 { (finding.claim) } p { (finding.evidence) } }
-                    }
-                }
+        div class="bar" role="group" aria-label="What the figures show" {
+            label class="slide" {
+                "Checkpoint"
+                input type="range" id="pick-at" min="0" max="0" value="0" step="1";
+                output id="at" for="pick-at" {}
             }
-        }
-        @if !results.warnings.is_empty() {
-            section id="warnings" {
-                h2 { "Where this might be wrong" }
-                ul class="warnings" {
-                    @for w in &results.warnings {
-                        li { strong { (w.claim) } " Control: " (w.control) " " em { (w.finding) } }
-                    }
+            label { "Head" input id="pick-head" list="heads" autocomplete="off" spellcheck="false" placeholder="L0H0"; }
+            button type="button" id="clear" { "Clear" }
+            a href="#head" { "Details" }
+            datalist id="heads" {}
+            label { "Pairs" select id="pick-suite" {} }
+            label { "Rule" select id="pick-rule" {} }
+            label {
+                "Circuits"
+                select id="pick-layout" {
+                    option value="grid" { "by layer and head" }
+                    option value="layered" { "by path" }
                 }
             }
         }
     }
 }
 
-fn class(verdict: ClaimVerdict) -> &'static str {
-    match verdict {
-        ClaimVerdict::Holds => "holds",
-        ClaimVerdict::Fails => "fails",
-        ClaimVerdict::Open => "open",
-    }
+/// Places of a figure: one for each of `each`, in a grid or below each other.
+fn place(figure: &str, each: &str, wide: bool) -> Markup {
+    html! { div class=(if wide { "grid one" } else { "grid" }) data-figure=(figure) data-each=(each) {} }
 }
 
-/// Accuracy before and after, with examples.
-pub(super) fn accuracy(results: &Results) -> Markup {
-    let suites = results.task.suites.iter().filter_map(|s| figures::accuracy(results, s));
+/// All sections with figures.
+pub(super) fn figures(results: &Results) -> Markup {
+    let any = !results.trainings.is_empty();
     html! {
         section id="accuracy" {
             h2 { "Accuracy before and after" }
-            (grid(suites))
+            (place("accuracy", "benchmark", false))
+            @if any { (place("scores", "training", false)) }
             @if !results.task.examples.is_empty() {
-                details {
-                    summary { "Example completions" }
-                    div class="wide" { table class="examples" { tbody { (examples(results)) } } }
-                }
+                details { summary { "Example completions" } div class="wide" { table class="examples" { tbody { (examples(results)) } } } }
             }
             details { summary { "Every checkpoint" } (tables::checkpoints(results)) }
+        }
+        @if any {
+            section id="heads" {
+                h2 { "Heads kept, new and lost" }
+                (tables::heads(&results.trainings))
+                (place("cohorts", "training", false))
+                (place("frequency", "training", false))
+                (place("effect", "training", false))
+                (place("methods", "", false))
+            }
+            section id="head" { h2 { "The selected head" } div id="head-panel" {} }
+            section id="circuits" {
+                h2 { "The circuits" }
+                (place("circuit", "training", false))
+                h3 { "Edges" }
+                div id="edge-list" {}
+            }
+            section id="training" {
+                h2 { "What happened during training" }
+                (place("curve", "training", false))
+                (place("turnover", "training", false))
+                (place("similarity", "training", false))
+                (place("overlap", "training", false))
+                (place("complexity", "", false))
+            }
+        }
+        section id="interventions" {
+            h2 { "Heads ablated and scaled" }
+            @if any { (place("interventions", "training", true)) } @else { (place("interventions", "", true)) }
         }
     }
 }
@@ -112,91 +96,6 @@ fn examples(results: &Results) -> Markup {
                     td { code { (visible(&said.text)) } }
                     td class=(verdict) { (verdict) }
                 }
-            }
-        }
-    }
-}
-
-/// Curves, cohorts and maps, two a row: one column a run.
-pub(super) fn runs(results: &Results) -> Markup {
-    let runs = &results.trainings;
-    let cohorts: Vec<Figure> = runs.iter().filter_map(figures::cohort).collect();
-    html! {
-        @if !runs.is_empty() {
-            section id="training" {
-                h2 { "What happened during training" }
-                (grid(runs.iter().filter_map(|run| figures::training(run, results))))
-            }
-        }
-        @if !cohorts.is_empty() {
-            section id="heads" {
-                h2 { "Heads kept, new and lost" }
-                (tables::heads(runs))
-                (grid(cohorts))
-                (grid(runs.iter().filter_map(|run| figures::cohort_map(run, results))))
-                (grid(runs.iter().filter_map(|run| figures::effect_map(run, results))))
-            }
-        }
-    }
-}
-
-/// Circuit drawings: the base beside each run, whose checkpoints are under a slider.
-pub(super) fn circuits(results: &Results) -> Markup {
-    let base = figures::circuit(results, &results.base);
-    let mut groups: Vec<(&str, Vec<Figure>)> = Vec::new();
-    for run in &results.trainings {
-        let found = run.checkpoints.iter().filter_map(|at| figures::circuit(results, at));
-        groups.push((&run.name, base.clone().into_iter().chain(found).collect()));
-    }
-    if groups.is_empty() {
-        groups.push(("Base", base.into_iter().collect()));
-    }
-    groups.retain(|(_, frames)| !frames.is_empty());
-    html! {
-        @if !groups.is_empty() {
-            section id="circuits" {
-                h2 { "The circuits" }
-                p {
-                    "Move a slider from the base through the checkpoints; point at a node to see its edges alone. \
-                     Blue edges raise the metric, red dashed edges lower it; width is the size of the score. Nodes \
-                     with a blue ring are new heads (the tooltip says which are emergent), with a red ring heads of \
-                     the base’s circuit."
-                }
-                div class="grid" { @for (name, frames) in &groups { (slider(name, frames)) } }
-            }
-        }
-    }
-}
-
-/// One run's drawings, the last one shown.
-fn slider(group: &str, frames: &[Figure]) -> Markup {
-    let last = frames.len() - 1;
-    html! {
-        div class="frames" {
-            h3 { (group) }
-            @if last > 0 {
-                label class="slider" {
-                    span { "checkpoint" }
-                    input type="range" min="0" max=(last) value=(last) step="1"
-                        aria-label=(format!("checkpoint of {group}"));
-                }
-            }
-            @for (i, frame) in frames.iter().enumerate() {
-                div class=(if i == last { "frame shown" } else { "frame" }) { (figure(frame)) }
-            }
-        }
-    }
-}
-
-/// Interventions, drawn and as a table.
-pub(super) fn interventions(results: &Results) -> Markup {
-    let drawn = results.trainings.iter().filter_map(|run| figures::ablation(results, run));
-    html! {
-        @if !results.interventions.is_empty() {
-            section id="interventions" {
-                h2 { "Heads ablated and scaled" }
-                (grid(drawn))
-                (tables::interventions(&results.interventions))
             }
         }
     }

@@ -4,9 +4,7 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
-use super::summary::control_p;
-use super::verdict::difference;
-use super::words::{count, number, p_value, percent, points};
+use super::words::{count, number, percent};
 use crate::results::{Action, CheckpointFacts, HeadSet, Intervention, Results, SuiteFacts, Training};
 
 /// A short description of an intervention: `grpo-60: 3 emergent heads of GRPO zeroed`.
@@ -32,7 +30,7 @@ fn chips(heads: &[Head], class: &str) -> Markup {
         } @else {
             span {
                 @for head in heads {
-                    span class=(format!("chip {class}")) data-head=(head) tabindex="0" { (head) } " "
+                    button type="button" class=(format!("chip {class}")) data-head=(head) { (head) } " "
                 }
             }
         }
@@ -69,56 +67,6 @@ pub(super) fn heads(runs: &[Training]) -> Markup {
 
 fn cell(i: &Interval) -> Markup {
     html! { span { (percent(i.estimate)) } " " small { (percent(i.low)) " to " (percent(i.high)) } }
-}
-
-/// Interventions beside their controls.
-pub(super) fn interventions(rows: &[Intervention]) -> Markup {
-    html! {
-        div class="wide" {
-            table class="numbers stack" {
-                thead {
-                    tr {
-                        th { "Intervention" } th { "Heads" } th { "Solved" } th { "Change, points" }
-                        th { "Random heads" } th { "Against random" }
-                    }
-                }
-                tbody { @for row in rows { (intervention(row)) } }
-            }
-        }
-    }
-}
-
-fn intervention(row: &Intervention) -> Markup {
-    let change = difference(&row.untouched, &row.accuracy);
-    html! {
-        tr {
-            th scope="row" { (described(row)) " " small { (row.suite) ", n = " (row.n) } }
-            td data-label="Heads" { (chips(&row.heads, "new")) }
-            td data-label="Solved" { (cell(&row.accuracy)) }
-            td data-label="Change, points" {
-                span { (points(change.estimate)) } " "
-                small { (points(change.low)) " to " (points(change.high)) }
-            }
-            td data-label="Random heads" { (control(row)) }
-            td data-label="Against random" {
-                span { @if row.random.is_empty() { "–" } @else { (p_value(control_p(row))) } }
-            }
-        }
-    }
-}
-
-fn control(row: &Intervention) -> Markup {
-    let mut random: Vec<f64> = row.random.iter().map(|r| r.accuracy.estimate).collect();
-    random.sort_by(f64::total_cmp);
-    let mean = random.iter().sum::<f64>() / random.len() as f64;
-    html! {
-        @if let (Some(&low), Some(&high)) = (random.first(), random.last()) {
-            span { (percent(mean)) } " "
-            small { (percent(low)) " to " (percent(high)) ", " (count(random.len(), "draw")) }
-        } @else {
-            span class="none" { "not run" }
-        }
-    }
 }
 
 /// Accuracy of every checkpoint on every suite.

@@ -1,0 +1,116 @@
+// What every figure shares: palette, words for numbers, sets of heads, and the register of figures.
+//
+// A figure is a function of the results and of what is picked in them; it returns
+// { title, caption, label, columns, rows, draw(env) }, or { missing } with the reason where the results lack what it
+// shows. `draw` returns an SVG element made with env.document; env.colour(name) is a colour of the palette.
+const FIGURES = {};
+const WIDTH = 460;
+const WIDE = 920;
+// Colours of the palette for lines that stand beside each other.
+const SERIES = ["emergent", "base", "green", "violet", "ochre", "ink"];
+
+// Results from their file, in which what is empty is left out.
+const read = (json) => ({ heads: [], think: [], ...JSON.parse(json) });
+
+const NARROW = "\u202f";
+const percent = (x) => {
+  const p = 100 * x;
+  const digits = (p > 0 && p < 9.95) || (p > 99 && p < 100) ? 1 : 0;
+  return p.toFixed(digits) + NARROW + "%";
+};
+const number = (x, digits = 2) => {
+  const text = Math.abs(x).toFixed(digits);
+  return x < 0 && /[1-9]/.test(text) ? "−" + text : text;
+};
+const points = (x) => {
+  const text = Math.abs(100 * x).toFixed(Math.abs(100 * x) < 9.95 ? 1 : 0);
+  return (/[1-9]/.test(text) ? (x < 0 ? "−" : "+") : "±") + text;
+};
+const pValue = (p) => (p < 0.001 ? `p${NARROW}<${NARROW}0.001` : `p${NARROW}=${NARROW}${p.toFixed(3)}`);
+const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+const between = (i, words) => `${words(i.estimate)} [${words(i.low)} to ${words(i.high)}]`;
+const names = (heads) => (heads.length ? heads.join(", ") : "none");
+
+// "L5H1" as [5, 1].
+const place = (head) => head.slice(1).split("H").map(Number);
+const allHeads = (model) =>
+  d3.range(model.n_layers).flatMap((l) => d3.range(model.n_heads).map((h) => `L${l}H${h}`));
+// Nodes are "input", "a5.h1", "m5", "logits"; an edge is "a1.h3->a5.h1<q>".
+const ends = (edge) => edge.split("->");
+const headOf = (node) => {
+  const found = /^a(\d+)\.h(\d+)$/.exec(node);
+  return found ? `L${found[1]}H${found[2]}` : null;
+};
+const nodeOfHead = (head) => `a${head.slice(1).replace("H", ".h")}`;
+// The nodes that the end of an edge belongs to: a key or value that query heads share belongs to all of them.
+const nodesOf = (model, end) => {
+  const [node, port] = end.split("<");
+  const head = headOf(node);
+  if (!head || !port || port[0] === "q" || model.key_value !== "grouped") return [node];
+  const [l, g] = place(head);
+  const group = model.n_heads / model.n_kv_heads;
+  return d3.range(g * group, (g + 1) * group).map((h) => `a${l}.h${h}`);
+};
+const jaccard = (a, b) => {
+  const [x, y] = [new Set(a), new Set(b)];
+  const either = new Set([...x, ...y]).size;
+  return either ? [...x].filter((one) => y.has(one)).length / either : 1;
+};
+
+// The circuits and heads of one training, on the suite and by the rule that are picked.
+const studyOf = (results, pick) =>
+  results.heads.find(
+    (s) =>
+      s.training === pick.training &&
+      (pick.suite === undefined || s.suite === pick.suite) &&
+      (pick.rule === undefined || s.rule === pick.rule)
+  );
+const trainingOf = (results, pick) => results.trainings.find((t) => t.name === pick.training);
+// The place of the picked checkpoint: -1 is the base, and what is beyond the last is the last.
+const placeOf = (list, pick) => Math.min(pick.at ?? Infinity, list.length - 1);
+// The base and the checkpoints of a head study, alike.
+const members = (study) => [{ label: "base", step: 0, circuit: study.base, tests: [] }, ...study.checkpoints];
+const methodOf = (results, name) => results.trainings.find((t) => t.name === name)?.method ?? null;
+
+// Gives the marks of a plot the attributes of their data: data-head, data-node and so on, for the page to link.
+const tagged = (data, attributes) => (index, scales, values, dimensions, context, next) => {
+  const group = next(index, scales, values, dimensions, context);
+  const marks = [...group.childNodes].filter((node) => node.nodeType === 1);
+  marks.forEach((mark, i) => {
+    for (const [name, value] of Object.entries(attributes(data[index[i]]))) {
+      if (value !== null && value !== undefined) mark.setAttribute(name, value);
+    }
+  });
+  return group;
+};
+
+// Names in their colours, in a line above the frame: a plot with a key has a marginTop of 34.
+const key = (entries) =>
+  Plot.text(entries, { ...(entries[0]?.fx ? { fx: "fx" } : {}), frameAnchor: "top-right", dy: -22, text: "text", fill: "colour", textAnchor: "end", render: spread });
+const spread = (index, scales, values, dimensions, context, next) => {
+  const group = next(index, scales, values, dimensions, context);
+  let shift = 0;
+  for (const node of [...group.childNodes].filter((n) => n.nodeType === 1).reverse()) {
+    node.setAttribute("dx", String(-shift));
+    shift += 6.6 * node.textContent.length + 12;
+  }
+  return group;
+};
+const short = (text, most = 18) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
+
+// A plot with the settings that all share.
+const plot = (env, options) => {
+  if (options.x?.label) options = { marginBottom: 42, ...options, x: { labelAnchor: "center", labelArrow: "none", ...options.x } };
+  const svg = Plot.plot({
+    document: env.document,
+    width: env.width,
+    style: { fontSize: "12px", background: "transparent" },
+    ...options,
+    color: { type: "identity", ...options.color },
+  });
+  // Its rules are in the page's style sheet, and a file needs none.
+  svg.querySelector("style")?.remove();
+  return svg;
+};
+// A pointer's tip in the page; a file has none.
+const tips = (env, data, options) => (env.interactive ? [Plot.tip(data, Plot.pointer(options))] : []);

@@ -1,0 +1,89 @@
+// Heads zeroed, replaced or scaled while a checkpoint answers, and thinking on and off.
+
+const SETS = { emergent: "emergent", new: "new", kept: "kept", lost: "lost", joint: "new and lost", control: "control-task" };
+const actionWords = (action) =>
+  ({ zero: "zeroed", mean: "set to their mean", resample: "resampled" })[action.kind] ?? `× ${action.factor}`;
+const interventionWords = (row) =>
+  `${row.checkpoint}: ${count(row.heads.length, `${SETS[row.set] ?? row.set} head`)} of ${row.training} ${actionWords(row.action)}`;
+
+FIGURES.interventions = (results, pick) => {
+  const rows = results.interventions
+    .filter((i) => (!pick.training || i.training === pick.training) && (!pick.benchmark || i.suite === pick.benchmark))
+    .filter((i) => !pick.head || i.heads.includes(pick.head));
+  if (!rows.length) return { missing: "no intervention on these heads was run" };
+  const named = rows.map((row, i) => ({ i, words: interventionWords(row), row }));
+  const draws = named.flatMap(({ i, row }) => row.random.map((draw) => ({ i, draw })));
+  const text = ({ row }) =>
+    `${interventionWords(row)} (${names(row.heads)}), ${row.suite}: ${between(row.accuracy, percent)}; as they are ${between(row.untouched, percent)}` +
+    (row.difference ? `; change ${between(row.difference, points)} points` : "") +
+    (row.p_value === undefined || row.p_value === null ? "" : `; against random ${pValue(row.p_value)}`);
+  return {
+    title: pick.head ? `Interventions that change ${pick.head}` : `Heads of ${pick.training ?? "every training"} changed, against random heads`,
+    caption:
+      "Blue dot: the heads named are changed. Ring: all heads as they are. Ticks below: as many random heads of the same layers, one tick a draw. Bars are 95 % intervals over problems. A loss is specific to these heads only where the blue dot lies left of all ticks.",
+    label: named.map(text).join("; "),
+    columns: ["intervention", "heads", "benchmark", "problems", "solved", "low", "high", "as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],
+    rows: rows.map((r) => {
+      const random = r.random.map((d) => d.accuracy.estimate);
+      const change = r.difference ?? { estimate: r.accuracy.estimate - r.untouched.estimate };
+      return [interventionWords(r), names(r.heads), r.suite, r.n, r.accuracy.estimate, r.accuracy.low, r.accuracy.high, r.untouched.estimate,
+        change.estimate, change.low ?? "", change.high ?? "", d3.mean(random) ?? "", d3.min(random) ?? "", d3.max(random) ?? "", random.length, r.p_value ?? ""];
+    }),
+    draw: (env) => {
+      const y = (shift) => (d) => d.i + shift;
+      return plot(env, {
+        width: env.wide,
+        height: 60 + 50 * rows.length,
+        marginLeft: 8,
+        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 10 },
+        y: { domain: [rows.length - 0.35, -0.6], axis: null },
+        marks: [
+          Plot.text(named, { x: 0, y: y(-0.38), text: (d) => short(`${d.words} · ${d.row.suite}`, Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
+          Plot.link(named, { x1: (d) => d.row.untouched.low, x2: (d) => d.row.untouched.high, y: y(-0.05), stroke: env.colour("muted") }),
+          Plot.dot(named, { x: (d) => d.row.untouched.estimate, y: y(-0.05), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
+          Plot.link(named, { x1: (d) => d.row.accuracy.low, x2: (d) => d.row.accuracy.high, y: y(0.08), stroke: env.colour("emergent"), strokeWidth: 2 }),
+          Plot.dot(named, { x: (d) => d.row.accuracy.estimate, y: y(0.08), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
+          Plot.link(draws, { x: (d) => d.draw.accuracy.estimate, y1: y(0.2), y2: y(0.34), stroke: env.colour("ink"), strokeOpacity: 0.6 }),
+          ...tips(env, named, { x: (d) => d.row.accuracy.estimate, y: y(0.08), title: text }),
+        ],
+      });
+    },
+  };
+};
+
+// Thinking Sparks, Figure 5: pass@k and success@k without thinking, as it is and with heads changed.
+FIGURES.think = (results, pick) => {
+  const study = results.think.find((t) => !pick.checkpoint || t.checkpoint === pick.checkpoint);
+  if (!study) return { missing: "the stage think (thinking on and off) has not run in this study" };
+  const name = (c) => `think ${c.mode}${c.action ? `, heads ${actionWords(c.action)}` : ""}`;
+  const rows = study.conditions
+    .filter((c) => c.benchmark === study.benchmark)
+    .flatMap((c) => ["pass_at_k", "success_at_k"].flatMap((measure) =>
+      c.measures[measure].map(({ k, value }) => ({ condition: name(c), measure: measure.replace("_at_", "@"), k, ...value }))));
+  const conditions = [...new Set(rows.map((r) => r.condition))];
+  const colour = (env, r) => env.colour(SERIES[conditions.indexOf(r.condition) % SERIES.length]);
+  const text = (r) => `${r.condition}, ${r.measure}, k = ${r.k}: ${between(r, percent)}`;
+  return {
+    title: `${study.checkpoint} on ${study.benchmark}: thinking on and off`,
+    caption: `pass@k is the unbiased estimate; success@k takes the first k samples in order. Bands are 95 % intervals over problems. Heads of the circuit without thinking only: ${names(study.off_only)}.`,
+    label: rows.map(text).join("; "),
+    columns: ["condition", "measure", "k", "value", "low", "high"],
+    rows: rows.map((r) => [r.condition, r.measure, r.k, r.estimate, r.low, r.high]),
+    draw: (env) =>
+      plot(env, {
+        width: env.wide,
+        height: 320,
+        marginTop: 48,
+        fx: { label: null, domain: ["pass@k", "success@k"] },
+        x: { type: "log", base: 2, label: "k, samples", tickFormat: "d" },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "solved, %", grid: true, ticks: 5 },
+        marks: [
+          Plot.areaY(rows, { fx: "measure", x: "k", y1: "low", y2: "high", z: "condition", fill: (r) => colour(env, r), fillOpacity: 0.12 }),
+          Plot.lineY(rows, { fx: "measure", x: "k", y: "estimate", z: "condition", stroke: (r) => colour(env, r), strokeWidth: 1.75 }),
+          Plot.dot(rows, { fx: "measure", x: "k", y: "estimate", r: 3.5, fill: (r) => colour(env, r), ariaLabel: text }),
+          key(conditions.map((text, i) => ({ text, fx: "success@k", colour: env.colour(SERIES[i % SERIES.length]) }))),
+          ...tips(env, rows, { fx: "measure", x: "k", y: "estimate", title: text }),
+        ],
+      }),
+  };
+};

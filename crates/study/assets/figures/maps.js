@@ -1,0 +1,142 @@
+// Maps of heads, layers upwards: how often in a circuit, effect, what a checkpoint's circuit has, which method.
+
+// A map of one cell a head. A cell is { head, fill, opacity, outline, dot, inside, text }.
+const headMap = (env, model, cells, options = {}) => {
+  const [layers, heads] = [model.n_layers, model.n_heads];
+  const width = Math.max(env.width, Math.min(WIDE, 44 + 26 * heads));
+  const side = Math.max(9, Math.min(34, (width - 50) / heads));
+  const every = (n) => d3.range(n).filter((i) => i % Math.ceil(n / 16) === 0);
+  const data = cells.map((c) => ({ ...c, l: place(c.head)[0], h: place(c.head)[1] }));
+  const xy = { x: "h", y: "l" };
+  const size = (width - 50) / heads;
+  return plot(env, {
+    width,
+    height: 46 + side * layers + (options.key ? 24 : 0),
+    marginLeft: 36,
+    marginTop: options.key ? 30 : 6,
+    marginBottom: 40,
+    padding: side > 14 ? 0.08 : 0.04,
+    x: { type: "band", domain: d3.range(heads), ticks: every(heads), tickFormat: (h) => `H${h}`, tickSize: 0, label: "head (layers upwards)", labelAnchor: "center", labelArrow: "none" },
+    y: { type: "band", domain: d3.range(layers).reverse(), ticks: every(layers), tickFormat: (l) => `L${l}`, tickSize: 0, label: null },
+    marks: [
+      Plot.cell(data, { ...xy, fill: env.colour("cell"), rx: 2 }),
+      Plot.cell(data.filter((c) => c.opacity > 0), { ...xy, fill: (c) => env.colour(c.fill), fillOpacity: "opacity", rx: 2 }),
+      Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("ink"), strokeWidth: 1.75, inset: 0.5, rx: 2 }),
+      Plot.dot(data.filter((c) => c.dot), { ...xy, r: Math.min(3, side / 6), fill: env.colour("ink"), dx: size / 2 - Math.min(7, size / 4), dy: -side / 2 + Math.min(7, side / 4) }),
+      ...(size >= 34 && side >= 20 ? [Plot.text(data.filter((c) => c.inside), { ...xy, text: "inside", fontSize: 10.5, fill: env.colour("ink") })] : []),
+      Plot.cell(data, {
+        ...xy,
+        fill: "transparent",
+        rx: 2,
+        // In a file the text is a title; in the page the head is selected, and the tip shows the text.
+        ...(env.interactive ? {} : { title: "text" }),
+        render: tagged(data, (c) => (env.interactive ? { "data-head": c.head, class: "pick", role: "button", "aria-label": c.text } : {})),
+      }),
+      ...tips(env, data, { ...xy, title: "text" }),
+      ...(options.key ? [key(options.key)] : []),
+    ],
+  });
+};
+
+// Thinking Sparks, Figures 2B, 3C: how often each head was in a circuit.
+FIGURES.frequency = (results, pick) => {
+  const study = studyOf(results, pick);
+  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  const at = placeOf(study.checkpoints, pick);
+  const now = members(study)[at + 1];
+  const inside = new Set(now.circuit.heads);
+  const n = study.checkpoints.length;
+  const cells = allHeads(results.model).map((head) => {
+    const found = study.frequency.find((f) => f.head === head);
+    const test = now.tests.find((t) => t.head === head);
+    const share = found?.share ?? 0;
+    const kind = found?.base ? "in the base's circuit" : found ? "new" : "never in a circuit";
+    return {
+      head,
+      fill: found?.base ? "base" : "emergent",
+      opacity: found ? 0.15 + 0.65 * share : 0,
+      outline: inside.has(head),
+      dot: test?.fate === "emergent",
+      inside: found ? `${Math.round(share * n)}/${n}` : "",
+      text: `${head}: ${kind}; in ${Math.round(share * n)} of ${count(n, "checkpoint")}${inside.has(head) ? `, ${now.label} among them` : ""}${test ? `; at ${now.label} ${test.fate}, ${pValue(test.p_value)}` : ""}`,
+      row: [head, kind, share, inside.has(head) ? "yes" : "no", test?.fate ?? ""],
+    };
+  });
+  return {
+    title: `${study.training}: heads by number of checkpoints, ${study.suite}`,
+    caption: `Red: in the base's circuit, fading as checkpoints drop it. Blue: new, stronger the more checkpoints have it. Outlined: in the circuit of ${now.label}. Dot: emergent there.`,
+    label: `${names(study.frequency.filter((f) => !f.base).map((f) => f.head))} are new in some checkpoint`,
+    columns: ["head", "kind", "share of checkpoints", `in the circuit of ${now.label}`, "test there"],
+    rows: cells.filter((c) => c.opacity > 0).map((c) => c.row),
+    draw: (env) => headMap(env, results.model, cells),
+  };
+};
+
+// Thinking Sparks, Figure 13: effect E of a training on each head.
+FIGURES.effect = (results, pick) => {
+  const study = studyOf(results, pick);
+  if (!study?.effects.length) return { missing: `no effects of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  const at = placeOf(study.checkpoints, pick);
+  // At a picked checkpoint its own tests; where there are none, and otherwise, the mean over checkpoints.
+  const picked = pick.at === undefined || at < 0 ? null : study.checkpoints[at];
+  const now = picked?.tests.length ? picked : null;
+  const cells = allHeads(results.model).map((head) => {
+    const mean = study.effects.find((e) => e.head === head);
+    const test = now?.tests.find((t) => t.head === head);
+    const effect = now ? test?.effect : mean && (mean.interval ?? { estimate: mean.effect });
+    const value = now ? test?.effect.estimate : mean?.effect;
+    if (value === undefined) return { head, opacity: 0, text: `${head}: not in these circuits`, row: [head, "", "", "", mean?.before ?? "", mean?.after ?? ""] };
+    const sure = effect.low > 0 || effect.high < 0;
+    return {
+      head,
+      fill: value < 0 ? "base" : "emergent",
+      opacity: 0.8 * Math.min(1, Math.abs(value)),
+      outline: sure,
+      inside: number(value),
+      text: `${head}: E = ${number(value)}${effect.low === undefined ? "" : ` [${number(effect.low)} to ${number(effect.high)}]`}${mean ? `; share of importance ${percent(mean.before)} before, ${percent(mean.after)} after` : ""}`,
+      row: [head, value, effect.low ?? "", effect.high ?? "", mean?.before ?? "", mean?.after ?? ""],
+    };
+  });
+  return {
+    title: `${study.training}: effect E on each head, ${study.suite}`,
+    caption: `E = (after − before) / (after + before) of the head's share of all importance, ${now ? `at ${now.label}` : "mean over checkpoints"}: blue, gained; red, lost. Outlined: the 95 % interval over pairs leaves out 0.`,
+    label: cells.filter((c) => c.outline).map((c) => c.text).join("; ") || "no effect whose interval leaves out 0",
+    columns: ["head", "effect", "low", "high", "share before", "share after"],
+    rows: cells.filter((c) => c.row[1] !== "").map((c) => c.row),
+    draw: (env) => headMap(env, results.model, cells),
+  };
+};
+
+// Thinking Sparks, Figure 14: which trainings' circuits ever had a head that the base's had not.
+const METHODS = ["emergent", "green", "base", "ochre"];
+FIGURES.methods = (results, pick) => {
+  const trainings = [...new Set(results.heads.map((s) => s.training))];
+  if (!trainings.length) return { missing: "no circuit was found" };
+  const of = results.heads.filter((s) => s.rule === (pick.rule ?? s.rule));
+  const ever = (name) => new Set(of.filter((s) => s.training === name).flatMap((s) => s.changes.flatMap((c) => c.gained)));
+  const sets = trainings.map((name) => ever(name));
+  const cells = allHeads(results.model).map((head) => {
+    const mine = trainings.filter((_, i) => sets[i].has(head));
+    return {
+      head,
+      mine,
+      fill: mine.length > 1 ? "violet" : METHODS[trainings.indexOf(mine[0]) % METHODS.length],
+      opacity: mine.length ? 0.75 : 0,
+      inside: mine.length > 1 ? "both" : "",
+      text: `${head}: ${mine.length ? `new in ${mine.join(" and ")}` : "in no new part of a circuit"}`,
+    };
+  });
+  const layers = d3.range(results.model.n_layers).map((l) => [l, ...sets.map((s) => [...s].filter((h) => place(h)[0] === l).length)]);
+  const suites = [...new Set(of.map((s) => s.suite))];
+  return {
+    title: "New heads by training",
+    caption: `A head is coloured where it was in a circuit of any checkpoint and not in the base's, on any suite (${suites.join(", ")}). ${trainings.map((t, i) => `${t}: ${sets[i].size}`).join("; ")}; of several: ${cells.filter((c) => c.mine.length > 1).length}. The table counts them by layer.`,
+    label: cells.filter((c) => c.mine.length).map((c) => c.text).join("; ") || "no head is new",
+    columns: ["layer", ...trainings],
+    rows: layers,
+    draw: (env) =>
+      headMap(env, results.model, cells, {
+        key: [...trainings.map((text, i) => [text, METHODS[i % METHODS.length]]), ["several", "violet"]].map(([text, c]) => ({ text, colour: env.colour(c) })),
+      }),
+  };
+};

@@ -1,0 +1,132 @@
+// Accuracy: before and after, over checkpoints, against the size of the circuit, at k samples, with heads changed.
+
+// Accuracies of the base and of every training's picked checkpoint.
+const accuraciesOf = (results, suite, pick) => {
+  const row = (name, at) => ({ name, at, accuracy: at.accuracy.find((a) => a.suite === suite) });
+  const rows = results.trainings
+    .filter((t) => t.checkpoints.length)
+    .map((t) => {
+      const at = placeOf(t.checkpoints, pick);
+      return row(t.name, at < 0 ? results.base : t.checkpoints[at]);
+    });
+  return [row("Base", results.base), ...rows].filter((r) => r.accuracy);
+};
+
+const interval = (rows, y, colour, width) =>
+  Plot.ruleY(rows, { y, x1: "low", x2: "high", stroke: colour, strokeWidth: width ?? 2 });
+
+FIGURES.accuracy = (results, pick) => {
+  const benchmark = pick.benchmark ?? results.base.accuracy[0]?.suite;
+  const rows = accuraciesOf(results, benchmark, pick).map(({ name, at, accuracy }) => ({
+    name,
+    label: at.label,
+    n: accuracy.n,
+    worked: accuracy.worked,
+    ...accuracy.interval,
+  }));
+  if (!rows.length) return { missing: `no checkpoint was measured on ${benchmark ?? "a benchmark"}` };
+  const about = results.task.suites.find((s) => s.name === benchmark)?.description ?? "";
+  return {
+    title: `Accuracy on ${benchmark}, n = ${d3.max(rows, (r) => r.n)}`,
+    caption: `${about} Bars are 95 % intervals over problems. Dashed: where the base stands.`,
+    label: rows.map((r) => `${r.name} ${between(r, percent)}`).join("; "),
+    columns: ["model", "checkpoint", "solved", "low", "high", "problems", "thinks first"],
+    rows: rows.map((r) => [r.name, r.label, r.estimate, r.low, r.high, r.n, r.worked ?? ""]),
+    draw: (env) => {
+      const text = (r) => `${r.name} (${r.label}): ${between(r, percent)}, n = ${r.n}`;
+      return plot(env, {
+        height: 56 + 34 * rows.length,
+        marginLeft: 30 + 7 * d3.max(rows, (r) => Math.min(r.name.length, 22)),
+        marginRight: 50,
+        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 5 },
+        y: { domain: rows.map((r) => r.name), label: null, type: "band" },
+        marks: [
+          Plot.ruleX(rows.filter((r) => r.name === "Base"), { x: "estimate", stroke: env.colour("base"), strokeDasharray: "5 4" }),
+          interval(rows, "name", (r) => env.colour(r.name === "Base" ? "muted" : "ink")),
+          Plot.dot(rows, { x: "estimate", y: "name", r: 5.5, fill: (r) => env.colour(r.name === "Base" ? "muted" : "ink"), ariaLabel: text }),
+          Plot.text(rows, { x: 1, y: "name", dx: 8, textAnchor: "start", text: (r) => percent(r.estimate), fill: env.colour("ink") }),
+          ...tips(env, rows, { x: "estimate", y: "name", title: text }),
+        ],
+      });
+    },
+  };
+};
+
+// Thinking Sparks, Figure 4: scores over the checkpoints of one training.
+FIGURES.scores = (results, pick) => {
+  const training = trainingOf(results, pick);
+  if (!training) return { missing: `there is no training ${pick.training}` };
+  const all = [results.base, ...training.checkpoints];
+  const rows = all.flatMap((c) => c.accuracy.map((a) => ({ step: c.step, label: c.label, suite: a.suite, n: a.n, ...a.interval })));
+  if (d3.group(rows, (r) => r.step).size < 2) return { missing: `no benchmark was run on the checkpoints of ${training.name}` };
+  const suites = [...new Set(rows.map((r) => r.suite))];
+  const colour = (env, suite) => env.colour(SERIES[suites.indexOf(suite) % SERIES.length]);
+  const last = suites.map((s) => rows.filter((r) => r.suite === s).at(-1));
+  const picked = pick.at === undefined ? [] : [all[placeOf(training.checkpoints, pick) + 1]];
+  return {
+    title: `${training.name}: scores over checkpoints`,
+    caption: "Problems solved on each benchmark, with 95 % intervals over problems.",
+    label: last.map((r) => `${r.suite}: ${between(r, percent)} at step ${r.step}`).join("; "),
+    columns: ["benchmark", "checkpoint", "step", "solved", "low", "high", "problems"],
+    rows: rows.map((r) => [r.suite, r.label, r.step, r.estimate, r.low, r.high, r.n]),
+    draw: (env) => {
+      const text = (r) => `${r.suite}, step ${r.step}: ${between(r, percent)}`;
+      return plot(env, {
+        height: 250,
+        marginRight: 24 + 6.4 * d3.max(suites, (s) => short(s).length),
+        x: { label: "optimiser steps", ticks: 6 },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 5 },
+        marks: [
+          Plot.ruleX(picked, { x: "step", stroke: env.colour("rule"), strokeWidth: 8 }),
+          Plot.areaY(rows, { x: "step", y1: "low", y2: "high", z: "suite", fill: (r) => colour(env, r.suite), fillOpacity: 0.13 }),
+          Plot.lineY(rows, { x: "step", y: "estimate", z: "suite", stroke: (r) => colour(env, r.suite), strokeWidth: 1.75 }),
+          Plot.dot(rows, { x: "step", y: "estimate", r: 3.5, fill: (r) => colour(env, r.suite), ariaLabel: text }),
+          Plot.text(last, { x: "step", y: "estimate", dx: 8, textAnchor: "start", text: (r) => short(r.suite), fill: (r) => colour(env, r.suite) }),
+          ...tips(env, rows, { x: "step", y: "estimate", title: text }),
+        ],
+      });
+    },
+  };
+};
+
+// How large the circuits are against how much the checkpoints solve.
+FIGURES.complexity = (results, pick) => {
+  const rows = results.heads
+    .filter((s) => (!pick.suite || s.suite === pick.suite) && (!pick.rule || s.rule === pick.rule))
+    .flatMap((s) =>
+      members(s).flatMap((m) => {
+        const at = [results.base, ...(trainingOf(results, { training: s.training })?.checkpoints ?? [])];
+        const solved = at.find((c) => c.label === m.label)?.accuracy.find((a) => !pick.benchmark || a.suite === pick.benchmark);
+        if (!solved) return [];
+        const heads = m.circuit.heads.length;
+        const inputs = d3.mean(d3.rollups(m.circuit.edges, (e) => e.length, (e) => nodesOf(results.model, ends(e.edge)[1])[0]), (e) => e[1]);
+        return [{ training: s.training, label: m.label, heads, inputs: inputs ?? 0, suite: solved.suite, ...solved.interval }];
+      })
+    );
+  if (new Set(rows.map((r) => r.label)).size < 3) return { missing: "fewer than three checkpoints have both a circuit and a benchmark" };
+  const trainings = [...new Set(rows.map((r) => r.training))];
+  const colour = (env, r) => env.colour(r.label === "base" ? "muted" : SERIES[trainings.indexOf(r.training) % SERIES.length]);
+  const text = (r) => `${r.label}: ${count(r.heads, "head")}, ${number(r.inputs, 1)} edges into a node; solves ${between(r, percent)}`;
+  return {
+    title: "Size of the circuit against accuracy",
+    caption: `Heads of each checkpoint's circuit against problems of ${rows[0].suite} solved; bars are 95 % intervals. Larger dots: more edges into a node.`,
+    label: rows.map(text).join("; "),
+    columns: ["training", "checkpoint", "heads", "edges into a node", "solved", "low", "high"],
+    rows: rows.map((r) => [r.training, r.label, r.heads, r.inputs, r.estimate, r.low, r.high]),
+    draw: (env) =>
+      plot(env, {
+        height: 290,
+        marginTop: 34,
+        inset: 10,
+        x: { label: "heads in the circuit", nice: true },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `${rows[0].suite} solved, %`, grid: true, ticks: 5 },
+        r: { range: [2.5, 8] },
+        marks: [
+          Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.45 }),
+          Plot.dot(rows, { x: "heads", y: "estimate", r: "inputs", fill: (r) => colour(env, r), ariaLabel: text }),
+          key(trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }))),
+          ...tips(env, rows, { x: "heads", y: "estimate", title: text }),
+        ],
+      }),
+  };
+};

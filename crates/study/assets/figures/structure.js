@@ -1,0 +1,58 @@
+// How alike circuits are: over a training, and between suites.
+
+const matrix = (env, labels, rows) =>
+  plot(env, {
+    height: 74 + Math.min(34, 380 / labels.length) * labels.length,
+    marginLeft: 20 + 6.4 * d3.max(labels, (l) => Math.min(l.length, 20)),
+    marginBottom: 64,
+    padding: 0.06,
+    x: { type: "band", domain: labels, label: null, tickSize: 0, tickRotate: -35 },
+    y: { type: "band", domain: labels, label: null, tickSize: 0 },
+    marks: [
+      Plot.cell(rows, { x: "a", y: "b", fill: env.colour("cell"), rx: 2 }),
+      Plot.cell(rows, { x: "a", y: "b", fill: env.colour("emergent"), fillOpacity: (r) => 0.85 * r.value, rx: 2, ...(env.interactive ? {} : { title: "text" }), ariaLabel: "text" }),
+      ...(labels.length <= 12 ? [Plot.text(rows, { x: "a", y: "b", text: (r) => number(r.value), fontSize: 10, fill: env.colour("ink") })] : []),
+      ...tips(env, rows, { x: "a", y: "b", title: "text" }),
+    ],
+  });
+
+const alike = (named, what) =>
+  named.flatMap(([a, x]) => named.map(([b, y]) => {
+    const value = jaccard(what(x), what(y));
+    return { a, b, value, text: `${a} and ${b}: ${number(value)}` };
+  }));
+
+FIGURES.similarity = (results, pick) => {
+  const study = studyOf(results, pick);
+  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  const edges = pick.of === "edges";
+  const named = members(study).map((m) => [m.label, m.circuit]);
+  const rows = alike(named, edges ? (c) => c.edges.map((e) => e.edge) : (c) => c.heads);
+  const floor = 1 - study.base_noise.turnover.estimate;
+  return {
+    title: `${study.training}: likeness of the ${edges ? "edges" : "heads"} of checkpoints' circuits, ${study.suite}`,
+    caption: `Heads or edges in both circuits over those in either (Jaccard's index). ${edges ? "" : `Circuits of the base from resampled pairs, where no weight changes, have ${number(floor)} on average.`}`,
+    label: `base and ${named.at(-1)[0]}: ${number(rows.find((r) => r.a === "base" && r.b === named.at(-1)[0]).value)}`,
+    columns: ["checkpoint", "checkpoint", "likeness"],
+    rows: rows.map((r) => [r.a, r.b, r.value]),
+    draw: (env) => matrix(env, named.map((n) => n[0]), rows),
+  };
+};
+
+FIGURES.overlap = (results, pick) => {
+  const of = results.heads.filter((s) => s.rule === (pick.rule ?? results.heads[0].rule) && (!pick.training || s.training === pick.training));
+  const suites = [...new Set(of.map((s) => s.suite))];
+  if (suites.length < 2) return { missing: "circuits were found on one suite only; the overlap between suites takes two" };
+  const circuit = (s) => members(s)[placeOf(s.checkpoints, pick) + 1];
+  const named = of.map((s) => [s.suite, circuit(s).circuit]);
+  const rows = alike(named, (c) => c.heads);
+  const label = circuit(of[0]).label;
+  return {
+    title: `${pick.training}: overlap of the heads of ${label} between suites`,
+    caption: "Heads in both circuits over those in either (Jaccard's index). A circuit is of one task: little overlap means that the heads found belong to the suite, not to the model.",
+    label: rows.filter((r) => r.a < r.b).map((r) => r.text).join("; "),
+    columns: ["suite", "suite", "likeness"],
+    rows: rows.map((r) => [r.a, r.b, r.value]),
+    draw: (env) => matrix(env, suites, rows),
+  };
+};

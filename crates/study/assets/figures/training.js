@@ -1,0 +1,137 @@
+// A training over its steps: reward or loss, cohorts of new heads, turnover.
+
+FIGURES.curve = (results, pick) => {
+  const training = trainingOf(results, pick);
+  const field = training?.method === "grpo" ? "reward" : "loss";
+  const rows = (training?.curve ?? []).filter((p) => typeof p[field] === "number");
+  if (!rows.length) return { missing: `${pick.training} has no training curve: it was not trained by this study or its run folder has none` };
+  const label = field === "reward" ? "mean reward of the step's samples" : "loss, nats a token";
+  const picked = pick.at >= 0 ? [training.checkpoints[placeOf(training.checkpoints, pick)]] : [];
+  return {
+    title: `${training.name}: ${field} over its steps`,
+    caption: "Thin line: each step; bold: mean of a tenth of the steps around it.",
+    label: `${label} from ${number(rows[0][field], 3)} at the first step to ${number(rows.at(-1)[field], 3)} at the last`,
+    columns: ["step", "loss", "reward", "length of completions", "learning rate"],
+    rows: training.curve.map((p) => [p.step, p.loss ?? "", p.reward ?? "", p.length ?? "", p.lr ?? ""]),
+    draw: (env) =>
+      plot(env, {
+        height: 190,
+        x: { label: "optimiser steps", ticks: 6 },
+        y: { label, grid: true, ticks: 4, zero: true, nice: true },
+        marks: [
+          Plot.ruleX(picked, { x: "step", stroke: env.colour("rule"), strokeWidth: 8 }),
+          Plot.lineY(rows, { x: "step", y: field, stroke: env.colour("muted"), strokeWidth: 1, strokeOpacity: 0.5 }),
+          Plot.lineY(rows, Plot.windowY({ k: Math.max(1, Math.round(rows.length / 10)), anchor: "middle" }, { x: "step", y: field, stroke: env.colour("ink"), strokeWidth: 2 })),
+          ...tips(env, rows, { x: "step", y: field, title: (p) => `step ${p.step}: ${number(p[field], 3)}` }),
+        ],
+      }),
+  };
+};
+
+// Thinking Sparks, Figures 2A, 3A, 6A to 11A: new heads by the checkpoint of their first circuit.
+FIGURES.cohorts = (results, pick) => {
+  const study = studyOf(results, pick);
+  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  const steps = study.checkpoints.map((c) => c.step);
+  const layers = study.cohorts.flatMap((c) => {
+    const first = steps.indexOf(c.step);
+    return [0, ...steps].map((step, i) => ({ cohort: c.step, heads: c.heads, step, n: i - 1 < first ? 0 : c.alive[i - 1 - first] }));
+  });
+  const at = (i) => ({ step: steps[i], new: study.changes[i].gained.length, kept: study.changes[i].kept.length, emergent: study.changes[i].emergent?.length });
+  const lines = [{ step: 0, new: 0, kept: study.base.heads.length, emergent: 0 }, ...steps.map((_, i) => at(i))];
+  const order = (c) => study.cohorts.findIndex((x) => x.step === c) / Math.max(1, study.cohorts.length - 1);
+  const text = (l) => `step ${l.step}: ${count(l.new, "new head")}${l.emergent === undefined ? "" : ` (${l.emergent} emergent)`}, ${l.kept} of the base's kept`;
+  const picked = pick.at === undefined ? [] : [lines[placeOf(steps, pick) + 1]];
+  const end = lines.at(-1);
+  return {
+    title: `${study.training}: cohorts of new heads, ${study.suite}`,
+    caption:
+      "Blue line: heads of the checkpoint's circuit that the base's lacks; areas: the same heads by the checkpoint of their first circuit, later ones paler. Red, dashed: heads of the base's circuit that are kept. Dotted: emergent heads.",
+    label: text(end),
+    columns: ["step", "new", "emergent", "kept", ...study.cohorts.map((c) => `first at ${c.step}`)],
+    rows: lines.map((l, i) => [l.step, l.new, l.emergent ?? "", l.kept, ...study.cohorts.map((c) => layers.find((x) => x.cohort === c.step && x.step === l.step).n)]),
+    draw: (env) =>
+      plot(env, {
+        height: 250,
+        x: { label: "optimiser steps", ticks: 6 },
+        y: { label: "heads", grid: true, nice: true, ticks: 5, tickFormat: (v) => (Number.isInteger(v) ? String(v) : "") },
+        marks: [
+          Plot.ruleX(picked, { x: "step", stroke: env.colour("rule"), strokeWidth: 8 }),
+          Plot.areaY(layers, { x: "step", y: "n", z: "cohort", fill: env.colour("emergent"), fillOpacity: (d) => 0.75 - 0.6 * order(d.cohort), stroke: env.colour("paper"), strokeWidth: 0.75 }),
+          Plot.lineY(lines, { x: "step", y: "new", stroke: env.colour("emergent"), strokeWidth: 2 }),
+          Plot.lineY(lines.filter((l) => l.emergent !== undefined), { x: "step", y: "emergent", stroke: env.colour("emergent"), strokeWidth: 1.5, strokeDasharray: "1.5 4", strokeLinecap: "round" }),
+          Plot.lineY(lines, { x: "step", y: "kept", stroke: env.colour("base"), strokeWidth: 2, strokeDasharray: "6 4" }),
+          Plot.dot(lines, { x: "step", y: "new", r: 3, fill: env.colour("emergent"), ariaLabel: text }),
+          ...tips(env, lines, { x: "step", y: "new", title: text }),
+        ],
+      }),
+  };
+};
+
+// Births and deaths of heads, turnover with its noise floor, and its correlation with reward.
+FIGURES.turnover = (results, pick) => {
+  const study = studyOf(results, pick);
+  if (!study?.changes.length) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  const rows = study.changes.map((c, i) => ({ ...c, noise: study.checkpoints[i].noise.turnover }));
+  const text = (r) => `step ${r.step}: turnover ${percent(r.turnover)}, noise floor ${between(r.noise, percent)}; born ${names(r.births)}; gone ${names(r.deaths)}`;
+  const lags = study.dynamics;
+  const found = lags
+    ? `Rank correlation of turnover less its noise floor with the absolute change of reward or loss: ${lags.lags.map((l) => `${number(l.coefficient)} at lag ${l.lag} (n = ${l.n})`).join(", ")}; ${pValue(lags.p_value)} for the largest.`
+    : "Too few checkpoints, or no curve, for its correlation with reward.";
+  return {
+    title: `${study.training}: turnover of heads, ${study.suite}`,
+    caption: `Line: heads born or gone since the checkpoint before, over heads in either circuit. Grey bars: the same between circuits of one checkpoint from resampled pairs (mean and the range of 95 %), where no weight changes. ${found}`,
+    label: text(rows.at(-1)),
+    columns: ["step", "turnover", "noise floor", "noise low", "noise high", "born", "gone", "change of reward or loss"],
+    rows: rows.map((r) => [r.step, r.turnover, r.noise.estimate, r.noise.low, r.noise.high, names(r.births), names(r.deaths), r.reward_change ?? ""]),
+    draw: (env) =>
+      plot(env, {
+        height: 210,
+        x: { label: "optimiser steps", ticks: 6, domain: [0, d3.max(rows, (r) => r.step)] },
+        y: { domain: [0, 1], label: "turnover, %", tickFormat: (v) => Math.round(100 * v), grid: true, ticks: 5 },
+        marks: [
+          Plot.ruleX(rows, { x: "step", y1: (r) => r.noise.low, y2: (r) => r.noise.high, stroke: env.colour("muted"), strokeWidth: 7, strokeOpacity: 0.3 }),
+          Plot.dot(rows, { x: "step", y: (r) => r.noise.estimate, symbol: "times", stroke: env.colour("muted"), r: 3 }),
+          Plot.lineY(rows, { x: "step", y: "turnover", stroke: env.colour("ink"), strokeWidth: 1.75 }),
+          Plot.dot(rows, { x: "step", y: "turnover", r: 3.5, fill: env.colour("ink"), ariaLabel: text }),
+          ...tips(env, rows, { x: "step", y: "turnover", title: text }),
+        ],
+      }),
+  };
+};
+
+// The effect on one head over the checkpoints of every training, with intervals.
+FIGURES.headEffect = (results, pick) => {
+  const rows = results.heads
+    .filter((s) => s.suite === pick.suite && s.rule === pick.rule)
+    .flatMap((s) => s.checkpoints.flatMap((c) => {
+      const test = c.tests.find((t) => t.head === pick.head);
+      return test ? [{ training: s.training, label: c.label, step: c.step, fate: test.fate, found: test.found, p: test.p_value, ...test.effect }] : [];
+    }));
+  if (!rows.length) return { missing: `${pick.head} was in no circuit, and no change of it was found` };
+  const trainings = [...new Set(rows.map((r) => r.training))];
+  const colour = (env, r) => env.colour(SERIES[trainings.indexOf(r.training) % SERIES.length]);
+  const text = (r) => `${r.label}: E = ${between(r, number)}, ${r.fate}, ${pValue(r.p)}`;
+  return {
+    title: `Effect on ${pick.head} over checkpoints`,
+    caption: `E = (after − before) / (after + before) of the head's share of importance, with 95 % intervals over pairs. Filled: the change is found at the false-discovery rate.`,
+    label: rows.map(text).join("; "),
+    columns: ["training", "checkpoint", "effect", "low", "high", "test", "p before correction"],
+    rows: rows.map((r) => [r.training, r.label, r.estimate, r.low, r.high, r.fate, r.p]),
+    draw: (env) =>
+      plot(env, {
+        height: 240,
+        marginTop: 34,
+        x: { label: "optimiser steps", ticks: 6 },
+        y: { domain: [-1, 1], label: "effect E", grid: true, ticks: 5 },
+        marks: [
+          Plot.ruleY([0], { stroke: env.colour("muted") }),
+          Plot.ruleX(rows, { x: "step", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.5 }),
+          Plot.lineY(rows, { x: "step", y: "estimate", z: "training", stroke: (r) => colour(env, r) }),
+          Plot.dot(rows, { x: "step", y: "estimate", r: 4, fill: (r) => (r.found ? colour(env, r) : env.colour("paper")), stroke: (r) => colour(env, r), ariaLabel: text }),
+          key(trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }))),
+          ...tips(env, rows, { x: "step", y: "estimate", title: text }),
+        ],
+      }),
+  };
+};

@@ -1,0 +1,89 @@
+// The panel of the selected head, and the list of edges.
+
+const fates = { emergent: "emergent", new: "new, not emergent", retained: "kept", lost: "lost", outside: "in neither circuit" };
+
+const headRows = (head) =>
+  results.heads
+    .filter((s) => s.suite === state.suite && s.rule === state.rule)
+    .map((s) => {
+      const at = placeOf(s.checkpoints, state);
+      const now = members(s)[at + 1];
+      const test = now.tests.find((t) => t.head === head);
+      const mean = s.effects.find((e) => e.head === head);
+      const often = s.frequency.find((f) => f.head === head);
+      const inside = now.circuit.heads.includes(head);
+      return [
+        s.training, now.label, inside ? "yes" : "no", test ? fates[test.fate] : at < 0 ? "the base" : "not tested",
+        test ? between(test.effect, number) : "–", test ? pValue(test.p_value) : "–", often ? percent(often.share) : percent(0),
+        mean ? percent(mean.before) : percent(0), mean ? percent(mean.after) : percent(0),
+      ];
+    });
+
+const headColumns = ["training", "checkpoint", "in its circuit", "test against the base", "effect E, 95 % interval", "p before correction", "share of checkpoints with it", "share of importance before", "mean share after"];
+
+const edgesOf = (training) => {
+  const study = studyOf(results, { ...state, training });
+  if (!study) return [];
+  const now = members(study)[placeOf(study.checkpoints, state) + 1];
+  return edgeRows(now.circuit.edges);
+};
+
+// A table whose columns sort, at most `most` rows until all are asked for.
+class Edges {
+  constructor(place) {
+    this.sort = { column: 2, down: true };
+    this.most = 50;
+    this.only = make("input", { type: "checkbox", id: "edges-only", on: { change: () => this.show() } });
+    this.training = make("select", { id: "edges-training", on: { change: () => this.show() } }, ...trainings.map((t) => make("option", { value: t }, t)));
+    this.more = make("button", { type: "button", on: { click: () => { this.most = this.most === 50 ? Infinity : 50; this.show(); } } });
+    this.body = make("div", { class: "wide" });
+    this.said = make("p", { class: "facts" });
+    place.append(
+      make("p", { class: "row" },
+        make("label", { for: "edges-training" }, "Circuit of "), this.training,
+        make("label", {}, this.only, " only edges of the selected head"),
+        make("button", { type: "button", on: { click: () => save("edges.csv", "text/csv", csv(["from", "into", "score"], this.rows())) } }, "Save as CSV")),
+      this.said, this.body, this.more);
+  }
+  rows() {
+    const { column, down } = this.sort;
+    const key = (row) => (column === 2 ? Math.abs(row[2]) : column === 3 ? row[2] : row[column]);
+    const node = state.head && nodeOfHead(state.head);
+    const mine = this.only.checked && node ? edgesOf(this.training.value).filter((r) => r[0] === node || nodesOf(results.model, r[1]).includes(node)) : edgesOf(this.training.value);
+    return mine.sort((a, b) => (down ? d3.descending : d3.ascending)(key(a), key(b)));
+  }
+  show() {
+    const rows = this.rows();
+    const head = ["from", "into", "size of score", "score"].map((name, column) =>
+      make("th", { scope: "col", "aria-sort": this.sort.column === column ? (this.sort.down ? "descending" : "ascending") : "none" },
+        make("button", { type: "button", class: "sort", on: { click: () => { this.sort = { column, down: this.sort.column === column ? !this.sort.down : column > 1 }; this.show(); this.body.querySelectorAll("button.sort")[column].focus(); } } }, name)));
+    const row = ([from, into, score]) => make("tr", {}, cellOf(from, 0), cellOf(into, 1), make("td", {}, number(Math.abs(score), 4)), make("td", {}, number(score, 4)));
+    this.body.replaceChildren(make("table", { class: "numbers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows.slice(0, this.most).map(row))));
+    this.said.textContent = `${count(rows.length, "edge")}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. A score below 0: the edge raises the metric.`;
+    this.more.hidden = rows.length <= 50;
+    this.more.textContent = this.most === 50 ? `Show all ${rows.length}` : "Show the first 50";
+  }
+}
+
+const headPanel = {
+  place: document.getElementById("head-panel"),
+  changed: new Shown("interventions", {}),
+  effects: new Shown("headEffect", {}),
+  show() {
+    const { head } = state;
+    if (!head) {
+      this.place.replaceChildren(make("p", { class: "facts" }, "No head is selected. Select one in a map, a circuit, a table, or in the box above."));
+      return;
+    }
+    this.changed.pick = { head };
+    this.effects.pick = { head };
+    this.changed.show();
+    this.effects.show();
+    this.place.replaceChildren(
+      make("h3", {}, head),
+      make("div", { class: "wide" }, tableOf(headColumns, headRows(head))),
+      ...attentionOf(head),
+      this.effects.node,
+      this.changed.node);
+  },
+};

@@ -1,0 +1,67 @@
+//! The first section: what changed and how sure, each claim with its evidence and the warnings that concern it.
+
+use maud::{Markup, html};
+
+use super::summary::{findings, headline};
+use super::verdict::ClaimVerdict;
+use super::words::{count, duration};
+use crate::results::{Caveat, Results};
+
+/// The findings with their verdicts, and the warnings.
+pub(super) fn section(results: &Results) -> Markup {
+    let all = findings(results);
+    let of = |verdict| all.iter().filter(|f| f.verdict == verdict).count();
+    let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
+    let took = results.run.machine.as_ref().map(|machine| {
+        let total: f64 = results.run.stages.iter().map(|s| s.seconds).sum();
+        format!(" The study took {} on {}.", duration(total), count(machine.threads, "thread"))
+    });
+    let counts = format!(
+        "Of {}, {} against {}, {} not supported, and {} cannot be settled by these data.{}",
+        count(all.len(), "claim"),
+        if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
+        if holds == 1 { "its control" } else { "their controls" },
+        if fails == 1 { "1 is".to_owned() } else { format!("{fails} are") },
+        all.len() - holds - fails,
+        took.unwrap_or_default()
+    );
+    // A claim that fails its control is a finding already; other warnings stand below.
+    let others: Vec<&Caveat> = results
+        .warnings
+        .iter()
+        .filter(|w| !all.iter().any(|f| w.claim.trim_end_matches('.') == f.claim))
+        .collect();
+    html! {
+        section id="summary" {
+            h2 { "What changed, and how sure" }
+            p class="lead" { (results.task.description) " " (headline(results)) }
+            p { (counts) }
+            ol class="findings" {
+                @for finding in &all {
+                    li {
+                        p class=(format!("verdict {}", class(finding.verdict))) { (finding.verdict.words()) }
+                        div { h3 { (finding.claim) } p { (finding.evidence) } }
+                    }
+                }
+            }
+        }
+        @if !others.is_empty() {
+            section id="warnings" {
+                h2 { "Where this might be wrong" }
+                @for w in others { (warning(w)) }
+            }
+        }
+    }
+}
+
+fn warning(w: &Caveat) -> Markup {
+    html! { p class="warned" { strong { (w.claim) } " Control: " (w.control) " " em { (w.finding) } } }
+}
+
+fn class(verdict: ClaimVerdict) -> &'static str {
+    match verdict {
+        ClaimVerdict::Holds => "holds",
+        ClaimVerdict::Fails => "fails",
+        ClaimVerdict::Open => "open",
+    }
+}
