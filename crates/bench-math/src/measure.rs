@@ -16,6 +16,7 @@ use stats::{
 
 /// A measure at `k` samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AtK {
     /// Samples.
     pub k: usize,
@@ -25,6 +26,7 @@ pub struct AtK {
 
 /// The measures of one run. Rates are fractions with intervals clustered by problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measures {
     /// Problems with at least one record.
     pub problems: usize,

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// A rank correlation with its permutation test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Correlation {
     /// Spearman's coefficient, −1 to 1.
     pub coefficient: f64,

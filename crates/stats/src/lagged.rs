@@ -4,6 +4,7 @@ use crate::correlation::{pearson, ranks};
 
 /// Spearman's correlation of two series at one lag.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lagged {
     /// Points by which the first series is ahead: `x[t]` is compared with `y[t + lag]`.
     pub lag: i64,
@@ -15,6 +16,7 @@ pub struct Lagged {
 
 /// Correlations at several lags, and one test of the largest.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaggedCorrelation {
     /// One entry a lag, from `-max_lag` to `max_lag`; lags at which a side is constant are left out.
     pub lags: Vec<Lagged>,

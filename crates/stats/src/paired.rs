@@ -40,6 +40,7 @@ pub fn paired_bootstrap(
 
 /// McNemar's test on problems that exactly one of two runs solved.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mcnemar {
     /// Problems that only the first run solved.
     pub only_before: usize,

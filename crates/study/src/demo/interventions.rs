@@ -57,7 +57,7 @@ pub(super) fn all(run: &Run<'_>, mut watch: impl FnMut(f64)) -> Result<Vec<Inter
             HeadSet::Emergent => &emergent,
             HeadSet::New => &change.gained,
             HeadSet::Kept => &change.kept,
-            HeadSet::Lost => &change.lost,
+            _ => &change.lost,
         };
         if !heads.is_empty() {
             done.push(one(run, (checkpoint, model), (set, heads), action)?);
@@ -78,7 +78,7 @@ fn one(
         let heads = heads.iter().copied();
         let mut hook = match action {
             Action::Scale { factor } => Ablation::scale(wiring, heads, factor)?,
-            Action::Zero | Action::Mean => Ablation::heads(wiring, heads, Fill::Zero)?,
+            Action::Zero | Action::Mean | Action::Resample => Ablation::heads(wiring, heads, Fill::Zero)?,
         };
         Ok(solve::solve(model, problems, &mut hook)?.interval())
     };
@@ -98,6 +98,12 @@ fn one(
         heads: heads.to_vec(),
         suite: run.suite.name.into(),
         n: problems.len(),
+        samples: 1,
+        difference: None,
+        rates: Vec::new(),
+        unanswered: None,
+        tokens: None,
+        p_value: None,
         untouched: solve::solve(model, problems, &mut ())?.interval(),
         accuracy: changed(heads)?,
         random,

@@ -14,10 +14,14 @@ pub(super) fn described(row: &Intervention) -> String {
         HeadSet::New => "new head",
         HeadSet::Kept => "kept head",
         HeadSet::Lost => "lost head",
+        HeadSet::Joint => "new or lost head",
+        HeadSet::Control => "control-task head",
+        HeadSet::OffOnly => "head of the mode without thinking",
     };
     let action = match row.action {
         Action::Zero => "zeroed".to_owned(),
         Action::Mean => "set to their mean".to_owned(),
+        Action::Resample => "set to those of other problems".to_owned(),
         Action::Scale { factor } => format!("× {factor}"),
     };
     format!("{}: {} of {} {action}", row.checkpoint, count(row.heads.len(), set), row.training)

@@ -1,13 +1,14 @@
 //! Measurements of one checkpoint: accuracy, circuit, faithfulness.
 
 use hooks::{Edge, Head};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stats::Interval;
 
 use super::as_text::{text, texts};
 
 /// A checkpoint with its accuracy and circuit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointFacts {
     /// Unique: `base`, `sft-40`.
     pub label: String,
@@ -20,7 +21,7 @@ pub struct CheckpointFacts {
 }
 
 /// Accuracy on one suite.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Accuracy {
     /// Name of the suite.
     pub suite: String,
@@ -33,12 +34,13 @@ pub struct Accuracy {
 }
 
 /// A circuit and its faithfulness.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CircuitFacts {
     /// Nodes left after pruning.
     pub n_nodes: usize,
     /// Heads in it, layer by layer.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub heads: Vec<Head>,
     /// Its edges after pruning, strongest first.
     pub edges: Vec<ScoredEdge>,
@@ -60,10 +62,11 @@ pub struct CircuitFacts {
 }
 
 /// An edge and its score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScoredEdge {
     /// Which edge.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub edge: Edge,
     /// Mean score over pairs, in units of the metric.
     pub score: f64,

@@ -1,9 +1,12 @@
 //! Facts of a study that are not measured: run, machine, model, task, settings; and its warnings.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Run metadata.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunFacts {
     /// The command line.
     pub command: String,
@@ -21,7 +24,7 @@ pub struct RunFacts {
 }
 
 /// The machine of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Processor, as the system names it.
     pub processor: String,
@@ -34,7 +37,7 @@ pub struct Machine {
 }
 
 /// A piece of software and its version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// `burn`
     pub name: String,
@@ -43,7 +46,7 @@ pub struct Version {
 }
 
 /// A stage and its wall-clock time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     /// What was done.
     pub name: String,
@@ -52,7 +55,7 @@ pub struct StageTime {
 }
 
 /// The model that is post-trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelFacts {
     /// Folder or hub id.
     pub name: String,
@@ -69,35 +72,86 @@ pub struct ModelFacts {
     /// Width of the residual stream.
     pub d_model: usize,
     /// How key and value inputs are counted in edges.
+    #[schemars(with = "String")]
     pub key_value: hooks::KeyValue,
     /// Edges of the whole graph.
     pub n_edges: usize,
 }
 
 /// The task: problems and examples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskFacts {
     /// One or two sentences.
     pub description: String,
-    /// The sets of held-out problems, the main one first; every accuracy names one of them.
+    /// The suites of pairs and the benchmarks, the main one first; every accuracy names one of them.
     pub suites: Vec<SuiteFacts>,
     /// A few problems with one completion of each model.
     pub examples: Vec<TaskExample>,
 }
 
-/// A set of held-out problems.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A set of pairs that circuits are found on, or of problems, or of both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SuiteFacts {
     /// Short name, used as a key.
     pub name: String,
     /// What is in it.
     pub description: String,
-    /// How many problems.
+    /// How many problems; 0 for a suite of pairs alone.
     pub n: usize,
+    /// The pairs that circuits are found on; `None` for a benchmark alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PairsFacts>,
+}
+
+/// Where the pairs of a suite come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PairsFacts {
+    /// How many.
+    pub n: usize,
+    /// Tokens of the longest prompt.
+    pub longest: usize,
+    /// A pairs file, or the openings of two checkpoints.
+    pub source: PairsSource,
+}
+
+/// The origin of pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum PairsSource {
+    /// A file of pairs.
+    File,
+    /// The openings of two checkpoints' answers to the same problems, cut to one length (Thinking Sparks, section 3).
+    Openings {
+        /// Label of the checkpoint whose openings are the clean prompts.
+        post: String,
+        /// Label of the checkpoint whose openings are the corrupt prompts.
+        base: String,
+        /// Tokens of an opening; each length makes its own pairs.
+        lengths: Vec<usize>,
+        /// Whether the base's circuit is found on the reversed pairs: its own openings clean.
+        reversed_for_base: bool,
+        /// How many candidates were left out, by reason.
+        dropped: BTreeMap<String, usize>,
+    },
+}
+
+/// A checkpoint and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckpointSource {
+    /// Unique: `base`, `sft-40`.
+    pub label: String,
+    /// Name of its training, or of the checkpoint that was given.
+    pub training: String,
+    /// Label of the checkpoint that its training began from; `None` for the base, and where nobody said.
+    pub parent: Option<String>,
+    /// Optimiser steps since the parent; 0 where nobody said.
+    pub step: u64,
+    /// Hash of its weights, and of its adapter after a `+`.
+    pub hash: String,
 }
 
 /// A problem with one completion of each model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskExample {
     /// The prompt.
     pub prompt: String,
@@ -108,7 +162,7 @@ pub struct TaskExample {
 }
 
 /// One completion of a model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Said {
     /// Label of the checkpoint.
     pub checkpoint: String,
@@ -119,7 +173,7 @@ pub struct Said {
 }
 
 /// A claim that a reader might make, and why the numbers do not support it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Caveat {
     /// The claim.
     pub claim: String,
@@ -130,7 +184,7 @@ pub struct Caveat {
 }
 
 /// A setting as it was used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// `train.grpo`
     pub section: String,

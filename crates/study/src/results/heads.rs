@@ -2,6 +2,7 @@
 
 use circuits::Fate;
 use hooks::Head;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stats::{Interval, LaggedCorrelation};
 
@@ -9,7 +10,7 @@ use super::as_text::{text, texts};
 use super::{CircuitFacts, HeadChange, NoiseFloor, TrainingEffect};
 
 /// Circuits and heads of one training's checkpoints (Thinking Sparks, Figures 2, 3 and 6 to 11).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadStudy {
     /// Name of the training, or of the checkpoint that was given.
     pub training: String,
@@ -37,7 +38,7 @@ pub struct HeadStudy {
 }
 
 /// A checkpoint's circuit, its noise floor, and the tests of its heads against the base.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointHeads {
     /// Label of the checkpoint.
     pub label: String,
@@ -52,12 +53,14 @@ pub struct CheckpointHeads {
 }
 
 /// The test of one head against the base.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestedHead {
     /// Which head.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub head: Head,
     /// Which circuits it is in, and whether it is emergent.
+    #[schemars(with = "String")]
     pub fate: Fate,
     /// Effect E = (after − before) / (after + before + 10⁻⁶) with its 95 % interval over draws of the pairs.
     pub effect: Interval,
@@ -72,22 +75,24 @@ pub struct TestedHead {
 }
 
 /// New heads that were first in a circuit at the same checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cohort {
     /// That checkpoint's step.
     pub step: u64,
     /// The heads.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub heads: Vec<Head>,
     /// How many of them are in the circuit of each checkpoint, from that one on.
     pub alive: Vec<usize>,
 }
 
 /// How often a head was in a circuit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadFrequency {
     /// Which head.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub head: Head,
     /// Share of the checkpoints whose circuit has it.
     pub share: f64,

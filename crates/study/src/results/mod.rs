@@ -3,29 +3,41 @@
 //!
 //! Probabilities and accuracies are fractions in `[0, 1]`. Heads are written `"L5H1"`, edges
 //! `"a1.h3->a4.h0<q>"`. Numbers are finite: [`Results::to_json`] refuses others. Fields may be added in a
-//! version; a field that changes its meaning raises [`VERSION`].
+//! version; a field that changes its meaning raises [`VERSION`]. What a stage did not find, or did not run for, is left out.
+//! `docs/results.schema.json` is the schema ([`schema()`]).
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+mod answers;
 mod as_text;
 mod checkpoint;
+mod controls;
 mod facts;
 mod heads;
+mod hypotheses;
 mod intervention;
+mod think;
 mod training;
+mod transfer;
 
+pub use answers::{Answers, BenchmarkFacts, Case, CaseSample, Cases, FailureCount, ThinkMode};
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};
+pub use controls::{Control, ControlTrial, Controls, SeedRun, SeedTraining, SeedVerdict, Stability};
 pub use facts::{
-    Caveat, Machine, ModelFacts, RunFacts, Said, Setting, StageTime, SuiteFacts, TaskExample, TaskFacts,
-    Version,
+    Caveat, CheckpointSource, Machine, ModelFacts, PairsFacts, PairsSource, RunFacts, Said, Setting,
+    StageTime, SuiteFacts, TaskExample, TaskFacts, Version,
 };
 pub use heads::{CheckpointHeads, Cohort, HeadFrequency, HeadStudy, TestedHead};
+pub use hypotheses::{Hypothesis, Verdict};
 pub use intervention::{Action, HeadSet, Intervention, RandomDraw};
+pub use think::{ThinkCondition, ThinkStudy};
 pub use training::{CurvePoint, HeadChange, NoiseFloor, Training, TrainingEffect, TrainingMethod};
+pub use transfer::{Transfer, TransferDraw};
 
 /// The value of `schema` in every results file.
 pub const SCHEMA: &str = "thinking-sparks/results";
@@ -33,7 +45,7 @@ pub const SCHEMA: &str = "thinking-sparks/results";
 pub const VERSION: u32 = 1;
 
 /// A study and what it found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Results {
     /// [`SCHEMA`].
     pub schema: String,
@@ -61,12 +73,48 @@ pub struct Results {
     /// Circuits and heads on every suite by every rule; those of the first suite and rule are in `trainings` too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadStudy>,
-    /// Heads zeroed or scaled, with their random controls.
+    /// Every checkpoint, the base first, with its parent and step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<CheckpointSource>,
+    /// The benchmarks, and how their problems are given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmarks: Vec<BenchmarkFacts>,
+    /// The answers of each checkpoint to each benchmark, all heads as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answers>,
+    /// Heads zeroed, replaced or scaled while a checkpoint answers, with their random controls.
     pub interventions: Vec<Intervention>,
+    /// Thinking on and off, for each checkpoint that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub think: Vec<ThinkStudy>,
+    /// What changed between the answers of the base and of each training's last checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<Cases>,
+    /// Heads' activations of one checkpoint put into another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<Transfer>,
+    /// The claims of the paper, each with its test and verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hypotheses: Vec<Hypothesis>,
+    /// The pipeline on planted changes and on noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<Controls>,
+    /// The same study with other seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stability: Option<Stability>,
     /// Claims that fail their control, and limits that no control of this study covers.
     pub warnings: Vec<Caveat>,
     /// Every setting, in the order of the configuration.
     pub settings: Vec<Setting>,
+}
+
+/// The JSON Schema of a results file (draft 2020-12), as `docs/results.schema.json` has it.
+///
+/// # Errors
+/// None: a test makes it.
+pub fn schema() -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(&schemars::schema_for!(Results)).map_err(Error::internal)?;
+    Ok(text + "\n")
 }
 
 impl Results {

@@ -1,6 +1,7 @@
 //! Measurements of one training run: curve, checkpoints, changes of the head set.
 
 use hooks::Head;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stats::{Correlation, Interval};
 
@@ -8,7 +9,7 @@ use super::CheckpointFacts;
 use super::as_text::{optional_texts, text, texts};
 
 /// How a run trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainingMethod {
     /// Supervised fine-tuning.
@@ -18,7 +19,7 @@ pub enum TrainingMethod {
 }
 
 /// One post-training run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Training {
     /// Name for the reader: `SFT`.
     pub name: String,
@@ -40,7 +41,7 @@ pub struct Training {
 }
 
 /// A training step.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CurvePoint {
     /// Optimiser steps done before.
     pub step: u64,
@@ -55,28 +56,34 @@ pub struct CurvePoint {
 }
 
 /// Heads of one checkpoint's circuit against those of the base and of the checkpoint before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadChange {
     /// The checkpoint's step.
     pub step: u64,
     /// Heads of the base's circuit that are in this one.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub kept: Vec<Head>,
     /// New heads: in this circuit, not in the base's.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub gained: Vec<Head>,
     /// Emergent heads: those of `gained` whose change since the base is found at
     /// [`super::Results::false_discovery_rate`]. `None` where no test was made.
     #[serde(default, with = "optional_texts", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub emergent: Option<Vec<Head>>,
     /// Heads of the base's circuit that are not in this one.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub lost: Vec<Head>,
     /// Births: heads that are not in the circuit of the checkpoint before (the base is before the first).
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub births: Vec<Head>,
     /// Deaths: heads of the checkpoint before that are not in this circuit.
     #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
     pub deaths: Vec<Head>,
     /// `(births + deaths) / heads in either`, 0 to 1.
     pub turnover: f64,
@@ -85,10 +92,11 @@ pub struct HeadChange {
 }
 
 /// Effect of a training run on one head's importance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainingEffect {
     /// Which head.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub head: Head,
     /// Share of all importance in the base.
     pub before: f64,
@@ -101,7 +109,7 @@ pub struct TrainingEffect {
 }
 
 /// How much circuits of one checkpoint differ between resamples of the pairs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoiseFloor {
     /// Which checkpoint.
     pub checkpoint: String,

@@ -158,7 +158,16 @@ fn assemble(
         noise: Some(found[&(0, 0, 0)].noise.clone()),
         false_discovery_rate: Some(config.controls.rate),
         heads,
+        checkpoints: Vec::new(),
+        benchmarks: Vec::new(),
+        answers: Vec::new(),
         interventions: Vec::new(),
+        think: Vec::new(),
+        cases: Vec::new(),
+        transfers: Vec::new(),
+        hypotheses: Vec::new(),
+        controls: None,
+        stability: None,
         warnings: Vec::new(),
         settings: settings(config)?,
     };
@@ -235,7 +244,7 @@ fn facts(subject: &Subject, found: &Found) -> CheckpointFacts {
 }
 
 fn suite_facts(suite: &SuiteConfig) -> SuiteFacts {
-    SuiteFacts { name: suite.name.clone(), description: suite.description.clone(), n: 0 }
+    SuiteFacts { name: suite.name.clone(), description: suite.description.clone(), n: 0, pairs: None }
 }
 
 fn model_facts(base: &Subject) -> Result<ModelFacts, Error> {

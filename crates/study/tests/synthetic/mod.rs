@@ -179,8 +179,14 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                 heads: emergent.clone(),
                 suite: suites[0].into(),
                 n: N,
+                samples: 1,
                 untouched,
                 accuracy: of(untouched.estimate * factor),
+                difference: None,
+                rates: Vec::new(),
+                unanswered: None,
+                tokens: None,
+                p_value: None,
                 random: (0..20)
                     .map(|i| {
                         let kept = 0.55 + 0.45 * rng.random::<f64>().sqrt();
@@ -246,6 +252,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                     name: name.into(),
                     description: format!("Held-out sums of {name}."),
                     n: N,
+                    pairs: None,
                 })
                 .to_vec(),
             examples: vec![TaskExample {
@@ -273,7 +280,16 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
             changed_heads: interval(0.0, 1.2, 3.0),
         }),
         heads: Vec::new(),
+        checkpoints: Vec::new(),
+        benchmarks: Vec::new(),
+        answers: Vec::new(),
         interventions,
+        think: Vec::new(),
+        cases: Vec::new(),
+        transfers: Vec::new(),
+        hypotheses: Vec::new(),
+        controls: None,
+        stability: None,
         warnings: vec![],
         settings: vec![
             setting("attribution", "method", "eap-ig-inputs"),

@@ -1,0 +1,114 @@
+//! Controls of the whole pipeline: a change that was planted, and noise; and the same study with other seeds.
+
+use hooks::Head;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stats::Interval;
+
+use super::Verdict;
+use super::as_text::texts;
+
+/// The pipeline run on pairs of checkpoints of which it is known what changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Controls {
+    /// What one head did is done by another: the pipeline has to name it.
+    pub positive: Option<Control>,
+    /// Weights that differ by noise: the pipeline has to find nothing.
+    pub negative: Option<Control>,
+}
+
+/// One kind of control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Control {
+    /// What was done to the weights, in words.
+    pub planted: String,
+    /// The command that made the trials.
+    pub command: String,
+    /// The trials, one a seed.
+    pub trials: Vec<ControlTrial>,
+    /// Share of the trials in which the pipeline finds what was planted (positive: the head is emergent) or finds something
+    /// (negative: any head is emergent), with Wilson's 95 % interval.
+    pub rate: Interval,
+    /// Negative: share of all tests of single heads, over the trials, in which a change was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_rate: Option<Interval>,
+    /// The false-discovery rate at which the pipeline tested.
+    pub level: f64,
+}
+
+/// One trial of a control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ControlTrial {
+    /// Its seed.
+    pub seed: u64,
+    /// Heads whose change was planted; empty for noise.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub planted: Vec<Head>,
+    /// Heads that are new, emergent or not.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub new: Vec<Head>,
+    /// Heads that the pipeline called emergent.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub emergent: Vec<Head>,
+    /// Heads that it called lost.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub lost: Vec<Head>,
+    /// Whether it found what was planted, or, where nothing was, anything.
+    pub found: bool,
+}
+
+/// The same study with several seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stability {
+    /// The command that ran them.
+    pub command: String,
+    /// One entry a seed.
+    pub runs: Vec<SeedRun>,
+}
+
+/// One seed's study in short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeedRun {
+    /// The seed.
+    pub seed: u64,
+    /// The last checkpoint of each training.
+    pub trainings: Vec<SeedTraining>,
+    /// The verdicts on the claims.
+    pub verdicts: Vec<SeedVerdict>,
+}
+
+/// The last checkpoint of one training with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeedTraining {
+    /// Name of the training.
+    pub name: String,
+    /// Accuracy on each benchmark.
+    pub accuracy: Vec<super::Accuracy>,
+    /// New heads, emergent or not.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub new: Vec<Head>,
+    /// Emergent heads.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub emergent: Vec<Head>,
+    /// Heads of the base's circuit that are lost.
+    #[serde(with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub lost: Vec<Head>,
+}
+
+/// The verdict on one claim with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeedVerdict {
+    /// Key of the hypothesis.
+    pub id: String,
+    /// Its effect.
+    pub effect: Option<Interval>,
+    /// The verdict.
+    pub verdict: Verdict,
+}
