@@ -140,6 +140,77 @@ g{{ x }}{{ loop.index }}
 {{ 'abc' | center(7) }}|{{ 'ab' | center(5) }}|{{ 'a' | center | length }}|{{ 12 | center(4) }}
 {{ 'foo bar baz qux' | truncate(9) }}|{{ 'foo bar baz qux' | truncate(9, true) }}|{{ 'foo bar baz qux' | truncate(11) }}|{{ 'foo bar baz qux' | truncate(11, false, '..', 0) }}|{{ 'foo bar baz qux' | truncate(9, end='', leeway=0) }}|{{ 'short' | truncate }}
 {{ 'a b/ü?&=~x' | urlencode }}|{{ 7 | urlencode }}
+{{ (1, 2) }}|{{ ('a',) }}|{{ () }}|{{ [(1, 'x'), (2, none)] }}|{{ {'k': (1, 2)} }}
+{{ d.items() | list }}|{{ d | dictsort }}|{{ d | items | list }}|{{ (1, 2) | tojson }}|{{ ((1, 2), 3) }}|{{ (1, 2) | list }}|{{ (1,2) == (1,2) }}|{{ (1, 2) is sequence }}
+{{ d | pprint }}|{{ l | pprint }}|{{ 'x' | pprint }}|{{ 3.0 | pprint }}
+{{ 'a=b'.partition('=') }}|{{ 'a,b'.split(',') }}|{{ rows | groupby('role') | map('first') | list }}
+{{ rows | map(attribute='role') | unique | list }}|{{ rows | map(attribute='n') | min }}|{{ rows | selectattr('n', 'ge', 2) | map(attribute='n') | list }}
+{{ 'x' ~ (1, 'a') }}|{{ '%s' % ((1, 2),) }}|{{ (1, 2) | string }}|{{ (1, 2) | length }}
+{{ range(0, 10, 3) | list }}|{{ range(5)[1:3] | list }}
+{{ d | length }}|{{ d | list }}|{{ d | first }}|{{ d | join(',') }}|{{ d | tojson(indent=4) }}
+{{ [1,2,3] | slice(2) | list }}|{{ [1,2,3] | batch(2, 'x') | list }}
+{{ rows | tojson }}|{{ rows[0] | tojson(indent=None) }}|{{ 'é' | tojson(ensure_ascii=False) }}|{{ 'é' | tojson(ensure_ascii=True) }}
+{{ 1e3 | tojson }}|{{ 1.50 | tojson }}|{{ 100000000000000000000 | tojson }}|{{ -0.0 }}|{{ 1e-5 }}|{{ 0.1 + 0.2 }}|{{ 1/3 }}
+{{ 10 // 3 }}|{{ -10 // 3 }}|{{ 10.0 // 3 }}|{{ 2 ** 0.5 }}|{{ 10 % 3.5 }}|{{ -7 // 2.0 }}
+{{ 3 | string | length }}|{{ true + 1 }}|{{ true | int }}|{{ '0x1A' | int(base=16) }}|{{ '12.7' | int }}|{{ 12.7 | int }}|{{ '3.7' | float | int }}
+{{ s | list | length }}|{{ s | reverse }}|{{ s | sort | join }}|{{ l | select('string') | list }}|{{ l | reject('none') | list }}|{{ l | select | list }}
+{{ s | wordcount }}|{{ s | truncate(5, true, '') }}|{{ 'a\n\nb' | indent(3, blank=true) }}|{{ 'abc' | replace('b', '') }}
+{{ s.split(',')[0] | trim }}|{{ s.split()[-1] }}|{{ s.partition(',')[2] }}|{{ s.splitlines() }}
+{{ 'ab'.join(['1', '2', '3']) }}|{{ 'Ab cD'.title() }}
+{{ s is upper }}|{{ 'ABC' is upper }}|{{ s is lower }}|{{ l is iterable }}|{{ d is callable }}|{{ range is callable }}|{{ n is sameas n }}|{{ n is ne 8 }}|{{ n is gt 3 }}|{{ 'x' is in 'xyz' }}
+{% set ns = namespace() %}{% set ns.x = [] %}{% for i in range(3) %}{% set ns.x = ns.x + [i * i] %}{% endfor %}{{ ns.x }}{{ ns.y is defined }}
+{% for a, b in [(1, 2), (3, 4)] %}{{ a + b }};{% endfor %}{% for i, (a, b) in [(0, (1, 2))] %}{{ i }}{{ a }}{{ b }}{% endfor %}
+{% for x in [1,2,3] recursive %}{{ x }}{% endfor %}{% for x in [[1,[2]],3] recursive %}{% if x is iterable %}({{ loop(x) }}){% else %}{{ x }}@{{ loop.depth }}{% endif %}{% endfor %}
+{% for x in [1,1,2] %}{{ loop.changed(x) }}{{ loop.revindex0 }}{% endfor %}
+{% for x in 'abc' %}{{ loop.cycle(1, 2) }}{{ x }}{% endfor %}{% for k in d %}{{ loop.last }}{% endfor %}
+{% macro f(x, y=2, *a, **k) %}{{ x }}{{ y }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ f(1) }}
+{% macro outer(v) %}{% macro inner(w) %}<{{ w }}>{% endmacro %}{{ inner(v) ~ inner(v|upper) }}{% endmacro %}{{ outer('q') }}
+{% macro fact(k) %}{% if k <= 1 %}1{% else %}{{ k * (fact(k - 1) | int) }}{% endif %}{% endmacro %}{{ fact(6) }}
+{% call(item) f2(rows) %}{% endcall %}
+{% macro each(xs) %}{% for x in xs %}{{ caller(x) }}{% endfor %}{% endmacro %}{% call(item) each(rows) %}[{{ item.role }}]{% endcall %}
+{% if x is not defined %}u{% elif x %}t{% else %}f{% endif %}{% if rows|length > 2 and rows[0].role == 'user' %}ok{% endif %}
+{% set t = 'outer' %}{% for i in [1] %}{% set t = 'inner' %}{{ t }}{% endfor %}{{ t }}{% if true %}{% set t = 'if' %}{% endif %}{{ t }}
+{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}{{ a is defined }}
+{% set _ = l.append('z') %}{{ l }}
+{% set q = [] %}{% set _ = q.append(1) %}{% set _ = q.extend([2, 3]) %}{{ q }}{{ q.pop() }}{{ q }}{{ q.insert(0, 'a') }}{{ q }}
+{% set dd = dict(d) %}{% set _ = dd.update({'n': 5}) %}{{ dd }}{{ d.copy() }}{{ dd.pop('n') }}
+{% set dd = {'a': 1} %}{% set _ = dd.__setitem__('b', 2) %}{{ dd }}
+{{ dict(d, z=1) }}|{{ dict([('a', 1)]) }}|{{ d.setdefault('b', 9) }}
+{{ d == {'b': 1, 'a': [1.0, "x'y"], 'c': {}} }}|{{ l[::-1] }}|{{ l[-1] is none }}|{{ [1] + [] }}|{{ [[1]] * 2 }}|{{ 'b' in l }}|{{ [1,2] < [1,3] }}
+{{ "tab\there" }}|{{ 'quote\'s' }}|{{ "uni\u00e9" }}|{{ 'back\\slash' }}|{{ "\x41" }}|{{ 'a' 'b' }}
+{{ ["a\tb", "c\\d", "e\u00a0f", "\u200b", "😀", "\x7f"] }}
+{{ -3 }}|{{ - 3 + 5 }}|{{ not not 1 }}|{{ 1 if 0 else 2 if 0 else 3 }}|{{ (1 if 0) is defined }}|{{ 1.5e3 }}
+{{ 5 / 2 }}|{{ 4 / 2 }}|{{ 7 // 2 * 2.0 }}|{{ 1e16 }}|{{ 123456789012345678 }}|{{ 1.0e15 }}|{{ 3 * 'ab' }}|{{ 2 * [1] }}
+{{ strftime_now('%Y') | length }}|{{ strftime_now('%d %B %Y') is string }}|{{ strftime_now('%b')[:0] }}|{{ strftime_now('') }}|{{ strftime_now('%H:%M:%S') | length }}|{{ strftime_now('%j') | length }}|{{ strftime_now('%A, %-d') is string }}
+{{ s|format }}|{{ '%s %s'|format(1, two) }}|{{ '%.3f' % f }}|{{ '%e' % 12345.678 }}|{{ '%g' % 0.00001 }}|{{ '%x' % 255 }}|{{ '%c' % 'a' }}|{{ '%+d' % 5 }}|{{ '%10.3s|' % 'abcdef' }}
+{{ '{0:>6}'.format('a') }}|{{ '{:06.2f}'.format(3.14159) }}|{{ '{{}}'.format() }}|{{ '{:d}'.format(3) }}|{{ '{:x}'.format(255) }}
+{{ rows | sum(attribute='n') }}|{{ [1.5, 2] | sum }}|{{ [] | sum }}|{{ [3, 1] | max }}|{{ ['b', 'a'] | min }}
+{{ rows | sort(attribute='role,n') | map(attribute='n') | list }}|{{ rows | sort(attribute='n', reverse=true) | map(attribute='n') | list }}|{{ ['b', 'A', 'c'] | sort }}|{{ ['b', 'A', 'c'] | sort(case_sensitive=true) }}
+{{ 3.14159 | round(2) }}|{{ 3.5 | round(0, 'floor') }}|{{ 3.14159 | round(3, 'ceil') }}|{{ 42.55 | round(1) | int }}
+{{ 'a\nb' | tojson }}|{{ '</script>' | tojson }}|{{ "it's" | tojson }}|{{ 'a&b<c>' | tojson }}|{{ '\u2028' | tojson }}
+{{ u.upper() }}|{{ u | upper }}|{{ u | length }}|{{ u[::-1] }}
+{{ no is none }}|{{ no | default('d') }}|{{ no | string }}|{{ no ~ '' }}|{{ missing ~ '' }}|{{ missing == none }}|{{ missing | default(none) is none }}|{{ (missing or {}).x }}
+{{ l | map('string') | join(',') }}|{{ rows | map('tojson') | join('\n') }}|{{ ['a', 'b'] | map('upper') | list }}|{{ rows | map(attribute='missing', default='?') | list }}|{{ ['a b'] | map('replace', ' ', '_') | first }}
+{{ rows | selectattr('role') | list | length }}|{{ rows | selectattr('x', 'defined') | list }}|{{ rows | rejectattr('role', 'in', ['bot']) | map(attribute='n') | list }}|{{ rows | selectattr('role', '==', 'bot') | first }}
+{{ loop is defined }}|{{ true and false or true }}|{{ True }}|{{ None }}|{{ False }}|{{ none }}
+{{ loop }}
+{{ {'a': 1, 'a': 2} }}|{{ {1: 'x', 'y': none}.keys() | list }}|{{ {'a': {'b': [true, none, 1.0]}} | tojson }}|{{ {'x': 1}['x'] }}|{{ {}.x is defined }}
+{% raw %}{% if %}{{ }}{% endraw %}|{#- c -#}  x  {#- d #} y
+{%- for m in rows %}    {%- if loop.index0 is divisibleby 2 %} <{{ m.role }}>    {%- endif %}  {%- endfor %}
+{{ text }}|{{ text|trim|length }}|{{ '\n' }}
+{% set x %}  body {{ n }} {% endset %}[{{ x }}][{{ x | trim }}]{% set y | upper %}abc{% endset %}{{ y }}
+{{ [1, [2, [3]]] }}|{{ {'a': [], 'b': {}, 'c': ()} }}|{{ [none, true, 'a"b', "c'd"] }}|{{ ['\\n', '\r', '\u0001'] }}
+{{ messages is defined }}{{ add_generation_prompt }}|{{ tools is none }}|{{ documents is none }}|{{ bos_token }}{{ eos_token }}{{ pad_token }}|{{ unk_token is defined }}
+{{ rows | first | items | list }}|{{ rows[0].values() | list }}|{{ rows[0].items() | map('first') | list }}
+{{ 'abc'[1:] ~ 'abc'[:-1] ~ 'abc'[-1] ~ 'abc'[5:] }}|{{ 'abc'[0:10] }}|{{ l[5:] }}|{{ l[10] is defined }}|{{ 'a'.join('xyz') }}
+{{ rows | list | length }}|{{ rows | length * 2 }}|{{ rows | length // 2 }}|{{ not rows }}|{{ rows is mapping }}|{{ 1 in [1.0] }}|{{ '1' in [1] }}|{{ 'role' in rows[0] }}|{{ none in l }}
+{{ raise_exception('a %s' % n) }}
+{{ 'a' | indent(width='>>') }}|{{ 'a\nb' | indent('\t') }}|{{ 'x' | center(3) }}|{{ 'b' * 3 | length }}
+{{ d.a[1].upper() }}|{{ d['a'] | last }}|{{ d.items() | first }}|{{ (d.items() | list)[0][0] }}|{{ (d | dictsort)[0] }}|{{ (d | dictsort | first)[1] }}
+{{ 'a' if n == 7 and 'x' in 'xyz' and not no else 'b' }}|{{ n in (7, 8) }}|{{ n not in [1] }}|{{ 3 < n <= 7 }}|{{ n == '7' }}|{{ n | string == '7' }}
+{{ s.removeprefix('Hello').lstrip(', ') }}|{{ s.casefold() }}|{{ s.replace(', ', '').find('W') }}|{{ s.rindex('o') }}
+{{ [1, 2, 3].index(2) }}|{{ [3, 1, 2].count(1) }}|{{ [1,2].copy() }}|{{ 'x'.__len__() }}|{{ s.__class__ }}
+{{ '%s' | format([1, 'a']) }}|{{ '%s' | format({'a': none}) }}|{{ '%-5s|%5s' | format('a', 'b') }}|{{ '%s, %s' % ('a', ('b', 1)) }}
 """
 
 

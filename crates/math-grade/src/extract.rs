@@ -193,6 +193,9 @@ pub(crate) fn choice(text: &str) -> Option<&str> {
     if text.contains("\\boxed") {
         return None;
     }
+    if let Some(letter) = option(text) {
+        return Some(letter);
+    }
     announcements(text).into_iter().rev().find_map(|(_, anchor, _)| {
         let window = &text[anchor..window(text, anchor, 40)];
         window.char_indices().find_map(|(i, c)| {
@@ -204,6 +207,45 @@ pub(crate) fn choice(text: &str) -> Option<&str> {
                 .then(|| (!words::offers_another(after)).then_some(&window[i..=i]))
         })
     })?
+}
+
+/// The letter that the last sentence of the kind calls right: "the correct option is C", "option C is correct", "C is the
+/// correct choice", "choose option C".
+fn option(text: &str) -> Option<&str> {
+    const NAMES: [&str; 3] = ["option", "choice", "is the correct"];
+    let mut found: Vec<(usize, usize)> = NAMES.iter().flat_map(|name| positions(text, name)).collect();
+    found.sort_unstable();
+    found.into_iter().rev().find_map(|(start, end)| {
+        let before = text[..start].trim_end();
+        if text[start..end].starts_with(['i', 'I']) {
+            let named =
+                ["answer", "option", "choice"].iter().any(|name| text[end..].trim_start().starts_with(name));
+            let letter = before.trim_end_matches([')', '*']);
+            let at = letter.len().checked_sub(1).filter(|at| letter.is_char_boundary(*at))?;
+            return letter_at(text, at).filter(|_| named).map(|(letter, _)| letter);
+        }
+        let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default().to_lowercase();
+        let is = text[end..].trim_start().strip_prefix("is ");
+        let praised = matches!(word.as_str(), "correct" | "right" | "best");
+        if let (true, Some(after)) = (praised, is) {
+            let (letter, rest) = letter_at(text, text.len() - after.len())?;
+            return (!rest.starts_with(char::is_lowercase)).then_some(letter);
+        }
+        let (letter, rest) = letter_at(text, end)?;
+        let rest = rest.strip_prefix("is ").map(|rest| rest.strip_prefix("the ").unwrap_or(rest));
+        let right =
+            rest.is_some_and(|rest| ["correct", "right", "best"].iter().any(|word| rest.starts_with(word)));
+        (right || matches!(word.as_str(), "choose" | "pick" | "select")).then_some(letter)
+    })
+}
+
+/// The letter of an option at `at`, brackets and emphasis aside, and what follows it; not where others are offered.
+fn letter_at(text: &str, at: usize) -> Option<(&str, &str)> {
+    let at = at + text[at..].len() - text[at..].trim_start_matches([' ', '(', '*', ':']).len();
+    let after = text.get(at + 1..)?;
+    let found = text[at..].starts_with(|c: char| ('A'..='J').contains(&c)) && alone(&text[..at], after);
+    let rest = after.trim_start_matches([')', '*', ' ']);
+    (found && !words::offers_another(after)).then_some((&text[at..=at], rest))
 }
 
 /// Whether a character between `before` and `after` is a word of its own.

@@ -2,7 +2,7 @@
 //! words and commands come out whole. Linear in the length of the text, which is capped.
 
 use super::unicode;
-use super::vocabulary::has;
+use super::vocabulary::{each, has};
 
 /// A token with whether white space came before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -257,7 +257,7 @@ impl Lexer<'_> {
     /// `E5`, `e-4` directly after a number. A small `e` may be Euler's number where a sign and one digit follow a whole
     /// number (`3e+2`); [`may_be_euler`] tells.
     fn exponent(&mut self, digits: &str) -> i64 {
-        let Some(after) = self.rest.strip_prefix(['E', 'e']) else { return 0 };
+        let Some(after) = self.rest.strip_prefix(['E', 'e']) else { return self.upright_exponent(digits) };
         let unsigned = after.trim_start_matches(['+', '-', '−']);
         let n = unsigned.bytes().take_while(u8::is_ascii_digit).count();
         let signs = after.chars().count() - unsigned.chars().count();
@@ -273,6 +273,25 @@ impl Lexer<'_> {
         self.rest = &unsigned[n..];
         let value: i64 = unsigned[..n].parse().unwrap_or(0);
         if after.starts_with(['-', '−']) { -value } else { value }
+    }
+
+    /// `\mathrm{e}5`, `\text{E}{-4}`, `\mathrm{e}-4` after a decimal: a sign right at Euler's number makes a sum.
+    fn upright_exponent(&mut self, mantissa: &str) -> i64 {
+        const SIGNS: [&str; 4] = ["\\mathrm{e}", "\\mathrm{E}", "\\text{e}", "\\text{E}"];
+        let Some(after) = SIGNS.iter().find_map(|sign| self.rest.strip_prefix(sign)) else { return 0 };
+        let (inner, braced) = after.strip_prefix('{').map_or((after, false), |inner| (inner, true));
+        let digits = inner.strip_prefix(['+', '-', '−']).unwrap_or(inner);
+        let n = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let signed = digits.len() < inner.len();
+        let Some(value) = digits[..n].parse::<i64>().ok().filter(|_| n <= 6) else { return 0 };
+        let rest = if braced { digits[n..].strip_prefix('}') } else { Some(&digits[n..]) };
+        match rest {
+            Some(rest) if braced || !signed || mantissa.contains('.') => {
+                self.rest = rest;
+                if inner.starts_with(['-', '−']) { -value } else { value }
+            }
+            _ => 0,
+        }
     }
 
     fn command(&mut self) -> Result<(), Unreadable> {
@@ -436,11 +455,18 @@ impl Lexer<'_> {
             self.push(Kind::Command(if word == "sqrt" { "plainsqrt" } else { word }.into()));
         } else if let Some(unit) = super::unit::spelled(word).filter(|_| self.after_quantity()) {
             self.push(Kind::Text(unit.into()));
-        } else if self.words == Words::Text {
+        } else if self.words == Words::Text && !self.is_product(word) {
             self.push(Kind::Text(word.into()));
         } else {
             word.chars().for_each(|c| self.push(Kind::Letter(c)));
         }
+    }
+
+    /// Whether `word` stands right at a number and is a product of variables, as in `4ab`, and no unit.
+    fn is_product(&self, word: &str) -> bool {
+        let number = matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number(..)));
+        let unit = each(super::unit::ABBREVIATIONS).any(|u| u == word || u == word.to_lowercase());
+        number && !self.spaced && word.len() <= 3 && !unit
     }
 
     fn after_quantity(&self) -> bool {

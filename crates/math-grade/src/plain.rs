@@ -3,6 +3,7 @@
 
 use super::environment::{clip, environment_at, next_boundary, percent_sign};
 use super::extract::{Body, Candidate};
+use super::plain_value;
 use super::run::{Run, run};
 use super::words::{After, Before, Reach, after, before, cjk};
 
@@ -85,6 +86,15 @@ pub(crate) fn value_from(
                 body.push_str(&suffix);
                 end = to.max(end);
             }
+            After::Rounded(next) => {
+                let Some(part) = part_at(text, next, false) else { break };
+                // "30, or about 10 a month" is of something else.
+                let noun =
+                    text[part.end..].strip_prefix(' ').is_some_and(|r| r.starts_with(char::is_alphabetic));
+                refused = !noun && !alike(&body, &part.text);
+                end = part.end;
+                break;
+            }
             After::Join(word, next) => {
                 let letters = body.contains(|c: char| c.is_ascii_alphabetic());
                 let equation = (lead.is_some() || letters) && is_assignment(&text[next..]);
@@ -113,6 +123,14 @@ pub(crate) fn value_from(
     Candidate { priority, start, end, body }
 }
 
+/// Whether `rounded` is the value of `body` within two percent; also where either cannot be told.
+fn alike(body: &str, rounded: &str) -> bool {
+    match (plain_value(body), plain_value(rounded)) {
+        (Some(a), Some(b)) => (a - b).abs() <= 0.02 * a.abs().max(b.abs()),
+        _ => true,
+    }
+}
+
 /// `x = ` right before `at`.
 fn assigned(text: &str, at: usize) -> Option<&str> {
     let before = text[..at].trim_end().strip_suffix('=')?.trim_end();
@@ -121,10 +139,19 @@ fn assigned(text: &str, at: usize) -> Option<&str> {
     alone.then(|| &text[start..at])
 }
 
-/// Whether `x = ` begins a text.
+/// Whether `x = ` or `x ≤ ` begins a text.
 fn is_assignment(text: &str) -> bool {
     let rest = text.strip_prefix(|c: char| c.is_ascii_alphabetic());
-    rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    rest.is_some_and(|rest| rest.trim_start().starts_with('=')) || is_inequality(text)
+}
+
+/// Whether `x ≤ ` begins a text.
+fn is_inequality(text: &str) -> bool {
+    let rest = text.strip_prefix(|c: char| c.is_ascii_alphabetic()).map(str::trim_start);
+    rest.is_some_and(|rest| {
+        ["\\le", "\\ge", "\\ne"].iter().any(|c| rest.starts_with(c))
+            || rest.starts_with(['≤', '≥', '<', '>', '≠'])
+    })
 }
 
 /// Whether the value at `at`, which ends at `end`, begins a list of nothing but values: `1, 2, and 4`, and of two or
@@ -241,11 +268,14 @@ fn begun_by_variable(text: &str, at: usize, priority: u16, floor: usize) -> Opti
     }
     // n(n+1)/2, but not f(2)
     let product = rest.starts_with('(') && !"fghpqFGHPQ".contains(&text[at..=at]);
-    if !product && !operated(text, at) {
+    let related = is_inequality(&text[at..]);
+    if !product && !related && !operated(text, at) {
         return None;
     }
     let whole = |r: &Run| {
-        r.end > at + 1 && !r.text.contains('=') && (!product || r.text.contains(['+', '-', '−', '/']))
+        r.end > at + 1
+            && (related || !r.text.contains('='))
+            && (!product || r.text.contains(['+', '-', '−', '/']))
     };
     let first = run(text, at, true).filter(whole)?;
     let first = Part { text: first.text, end: first.end, latex: false };

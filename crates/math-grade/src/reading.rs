@@ -152,7 +152,7 @@ fn bare(text: &str) -> Option<Reading> {
         t if t.matches('$').count() == 1 => t.trim_end_matches('$'),
         t => t,
     };
-    let trimmed = trimmed.trim_end_matches(['€', '£', '¥', '₹']).trim();
+    let trimmed = without_connective(trimmed.trim_end_matches(['€', '£', '¥', '₹']).trim());
     let delimiters = trimmed.matches('$').count() - trimmed.matches("\\$").count();
     if trimmed.len() > lex::MAX_LENGTH || delimiters > usize::from(trimmed.starts_with('$')) {
         return None;
@@ -178,6 +178,16 @@ fn bare(text: &str) -> Option<Reading> {
     });
     answers.extend(decimal.and_then(|(a, b)| parse(&format!("{a}.{b}"), Words::Text).ok()));
     Some(Reading::new(trimmed.to_string(), answers))
+}
+
+/// Without "Thus" or "Therefore," before a formula: no other words follow.
+fn without_connective(text: &str) -> &str {
+    let rest = ["Thus", "So", "Hence", "Therefore", "Then"].iter().find_map(|word| text.strip_prefix(word));
+    let words = |rest: &str| {
+        rest.split(|c: char| !c.is_alphabetic()).any(|w| w.chars().count() > 1 && !matches!(w, "or" | "and"))
+    };
+    rest.filter(|rest| rest.starts_with([' ', ',']) && !words(rest))
+        .map_or(text, |rest| rest.trim_start_matches([',', ' ']))
 }
 
 /// A label and what it labels ("Total: 5"), or a sentence in a script without spaces.

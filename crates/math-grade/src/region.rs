@@ -84,6 +84,7 @@ fn pieces(e: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
                 high_open: i.high_open || high.is_infinite(),
             }]
         }
+        Expr::Set(xs) if xs.len() > 1 && xs.iter().all(|x| matches!(x, Expr::Rel(..))) => listed(xs, work)?,
         Expr::Set(xs) => xs.iter().map(|x| approximate(x, work).map(point)).collect::<Option<_>>()?,
         Expr::Named('R') => vec![everything()],
         Expr::Union(parts) => parts.iter().map(|p| pieces(p, work)).collect::<Option<Vec<_>>>()?.concat(),
@@ -98,6 +99,13 @@ fn pieces(e: &Expr, work: &mut Work) -> Option<Vec<Piece>> {
         Expr::Tuple(_) | Expr::Clock(_) => return None,
         other => vec![point(approximate(other, work)?)],
     })
+}
+
+/// Relations with commas between them: what satisfies all, or, where nothing does (`x < 1, x > 3`), each.
+fn listed(relations: &[Expr], work: &mut Work) -> Option<Vec<Piece>> {
+    let sets = relations.iter().map(|r| pieces(r, work)).collect::<Option<Vec<_>>>()?;
+    let all = sets.iter().skip(1).fold(merged(sets[0].clone()), |all, set| intersect(&all, set));
+    Some(if all.is_empty() { sets.concat() } else { all })
 }
 
 fn point(x: f64) -> Piece {

@@ -78,6 +78,12 @@ const KNOWN: [(&str, (i64, i64), &[&str]); 55] = [
     ),
 ];
 
+/// Units and suffixes of two or three letters that are not known, and are no product of variables right at a number;
+/// small letters stand for both cases.
+pub(crate) const ABBREVIATIONS: &str = "ms|ns|us|nm|pm|am|mg|kb|mb|gb|tb|px|hz|khz|mhz|ghz|hp|psi|rpm|bpm|fps|cc|pt|pts|qt|tsp|\
+    kn|kw|kj|kwh|mw|ev|pa|kpa|atm|mol|cal|dl|cl|dm|ha|sq|pcs|pc|eur|gbp|rmb|cny|inr|jpy|aud|cad|chf|kr|BC|AD|BCE|CE|\
+    cis|rd|nd|th|st|is|or|to|of|and|per|for|the|if|in|at|by|so|cos|ton|nos";
+
 /// The unit that the last word of `text` names, with power: `"square inches"`, `"cm^2"`, `"sq. m"`.
 pub(crate) fn read(text: &str, exponent: u32) -> Option<Unit> {
     let text = text.trim().trim_end_matches('.');

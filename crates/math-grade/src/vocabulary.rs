@@ -31,6 +31,8 @@ pub(crate) const OR: &str = "or|oder|ou|o|u|или|либо|lub|veya|eller|또�
 pub(crate) const OR_CJK: &str = "或者|或是|或|还是|または";
 pub(crate) const HEDGES: &str = "maybe|perhaps|possibly|alternatively|could|might|even|else|also|probably|either|potentially|\
     otherwise|vielleicht|quizás|peut|может";
+/// Words before a value that is rounded.
+pub(crate) const ROUNDED: &str = "about|approximately|roughly|around|approx|circa|nearly|almost";
 pub(crate) const OPEN_ENDED: &str = "more|less|fewer|greater|higher|lower|larger|smaller|bigger|above|below|over|under|so|mehr|\
     weniger|más|menos|plus|moins|более|менее";
 /// Words that, with a number after them, make it part of a calculation or range.

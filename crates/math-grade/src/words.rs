@@ -42,6 +42,8 @@ pub(crate) enum After {
     Suffix(String, usize),
     /// Another value may follow at this place, joined by the word.
     Join(&'static str, usize),
+    /// At this place the value is given again, rounded: "or about 0.42", "which is roughly 42 %".
+    Rounded(usize),
 }
 
 /// The words of `text` in lower case.
@@ -193,6 +195,9 @@ pub(crate) fn after(text: &str, end: usize, announced: bool) -> After {
             After::Nothing
         };
     }
+    if let Some(at) = rounded(rest) {
+        return After::Rounded(place(at));
+    }
     if let Some(more) = rest.strip_prefix([',', ';', '，', '、', '；', '/', '&']) {
         let comma = if rest.starts_with('&') { "and" } else { "," };
         let (word, next) = first_word(more.trim_start());
@@ -210,6 +215,25 @@ pub(crate) fn after(text: &str, end: usize, announced: bool) -> After {
         };
     }
     followed(text, rest)
+}
+
+/// The rounded value that the words at `rest` announce.
+fn rounded(rest: &str) -> Option<&str> {
+    let mut rest = rest.trim_start_matches([',', ' ', '(']);
+    let mut words = 0;
+    loop {
+        let (word, next) = first_word(rest);
+        words += 1;
+        rest = next.trim_start();
+        match word.as_str() {
+            "or" | "which" | "that" | "is" | "i" | "e" | "equals" if words < 4 => {
+                rest = rest.trim_start_matches(['.', ',', ' '])
+            }
+            _ if has(ROUNDED, word.as_str()) => break,
+            _ => return None,
+        }
+    }
+    number_follows(rest).then_some(rest)
 }
 
 /// What the words at `rest`, with no punctuation before them, make of a value.

@@ -6,7 +6,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use std::fmt::Write as _;
 
 use super::rewrite::{CONCAT, GENERATION, MODULO};
-use super::{filters, json, methods, repr};
+use super::{filters, json, methods, repr, tuple};
 
 /// Bounds a template that does not end, in steps of the template's machine.
 const FUEL: u64 = 2_000_000;
@@ -42,16 +42,14 @@ pub(super) fn environment() -> Environment<'static> {
         methods::string(&repr::text(value), "strip", chars.as_slice())
     });
     environment.add_filter("round", round);
-    environment.add_filter("int", |value: &Value, default: Option<Value>| match number(value) {
-        Some(x) => Value::from(x.trunc() as i64),
-        None => default.unwrap_or_else(|| Value::from(0)),
-    });
+    environment.add_filter("int", int);
     environment.add_filter("float", |value: &Value, default: Option<Value>| match number(value) {
         Some(x) => Value::from(x),
         None => default.unwrap_or_else(|| Value::from(0.0)),
     });
     environment.add_filter("indent", indent);
     filters::add_to(&mut environment);
+    tuple::add_to(&mut environment);
     environment.add_filter("wordcount", |text: &str| {
         text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
     });
@@ -160,8 +158,35 @@ fn indent(text: &str, positional: Rest<Value>, named: Kwargs) -> Result<String, 
     Ok(text.split('\n').enumerate().map(line).collect::<Vec<_>>().join("\n"))
 }
 
+/// `int(default=0, base=10)`; the base is that of a text.
+fn int(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let option = |at: usize, name: &str| -> Result<Option<Value>, Error> {
+        Ok(named.get::<Option<Value>>(name)?.or_else(|| positional.get(at).cloned()))
+    };
+    let (default, base) = (option(0, "default")?, option(1, "base")?);
+    named.assert_all_used()?;
+    let base = base.map_or(Some(10), |base| base.as_usize().map(|base| base as u32));
+    let base = base
+        .filter(|base| (2..=36).contains(base))
+        .ok_or_else(|| bad("int: expected a base from 2 to 36"))?;
+    let read = match value.as_str() {
+        Some(text) if base != 10 => {
+            let text = text.trim().to_lowercase();
+            let prefix = match base {
+                16 => "0x",
+                8 => "0o",
+                2 => "0b",
+                _ => "",
+            };
+            i64::from_str_radix(text.strip_prefix(prefix).unwrap_or(&text), base).ok()
+        }
+        _ => number(value).map(|x| x.trunc() as i64),
+    };
+    Ok(read.map_or_else(|| default.unwrap_or_else(|| Value::from(0)), Value::from))
+}
+
 /// The number that a value is or that a text has; none where Python's `float` fails.
-fn number(value: &Value) -> Option<f64> {
+pub(super) fn number(value: &Value) -> Option<f64> {
     match value.as_str() {
         Some(text) => text.trim().parse().ok(),
         None => whole(value).map(|n| n as f64).or_else(|| f64::try_from(value.clone()).ok()),
@@ -169,7 +194,7 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// A whole number or a boolean.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     match value.kind() {
         ValueKind::Bool => Some(i64::from(value.is_true())),
         _ if value.is_integer() => value.as_i64(),

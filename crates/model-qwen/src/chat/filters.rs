@@ -3,7 +3,7 @@
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error};
 
-use super::environment::bad;
+use super::environment::{bad, number, whole};
 use super::{methods, repr};
 
 pub(super) fn add_to(environment: &mut Environment<'_>) {
@@ -15,6 +15,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     });
     environment.add_filter("truncate", truncate);
     environment.add_filter("urlencode", urlencode);
+    environment.add_filter("sum", sum);
 }
 
 /// Words begin after blanks, hyphens and opening brackets.
@@ -64,6 +65,29 @@ fn truncate(text: &str, positional: Rest<Value>, named: Kwargs) -> Result<String
     let cut: String = text.chars().take(kept).collect();
     let kept = if whole_words { cut.rsplit_once(' ').map_or(&*cut, |(before, _)| before) } else { &*cut };
     Ok(format!("{kept}{end}"))
+}
+
+/// `sum(attribute=none, start=0)` of numbers.
+fn sum(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let option = |at: usize, name: &str| -> Result<Option<Value>, Error> {
+        Ok(named.get::<Option<Value>>(name)?.or_else(|| positional.get(at).cloned()))
+    };
+    let (attribute, start) = (option(0, "attribute")?.filter(|a| !a.is_none()), option(1, "start")?);
+    named.assert_all_used()?;
+    let mut items: Vec<Value> = vec![start.unwrap_or_else(|| Value::from(0))];
+    for item in value.try_iter()? {
+        items.push(match &attribute {
+            Some(name) => item.get_item(name)?,
+            None => item,
+        });
+    }
+    if let Some(whole) = items.iter().map(whole).collect::<Option<Vec<i64>>>() {
+        let sum = whole.into_iter().try_fold(0i64, i64::checked_add);
+        return sum.map(Value::from).ok_or_else(|| bad("sum: out of range"));
+    }
+    let numbers = items.iter().map(|item| number(item).filter(|_| item.as_str().is_none()));
+    let sum = numbers.sum::<Option<f64>>().ok_or_else(|| bad("sum: expected numbers"))?;
+    Ok(Value::from(sum))
 }
 
 /// Percent-encoding of a text in UTF-8; letters, digits and `_.-~/` stay.

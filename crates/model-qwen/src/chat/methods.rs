@@ -4,11 +4,16 @@ use minijinja::value::{Rest, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, FormatStyle, State, format_filter};
 
 use super::repr::{repr, text};
+use super::tuple;
 
 pub(super) fn call(state: &State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match (value.kind(), value.as_str()) {
         (_, Some(s)) => string(s, name, args),
         (ValueKind::Map, _) if name == "copy" => Ok(value.clone()),
+        (ValueKind::Map, _) if name == "items" && value.get_attr(name).is_ok_and(|v| v.is_undefined()) => {
+            from_args::<()>(args)?;
+            tuple::each(&minijinja::filters::items(value)?)
+        }
         (ValueKind::Seq, _) => list(value, name, args),
         _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
     }
@@ -154,9 +159,9 @@ pub(super) fn string(s: &str, name: &str, args: &[Value]) -> Result<Value, Error
             let (separator,): (&str,) = from_args(args)?;
             let last = name == "rpartition";
             match if last { s.rsplit_once(separator) } else { s.split_once(separator) } {
-                Some((before, after)) => texts([before, separator, after]),
-                None if last => texts(["", "", s]),
-                None => texts([s, "", ""]),
+                Some((before, after)) => tuple::of([before, separator, after].map(Value::from)),
+                None if last => tuple::of(["", "", s].map(Value::from)),
+                None => tuple::of([s, "", ""].map(Value::from)),
             }
         }
         "startswith" => starts(args, |what| s.starts_with(what))?,

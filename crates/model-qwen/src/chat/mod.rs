@@ -10,6 +10,7 @@ mod methods;
 mod repr;
 mod rewrite;
 mod spans;
+mod tuple;
 
 use std::path::Path;
 

@@ -1,7 +1,9 @@
-//! Values as Python prints them: `str()` and `repr()` of strings, numbers, lists and dicts.
+//! Values as Python prints them: `str()` and `repr()` of strings, numbers, lists, tuples and dicts.
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
+
+use super::tuple;
 
 /// `str(value)`: a text as it is, everything else as [`repr`].
 pub(super) fn text(value: &Value) -> String {
@@ -17,20 +19,33 @@ pub(super) fn text(value: &Value) -> String {
 
 /// `repr(value)`, appended to `out`; nothing for an undefined value.
 pub(super) fn repr(value: &Value, out: &mut String) {
+    written(value, false, out);
+}
+
+/// The same with the keys of dicts in order.
+pub(super) fn sorted(value: &Value, out: &mut String) {
+    written(value, true, out);
+}
+
+fn written(value: &Value, sorted: bool, out: &mut String) {
     match value.kind() {
         ValueKind::String => quoted(value.as_str().unwrap_or_default(), out),
         ValueKind::Number if !value.is_integer() => {
             out.push_str(&f64::try_from(value.clone()).map_or_else(|_| value.to_string(), float));
         }
-        ValueKind::Seq => list(value, out),
-        ValueKind::Iterable if value.len().is_some() => list(value, out),
+        ValueKind::Seq => list(value, sorted, out),
+        ValueKind::Iterable if value.len().is_some() => list(value, sorted, out),
         ValueKind::Map => {
             out.push('{');
-            for (at, key) in value.try_iter().into_iter().flatten().enumerate() {
+            let mut keys: Vec<Value> = value.try_iter().into_iter().flatten().collect();
+            if sorted {
+                keys.sort();
+            }
+            for (at, key) in keys.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
-                repr(&key, out);
+                written(key, sorted, out);
                 out.push_str(": ");
-                repr(&value.get_item(&key).unwrap_or_default(), out);
+                written(&value.get_item(key).unwrap_or_default(), sorted, out);
             }
             out.push('}');
         }
@@ -39,13 +54,18 @@ pub(super) fn repr(value: &Value, out: &mut String) {
     }
 }
 
-fn list(value: &Value, out: &mut String) {
-    out.push('[');
+fn list(value: &Value, sorted: bool, out: &mut String) {
+    let tuple = tuple::is(value);
+    out.push(if tuple { '(' } else { '[' });
     for (at, item) in value.try_iter().into_iter().flatten().enumerate() {
         out.push_str(if at == 0 { "" } else { ", " });
-        repr(&item, out);
+        written(&item, sorted, out);
     }
-    out.push(']');
+    out.push_str(match (tuple, value.len()) {
+        (true, Some(1)) => ",)",
+        (true, _) => ")",
+        (false, _) => "]",
+    });
 }
 
 /// Single quotes, unless the text has those and no double ones; what is not printable is escaped.

@@ -1,6 +1,6 @@
 //! Changes to a template's source before it is parsed, where the template language of Python has what the library
-//! has not: `{% generation %}` becomes a call block, `a % b` and `a ~ b` become calls of functions that work as in
-//! Python (the library's `%` is for numbers only, its `~` prints lists in its own form).
+//! has not: `{% generation %}` becomes a call block; `a % b`, `a ~ b` and `(a, b)` become calls of functions that work as
+//! in Python (the library's `%` is for numbers only, its `~` prints lists in its own form, its tuples are lists).
 
 /// The function that marks a span of generated text.
 pub(super) const GENERATION: &str = "__generation";
@@ -10,6 +10,9 @@ pub(super) const MARKED: &str = "__marked";
 pub(super) const MODULO: &str = "__modulo";
 /// `a ~ b ~ …`.
 pub(super) const CONCAT: &str = "__concat";
+
+/// `(a, b, …)`.
+pub(super) const TUPLE: &str = "__tuple";
 
 /// Brackets nested deeper are left for the parser to refuse.
 const DEEPEST: usize = 100;
@@ -57,7 +60,7 @@ pub(super) fn rewrite(source: &str) -> String {
                 out.push_str(&inner.replace("generation", &format!(" call {GENERATION}() ")));
             }
             ("%}", ["endgeneration"]) if !raw => out.push_str(&inner.replace("endgeneration", " endcall ")),
-            _ if raw || !tokens.all.iter().any(|token| matches!(token.text, "%" | "~")) => {
+            _ if raw || !tokens.all.iter().any(|token| matches!(token.text, "%" | "~" | "(")) => {
                 out.push_str(inner)
             }
             _ => out
@@ -234,6 +237,24 @@ impl Rewriter<'_> {
         out
     }
 
+    /// Whether the bracket at `open` follows what it calls.
+    fn is_called(&self, open: usize) -> bool {
+        open.checked_sub(1).is_some_and(|before| ends_operand(self.tokens[before].text))
+    }
+
+    /// Whether the token is among the names that `for` or `set` gives values to, or in a macro's head.
+    fn is_target(&self, at: usize) -> bool {
+        let skip = |token: &&Token<'_>| matches!(token.text, "-" | "+");
+        let word = self.tokens.iter().find(|token| !skip(token)).filter(|_| self.statement).map(|t| t.text);
+        let end = match word {
+            Some("for") => self.tokens.iter().position(|token| token.text == "in"),
+            Some("set") => self.tokens.iter().position(|token| token.text == "="),
+            Some("macro" | "call") => Some(self.tokens.len()),
+            _ => None,
+        };
+        end.is_some_and(|end| at < end)
+    }
+
     /// Whether the tokens are one pair of parentheses with a comma in it.
     fn is_tuple(&self, from: usize, to: usize) -> bool {
         let closed = self.closing(from, to);
@@ -251,6 +272,9 @@ impl Rewriter<'_> {
                 let next = self.tokens.get(at + 1).map_or(self.source.len(), |t| t.at);
                 &self.source[token.at..next]
             };
+            if self.is_tuple(at, (end + 1).min(to)) && !self.is_called(at) && !self.is_target(at) {
+                out.push_str(TUPLE);
+            }
             out.push_str(shown(at));
             if end > at && end < to {
                 out.push_str(&self.range(at + 1, end, depth + 1));
@@ -280,7 +304,10 @@ mod tests {
             ("{{ a % b }}", "{{ __modulo(a , b , false) }}"),
             ("{{ -a % b }}", "{{ __modulo(-a , b , false) }}"),
             ("{{- a * 2 % -b + 1 -}}", "{{- __modulo(a * 2 , -b , false) + 1 -}}"),
-            ("{{ '%s' % (a, b) }}", "{{ __modulo('%s' , (a, b) , true) }}"),
+            ("{{ '%s' % (a, b) }}", "{{ __modulo('%s' , __tuple(a, b) , true) }}"),
+            ("{{ f(a, b) in ((1, 2), ()) }}", "{{ f(a, b) in __tuple(__tuple(1, 2), __tuple()) }}"),
+            ("{% for x, (a, b) in [(1, (2, 3))] %}", "{% for x, (a, b) in [__tuple(1, __tuple(2, 3))] %}"),
+            ("{% set (a, b) = (1, (2)) %}", "{% set (a, b) = __tuple(1, (2)) %}"),
             (
                 "{{ a ~ b|f(c % 2) if d % 2 else e }}",
                 "{{ __concat(a , b|f( __modulo(c , 2, false) ) ) if __modulo(d , 2 , false) else e }}",
