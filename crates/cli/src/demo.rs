@@ -1,17 +1,21 @@
-//! `sparks demo`: the study on the embedded model, with its progress and the time left.
+//! `sparks demo`: the study of the embedded model.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use study::demo::{Demo, DemoProgress, run as run_demo};
+use study::Selected;
+use study::demo::Demo;
 
 use crate::options::{Common, Result};
 use crate::output::{print_json, say, to_json};
+use crate::study::run_study;
+
+/// Controls over many seeds, and the demo with other seeds: made by `tools/demo_evidence.sh`.
+const EVIDENCE: &str = include_str!("../assets/demo-evidence.json");
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Output folder: runs, figures, results.json, report.html.
+    /// Output folder: runs, results.json, report.html. A demo that was interrupted goes on.
     #[arg(long, default_value = "runs/demo", value_name = "DIR")]
     out: PathBuf,
     /// Print the results as one JSON object.
@@ -20,37 +24,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
-    let demo = Demo::new(&args.out, common.seed());
+    common.without_model("demo")?;
     let started = Instant::now();
-    let terminal = std::io::stderr().is_terminal();
-    let mut shown = String::new();
-    let mut say = |p: DemoProgress<'_>| {
-        if common.quiet {
-            return;
-        }
-        let spent = started.elapsed().as_secs_f64();
-        let left = if p.done > 0.02 {
-            format!("about {:.0} s left", spent / p.done - spent)
-        } else {
-            "a few minutes".into()
-        };
-        let mut err = std::io::stderr();
-        if terminal {
-            let _ = write!(err, "\r\x1b[2K{:3.0} %  {}  ({left})", 100.0 * p.done, p.doing);
-        } else if shown != p.doing {
-            let _ = writeln!(err, "{:3.0} %  {}  ({left})", 100.0 * p.done, p.doing);
-        }
-        p.doing.clone_into(&mut shown);
+    let evidence = args.out.join("world").join("evidence.json");
+    std::fs::create_dir_all(args.out.join("world")).map_err(|e| common::Error::io(&args.out, e))?;
+    common::write_whole(&evidence, EVIDENCE.as_bytes())?;
+    let demo = Demo { evidence: Some(evidence), ..Demo::new(&args.out, common.seed()) };
+    let (jobs, results) = run_study(common, demo.prepare()?, Selected::default())?;
+    let Some(results) = results else {
+        return Err(common::Error::internal(format!("{} jobs are left", jobs.len())));
     };
-    let results = run_demo(&demo, &mut say)?;
-    if terminal && !common.quiet {
-        eprintln!();
-    }
     if args.json {
         print_json(&to_json(&results)?);
         return Ok(());
     }
-    say!("accuracy on {} unseen sums of each suite (95 % interval):", demo.problems);
+    say!("pass@1 on unseen sums of each benchmark (95 % interval):");
     let checkpoints =
         std::iter::once(&results.base).chain(results.trainings.iter().filter_map(|t| t.checkpoints.last()));
     for checkpoint in checkpoints {
@@ -82,9 +70,21 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             );
         }
     }
+    for hypothesis in &results.hypotheses {
+        say!("{}: {}", verdict(hypothesis.verdict), hypothesis.claim);
+    }
     for warning in &results.warnings {
         say!("note: {}: {}", warning.claim, warning.finding);
     }
     say!("{} after {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn verdict(verdict: study::results::Verdict) -> &'static str {
+    use study::results::Verdict;
+    match verdict {
+        Verdict::Supported => "supported",
+        Verdict::NotSupported => "not supported",
+        Verdict::CannotTell => "cannot tell",
+    }
 }

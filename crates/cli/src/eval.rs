@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bench_math::{FinishReason, PendingSample, PromptSettings, Protocol, Run, Sample, measure, suite};
+use bench_math::{PromptSettings, Protocol, Run, measure, suite};
 use common::Error;
-use model_qwen::{
-    Checkpoint, Finish, Generation, Next, Request, Room, Sampling, StopStrings, model_hash, tokenizer_hash,
-};
+use indicatif::ProgressBar;
+use model_qwen::{Checkpoint, Room, Sampling, model_hash, tokenizer_hash};
 use serde_json::json;
+use study::answer::{Asked, Reading, Watcher, answer};
 
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, say, to_json};
@@ -83,27 +84,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     let open = if args.regrade { Run::regrade } else { Run::open };
     let mut run = open(&args.out, suite.list, protocol)?;
-    let mut pending = run.pending();
-    // Samples of a problem follow each other, so that they share the run of its prompt.
-    pending.sort_by_key(|request| request.problem);
-    let stop = signals::polled();
-    let mut longest = 0;
-    if !pending.is_empty() {
+    let asked = Asked::new(&run, |sample| prompter.ids(&sample.prompt))?;
+    if !asked.pending.is_empty() {
         common.warn_not_applied(&checkpoint)?;
         common.warn_equal_samples(args.samples, args.temperature)?;
-        let request = |r: &PendingSample| {
-            Ok(Request { prompt: prompter.ids(&r.prompt)?, stream: r.seed, origin: r.problem })
-        };
-        let requests: Vec<Request> = pending.iter().map(request).collect::<Result<_>>()?;
-        for (sample, request) in pending.iter().zip(&requests) {
+        for (sample, request) in asked.pending.iter().zip(&asked.requests) {
             let budget = request.prompt.len().saturating_add(args.max_tokens);
             let what = format_args!("problem {} and --max-tokens", sample.id);
             common.strict_positions(what, budget, &checkpoint)?;
         }
         let model = common.load(&checkpoint)?;
         let mut hook = args.heads.hook(common, &model, &checkpoint)?;
-        common.note(format!("{}: {} samples to go", args.out.display(), pending.len()));
-        let bar = progress(common, pending.len(), "samples");
+        common.note(format!("{}: {} samples to go", args.out.display(), asked.pending.len()));
+        let bar = progress(common, asked.pending.len(), "samples");
         let how = Sampling {
             max_tokens: args.max_tokens,
             temperature: args.temperature,
@@ -113,48 +106,23 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             room: Room::rows(args.batch),
             ..Sampling::default()
         };
-        let mut stopped = StopStrings::new(&prompter.text, &stops, requests.len());
-        let mut watch = |row, token| {
-            if stop.load(Ordering::SeqCst) { Next::EndAll } else { stopped.push(row, token) }
+        let reading = Reading { text: &prompter.text, stops: &stops, how: &how };
+        let mut watcher = Progress {
+            common,
+            checkpoint: &checkpoint,
+            asked: &asked,
+            bar,
+            stop: signals::polled(),
+            longest: 0,
         };
-        let mut generation = Generation::new(&model, &requests, &how)?;
-        while !generation.is_done() {
-            let ended = generation.step(&mut *hook, &mut watch)?;
-            // After a signal they are cut short, and so they are where a text cannot be decoded.
-            if stop.load(Ordering::SeqCst) {
-                bar.finish_and_clear();
-                return Err(Error::internal(format!(
-                    "{}: interrupted; run the same command to resume",
-                    args.out.display()
-                )));
-            }
-            if generation.was_ended() {
-                break;
-            }
-            for (row, completion) in ended {
-                let tokens = requests[row].prompt.len() + completion.ids.len();
-                if tokens > longest {
-                    if longest <= checkpoint.config.max_positions {
-                        let name = format_args!("problem {}", pending[row].id);
-                        common.warn_positions(name, tokens, &checkpoint)?;
-                    }
-                    longest = tokens;
-                }
-                let sample = Sample {
-                    completion: prompter.text.decode(&completion.ids)?,
-                    ids: completion.ids,
-                    finish: match completion.finish {
-                        Finish::Eos => FinishReason::Eos,
-                        Finish::Length => FinishReason::Length,
-                        Finish::Stop => FinishReason::Stop,
-                    },
-                };
-                run.append(&pending[row], sample)?;
-                bar.inc(1);
-            }
+        let all = answer(&asked, &reading, (&model, &mut *hook), &mut run, &mut watcher)?;
+        watcher.bar.finish_and_clear();
+        if !all {
+            return Err(Error::internal(format!(
+                "{}: interrupted; run the same command to resume",
+                args.out.display()
+            )));
         }
-        stopped.into_result()?;
-        bar.finish_and_clear();
     }
     let measures = measure(&run.records(), 0.95)?;
     if args.json {
@@ -177,6 +145,34 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         );
     }
     Ok(())
+}
+
+/// The bar, signals, and the warning of a row that is longer than the model has positions.
+struct Progress<'a> {
+    common: &'a Common,
+    checkpoint: &'a Checkpoint,
+    asked: &'a Asked,
+    bar: ProgressBar,
+    stop: Arc<AtomicBool>,
+    longest: usize,
+}
+
+impl Watcher for Progress<'_> {
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn done(&mut self, at: usize, tokens: usize) -> Result {
+        if tokens > self.longest {
+            if self.longest <= self.checkpoint.config.max_positions {
+                let name = format_args!("problem {}", self.asked.pending[at].id);
+                self.common.warn_positions(name, tokens, self.checkpoint)?;
+            }
+            self.longest = tokens;
+        }
+        self.bar.inc(1);
+        Ok(())
+    }
 }
 
 /// The model that is evaluated, by the hashes of its files.

@@ -1,16 +1,20 @@
 //! `sparks study`: a study from its configuration file; each job is done once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bench_math::PromptSettings;
 use burn::tensor::Device;
 use common::{Error, read_text};
+use model_qwen::Checkpoint;
 use serde_json::json;
-use study::{Host, Selected, Stage, Study, StudyConfig};
+use study::jobs::JobState;
+use study::{Host, Results, Selected, Stage, Study, StudyConfig, Training, TrainingPlan};
 
 use crate::options::{Common, Result};
 use crate::output::{print_json, say};
+use crate::prompt::Prompter;
 use crate::shard::Shard;
 use crate::signals;
 
@@ -52,6 +56,20 @@ impl Host for Command<'_> {
         crate::model::folder(self.common, model)
     }
 
+    fn plan(&mut self, training: &Training<'_>) -> Result<TrainingPlan> {
+        crate::train::plan(self.common, training)
+    }
+
+    fn train(&mut self, training: &Training<'_>) -> Result {
+        crate::train::train(self.common, training)
+    }
+
+    fn prompts(&mut self, model: &Path, how: &PromptSettings, questions: &[String]) -> Result<Vec<Vec<u32>>> {
+        let checkpoint = Checkpoint::open(model)?;
+        let prompter = Prompter::new(&checkpoint, how.clone())?;
+        questions.iter().map(|question| prompter.question(question)).collect()
+    }
+
     fn device(&mut self) -> Result<Device> {
         self.common.device()
     }
@@ -63,6 +81,23 @@ impl Host for Command<'_> {
     fn stop(&mut self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
+}
+
+/// Runs the selected part of a study. Where all of it is done then, writes the report and returns the results.
+pub(crate) fn run_study(
+    common: &Common,
+    config: StudyConfig,
+    selected: Selected,
+) -> Result<(Vec<JobState>, Option<Results>)> {
+    let (dir, plan) = (config.study.dir.clone(), selected.dry_run);
+    let mut host = Command { common, stop: signals::polled() };
+    let mut study = Study::new(config, selected, &mut host);
+    let results = study.run()?;
+    let jobs = study.jobs().to_vec();
+    if let (Some(results), false) = (&results, plan) {
+        study::write_report(results, &dir)?;
+    }
+    Ok((jobs, results))
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
@@ -77,15 +112,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         .map(|s| study::jobs::Shard { index: s.index, count: s.count });
     let from = args.from.map_or(Vec::new(), |from| Stage::ALL.into_iter().filter(|s| *s >= from).collect());
     let stages = if args.only.is_empty() { from } else { args.only };
-    let mut host = Command { common, stop: signals::polled() };
-    let mut study = Study::new(config, Selected { stages, shard, dry_run: args.dry_run }, &mut host);
-    let results = study.run()?;
-    let (jobs, missing) = (study.jobs(), study.missing());
+    let (jobs, results) = run_study(common, config, Selected { stages, shard, dry_run: args.dry_run })?;
+    let missing: Vec<&str> = jobs.iter().filter(|job| !job.done).map(|job| job.name.as_str()).collect();
     if args.dry_run {
         if args.json {
             print_json(&json!({ "jobs": jobs }));
         } else {
-            for job in jobs {
+            for job in &jobs {
                 say!("{} {}", if job.done { "done" } else { "todo" }, job.name);
             }
         }
@@ -95,8 +128,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         "jobs": jobs.len(), "missing": missing, "results": results.as_ref().map(|_| dir.join("results.json")),
     });
     match &results {
-        Some(results) => {
-            study::write_report(results, &dir)?;
+        Some(_) => {
             common.note(format!("{}: {} jobs", dir.join("report.html").display(), jobs.len()));
         }
         None => common.note(format!(

@@ -1,6 +1,6 @@
 //! Rows of data files: JSONL or one JSON array of objects, plain or gzip, or Parquet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -22,17 +22,31 @@ pub struct DataRow {
     pub fields: Fields,
 }
 
-/// Reads the rows of a file, or of all files that a path with `*`, `?` or `[…]` matches, in the order of their names.
-/// What a file is shows in its content. Blank lines are skipped; see [`common::read_text`] for encodings.
+/// The file, or the files that a path with `*`, `?` or `[…]` matches, in the order of their names.
+///
+/// # Errors
+/// A pattern that matches nothing, or is none.
+pub fn data_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists());
+    let Some(pattern) = pattern else { return Ok(vec![path.to_owned()]) };
+    let bad = |e: &dyn std::fmt::Display| Error::at(path, e);
+    let files =
+        glob::glob(pattern).map_err(|e| bad(&e))?.collect::<Result<Vec<_>, _>>().map_err(|e| bad(&e))?;
+    if files.is_empty() { Err(Error::at(path, "no file matches")) } else { Ok(files) }
+}
+
+/// Reads the rows of a file, or of all [`data_files`] of a pattern. What a file is shows in its content. Blank lines are
+/// skipped; see [`common::read_text`] for encodings.
 ///
 /// # Errors
 /// A file that cannot be read, a row that is not a JSON object, no row at all.
 pub fn read_rows(path: &Path) -> Result<Vec<DataRow>, Error> {
-    let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists());
-    let Some(pattern) = pattern else { return file_rows(path) };
-    let bad = |e: &dyn std::fmt::Display| Error::at(path, e);
-    let files =
-        glob::glob(pattern).map_err(|e| bad(&e))?.collect::<Result<Vec<_>, _>>().map_err(|e| bad(&e))?;
+    let files = data_files(path)?;
+    if let [only] = files.as_slice()
+        && only == path
+    {
+        return file_rows(path);
+    }
     let mut all = Vec::new();
     for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -44,7 +58,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<DataRow>, Error> {
             ..row
         }));
     }
-    if files.is_empty() { Err(Error::at(path, "no file matches")) } else { Ok(all) }
+    Ok(all)
 }
 
 fn file_rows(path: &Path) -> Result<Vec<DataRow>, Error> {

@@ -15,6 +15,20 @@ pub fn benjamini_hochberg(p_values: &[f64], q: f64) -> Vec<bool> {
     p_values.iter().map(|&p| cut.is_some_and(|cut| p <= cut)).collect()
 }
 
+/// Holm's step-down correction (1979): each p-value times the number of hypotheses that are not yet rejected, made
+/// monotone, at most 1. Rejecting those at most `α` keeps the chance of any false rejection at `α`, whatever the
+/// dependence.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let (mut corrected, mut largest) = (vec![0.0; p_values.len()], 0.0f64);
+    for (k, &at) in order.iter().enumerate() {
+        largest = largest.max((p_values.len() - k) as f64 * p_values[at]).min(1.0);
+        corrected[at] = largest;
+    }
+    corrected
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +42,16 @@ mod tests {
         ];
         assert_eq!(benjamini_hochberg(&p, 0.05).iter().filter(|&&r| r).count(), 4);
         assert!(benjamini_hochberg(&[], 0.05).is_empty());
+    }
+
+    #[test]
+    fn holm_by_hand() {
+        // 0.01 × 4, 0.02 × 3, then 0.03 × 2 = 0.06 and 0.04 × 1, which may not fall below it.
+        let corrected = holm(&[0.04, 0.01, 0.03, 0.02]);
+        for (found, wanted) in corrected.iter().zip([0.06, 0.04, 0.06, 0.06]) {
+            assert!((found - wanted).abs() < 1e-12, "{corrected:?}");
+        }
+        assert_eq!(holm(&[0.5, 0.9]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
     }
 }

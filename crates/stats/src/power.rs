@@ -21,7 +21,21 @@ fn upper(probability: f64) -> f64 {
 /// `problems` is 0, or `alpha` or `power` is not between 0 and 1.
 pub fn minimum_detectable_effect(problems: usize, sd_difference: f64, alpha: f64, power: f64) -> f64 {
     assert!(problems > 0, "problems: expected at least 1");
-    ((upper(1.0 - alpha / 2.0) + upper(power)) * sd_difference / (problems as f64).sqrt()).min(1.0)
+    detectable(sd_difference / (problems as f64).sqrt(), alpha, power).min(1.0)
+}
+
+/// The smallest absolute effect that a two-sided test at level `alpha` finds with the given `power`, of an estimate with
+/// this standard error: `(z_{1-α/2} + z_power) · standard_error`. Normal approximation.
+///
+/// # Panics
+/// `alpha` or `power` is not between 0 and 1.
+pub fn detectable(standard_error: f64, alpha: f64, power: f64) -> f64 {
+    (upper(1.0 - alpha / 2.0) + upper(power)) * standard_error
+}
+
+/// The two-sided p-value of a standard normal statistic.
+pub fn normal_p(z: f64) -> f64 {
+    2.0 * (1.0 - Normal::standard().cdf(z.abs()))
 }
 
 /// `σ_d` of two *independent* runs, from what one run knows: accuracy `p`, `samples` samples a problem, and
@@ -52,5 +66,11 @@ mod tests {
         // Samples help only with the part of the variance that is within problems.
         assert!(detects(64, 0.0) < detects(1, 0.0) / 7.0);
         assert!((detects(64, 0.21) - detects(1, 0.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn normal_statistics() {
+        assert!((normal_p(1.959_964) - 0.05).abs() < 1e-6 && (normal_p(-1.0) - 0.317_311).abs() < 1e-6);
+        assert!((detectable(1.0, 0.05, 0.8) - 2.801_585).abs() < 1e-5);
     }
 }

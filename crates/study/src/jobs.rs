@@ -56,6 +56,8 @@ pub struct Job<'a> {
     pub inputs: Value,
     /// The files that the work writes into its folder.
     pub files: &'a [&'a str],
+    /// Whether what it works on is there: a checkpoint that is not trained yet is not.
+    pub ready: bool,
 }
 
 /// The result of a job, and where its files are.
@@ -83,7 +85,7 @@ impl Jobs {
     }
 
     /// The result of `job`: that of `done.json`, or of `work`, which is given the job's folder. `None` where the job
-    /// is another shard's, or of a stage that is not to be done, and is not done.
+    /// is another shard's, or of a stage that is not to be done, or not ready, and is not done.
     ///
     /// # Errors
     /// Those of `work`; a folder that cannot be written.
@@ -101,7 +103,7 @@ impl Jobs {
             return Ok(Some(done));
         }
         let mine = self.shard.is_none_or(|s| at % s.count == s.index);
-        if !mine || !self.stages.contains(&job.stage) {
+        if !job.ready || !mine || !self.stages.contains(&job.stage) {
             self.states.push(state(false));
             return Ok(None);
         }
@@ -172,7 +174,7 @@ mod tests {
     use serde_json::json;
 
     fn job(inputs: Value) -> Job<'static> {
-        Job { stage: Stage::Attribution, name: "base/sums", inputs, files: &["x.txt"] }
+        Job { stage: Stage::Attribution, name: "base/sums", inputs, files: &["x.txt"], ready: true }
     }
 
     #[test]
@@ -216,7 +218,8 @@ mod tests {
         let work = |shard: Option<Shard>| {
             let mut jobs = Jobs::new(dir.path(), vec![Stage::Attribution], shard);
             for name in names {
-                let job = Job { stage: Stage::Attribution, name, inputs: json!(name), files: &[] };
+                let job =
+                    Job { stage: Stage::Attribution, name, inputs: json!(name), files: &[], ready: true };
                 jobs.run(&job, |_| Ok(0u8)).unwrap();
             }
             jobs.states().iter().filter(|job| !job.done).map(|job| job.name.clone()).collect::<Vec<_>>()

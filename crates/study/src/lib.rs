@@ -3,6 +3,7 @@
 //!
 //! - [`Study`]: the stages of a study over any checkpoints and pairs, each job done once ([`jobs`]), from a
 //!   configuration file ([`config`]).
+//! - [`mod@answer`]: a model answers the problems of a benchmark.
 //! - [`live`]: a training run as far as it is.
 //! - [`demo`]: the study on the embedded base model, stage by stage.
 //! - [`results`]: the schema of `results.json`.
@@ -10,10 +11,12 @@
 //! - [`report`]: the page and its figures, from a results file alone.
 //! - [`caveats()`]: warnings, that is claims that fail their control.
 
+pub mod answer;
 mod caveats;
 pub mod config;
 pub mod demo;
 pub mod dynamics;
+mod hypotheses;
 pub mod jobs;
 pub mod live;
 mod noise;
@@ -27,4 +30,4 @@ pub use common::Error;
 pub use config::StudyConfig;
 pub use report::{live_page, write_report};
 pub use results::Results;
-pub use study::{Host, Selected, Stage, Study};
+pub use study::{Host, Selected, Stage, Study, Training, TrainingPlan};

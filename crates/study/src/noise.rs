@@ -1,7 +1,5 @@
 //! The noise floor of a checkpoint: how much its circuit differs between draws of the pairs.
 
-use std::collections::BTreeSet;
-
 use circuits::{Circuit, PerPair, Rank, Selection};
 use hooks::{EdgeMap, Head, Wiring};
 use rand::{Rng, SeedableRng};
@@ -32,7 +30,8 @@ impl Draws {
         let rows = scores.rows(wiring)?;
         let (mut turnover, mut changed) = (Vec::new(), Vec::new());
         for _ in 0..self.draws {
-            let (a, b) = (self.heads(wiring, &rows, &mut rng)?, self.heads(wiring, &rows, &mut rng)?);
+            let (a, b) =
+                (self.draw(wiring, &rows, &mut rng)?.heads(), self.draw(wiring, &rows, &mut rng)?.heads());
             changed.push(a.symmetric_difference(&b).count() as f64);
             let (a, b): (Vec<Head>, Vec<Head>) = (a.into_iter().collect(), b.into_iter().collect());
             turnover.push(dynamics::turnover(&a, &b));
@@ -45,8 +44,15 @@ impl Draws {
         })
     }
 
-    /// The heads of the circuit that a draw of the pairs, with replacement, gives.
-    fn heads(&self, wiring: Wiring, rows: &[&[f32]], rng: &mut ChaCha8Rng) -> Result<BTreeSet<Head>, Error> {
+    /// The circuits of draws of the pairs, with replacement; draw `k` takes the same pairs of any scores.
+    pub(crate) fn circuits(&self, wiring: Wiring, scores: &PerPair) -> Result<Vec<Circuit>, Error> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6472_6177);
+        let rows = scores.rows(wiring)?;
+        (0..self.draws).map(|_| self.draw(wiring, &rows, &mut rng)).collect()
+    }
+
+    /// The circuit that a draw of the pairs, with replacement, gives.
+    fn draw(&self, wiring: Wiring, rows: &[&[f32]], rng: &mut ChaCha8Rng) -> Result<Circuit, Error> {
         let mut sum = vec![0f32; wiring.n_edges()];
         for _ in 0..rows.len() {
             let row = rows[rng.random_range(0..rows.len())];
@@ -54,7 +60,7 @@ impl Draws {
         }
         let scale = 1.0 / rows.len() as f32;
         sum.iter_mut().for_each(|x| *x *= scale);
-        Ok(Circuit::select(&EdgeMap::from_values(wiring, sum), self.selection, self.rank)?.pruned().heads())
+        Ok(Circuit::select(&EdgeMap::from_values(wiring, sum), self.selection, self.rank)?.pruned())
     }
 }
 

@@ -4,6 +4,7 @@
 mod config;
 mod dry_run;
 mod evaluate;
+mod for_study;
 mod grpo;
 mod kept;
 mod keys;
@@ -16,6 +17,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+pub(crate) use for_study::{plan, train};
 pub(crate) use grpo::grpo;
 pub(crate) use sft::sft;
 

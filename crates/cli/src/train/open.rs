@@ -145,7 +145,7 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
     Ok(Opened { file, place: Place::Resumed(folder, config), resumed: Some(resumed), other_eval })
 }
 
-fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {
+pub(super) fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {
     let within = |e: Error| e.within(path.display());
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let mut table = RunFile::user_table(kind, &text, set).map_err(within)?;

@@ -12,6 +12,9 @@ pub struct BenchmarkFacts {
     pub name: String,
     /// What is in it.
     pub description: String,
+    /// Whether it is the easy or the hard one of a comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// Problems.
     pub n: usize,
     /// Samples of each problem.
@@ -24,6 +27,16 @@ pub struct BenchmarkFacts {
     pub max_tokens: usize,
     /// The ids of its problems, in the order of [`Answers::rates`].
     pub problems: Vec<String>,
+}
+
+/// How hard a benchmark is, of two that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The easy one.
+    Easy,
+    /// The hard one.
+    Hard,
 }
 
 /// How a model was asked to think.

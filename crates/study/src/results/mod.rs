@@ -25,7 +25,7 @@ mod think;
 mod training;
 mod transfer;
 
-pub use answers::{Answers, BenchmarkFacts, Case, CaseSample, Cases, FailureCount, ThinkMode};
+pub use answers::{Answers, BenchmarkFacts, Case, CaseSample, Cases, FailureCount, Level, ThinkMode};
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};
 pub use controls::{Control, ControlTrial, Controls, SeedRun, SeedTraining, SeedVerdict, Stability};
 pub use facts::{

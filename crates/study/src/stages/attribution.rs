@@ -2,12 +2,13 @@
 
 use attribution::{Options, Scores, score_pair};
 use circuits::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel, merge};
-use common::{Error, file_hash};
+use common::Error;
 use hooks::{Positions, Task};
 use serde_json::json;
 
 use super::Subject;
-use crate::config::{AttributionConfig, SuiteConfig};
+use super::pairs::Suite;
+use crate::config::AttributionConfig;
 use crate::jobs::{Done, Job};
 use crate::{Stage, Study};
 
@@ -26,11 +27,13 @@ pub(crate) struct Scored {
 pub(crate) fn scores(
     study: &mut Study<'_>,
     subject: &Subject,
-    suite: &SuiteConfig,
-    source_only: bool,
+    suite: &Suite,
+    (source_only, is_base): (bool, bool),
 ) -> Result<Option<Scored>, Error> {
     let how = study.config.attribution.clone();
-    let pairs_hash = file_hash(&suite.pairs)?;
+    let file = suite.file(is_base);
+    let pairs_hash = file.map(|(_, hash)| hash.to_owned());
+    let ready = subject.ready && file.is_some();
     let kind = if source_only { "source-only" } else { "edges" };
     let mut parts = Vec::new();
     for part in 0..how.parts {
@@ -39,18 +42,18 @@ pub(crate) fn scores(
             "model": subject.hash, "pairs": pairs_hash, "method": how.method(), "metric": how.metric.to_string(),
             "source_only": source_only, "part": [part, how.parts], "recompute": how.recompute,
         });
-        let job = Job { stage: Stage::Attribution, name: &name, inputs, files: &[FILE] };
+        let job = Job { stage: Stage::Attribution, name: &name, inputs, files: &[FILE], ready };
         let Study { jobs, work, .. } = &mut *study;
         let done = jobs.run(&job, |dir| {
             work.say(format!(
                 "attribution: {} on {}, part {part} of {}",
                 subject.label, suite.name, how.parts
             ));
-            let pairs = subject.pairs(&suite.pairs)?;
+            let pairs = suite.of(subject, is_base)?;
             let task = Task::new(work.model(subject)?, &pairs, how.metric.clone());
             let mut file = score(&task, &how, (part, how.parts), source_only)?;
             if let Some(of) = &mut file.provenance {
-                (of.model, of.pairs_file) = (Some(subject.hash.clone()), Some(pairs_hash.clone()));
+                (of.model, of.pairs_file) = (Some(subject.hash.clone()), pairs_hash.clone());
             }
             file.write(&dir.join(FILE))
         })?;
@@ -68,7 +71,7 @@ pub(crate) fn scores(
 }
 
 /// Scores the pairs of part `k` of `n` of the task.
-fn score(
+pub(crate) fn score(
     task: &Task<'_>,
     how: &AttributionConfig,
     (k, n): (usize, usize),

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::Subject;
 use super::attribution::Scored;
-use crate::config::{CircuitConfig, SuiteConfig};
+use super::pairs::Suite;
+use crate::config::CircuitConfig;
 use crate::jobs::{Done, Job};
 use crate::results::{CircuitFacts, ScoredEdge};
 use crate::{Stage, Study};
@@ -43,8 +44,8 @@ impl Ranked {
 pub(crate) fn circuit(
     study: &mut Study<'_>,
     subject: &Subject,
-    (suite, rule): (&SuiteConfig, &CircuitConfig),
-    scored: &Scored,
+    (suite, rule): (&Suite, &CircuitConfig),
+    (scored, is_base): (&Scored, bool),
 ) -> Result<Option<Done<CircuitFacts>>, Error> {
     let (controls, metric) = (study.config.controls.clone(), study.config.attribution.metric.clone());
     let seed = study.config.study.seed;
@@ -53,40 +54,50 @@ pub(crate) fn circuit(
         "scores": scored.hash, "model": subject.hash, "rule": rule, "nulls": controls.nulls,
         "batch": controls.batch, "seed": seed,
     });
-    let job = Job { stage: Stage::Circuits, name: &name, inputs, files: &[FILE] };
+    let job = Job { stage: Stage::Circuits, name: &name, inputs, files: &[FILE], ready: true };
     let Study { jobs, work, .. } = study;
     jobs.run(&job, |dir| {
         work.say(format!("circuits: {} on {}, {}", subject.label, suite.name, rule.name));
         let ranked = Ranked::new(&scored.file, rule)?;
         let circuit = ranked.circuit(rule)?;
-        let null = |kind| (0..controls.nulls as u64).map(move |k| (kind, seed + k));
-        let nulls = null(Null::LayerMatched).chain(null(Null::DegreeMatched));
-        let all: Vec<Circuit> = std::iter::once(circuit.clone())
-            .chain(nulls.map(|(kind, seed)| circuit.null(kind, seed).pruned()))
-            .collect();
-        let pairs = subject.pairs(&suite.pairs)?;
+        let pairs = suite.of(subject, is_base)?;
         let task = Task::new(work.model(subject)?, &pairs, metric.clone()).batch_size(controls.batch);
-        let measured = faithfulness_of(&task, &all.iter().collect::<Vec<_>>(), &Baseline::Corrupt)?;
-        let found = measured.first().ok_or_else(|| Error::internal("no circuit was measured"))?;
-        let values: Vec<f64> = measured.iter().map(|f| f64::from(f.faithfulness)).collect();
         let mut file = scored.file.clone();
         file.per_pair = None;
         file.with_circuit(&circuit)?.write(&dir.join(FILE))?;
-        let score = |edge| ScoredEdge { edge, score: ranked.mean.get(edge).map_or(0.0, |&s| f64::from(s)) };
-        let mut edges: Vec<ScoredEdge> = circuit.edges().map(score).collect();
-        edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then(a.edge.cmp(&b.edge)));
-        Ok(CircuitFacts {
-            n_nodes: circuit.nodes().len(),
-            heads: circuit.heads().into_iter().collect(),
-            edges,
-            metric: metric.to_string(),
-            clean: f64::from(found.clean),
-            corrupt: f64::from(found.corrupt),
-            circuit: f64::from(found.circuit),
-            faithfulness: finite(values[0])?,
-            nulls: values[1..=controls.nulls].to_vec(),
-            degree_nulls: values[1 + controls.nulls..].to_vec(),
-        })
+        facts(&task, (&circuit, &ranked), controls.nulls, seed)
+    })
+}
+
+/// A circuit with its faithfulness and that of random circuits of both kinds.
+pub(crate) fn facts(
+    task: &Task<'_>,
+    (circuit, ranked): (&Circuit, &Ranked),
+    nulls: usize,
+    seed: u64,
+) -> Result<CircuitFacts, Error> {
+    let null = |kind| (0..nulls as u64).map(move |k| (kind, seed + k));
+    let random = null(Null::LayerMatched).chain(null(Null::DegreeMatched));
+    let all: Vec<Circuit> = std::iter::once(circuit.clone())
+        .chain(random.map(|(kind, seed)| circuit.null(kind, seed).pruned()))
+        .collect();
+    let measured = faithfulness_of(task, &all.iter().collect::<Vec<_>>(), &Baseline::Corrupt)?;
+    let found = measured.first().ok_or_else(|| Error::internal("no circuit was measured"))?;
+    let values: Vec<f64> = measured.iter().map(|f| f64::from(f.faithfulness)).collect();
+    let score = |edge| ScoredEdge { edge, score: ranked.mean.get(edge).map_or(0.0, |&s| f64::from(s)) };
+    let mut edges: Vec<ScoredEdge> = circuit.edges().map(score).collect();
+    edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then(a.edge.cmp(&b.edge)));
+    Ok(CircuitFacts {
+        n_nodes: circuit.nodes().len(),
+        heads: circuit.heads().into_iter().collect(),
+        edges,
+        metric: task.metric.to_string(),
+        clean: f64::from(found.clean),
+        corrupt: f64::from(found.corrupt),
+        circuit: f64::from(found.circuit),
+        faithfulness: finite(values[0])?,
+        nulls: values[1..=nulls].to_vec(),
+        degree_nulls: values[1 + nulls..].to_vec(),
     })
 }
 

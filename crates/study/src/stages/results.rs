@@ -1,183 +1,182 @@
 //! The results of a study from those of its jobs.
 
-use std::collections::BTreeMap;
-
 use common::Error;
-use hooks::Head;
 use model_qwen::Checkpoint;
 
-use super::attribution::{Scored, scores};
-use super::{Subject, circuits, curves, heads};
-use crate::config::{CircuitConfig, SuiteConfig};
+use super::answers::{self, Benchmark};
+use super::evidence::{evidence, joined};
+use super::found::{self, Circuits, Found};
+use super::later::{At, Group, Later, later};
+use super::pairs::Suite;
+use super::{Subject, curves};
+use crate::hypotheses::{Drawn, hypotheses};
 use crate::results::{
-    CheckpointFacts, CheckpointHeads, CircuitFacts, HeadStudy, ModelFacts, NoiseFloor, Results, RunFacts,
-    SCHEMA, Setting, SuiteFacts, TaskFacts, Training, TrainingEffect, VERSION,
+    Accuracy, Answers, Cases, CheckpointFacts, CheckpointHeads, CheckpointSource, HeadStudy, ModelFacts,
+    Results, RunFacts, SCHEMA, Said, Setting, SuiteFacts, TaskExample, TaskFacts, ThinkStudy, Training,
+    TrainingEffect, VERSION,
 };
-use crate::{Stage, Study, caveats, dynamics};
-
-/// What was found in one checkpoint, on one suite, by one rule.
-struct Found {
-    facts: CircuitFacts,
-    noise: NoiseFloor,
-    tests: Vec<crate::results::TestedHead>,
-    /// Share of all importance of each head.
-    importance: BTreeMap<Head, f64>,
-}
+use crate::{Study, StudyConfig, caveats, dynamics};
 
 /// Asks for the results of every job and puts them together; `None` where some are not done here.
-pub(crate) fn results(study: &mut Study<'_>, subjects: &[Subject]) -> Result<Option<Results>, Error> {
-    let (suites, rules) = (study.config.suite.clone(), study.config.circuit.clone());
-    // One model in memory at a time: all of a checkpoint's jobs before those of the next.
-    let mut found: BTreeMap<(usize, usize, usize), Found> = BTreeMap::new();
-    let mut base: BTreeMap<(usize, bool), Option<Scored>> = BTreeMap::new();
-    for (at, subject) in subjects.iter().enumerate() {
-        for (s, suite) in suites.iter().enumerate() {
-            for source_only in [false, true] {
-                let mine: Vec<usize> =
-                    (0..rules.len()).filter(|&r| rules[r].source_only == source_only).collect();
-                if mine.is_empty() {
-                    continue;
-                }
-                if study.work.host.stop() {
-                    return Err(Error::internal("interrupted; the same command goes on from here"));
-                }
-                let scored = scores(study, subject, suite, source_only)?;
-                let first = (at > 0).then(|| base.get(&(s, source_only)).and_then(Option::as_ref));
-                for r in mine {
-                    let scores = (first, scored.as_ref());
-                    if let Some(one) = one(study, subject, (suite, &rules[r]), scores)? {
-                        found.insert((at, s, r), one);
-                    }
-                }
-                if at == 0 {
-                    base.insert((s, source_only), scored);
-                }
-            }
-        }
-    }
-    if found.len() < subjects.len() * suites.len() * rules.len() {
-        return Ok(None);
-    }
-    assemble(study, subjects, &found).map(Some)
-}
-
-/// Circuit, noise floor and tests of one checkpoint. `first` is `None` for the base, else its scores; scores are
-/// `None` where they are not done.
-fn one(
+pub(crate) fn results(
     study: &mut Study<'_>,
-    subject: &Subject,
-    at: (&SuiteConfig, &CircuitConfig),
-    (first, scored): (Option<Option<&Scored>>, Option<&Scored>),
-) -> Result<Option<Found>, Error> {
-    let name = format!("{}/{}/{}", subject.label, at.0.name, at.1.name);
-    let Some(scored) = scored else {
-        study.jobs.wait(Stage::Circuits, &name);
-        study.jobs.wait(Stage::Heads, &format!("{name}/noise"));
-        if first.is_some() {
-            study.jobs.wait(Stage::Heads, &format!("{name}/tests"));
-        }
-        return Ok(None);
-    };
-    let circuit = circuits::circuit(study, subject, at, scored)?;
-    let noise = heads::noise(study, subject, at, scored)?;
-    let tests = match first {
-        Some(Some(base)) => heads::tests(study, subject, at, (base, scored))?,
-        Some(None) => {
-            study.jobs.wait(Stage::Heads, &format!("{name}/tests"));
-            None
-        }
-        None => Some(Vec::new()),
-    };
-    let (Some(circuit), Some(noise), Some(tests)) = (circuit, noise, tests) else { return Ok(None) };
-    let ranked = circuits::Ranked::new(&scored.file, at.1)?;
-    let shares = ::circuits::head_importance(&ranked.circuit(at.1)?, &ranked.mean);
-    let importance = scored.file.wiring.heads().map(|head| (head, f64::from(*shares.get(head)))).collect();
-    Ok(Some(Found { facts: circuit.result, noise, tests, importance }))
-}
-
-/// One training: a group of checkpoints of one entry of the configuration.
-struct Group<'a> {
-    name: &'a str,
-    /// Places in the list of checkpoints.
-    members: Vec<usize>,
-    curves: curves::Curves,
-}
-
-fn assemble(
-    study: &Study<'_>,
     subjects: &[Subject],
-    found: &BTreeMap<(usize, usize, usize), Found>,
-) -> Result<Results, Error> {
-    let config = &study.config;
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    suites: &[Suite],
+) -> Result<Option<Results>, Error> {
+    let circuits = found::find(study, subjects, suites)?;
+    let groups = groups(subjects)?;
+    let heads = if circuits.whole { head_studies(study, subjects, &groups, &circuits) } else { Vec::new() };
+    let benchmarks = Benchmark::all(study)?;
+    let at = (subjects, suites, groups.as_slice());
+    let Some(later) = later(study, at, (&circuits, &heads), &benchmarks)? else { return Ok(None) };
+    if !circuits.whole {
+        return Ok(None);
+    }
+    assemble(study, at, (&circuits, heads), (&benchmarks, later)).map(Some)
+}
+
+fn groups(subjects: &[Subject]) -> Result<Vec<Group>, Error> {
+    let mut groups: Vec<Group> = Vec::new();
     for (at, subject) in subjects.iter().enumerate().skip(1) {
         match groups.last_mut() {
             Some(group) if group.name == subject.group => group.members.push(at),
             _ => groups.push(Group {
-                name: &subject.group,
+                name: subject.group.clone(),
                 members: vec![at],
                 curves: curves::read(subject.run.as_deref())?,
             }),
         }
     }
+    Ok(groups)
+}
+
+/// The circuits and heads of each training, suite and rule.
+fn head_studies(
+    study: &Study<'_>,
+    subjects: &[Subject],
+    groups: &[Group],
+    circuits: &Circuits,
+) -> Vec<HeadStudy> {
+    let config = &study.config;
     let mut heads = Vec::new();
-    let mut trainings = Vec::new();
-    for group in &groups {
+    for group in groups {
         for (s, suite) in config.suite.iter().enumerate() {
             for (r, rule) in config.circuit.iter().enumerate() {
-                heads.push(head_study(subjects, group, (&suite.name, &rule.name), |at| &found[&(at, s, r)]));
+                let found = |at| &circuits.found[&(at, s, r)];
+                heads.push(head_study(subjects, group, (&suite.name, &rule.name), found));
             }
         }
-        let main = &heads[heads.len() - config.suite.len() * config.circuit.len()];
-        trainings.push(Training {
-            name: group.name.to_owned(),
+    }
+    heads
+}
+
+fn assemble(
+    study: &Study<'_>,
+    (subjects, suites, groups): At<'_>,
+    (circuits, heads): (&Circuits, Vec<HeadStudy>),
+    (benchmarks, later): (&[Benchmark], Later),
+) -> Result<Results, Error> {
+    let config = &study.config;
+    let seed = config.study.seed;
+    let answers = answers::rows(subjects, benchmarks, &later.answers, seed);
+    let per_group = config.suite.len() * config.circuit.len();
+    let trainings = groups.iter().enumerate().map(|(g, group)| {
+        let main = &heads[g * per_group];
+        let last = &subjects[group.last()].label;
+        let gain = benchmarks.first().and_then(|b| row(&answers, last, &b.config.name)?.gain);
+        Training {
+            name: group.name.clone(),
             method: group.curves.method,
             curve: group.curves.points.clone(),
-            checkpoints: group.members.iter().map(|&at| facts(&subjects[at], &found[&(at, 0, 0)])).collect(),
-            gain: None,
+            checkpoints: group
+                .members
+                .iter()
+                .map(|&at| facts(&subjects[at], circuits, at, &answers))
+                .collect(),
+            gain,
             changes: main.changes.clone(),
             effects: main.effects.clone(),
             dynamics: None,
-        });
-    }
+        }
+    });
+    let (think, differences): (Vec<ThinkStudy>, Vec<Vec<f64>>) = later.think.into_iter().unzip();
+    let evidence = evidence(config.study.evidence.as_deref())?;
     let base = &subjects[0];
     let mut results = Results {
         schema: SCHEMA.into(),
         version: VERSION,
         title: config.study.title.clone(),
         notice: None,
-        run: RunFacts { command: "sparks study".into(), seed: config.study.seed, ..RunFacts::default() },
+        run: RunFacts { command: "sparks study".into(), seed, ..RunFacts::default() },
         model: model_facts(base)?,
         task: TaskFacts {
             description: config.study.description.clone(),
-            suites: config.suite.iter().map(suite_facts).collect(),
-            examples: Vec::new(),
+            suites: suite_facts(suites, benchmarks),
+            examples: examples(&later.cases),
         },
-        base: facts(base, &found[&(0, 0, 0)]),
-        trainings,
-        noise: Some(found[&(0, 0, 0)].noise.clone()),
+        base: facts(base, circuits, 0, &answers),
+        trainings: trainings.collect(),
+        noise: Some(circuits.found[&(0, 0, 0)].noise.clone()),
         false_discovery_rate: Some(config.controls.rate),
         heads,
-        checkpoints: Vec::new(),
-        benchmarks: Vec::new(),
-        answers: Vec::new(),
-        interventions: Vec::new(),
-        think: Vec::new(),
-        cases: Vec::new(),
-        transfers: Vec::new(),
+        checkpoints: subjects.iter().map(source).collect(),
+        benchmarks: benchmarks.iter().map(Benchmark::facts).collect(),
+        answers,
+        interventions: later.interventions,
+        think,
+        cases: later.cases,
+        transfers: later.transfers,
         hypotheses: Vec::new(),
-        controls: None,
-        stability: None,
+        controls: joined(later.controls, evidence.controls),
+        stability: evidence.stability,
         warnings: Vec::new(),
         settings: settings(config)?,
     };
+    let drawn = |at: usize| circuits.found[&(at, 0, 0)].draws.as_slice();
+    let of = |group: &'_ Group| group.members.iter().map(|&m| drawn(m)).collect();
+    let trained = groups.iter().map(|g| (g.name.as_str(), of(g))).collect();
+    results.hypotheses =
+        hypotheses(&results, &Drawn { base: drawn(0), trainings: trained, think: differences });
     results.warnings = caveats(&results);
     Ok(results)
 }
 
+fn source(subject: &Subject) -> CheckpointSource {
+    CheckpointSource {
+        label: subject.label.clone(),
+        training: subject.group.clone(),
+        parent: subject.parent.clone(),
+        step: subject.step,
+        hash: subject.hash.clone(),
+    }
+}
+
+/// The first newly solved problems of each training, with what the base and it say.
+fn examples(cases: &[Cases]) -> Vec<TaskExample> {
+    let all = cases.iter().flat_map(|of| {
+        of.examples.iter().take(2).map(|case| {
+            let said = |checkpoint: &str, sample: &crate::results::CaseSample| Said {
+                checkpoint: checkpoint.into(),
+                text: sample.text.clone(),
+                correct: sample.correct,
+            };
+            TaskExample {
+                prompt: case.problem.clone(),
+                answer: case.answer.clone(),
+                completions: vec![said(&of.against, &case.before), said(&of.checkpoint, &case.after)],
+            }
+        })
+    });
+    all.collect()
+}
+
+fn row<'a>(answers: &'a [Answers], checkpoint: &str, benchmark: &str) -> Option<&'a Answers> {
+    answers.iter().find(|a| a.checkpoint == checkpoint && a.benchmark == benchmark)
+}
+
 fn head_study<'a>(
     subjects: &[Subject],
-    group: &Group<'_>,
+    group: &Group,
     (suite, rule): (&str, &str),
     found: impl Fn(usize) -> &'a Found,
 ) -> HeadStudy {
@@ -220,7 +219,7 @@ fn head_study<'a>(
         tests: found(m).tests.clone(),
     };
     HeadStudy {
-        training: group.name.to_owned(),
+        training: group.name.clone(),
         suite: suite.to_owned(),
         rule: rule.to_owned(),
         base: base.facts.clone(),
@@ -234,17 +233,45 @@ fn head_study<'a>(
     }
 }
 
-fn facts(subject: &Subject, found: &Found) -> CheckpointFacts {
+fn facts(subject: &Subject, circuits: &Circuits, at: usize, answers: &[Answers]) -> CheckpointFacts {
+    let accuracy = answers.iter().filter(|a| a.checkpoint == subject.label).map(|a| Accuracy {
+        suite: a.benchmark.clone(),
+        n: a.measures.problems,
+        interval: a.measures.pass_at_1,
+        worked: None,
+    });
     CheckpointFacts {
         label: subject.label.clone(),
         step: subject.step,
-        accuracy: Vec::new(),
-        circuit: Some(found.facts.clone()),
+        accuracy: accuracy.collect(),
+        circuit: Some(circuits.found[&(at, 0, 0)].facts.clone()),
     }
 }
 
-fn suite_facts(suite: &SuiteConfig) -> SuiteFacts {
-    SuiteFacts { name: suite.name.clone(), description: suite.description.clone(), n: 0, pairs: None }
+/// Suites of pairs and benchmarks; those of one name are one.
+fn suite_facts(suites: &[Suite], benchmarks: &[Benchmark]) -> Vec<SuiteFacts> {
+    let mut all: Vec<SuiteFacts> = suites
+        .iter()
+        .map(|suite| SuiteFacts {
+            name: suite.name.clone(),
+            description: suite.description.clone(),
+            n: 0,
+            pairs: suite.facts(),
+        })
+        .collect();
+    for benchmark in benchmarks {
+        let (name, n) = (&benchmark.config.name, benchmark.problems.len());
+        match all.iter_mut().find(|s| s.name == *name) {
+            Some(suite) => suite.n = n,
+            None => all.push(SuiteFacts {
+                name: name.clone(),
+                description: benchmark.config.description.clone(),
+                n,
+                pairs: None,
+            }),
+        }
+    }
+    all
 }
 
 fn model_facts(base: &Subject) -> Result<ModelFacts, Error> {
@@ -264,7 +291,7 @@ fn model_facts(base: &Subject) -> Result<ModelFacts, Error> {
 }
 
 /// Every setting of the configuration, defaults included, as `section`, `name`, `value`.
-fn settings(config: &crate::StudyConfig) -> Result<Vec<Setting>, Error> {
+fn settings(config: &StudyConfig) -> Result<Vec<Setting>, Error> {
     let table = toml::Table::try_from(config).map_err(Error::internal)?;
     let mut rows = Vec::new();
     for (section, value) in &table {

@@ -8,8 +8,9 @@ use hooks::{Encode, IdsOnly, Pairs, PairsReader};
 use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, model_hash};
 use posttrain::RunFolder;
 
+use super::checkpoints::trained;
 use crate::config::CheckpointConfig;
-use crate::{Host, StudyConfig};
+use crate::{Host, Study, StudyConfig};
 
 /// One checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,9 @@ pub(crate) struct Subject {
     pub(crate) label: String,
     /// The name of its entry in the configuration.
     pub(crate) group: String,
-    /// Optimiser steps since the base; 0 where nobody said.
+    /// The label of the checkpoint that its training began from; `None` for the base, and where nobody said.
+    pub(crate) parent: Option<String>,
+    /// Optimiser steps since the parent; 0 where nobody said.
     pub(crate) step: u64,
     /// Its run folder, where it is from one.
     pub(crate) run: Option<PathBuf>,
@@ -28,6 +31,8 @@ pub(crate) struct Subject {
     pub(crate) adapter: Option<PathBuf>,
     /// Hash of weights and adapter.
     pub(crate) hash: String,
+    /// Whether the weights are there: those of a training that is not done are not.
+    pub(crate) ready: bool,
 }
 
 impl Subject {
@@ -64,12 +69,33 @@ impl Subject {
         if let Some(adapter) = &adapter {
             hash = format!("{hash}+{}", model_hash(adapter)?);
         }
-        Ok(Self { label, group: group.to_owned(), step, run: None, dir, adapter, hash })
+        Ok(Self {
+            label,
+            group: group.to_owned(),
+            parent: None,
+            step,
+            run: None,
+            dir,
+            adapter,
+            hash,
+            ready: true,
+        })
     }
 }
 
 /// Every checkpoint, the base first.
-pub(crate) fn subjects(config: &StudyConfig, host: &mut dyn Host) -> Result<Vec<Subject>, Error> {
+pub(crate) fn subjects(study: &mut Study<'_>) -> Result<Vec<Subject>, Error> {
+    let mut all = given(&study.config, study.work.host)?;
+    for config in study.config.train.clone() {
+        let made =
+            trained(study, &config, &all).map_err(|e| e.within(format_args!("train {}", config.name)))?;
+        all.extend(made);
+    }
+    Ok(all)
+}
+
+/// The checkpoints that are given.
+fn given(config: &StudyConfig, host: &mut dyn Host) -> Result<Vec<Subject>, Error> {
     let mut all: Vec<Subject> = Vec::new();
     for entry in &config.checkpoint {
         let within = |e: Error| e.within(format_args!("checkpoint {}", entry.name));

@@ -10,6 +10,14 @@ use hooks::Metric;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::results::HeadSet;
+
+mod work;
+
+pub use work::{
+    ActionConfig, BenchmarkConfig, InterventionsConfig, OpeningsConfig, Replacement, ThinkConfig,
+    ThinkPrefixes, TrainConfig, TransfersConfig,
+};
 
 /// A study's configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +27,9 @@ pub struct StudyConfig {
     pub study: StudySection,
     /// The checkpoints; the first is the base, which every other is compared with.
     pub checkpoint: Vec<CheckpointConfig>,
+    /// Trainings that the study makes, after the checkpoints in the order of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub train: Vec<TrainConfig>,
     /// The sets of pairs that circuits are found on; the first is the main one.
     pub suite: Vec<SuiteConfig>,
     /// How edges are scored.
@@ -30,6 +41,18 @@ pub struct StudyConfig {
     /// Tests, noise floors and random circuits.
     #[serde(default)]
     pub controls: ControlsConfig,
+    /// The problems that checkpoints answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmark: Vec<BenchmarkConfig>,
+    /// Heads changed while checkpoints answer the benchmarks; not done where the section is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interventions: Option<InterventionsConfig>,
+    /// Thinking on and off; not done where the section is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think: Option<ThinkConfig>,
+    /// Activations of one checkpoint put into another; not done where the section is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<TransfersConfig>,
 }
 
 /// Folder, title and seed.
@@ -47,6 +70,9 @@ pub struct StudySection {
     /// Seed of every random number.
     #[serde(default)]
     pub seed: u64,
+    /// A file of controls and of other seeds' results, made by `examples/evidence`, to be shown beside this study's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<PathBuf>,
 }
 
 /// A checkpoint, or the checkpoints of a training run.
@@ -65,14 +91,18 @@ pub struct CheckpointConfig {
     pub steps: Option<Vec<u64>>,
 }
 
-/// A set of pairs.
+/// A set of pairs: a file, or the openings of two checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteConfig {
     /// Unique.
     pub name: String,
     /// Pairs file (JSON lines, as `sparks attribute --pairs`).
-    pub pairs: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PathBuf>,
+    /// Pairs made of the openings of two checkpoints' answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openings: Option<OpeningsConfig>,
     /// What is in it, in a sentence.
     #[serde(default)]
     pub description: String,
@@ -210,11 +240,15 @@ pub struct ControlsConfig {
     pub nulls: usize,
     /// Pairs in one run of a faithfulness measurement.
     pub batch: usize,
+    /// Trials of a planted change, and of noise, on the base and the first suite, one a seed; 0 makes none.
+    pub trials: usize,
+    /// Standard deviation of the noise, relative to each matrix's root mean square.
+    pub noise: f64,
 }
 
 impl Default for ControlsConfig {
     fn default() -> Self {
-        Self { draws: 200, rate: 0.05, nulls: 5, batch: 16 }
+        Self { draws: 200, rate: 0.05, nulls: 5, batch: 16, trials: 0, noise: 0.01 }
     }
 }
 
@@ -230,18 +264,37 @@ impl StudyConfig {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.checkpoint.len() < 2 && self.checkpoint.iter().all(|c| c.steps.is_none()) {
-            return Err(Error::input("[[checkpoint]]: expected the base and at least one more"));
+        let given = self.checkpoint.len() + self.train.len();
+        if given < 2 && self.checkpoint.iter().all(|c| c.steps.is_none()) {
+            return Err(Error::input(
+                "[[checkpoint]]: expected the base and at least one more, or [[train]]",
+            ));
         }
-        unique("checkpoint", self.checkpoint.iter().map(|c| &c.name))?;
+        if self.checkpoint.is_empty() {
+            return Err(Error::input("[[checkpoint]]: expected at least one"));
+        }
+        unique(
+            "checkpoint",
+            self.checkpoint.iter().map(|c| &c.name).chain(self.train.iter().map(|t| &t.name)),
+        )?;
         unique("suite", self.suite.iter().map(|s| &s.name))?;
         unique("circuit", self.circuit.iter().map(|c| &c.name))?;
+        if !self.benchmark.is_empty() {
+            unique("benchmark", self.benchmark.iter().map(|b| &b.name))?;
+        }
         for circuit in &self.circuit {
             if circuit.top.is_some() == circuit.threshold.is_some() {
                 let what = format!("circuit {}: expected one of `top` and `threshold`", circuit.name);
                 return Err(Error::input(what));
             }
         }
+        for suite in &self.suite {
+            if suite.pairs.is_some() == suite.openings.is_some() {
+                let what = format!("suite {}: expected one of `pairs` and `openings`", suite.name);
+                return Err(Error::input(what));
+            }
+        }
+        self.check_names()?;
         self.attribution.method().check()?;
         posttrain::config::check_ranges(&[
             ("attribution.parts", self.attribution.parts as f64, 1.0, 1e6, "from 1"),
@@ -249,7 +302,89 @@ impl StudyConfig {
             ("controls.rate", self.controls.rate, 0.0, 1.0, "from 0 to 1"),
             ("controls.nulls", self.controls.nulls as f64, 1.0, 1e4, "from 1"),
             ("controls.batch", self.controls.batch as f64, 1.0, 1e6, "from 1"),
-        ])
+            ("controls.noise", self.controls.noise, 0.0, 10.0, "from 0 to 10"),
+        ])?;
+        for benchmark in &self.benchmark {
+            let BenchmarkConfig { name, samples, temperature, top_p, max_tokens, batch, .. } = benchmark;
+            posttrain::config::check_ranges(&[
+                ("samples", *samples as f64, 1.0, 1e6, "from 1"),
+                ("temperature", *temperature, 0.0, 1e3, "from 0"),
+                ("top_p", *top_p, f64::MIN_POSITIVE, 1.0, "above 0, to 1"),
+                ("max_tokens", *max_tokens as f64, 1.0, 1e9, "from 1"),
+                ("batch", *batch as f64, 1.0, 1e6, "from 1"),
+                ("limit", benchmark.limit.unwrap_or(1) as f64, 1.0, 1e9, "from 1"),
+            ])
+            .and_then(|()| benchmark.prompt().check())
+            .map_err(|e| e.within(format_args!("benchmark {name}")))?;
+        }
+        Ok(())
+    }
+
+    /// Names in one section that mean an entry of another.
+    fn check_names(&self) -> Result<(), Error> {
+        let of = |at: &str, kind: &str, name: Option<&String>, known: Vec<&str>| match name {
+            Some(name) if !known.contains(&name.as_str()) => Err(Error::input(format!(
+                "{at}: `{name}` is no {kind}, expected one of {}",
+                known.join(", ")
+            ))),
+            _ => Ok(()),
+        };
+        let suites = || self.suite.iter().map(|s| s.name.as_str()).collect::<Vec<_>>();
+        let benchmarks = || self.benchmark.iter().map(|b| b.name.as_str()).collect::<Vec<_>>();
+        let models = |n: usize| {
+            let given = self.checkpoint.iter().map(|c| c.name.as_str());
+            given.chain(self.train.iter().take(n).map(|t| t.name.as_str())).collect::<Vec<_>>()
+        };
+        let all = self.train.len();
+        for (i, train) in self.train.iter().enumerate() {
+            of(
+                &format!("train {}: parent", train.name),
+                "checkpoint before it",
+                train.parent.as_ref(),
+                models(i),
+            )?;
+        }
+        for suite in &self.suite {
+            let Some(openings) = &suite.openings else { continue };
+            let at = |key: &str| format!("suite {}: openings.{key}", suite.name);
+            of(&at("post"), "checkpoint", Some(&openings.post), models(all))?;
+            of(&at("base"), "checkpoint", openings.base.as_ref(), models(all))?;
+            if openings.lengths.is_empty() || openings.lengths.contains(&0) {
+                return Err(Error::input(format!("{}: expected numbers of tokens from 1", at("lengths"))));
+            }
+        }
+        if let Some(section) = &self.interventions {
+            of("interventions.suite", "suite", section.suite.as_ref(), suites())?;
+            of("interventions.control", "suite", section.control.as_ref(), suites())?;
+            let rules = self.circuit.iter().map(|c| c.name.as_str()).collect();
+            of("interventions.rule", "circuit", section.rule.as_ref(), rules)?;
+            for name in section.benchmarks.iter().flatten() {
+                of("interventions.benchmarks", "benchmark", Some(name), benchmarks())?;
+            }
+            if let Some(set) = section.sets.iter().find(|s| matches!(s, HeadSet::Control | HeadSet::OffOnly))
+            {
+                let what = format!(
+                    "interventions.sets: {set:?} is no set of a training; see interventions.control and [think]"
+                );
+                return Err(Error::input(what));
+            }
+            if self.benchmark.is_empty() {
+                return Err(Error::input("[interventions] has no effect without a [[benchmark]]"));
+            }
+        }
+        if let Some(section) = &self.think {
+            for name in &section.checkpoints {
+                of("think.checkpoints", "checkpoint", Some(name), models(all))?;
+            }
+            of("think.benchmark", "benchmark", section.benchmark.as_ref(), benchmarks())?;
+            if self.benchmark.is_empty() {
+                return Err(Error::input("[think] has no effect without a [[benchmark]]"));
+            }
+        }
+        for name in self.transfers.iter().flat_map(|t| t.suites.iter().flatten()) {
+            of("transfers.suites", "suite", Some(name), suites())?;
+        }
+        Ok(())
     }
 }
 

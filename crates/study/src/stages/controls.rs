@@ -1,0 +1,166 @@
+//! Stage `controls`: attribution, circuits and tests on pairs of checkpoints of which it is known what changed.
+
+use common::Error;
+use hooks::{Head, Task};
+use model_qwen::Qwen;
+use rand::SeedableRng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use stats::wilson;
+
+use super::answers::LEVEL;
+use super::attribution::{Scored, score};
+use super::circuits::Ranked;
+use super::pairs::Suite;
+use super::{Subject, heads};
+use crate::config::CircuitConfig;
+use crate::jobs::Job;
+use crate::results::{Control, ControlTrial, Controls};
+use crate::{Stage, Study};
+use ::circuits::Fate;
+
+/// Which change is planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Positive,
+    Negative,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+        }
+    }
+}
+
+/// A trial, with the number of heads tested and of changes found.
+#[derive(Debug, Serialize, Deserialize)]
+struct Trial {
+    trial: ControlTrial,
+    tested: usize,
+    found: usize,
+}
+
+/// The controls of the study on the base, the first suite and the first rule; `None` where trials are not done here.
+pub(crate) fn controls(
+    study: &mut Study<'_>,
+    base: &Subject,
+    (suite, rule): (&Suite, &CircuitConfig),
+    scored: Option<&Scored>,
+) -> Result<Option<Controls>, Error> {
+    let controls = study.config.controls.clone();
+    let mut all = [Vec::new(), Vec::new()];
+    for (kind, into) in [Kind::Positive, Kind::Negative].into_iter().zip(&mut all) {
+        for k in 0..controls.trials as u64 {
+            study.work.go_on()?;
+            into.extend(trial(study, base, (suite, rule), (kind, k), scored)?);
+        }
+        if into.len() < controls.trials {
+            return Ok(None);
+        }
+    }
+    let [positive, negative] = all;
+    let noise = controls.noise;
+    let of = |planted: String, trials: Vec<Trial>, kind: Kind| {
+        let count = |f: &dyn Fn(&Trial) -> usize| trials.iter().map(f).sum::<usize>();
+        let heads = wilson(count(&|t| t.found), count(&|t| t.tested), LEVEL);
+        Control {
+            planted,
+            command: "sparks study --only controls".into(),
+            rate: wilson(count(&|t| usize::from(t.trial.found)), trials.len(), LEVEL),
+            head_rate: (kind == Kind::Negative).then_some(heads),
+            trials: trials.into_iter().map(|t| t.trial).collect(),
+            level: controls.rate,
+        }
+    };
+    let moved = "What one head of the base's circuit does is done by another head of its layer, which wrote nothing before; \
+                 the function of the model stays the same.";
+    let noisy = format!(
+        "Every entry of the blocks' matrices is moved by noise whose standard deviation is {noise} times the matrix's \
+         root mean square."
+    );
+    Ok(Some(Controls {
+        positive: Some(of(moved.into(), positive, Kind::Positive)),
+        negative: Some(of(noisy, negative, Kind::Negative)),
+    }))
+}
+
+fn trial(
+    study: &mut Study<'_>,
+    base: &Subject,
+    (suite, rule): (&Suite, &CircuitConfig),
+    (kind, k): (Kind, u64),
+    scored: Option<&Scored>,
+) -> Result<Option<Trial>, Error> {
+    let (how, controls) = (study.config.attribution.clone(), study.config.controls.clone());
+    let seed = study.config.study.seed + k;
+    let noise = (kind == Kind::Negative).then_some(controls.noise);
+    let inputs = json!({
+        "scores": scored.map(|s| &s.hash), "model": base.hash, "rule": rule, "draws": controls.draws,
+        "rate": controls.rate, "seed": seed, "noise": noise,
+    });
+    let name = format!("{}/seed-{seed}", kind.name());
+    let job = Job { stage: Stage::Controls, name: &name, inputs, files: &[], ready: scored.is_some() };
+    let Study { jobs, work, .. } = study;
+    let done = jobs.run(&job, |_| {
+        work.say(format!("controls: {}, seed {seed}", kind.name()));
+        let scored = scored.ok_or_else(|| Error::internal("the base was scored"))?;
+        let pairs = suite.of(base, true)?;
+        let metric = how.metric.clone();
+        let model = work.model(base)?;
+        let ranked = |model: &Qwen| -> Result<Ranked, Error> {
+            let task = Task::new(model, &pairs, metric.clone());
+            Ranked::new(&score(&task, &how, (0, 1), rule.source_only)?, rule)
+        };
+        let of_base = Ranked::new(&scored.file, rule)?;
+        let (planted, before, after) = match kind {
+            Kind::Positive => {
+                let (from, to) =
+                    planted(model, &of_base.circuit(rule)?.heads().into_iter().collect::<Vec<_>>(), seed)?;
+                let moved = toy::moved_head(model, from, to)?;
+                (vec![to], ranked(&moved.before)?, ranked(&moved.after)?)
+            }
+            Kind::Negative => (Vec::new(), of_base, ranked(&toy::noisy(model, controls.noise, seed)?)?),
+        };
+        let tested = heads::changed(rule, &controls, seed, (&before, &after))?;
+        let with = |fates: &[Fate]| -> Vec<Head> {
+            tested.iter().filter(|t| fates.contains(&t.fate)).map(|t| t.head).collect()
+        };
+        let emergent = with(&[Fate::Emergent]);
+        let found = match kind {
+            Kind::Positive => planted.iter().all(|head| emergent.contains(head)),
+            Kind::Negative => !emergent.is_empty(),
+        };
+        let (new, lost) = (with(&[Fate::Emergent, Fate::New]), with(&[Fate::Lost]));
+        Ok(Trial {
+            tested: tested.len(),
+            found: tested.iter().filter(|t| t.significant).count(),
+            trial: ControlTrial { seed, planted, new, emergent, lost, found },
+        })
+    })?;
+    Ok(done.map(|done| done.result))
+}
+
+/// A head of the circuit, and another that reads the same key/value head, at random.
+fn planted(model: &Qwen, circuit: &[Head], seed: u64) -> Result<(Head, Head), Error> {
+    let group = model.config.n_heads / model.config.n_kv_heads;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x706c_616e);
+    let no_pair = || {
+        Error::input(
+            "controls.trials: the positive control moves a head to another that reads the same key/value head, and this \
+             model has one head for each; expected 0",
+        )
+    };
+    if group < 2 {
+        return Err(no_pair());
+    }
+    let &from = circuit.choose(&mut rng).ok_or_else(no_pair)?;
+    let first = from.head / group * group;
+    let others: Vec<usize> = (first..first + group).filter(|&h| h != from.head).collect();
+    let &to = others.choose(&mut rng).ok_or_else(no_pair)?;
+    Ok((from, Head { layer: from.layer, head: to }))
+}

@@ -1,0 +1,43 @@
+//! Stored controls and other seeds' results, shown beside a study's own.
+
+use std::path::Path;
+
+use common::{Error, read_text};
+use serde::{Deserialize, Serialize};
+
+use super::answers::LEVEL;
+use crate::results::{Control, Controls, Stability};
+
+/// Controls and other seeds that were stored.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Evidence {
+    pub(crate) controls: Option<Controls>,
+    pub(crate) stability: Option<Stability>,
+}
+
+pub(crate) fn evidence(path: Option<&Path>) -> Result<Evidence, Error> {
+    let Some(path) = path else { return Ok(Evidence::default()) };
+    serde_json::from_str(&read_text(path)?).map_err(|e| Error::at(path, e))
+}
+
+/// The trials of this study and the stored ones of other seeds.
+pub(crate) fn joined(here: Option<Controls>, stored: Option<Controls>) -> Option<Controls> {
+    let (Some(here), Some(stored)) = (&here, &stored) else { return here.or(stored) };
+    let one = |here: &Option<Control>, stored: &Option<Control>| {
+        let (Some(here), Some(stored)) = (here, stored) else { return here.clone().or(stored.clone()) };
+        let mut all = here.clone();
+        let seen: Vec<u64> = here.trials.iter().map(|t| t.seed).collect();
+        all.trials.extend(stored.trials.iter().filter(|t| !seen.contains(&t.seed)).cloned());
+        all.trials.sort_by_key(|t| t.seed);
+        let found = all.trials.iter().filter(|t| t.found).count();
+        all.rate = stats::wilson(found, all.trials.len(), LEVEL);
+        all.head_rate = stored.head_rate.or(here.head_rate);
+        all.command.clone_from(&stored.command);
+        Some(all)
+    };
+    Some(Controls {
+        positive: one(&here.positive, &stored.positive),
+        negative: one(&here.negative, &stored.negative),
+    })
+}
