@@ -69,6 +69,19 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let suite = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
     common.warn_unread(&args.suite, &suite.unread)?;
+    let unreadable: Vec<&str> = suite
+        .list
+        .iter()
+        .filter(|problem| !posttrain_grpo::reward::is_readable(&problem.answer))
+        .map(|problem| &*problem.id)
+        .collect();
+    if let Some(first) = unreadable.first() {
+        common.warn(format!(
+            "{}: {} answers cannot be read by the grader, the first of problem {first}: only the same text is right",
+            args.suite,
+            unreadable.len()
+        ))?;
+    }
     let checkpoint = common.open(&args.model)?;
     let prompt = PromptSettings { stop: args.stop.clone(), ..args.prompt.settings() };
     let stops = prompt.stops();

@@ -152,3 +152,17 @@ fn problems_files_are_read_as_people_have_them() {
     let message = refused(&eval(&toy(), &suite, &at("run6"), &["--system", "x"]));
     assert!(message.contains("system: template plain is plain text"), "{message}");
 }
+
+/// An answer that the grader cannot read is told, since no completion but its own text can be right.
+#[test]
+fn answers_that_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let suite = folder.path().join("suite.jsonl");
+    let lines = [
+        json!({ "id": "a", "problem": "1+1=", "answer": 2 }),
+        json!({ "id": "b", "problem": "1+2=", "answer": "}{ \\frac{" }),
+    ];
+    std::fs::write(&suite, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    let message = refused(&eval(&toy(), &suite, &folder.path().join("run"), &["--strict"]));
+    assert!(message.contains("1 answers cannot be read by the grader, the first of problem b"), "{message}");
+}

@@ -39,6 +39,10 @@ fn two_settings_that_differ_and_unknown_keys_are_refused_by_name() {
         ("lr", "section.key"),
         ("train.steps=0", "train.steps"),
         ("data.eval=/no/such", "/no/such"),
+        ("optimizer.learning_rate=1", "here it is optimizer.lr"),
+        ("lora.r=4", "here it is lora.rank"),
+        ("data.packing=true", "expected a text in `data.packing`"),
+        ("optimizer.groups=[{lr=1}]", "a group without pattern"),
     ] {
         let (status, message) = sparks(dir, &["sft", "c.toml", "--set", set]);
         assert!(status == 2 && message.contains(name) && message.lines().count() == 1, "{set}: {message}");
@@ -63,6 +67,8 @@ fn a_resumed_run_changes_what_it_may_and_names_what_it_may_not() {
         (&["--set", "nonsense"][..], "nonsense"),
         (&["--set", "optimizer.lr=1"], "optimizer.lr"),
         (&["--set", "train.steps=3"], "train.steps"),
+        (&["--set", "lora.rank=2"], "`lora.rank` is not set"),
+        (&["--set", "sft.loss=dft"], "`sft.loss` is not set"),
         (&["--set", "grpo.beta=1"], "grpo"),
         (&["--seed", "4"], "seed"),
         (&["/no/such.toml"], "/no/such.toml"),

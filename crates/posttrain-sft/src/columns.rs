@@ -135,6 +135,15 @@ impl Columns {
             [one] => one,
             [] => {
                 let known: Vec<String> = COMMON.iter().map(|names| listed(names)).collect();
+                let null = |names: &&&[&str]| names.iter().all(|name| fields.contains_key(*name));
+                if let Some(names) = COMMON.iter().find(null) {
+                    let empty =
+                        names.iter().find(|name| fields[**name].is_null()).copied().unwrap_or_default();
+                    return Err(Error::input(format!(
+                        "`{empty}` is null, expected a value as in {}",
+                        listed(names)
+                    )));
+                }
                 return Err(Error::input(format!(
                     "has the columns {}, expected {}, or other names by data.columns",
                     listed(&fields.keys().map(String::as_str).collect::<Vec<_>>()),

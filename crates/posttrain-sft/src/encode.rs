@@ -18,6 +18,8 @@ pub struct Encoder {
     template: Option<ChatTemplate>,
     /// The token put after a completion or a text.
     end: Option<u32>,
+    /// Ids from here on have no embedding.
+    vocab: Option<usize>,
     seen: Mutex<Seen>,
 }
 
@@ -31,12 +33,12 @@ impl Encoder {
         let has_text = checkpoint.dir().join("tokenizer.json").exists();
         let text = if has_text { Some(checkpoint.text()?) } else { None };
         let (template, end) = (checkpoint.chat_template().ok(), checkpoint.stop_ids.first().copied());
-        Ok(Self { text, template, end, seen: Mutex::default() })
+        Ok(Self { text, template, end, vocab: Some(checkpoint.config.vocab), seen: Mutex::default() })
     }
 
     /// An encoder of texts that end with `end`.
     pub fn new(text: Text, end: Option<u32>) -> Self {
-        Self { text: Some(text), template: None, end, seen: Mutex::default() }
+        Self { text: Some(text), end, ..Self::default() }
     }
 
     /// The same with a chat template.
@@ -49,7 +51,8 @@ impl Encoder {
     /// earlier messages. The names of columns that nothing reads are added to `unused`.
     ///
     /// # Errors
-    /// A row of none of the forms, a column that would change the loss and is not read, no tokenizer for a text.
+    /// A row of none of the forms, a column that would change the loss and is not read, no tokenizer for a text, a token
+    /// that the model has no embedding for.
     pub fn row(
         &self,
         row: DataRow,
@@ -104,6 +107,13 @@ impl Encoder {
         };
         unused.extend(left(&fields)?.cloned());
         unused.extend(self.seen().unused.iter().cloned());
+        if let Some(vocab) = self.vocab
+            && let Some(beyond) = examples.iter().flat_map(|e| &e.ids).find(|id| **id as usize >= vocab)
+        {
+            return Err(Error::input(format!(
+                "token {beyond}, expected ids below the vocabulary size {vocab}"
+            )));
+        }
         Ok(examples.into_iter().map(|example| example.weighted(weight)).collect())
     }
 

@@ -109,6 +109,8 @@ fn what_would_change_the_loss_and_is_not_read_is_refused_by_name() {
         (json!({"input_ids": [1, 2], "attention_mask": [1]}), "attention_mask"),
         (json!({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}), "attention_mask"),
         (json!({"input_ids": [1, 2], "labels": [1, 3]}), "labels"),
+        (json!({"input_ids": [1, 200000]}), "token 200000"),
+        (json!({"prompt": "a", "completion": null}), "`completion` is null"),
         (json!({"text": "a", "sample_weight": 2.0}), "sample_weight"),
         (json!({"text": "a", "weight": -1}), "`weight` is -1"),
         (json!({"text": "a", "weight": "2"}), "weight"),

@@ -192,6 +192,11 @@ impl Group {
     fn check(&self, lr: f64) -> Result<(), Error> {
         let refuse =
             |what: &str| Err(Error::input(format!("optimizer.groups: the group `{}` {what}", self.pattern)));
+        if self.pattern.is_empty() {
+            return Err(Error::input(
+                "optimizer.groups: a group without pattern, expected names of parameters",
+            ));
+        }
         self.compiled()?;
         match (self.lr, self.weight_decay, self.frozen) {
             (None, None, false) => {

@@ -62,7 +62,12 @@ impl RunFile {
         let mut file: Self = serde_ignored::deserialize(toml::Value::Table(table), |path| {
             unknown.push(path.to_string().replace(".?", ""));
         })
-        .map_err(|e: toml::de::Error| Error::input(e))?;
+        .map_err(|e: toml::de::Error| {
+            // What serde says of an enum that is given no text.
+            Error::input(
+                e.to_string().replace("invalid type: unit variant, expected string only", "expected a text"),
+            )
+        })?;
         if let Some(key) = unknown.first() {
             return Err(keys::unknown(key));
         }

@@ -164,8 +164,58 @@ pub(super) fn leaves(table: &Table) -> Vec<String> {
     table.iter().flat_map(of).collect()
 }
 
+/// Names of TRL, PEFT and `transformers`, and what they are here.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("output_dir", "run.dir"),
+    ("max_steps", "train.steps"),
+    ("num_train_epochs", "train.epochs"),
+    ("per_device_train_batch_size", "train.batch_size"),
+    ("gradient_accumulation_steps", "train.accumulation"),
+    ("gradient_checkpointing", "train.recompute"),
+    ("learning_rate", "optimizer.lr"),
+    ("adam_beta1", "optimizer.betas"),
+    ("adam_beta2", "optimizer.betas"),
+    ("adam_epsilon", "optimizer.eps"),
+    ("lr_scheduler_type", "schedule.kind"),
+    ("logging_steps", "run.log_every"),
+    ("save_steps", "run.checkpoint_every"),
+    ("save_total_limit", "run.keep"),
+    ("eval_steps", "run.eval_every"),
+    ("metric_for_best_model", "run.best"),
+    ("max_seq_length", "data.max_length"),
+    ("truncation_mode", "data.truncation"),
+    ("dataset_text_field", "data.columns.text"),
+    ("shuffle_dataset", "data.shuffle"),
+    ("packing_strategy", "data.packing"),
+    ("label_smoothing_factor", "sft.label_smoothing"),
+    ("lora_alpha", "lora.alpha"),
+    ("lora_dropout", "lora.dropout"),
+    ("target_modules", "lora.targets"),
+    ("use_rslora", "lora.rslora"),
+    ("r", "lora.rank"),
+    ("num_generations", "grpo.group_size"),
+    ("max_completion_length", "grpo.max_tokens"),
+    ("num_iterations", "grpo.updates"),
+    ("importance_sampling_level", "grpo.ratio"),
+    ("loss_type", "sft.loss or grpo.loss"),
+    ("scale_rewards", "grpo.advantage"),
+    ("mask_truncated_completions", "grpo.mask_truncated"),
+    ("top_entropy_quantile", "grpo.top_entropy"),
+    ("reward_funcs", "[[reward]]"),
+    ("reward_weights", "[[reward]]"),
+];
+
+/// What a name of another tool is here.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    let name = key.rsplit('.').next()?;
+    ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours)
+}
+
 /// The error for a key that is not known: it names the nearest one that is.
 pub(super) fn unknown(key: &str) -> Error {
+    if let Some(ours) = elsewhere(key) {
+        return Error::input(format!("unknown key `{key}`, here it is {ours} (docs/TRL.md)"));
+    }
     let known = leaves(&every_key());
     let mut sections: Vec<&str> = known.iter().filter_map(|k| k.split('.').next()).collect();
     sections.dedup();
@@ -236,9 +286,11 @@ pub(super) fn every_key() -> Table {
     Table::try_from(&file).unwrap_or_default()
 }
 
-/// Refuses a difference that a resumed run may not have from how it began.
-pub(super) fn check_changes(began: &Table, wanted: &Table) -> Result<(), Error> {
-    let mut keys = leaves(began);
+/// Refuses a difference that a resumed run may not have from how it began; of several it names the one in `set`.
+pub(super) fn check_changes(began: &Table, wanted: &Table, set: &[String]) -> Result<(), Error> {
+    let mut keys: Vec<String> =
+        set.iter().filter_map(|change| Some(change.split_once('=')?.0.trim().to_owned())).collect();
+    keys.extend(leaves(began));
     keys.extend(leaves(wanted));
     let may = |key: &str| MAY_CHANGE.iter().any(|m| *m == key || key.split('.').next() == Some(*m));
     match keys.iter().find(|key| find(began, key) != find(wanted, key) && !may(key)) {
@@ -251,6 +303,22 @@ pub(super) fn check_changes(began: &Table, wanted: &Table) -> Result<(), Error> 
                 say(wanted),
                 MAY_CHANGE[..MAY_CHANGE.len() - 1].join(", ")
             )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_tools_lead_to_keys() {
+        let known = leaves(&every_key());
+        for (other, ours) in ELSEWHERE {
+            for key in ours.split(" or ") {
+                let section = key.trim_matches(['[', ']']);
+                assert!(known.iter().any(|k| k == key || k == section), "{other}: {key}");
+            }
         }
     }
 }

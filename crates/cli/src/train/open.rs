@@ -128,7 +128,7 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
             RunFile::from_table(kind, table)?
         }
     };
-    keys::check_changes(&before, &file.to_table(kind)?).map_err(|e| e.within(dir.display()))?;
+    keys::check_changes(&before, &file.to_table(kind)?, &args.set).map_err(|e| e.within(dir.display()))?;
     if file.run.dir != began.run.dir && !same(&file.run.dir, dir) {
         return Err(Error::input(format!(
             "run.dir is {} and --resume {}: expected the same folder",

@@ -109,8 +109,8 @@ impl Config {
         if d_head == 0 || d_head % 2 != 0 {
             return Err(Error::input(format!("`head_dim` is {d_head}, expected an even number above 0")));
         }
-        if f.text("hidden_act")?.is_some_and(|act| act != "silu") {
-            return Err(f.bad("hidden_act", "silu"));
+        if f.text("hidden_act")?.is_some_and(|act| !matches!(act, "silu" | "swish")) {
+            return Err(f.bad("hidden_act", "silu (or swish, its other name)"));
         }
         let max_positions = f.size("max_position_embeddings")?.unwrap_or(match family {
             Family::Llama => 2048,
