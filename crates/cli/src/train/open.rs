@@ -19,7 +19,7 @@ enum Place {
     Nowhere,
     New,
     /// Open already; with a new text of its `config.toml`, where the settings have changed.
-    Resumed(RunFolder, Option<String>),
+    Resumed(Box<RunFolder>, Option<String>),
 }
 
 /// An open run.
@@ -65,7 +65,7 @@ impl<'a> Open<'a> {
             }
             Place::Resumed(folder, config) => {
                 config.map(|config| folder.set_config(&config)).transpose()?;
-                folder
+                *folder
             }
         };
         let folder = folder.keeping(self.file.run.keep);
@@ -142,7 +142,7 @@ fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened
     })?;
     let config = if file == began { None } else { Some(file.to_toml(kind)?) };
     let other_eval = file.data.eval != began.data.eval;
-    Ok(Opened { file, place: Place::Resumed(folder, config), resumed: Some(resumed), other_eval })
+    Ok(Opened { file, place: Place::Resumed(Box::new(folder), config), resumed: Some(resumed), other_eval })
 }
 
 pub(super) fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {
