@@ -12,6 +12,7 @@ pub(crate) mod lanes;
 pub(crate) mod linear;
 pub(crate) mod log_prob;
 pub(crate) mod norm;
+pub(crate) mod product;
 pub(crate) mod rotary;
 pub(crate) mod softmax;
 pub(crate) mod swiglu;
@@ -20,7 +21,7 @@ pub(crate) mod token_stats;
 use rayon::prelude::*;
 
 /// The instruction sets that the fused loops are compiled for.
-pub const FEATURES: &str = "x86-64 baseline, avx2 (products: avx2, fma, f16c)";
+pub const FEATURES: &str = "x86-64 baseline, avx2 (products: avx2, fma, f16c; avx512f)";
 
 /// Lanes of a sum: two AVX registers.
 pub(crate) const LANES: usize = 16;
