@@ -40,6 +40,8 @@ pub(crate) trait Lanes: Vector {
     unsafe fn load_f16(from: *const f16) -> Self;
     /// The sum of the eight: lanes four apart, then two, then one.
     fn sum(self) -> f32;
+    /// Columns of eight rows.
+    fn transposed(rows: [Self; 8]) -> [Self; 8];
 }
 
 /// Sums of products of one token with one weight row, or with two side by side, eight lanes each.
@@ -151,6 +153,10 @@ impl Lanes for Plain {
         let [a, b, c, d, e, f, g, h] = self.0;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
+    #[inline(always)]
+    fn transposed(rows: [Self; 8]) -> [Self; 8] {
+        std::array::from_fn(|l| Self(rows.map(|row| row.0[l])))
+    }
 }
 
 /// Eight values in an AVX register.
@@ -242,6 +248,25 @@ mod x86 {
                 let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps(self.0, 1));
                 let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+            }
+        }
+        #[inline(always)]
+        fn transposed(rows: [Self; 8]) -> [Self; 8] {
+            let r = rows.map(|row| row.0);
+            unsafe {
+                // Pairs of rows, then fours of them, then halves of registers.
+                let low = [0, 2, 4, 6].map(|i| _mm256_unpacklo_ps(r[i], r[i + 1]));
+                let high = [0, 2, 4, 6].map(|i| _mm256_unpackhi_ps(r[i], r[i + 1]));
+                let fours = |pairs: [__m256; 4], i: usize| {
+                    let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+                    [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)]
+                };
+                let ([a, b], [c, d]) = (fours(low, 0), fours(high, 0));
+                let ([e, f], [g, h]) = (fours(low, 1), fours(high, 1));
+                let (top, bottom) = ([a, b, c, d], [e, f, g, h]);
+                let first = |i: usize| _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]);
+                let last = |i: usize| _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]);
+                [first(0), first(1), first(2), first(3), last(0), last(1), last(2), last(3)].map(Self)
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Few tokens (decoding) are bound by reading the weights: dot products from the stored dtype, in an order that
 //! depends on `in` alone, so a token's result does not depend on the number of tokens. Many tokens are bound by
-//! arithmetic: [`super::product`].
+//! arithmetic: [`super::product`]. The gradients are products of the `gemm` crate.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-use super::lanes::{Dots, Lanes, Level, Plain};
-use super::product::{Operand, Order, Shared, product};
+use super::lanes::{Dots, Lanes, Level, Plain, Vector};
+use super::product::{Shared, product};
 
 /// A weight matrix `[out, in]`, row after row.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +48,19 @@ stored!(f16, load_f16);
 
 /// Rows of the weight in one piece of work.
 const PIECE: usize = 48;
+/// Widened weights held at a time, in values: they stay in a shared cache.
+const BLOCK: usize = 1 << 20;
 /// Multiplications below which a product stays on one thread.
 const SERIAL: usize = 1 << 17;
 
 /// Adds the products of `T` tokens with `S` registers of weight rows, from row `row` on, to `out`.
 #[inline(always)]
 #[allow(unsafe_code)]
-fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(of: &Projection<'_, W>, token: usize, row: usize) {
+fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(
+    of: &Projection<'_, W>,
+    token: usize,
+    row: usize,
+) {
     let (n, rows) = (of.d_in, S * L::ROWS);
     let (x, w) = (&of.x[token * n..(token + T) * n], &of.weight[row * n..(row + rows) * n]);
     let mut sums = [[L::zero(); S]; T];
@@ -178,15 +184,23 @@ pub(crate) fn few(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) 
     }
 }
 
-/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`.
+/// `x W^T` for many tokens: `x` `[tokens, in]`, `out` `[tokens, out]`. The tokens are reordered and the weights
+/// are not: a prompt has fewer values than a matrix.
 pub(crate) fn many(x: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
-    let (x, order) = (Operand::rows(x, d_in), Order::RowsOfA);
     match weight {
-        Weights::F32(w) => product(x, Operand::rows(w, d_in), order, out),
-        Weights::Bf16(w) => product(x, Operand::rows(w, d_in), order, out),
-        Weights::F16(w) => product(x, Operand::rows(w, d_in), order, out),
+        Weights::F32(w) => product(x, w, d_in, out),
+        Weights::Bf16(w) => product(x, w, d_in, out),
+        Weights::F16(w) => product(x, w, d_in, out),
     }
 }
+
+#[inline(always)]
+fn widen_bf16_body(from: &[bf16], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = f32::from_bits(u32::from(from.to_bits()) << 16);
+    }
+}
+super::compiled_twice!(fn widen_bf16(from: &[bf16], to: &mut [f32]) = widen_bf16_body);
 
 impl Weights<'_> {
     fn len(self) -> usize {
@@ -196,20 +210,86 @@ impl Weights<'_> {
             Weights::F16(w) => w.len(),
         }
     }
+
+    /// 16-bit values from `start` on, in f32.
+    fn widen(self, start: usize, to: &mut [f32]) {
+        use half::slice::HalfFloatSliceExt as _;
+        const SHARE: usize = 1 << 14;
+        to.par_chunks_mut(SHARE).enumerate().for_each(|(i, to)| {
+            let span = start + i * SHARE..start + i * SHARE + to.len();
+            match self {
+                Weights::F32(w) => to.copy_from_slice(&w[span]),
+                Weights::Bf16(w) => widen_bf16(&w[span], to),
+                Weights::F16(w) => w[span].convert_to_f32_slice(to),
+            }
+        });
+    }
+
+    /// Calls `f(first_row, rows, values)` on blocks of rows in f32; weights stored so are one block.
+    fn blocks(self, d_in: usize, mut f: impl FnMut(usize, usize, &[f32])) {
+        let d_out = self.len() / d_in;
+        if let Weights::F32(values) = self {
+            return f(0, d_out, values);
+        }
+        let rows = (BLOCK / d_in).clamp(1, d_out);
+        let mut block = vec![0f32; rows * d_in];
+        for first in (0..d_out).step_by(rows) {
+            let rows = rows.min(d_out - first);
+            let values = &mut block[..rows * d_in];
+            self.widen(first * d_in, values);
+            f(first, rows, values);
+        }
+    }
+}
+
+fn parallelism() -> gemm::Parallelism {
+    if rayon::current_num_threads() == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) }
 }
 
 /// `grad W`, the gradient of [`many`] and [`few`] with respect to `x`: `grad` `[tokens, out]`, `out` `[tokens, in]`.
 pub(crate) fn backward(grad: &[f32], weight: Weights<'_>, d_in: usize, out: &mut [f32]) {
-    let (grad, order) = (Operand::rows(grad, weight.len() / d_in), Order::RowsOfA);
-    match weight {
-        Weights::F32(w) => product(grad, Operand::columns(w, d_in), order, out),
-        Weights::Bf16(w) => product(grad, Operand::columns(w, d_in), order, out),
-        Weights::F16(w) => product(grad, Operand::columns(w, d_in), order, out),
-    }
+    let d_out = weight.len() / d_in;
+    let tokens = grad.len() / d_out;
+    assert!(
+        grad.len() == tokens * d_out && out.len() == tokens * d_in,
+        "grad [tokens, out], out [tokens, in]"
+    );
+    let ([k, width], out) = ([d_in as isize, d_out as isize], out.as_mut_ptr());
+    weight.blocks(d_in, |first, rows, w| {
+        // SAFETY: out[tokens, in] += grad[tokens, first..first + rows] w[rows, in], within the lengths asserted.
+        #[allow(unsafe_code)]
+        unsafe {
+            #[rustfmt::skip]
+            gemm::gemm(
+                tokens, d_in, rows,
+                out, 1, k, first > 0,
+                grad.as_ptr().add(first), 1, width,
+                w.as_ptr(), 1, k,
+                1.0, 1.0, false, false, false, parallelism(),
+            );
+        }
+    });
 }
 
 /// `grad^T x`, the gradient of [`many`] and [`few`] with respect to the weight: `grad` `[tokens, out]`, `x`
 /// `[tokens, in]`, `out` `[out, in]`.
 pub(crate) fn backward_weight(grad: &[f32], x: &[f32], [d_out, d_in]: [usize; 2], out: &mut [f32]) {
-    product(Operand::columns(x, d_in), Operand::columns(grad, d_out), Order::RowsOfB, out);
+    let tokens = grad.len() / d_out;
+    assert!(
+        grad.len() == tokens * d_out && x.len() == tokens * d_in && out.len() == d_out * d_in,
+        "grad [tokens, out], x [tokens, in], out [out, in]"
+    );
+    let [k, width] = [d_in as isize, d_out as isize];
+    // SAFETY: out[out, in] = grad[tokens, out]^T x[tokens, in], within the lengths asserted.
+    #[allow(unsafe_code)]
+    unsafe {
+        #[rustfmt::skip]
+        gemm::gemm(
+            d_out, d_in, tokens,
+            out.as_mut_ptr(), 1, k, false,
+            grad.as_ptr(), width, 1,
+            x.as_ptr(), 1, k,
+            0.0, 1.0, false, false, false, parallelism(),
+        );
+    }
 }

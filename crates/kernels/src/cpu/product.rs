@@ -1,8 +1,8 @@
-//! Blocked products of matrices, `out[i, j] = sum over k of a[i, k] b[j, k]`.
+//! Blocked products `x W^T` of many tokens.
 //!
-//! `a` is laid out once in panels of sixteen rows, whose sums stay in registers; `b` is read where it lies, in small
-//! blocks that are widened to f32 on the way, and its values are broadcast. Each sum runs over `k` in order, one fused
-//! multiply-add after another, so neither the number of threads nor what else is in the product changes a bit.
+//! The tokens are laid out once in panels of sixteen, whose sums stay in registers; the weights are read where they lie,
+//! in small blocks that are widened to f32 on the way, and their values are broadcast. Each sum runs over the inputs in
+//! order, one fused multiply-add after another, so neither the number of threads nor that of tokens changes a bit.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-use super::lanes::{Level, Plain, Vector, prefetch};
+use super::lanes::{Lanes, Level, Plain, Vector, prefetch};
 
 /// The stored form of a weight.
 pub(crate) trait Stored: Copy + Sync {
@@ -36,43 +36,6 @@ impl Stored for bf16 {
     fn wide(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
-}
-
-/// A matrix `[n, depth]` in row-major order, or the transpose of one that is stored `[depth, n]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a, W> {
-    values: &'a [W],
-    n: usize,
-    depth: usize,
-    transposed: bool,
-}
-
-impl<'a, W: Copy> Operand<'a, W> {
-    /// Rows of `depth` values.
-    pub(crate) fn rows(values: &'a [W], depth: usize) -> Self {
-        let n = values.len() / depth;
-        assert!(n * depth == values.len(), "whole rows");
-        Self { values, n, depth, transposed: false }
-    }
-
-    /// Columns of a matrix that is stored in rows of `n` values.
-    pub(crate) fn columns(values: &'a [W], n: usize) -> Self {
-        let depth = values.len() / n;
-        assert!(n * depth == values.len(), "whole rows");
-        Self { values, n, depth, transposed: true }
-    }
-
-    #[inline(always)]
-    fn at(&self, i: usize, k: usize) -> usize {
-        if self.transposed { k * self.n + i } else { i * self.depth + k }
-    }
-}
-
-/// A result `[a.n, b.n]` in row-major order, or `[b.n, a.n]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    RowsOfA,
-    RowsOfB,
 }
 
 /// A pointer through which pieces of work write disjoint parts of a result.
@@ -100,70 +63,81 @@ impl Shared {
         // SAFETY: `at` is row * width + column, both in range, and the value is this piece's own.
         unsafe { *self.out.add(at) = value }
     }
+
+    /// Writes up to eight columns of `sums`, rows of [`PANEL`], as `lanes` rows `width` apart.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn transposed<L: Lanes>(self, sums: &[f32], at: usize, [width, lanes]: [usize; 2]) {
+        let n = sums.len() / PANEL;
+        assert!(at + (lanes - 1) * width + n <= self.len);
+        if n < 8 || lanes < PANEL {
+            for l in 0..lanes {
+                (0..n).for_each(|r| self.put(at + l * width + r, sums[r * PANEL + l]));
+            }
+            return;
+        }
+        for half in [0, 8] {
+            let mut rows = [L::zero(); 8];
+            for (r, row) in rows.iter_mut().enumerate() {
+                // SAFETY: eight rows of sixteen values.
+                *row = unsafe { L::load(sums.as_ptr().add(r * PANEL + half)) };
+            }
+            for (l, row) in L::transposed(rows).into_iter().enumerate() {
+                // SAFETY: eight columns are in range, as asserted, and are this piece's own.
+                unsafe { row.store(self.out.add(at + (half + l) * width)) };
+            }
+        }
+    }
 }
 
-/// Rows of `a` in a panel.
+/// Tokens of a panel.
 const PANEL: usize = 16;
-/// Terms that are summed at a time: a panel of them stays in the first cache.
-const DEPTH: usize = 512;
-/// From one row of a block to the next: rows DEPTH apart would share the lines of the first cache.
+/// Inputs that are summed at a time: a panel of them stays in the first cache. Half of 896.
+const DEPTH: usize = 448;
+/// From one row of a block to the next: rows a power of two apart would share the lines of the first cache.
 const STRIDE: usize = DEPTH + 16;
-/// The most rows of `b` in one piece of work: a block of them stays in the second cache.
+/// The most rows of weights in one piece of work: a block of them stays in the second cache.
 const PIECE: usize = 96;
-/// Values of `a` that are multiplied at a time: they stay in a shared cache.
+/// Values of `x` that are multiplied at a time: they stay in a shared cache.
 const SPAN: usize = 5 << 18;
-/// The most rows of `a` that are: their sums stay in the second cache.
-const ROWS: usize = 1024;
+/// The most tokens that are: their sums stay in the second cache.
+const TOKENS: usize = 1024;
 /// Multiplications below which a product stays on one thread.
 const SERIAL: usize = 1 << 18;
 /// Values below which panels are laid out by one thread.
 const SERIAL_PANELS: usize = 1 << 15;
-/// Terms that a panel is transposed by: lines that are written to stay in the first cache.
+/// Inputs that a panel is transposed by: lines that are written to stay in the first cache.
 const TERMS: usize = 64;
 
-/// Rows `rows` of `a` in panels, `[panels][depth][PANEL]`, zeros behind the last row.
-fn panels(a: Operand<'_, f32>, rows: Range<usize>) -> Vec<f32> {
-    let width = PANEL * a.depth;
-    let mut out = vec![0.0; rows.len().div_ceil(PANEL) * width];
-    let fill = |(p, panel): (usize, &mut [f32])| {
-        let first = rows.start + p * PANEL;
-        let n = PANEL.min(rows.end - first);
-        if a.transposed {
-            for (k, to) in panel.chunks_exact_mut(PANEL).enumerate() {
-                to[..n].copy_from_slice(&a.values[a.at(first, k)..][..n]);
-            }
-            return;
-        }
-        for k in (0..a.depth).step_by(TERMS) {
-            let to = &mut panel[k * PANEL..(k + TERMS).min(a.depth) * PANEL];
-            for i in 0..n {
-                let from = &a.values[a.at(first + i, k)..][..to.len() / PANEL];
-                for (to, &x) in to.chunks_exact_mut(PANEL).zip(from) {
-                    to[i] = x;
+/// `x` in panels of tokens, `[panels][in][PANEL]`, zeros behind the last token.
+fn panels(x: &[f32], d_in: usize) -> Vec<f32> {
+    let tokens = x.len() / d_in;
+    let mut out = vec![0.0; tokens.div_ceil(PANEL) * PANEL * d_in];
+    let fill = |(panel, rows): (&mut [f32], &[f32])| {
+        for (k, to) in (0..d_in).step_by(TERMS).zip(panel.chunks_mut(TERMS * PANEL)) {
+            for (t, row) in rows.chunks_exact(d_in).enumerate() {
+                for (to, &x) in to.chunks_exact_mut(PANEL).zip(&row[k..]) {
+                    to[t] = x;
                 }
             }
         }
     };
+    let width = PANEL * d_in;
     if out.len() <= SERIAL_PANELS || rayon::current_num_threads() == 1 {
-        out.chunks_exact_mut(width).enumerate().for_each(fill);
+        out.chunks_exact_mut(width).zip(x.chunks(width)).for_each(fill);
     } else {
-        out.par_chunks_exact_mut(width).enumerate().for_each(fill);
+        out.par_chunks_exact_mut(width).zip(x.par_chunks(width)).for_each(fill);
     }
     out
 }
 
-/// Adds the products of `S` rows of a block with one panel to `sums`, `S` rows of sixteen. `ROW` and `TERM` are from
-/// one row of the block to the next and from one term to the next.
+/// Adds the products of `S` rows of a block with one panel to `sums`, `S` rows of sixteen.
 #[inline(always)]
 #[allow(unsafe_code, clippy::needless_range_loop)]
-fn tile<V: Vector, const H: usize, const S: usize, const ROW: usize, const TERM: usize>(
-    panel: &[f32],
-    block: &[f32],
-    sums: &mut [f32],
-) {
+fn tile<V: Vector, const H: usize, const S: usize>(panel: &[f32], block: &[f32], sums: &mut [f32]) {
     let depth = panel.len() / PANEL;
     assert!(H * V::N == PANEL && sums.len() >= S * PANEL);
-    assert!(block.len() > (S - 1) * ROW + (depth - 1) * TERM);
+    assert!(depth <= STRIDE && block.len() >= S * STRIDE);
     let mut acc = [[V::zero(); H]; S];
     for s in 0..S {
         for h in 0..H {
@@ -178,8 +152,8 @@ fn tile<V: Vector, const H: usize, const S: usize, const ROW: usize, const TERM:
             x[h] = unsafe { V::load(panel.as_ptr().add(k * PANEL + h * V::N)) };
         }
         for s in 0..S {
-            // SAFETY: s is below S and k below depth; the last of both is within the block, as asserted.
-            let b = V::splat(unsafe { *block.get_unchecked(s * ROW + k * TERM) });
+            // SAFETY: s is below S and k below depth; both are within the block, as asserted.
+            let b = V::splat(unsafe { *block.get_unchecked(s * STRIDE + k) });
             for h in 0..H {
                 acc[s][h] = acc[s][h].add_product(x[h], b);
             }
@@ -196,105 +170,72 @@ fn tile<V: Vector, const H: usize, const S: usize, const ROW: usize, const TERM:
 /// Memory of a piece of work, kept for the next.
 #[derive(Default)]
 struct Room {
-    /// `[row][STRIDE]`, or `[term][PIECE]` where `b` is transposed.
+    /// `[row][STRIDE]`.
     block: Vec<f32>,
     /// `[panel][row][PANEL]`.
     sums: Vec<f32>,
 }
 
-/// Rows `rows` of `a`, in [`panels`], by all of `b`.
+/// Some tokens by a matrix of weights.
 struct Task<'a, W> {
-    panels: &'a [f32],
-    rows: Range<usize>,
-    b: Operand<'a, W>,
+    /// In [`panels`].
+    x: &'a [f32],
+    weight: &'a [W],
+    tokens: usize,
+    d_in: usize,
+    d_out: usize,
     out: Shared,
-    order: Order,
-    /// Of the whole result.
-    width: usize,
 }
 
 impl<W: Stored> Task<'_, W> {
-    /// Puts terms `terms` of rows `rows` of `b` into a block.
+    /// Asks for a share, `at` of `of` equal parts, of the block after inputs `k` on of rows `rows`: the next inputs, or
+    /// the first ones of the next rows.
     #[inline(always)]
-    fn fill(&self, block: &mut [f32], rows: &Range<usize>, terms: &Range<usize>) {
-        let copy = |to: &mut [f32], at: usize| {
-            for (to, &b) in to.iter_mut().zip(&self.b.values[at..]) {
-                *to = b.wide();
-            }
-        };
-        if self.b.transposed {
-            for (k, to) in terms.clone().zip(block.chunks_exact_mut(PIECE)) {
-                copy(&mut to[..rows.len()], self.b.at(rows.start, k));
-            }
-        } else {
-            for (j, to) in rows.clone().zip(block.chunks_exact_mut(STRIDE)) {
-                copy(&mut to[..terms.len()], self.b.at(j, terms.start));
-            }
-        }
-    }
-
-    /// Asks for a share of the block after this one: `at` of `of` equal parts.
-    #[inline(always)]
-    fn ask(&self, rows: &Range<usize>, terms: &Range<usize>, [at, of]: [usize; 2]) {
+    fn ask(&self, rows: &Range<usize>, k: usize, [at, of]: [usize; 2]) {
         let per_line = 64 / size_of::<W>();
-        // The next terms of these rows, or the first ones of the next.
-        let (row, term) = if terms.end < self.b.depth { (rows.start, terms.end) } else { (rows.end, 0) };
-        let share = |n: usize| at * n / of..(at + 1) * n / of;
-        let line = |row: usize, term: usize| prefetch(self.b.values.as_ptr().wrapping_add(self.b.at(row, term)));
-        let lines = |n: usize| n.div_ceil(per_line);
-        if self.b.transposed {
-            for k in share(DEPTH) {
-                (0..lines(rows.len())).for_each(|l| line(row + l * per_line, term + k));
-            }
-        } else {
-            for i in share(rows.len() * lines(DEPTH)) {
-                line(row + i / lines(DEPTH), term + i % lines(DEPTH) * per_line);
-            }
+        let (row, k) = if k + DEPTH < self.d_in { (rows.start, k + DEPTH) } else { (rows.end, 0) };
+        let (lines, first) = (DEPTH / per_line, row * self.d_in + k);
+        let n = rows.len() * lines;
+        for i in at * n / of..(at + 1) * n / of {
+            let at = first + i / lines * self.d_in + i % lines * per_line;
+            prefetch(self.weight.as_ptr().wrapping_add(at));
         }
     }
 
-    /// Columns `rows` of the result, those of rows `rows` of `b`: tiles of `H` vectors by `S` rows.
+    /// Columns `rows` of the result: tiles of `H` vectors by `S` rows.
     #[inline(always)]
-    fn piece<V: Vector, const H: usize, const S: usize>(&self, rows: Range<usize>, room: &mut Room) {
-        let (n, n_panels) = (rows.len().next_multiple_of(S), self.rows.len().div_ceil(PANEL));
-        let tiles = n / S * n_panels;
-        room.block.resize(if self.b.transposed { DEPTH * PIECE } else { PIECE * STRIDE }, 0.0);
+    fn piece<V: Vector, L: Lanes, const H: usize, const S: usize>(
+        &self,
+        rows: Range<usize>,
+        room: &mut Room,
+    ) {
+        let (n, n_panels) = (rows.len().next_multiple_of(S), self.tokens.div_ceil(PANEL));
+        room.block.resize(PIECE * STRIDE, 0.0);
         room.sums.clear();
         room.sums.resize(n_panels * n * PANEL, 0.0);
-        for k in (0..self.b.depth).step_by(DEPTH) {
-            let terms = k..(k + DEPTH).min(self.b.depth);
-            self.fill(&mut room.block, &rows, &terms);
-            let panels = self.panels.chunks_exact(PANEL * self.b.depth);
+        for k in (0..self.d_in).step_by(DEPTH) {
+            let end = (k + DEPTH).min(self.d_in);
+            for (row, to) in rows.clone().zip(room.block.chunks_exact_mut(STRIDE)) {
+                for (to, &w) in to.iter_mut().zip(&self.weight[row * self.d_in + k..row * self.d_in + end]) {
+                    *to = w.wide();
+                }
+            }
+            let panels = self.x.chunks_exact(PANEL * self.d_in);
             for (p, (panel, sums)) in panels.zip(room.sums.chunks_exact_mut(n * PANEL)).enumerate() {
-                let panel = &panel[k * PANEL..terms.end * PANEL];
-                for (s, sums) in sums.chunks_exact_mut(S * PANEL).enumerate() {
-                    self.ask(&rows, &terms, [p * (n / S) + s, tiles]);
-                    if self.b.transposed {
-                        tile::<V, H, S, 1, PIECE>(panel, &room.block[s * S..], sums);
-                    } else {
-                        tile::<V, H, S, STRIDE, 1>(panel, &room.block[s * S * STRIDE..], sums);
-                    }
+                let panel = &panel[k * PANEL..end * PANEL];
+                let tiles = room.block.chunks_exact(S * STRIDE).zip(sums.chunks_exact_mut(S * PANEL));
+                for (s, (block, sums)) in tiles.enumerate() {
+                    self.ask(&rows, k, [p * (n / S) + s, n_panels * (n / S)]);
+                    tile::<V, H, S>(panel, block, sums);
                 }
             }
         }
         for (p, sums) in room.sums.chunks_exact(n * PANEL).enumerate() {
-            let first = self.rows.start + p * PANEL;
-            let lanes = PANEL.min(self.rows.end - first);
-            match self.order {
-                Order::RowsOfA => {
-                    for l in 0..lanes {
-                        for (r, sums) in sums.chunks_exact(PANEL).take(rows.len()).enumerate() {
-                            self.out.put((first + l) * self.width + rows.start + r, sums[l]);
-                        }
-                    }
-                }
-                Order::RowsOfB => {
-                    for (r, sums) in sums.chunks_exact(PANEL).take(rows.len()).enumerate() {
-                        for (l, &sum) in sums[..lanes].iter().enumerate() {
-                            self.out.put((rows.start + r) * self.width + first + l, sum);
-                        }
-                    }
-                }
+            let token = p * PANEL;
+            let lanes = PANEL.min(self.tokens - token);
+            for (eight, sums) in sums[..rows.len() * PANEL].chunks(8 * PANEL).enumerate() {
+                let to = token * self.d_out + rows.start + 8 * eight;
+                self.out.transposed::<L>(sums, to, [self.d_out, lanes]);
             }
         }
     }
@@ -305,15 +246,15 @@ impl<W: Stored> Task<'_, W> {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx2,fma,f16c")]
         fn avx512<W: Stored>(task: &Task<'_, W>, rows: Range<usize>, room: &mut Room) {
-            task.piece::<Avx512, 1, 8>(rows, room);
+            task.piece::<Avx512, Avx2, 1, 8>(rows, room);
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma,f16c")]
         fn avx2<W: Stored>(task: &Task<'_, W>, rows: Range<usize>, room: &mut Room) {
-            task.piece::<Avx2, 2, 6>(rows, room);
+            task.piece::<Avx2, Avx2, 2, 6>(rows, room);
         }
         match level {
-            Level::Plain => self.piece::<Plain, 2, 6>(rows, room),
+            Level::Plain => self.piece::<Plain, Plain, 2, 6>(rows, room),
             // SAFETY of both: the processor has the features of its level.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2(self, rows, room) },
@@ -323,38 +264,29 @@ impl<W: Stored> Task<'_, W> {
     }
 }
 
-/// The product of `a` and `b` into all of `out`.
-pub(crate) fn product<W: Stored>(a: Operand<'_, f32>, b: Operand<'_, W>, order: Order, out: &mut [f32]) {
-    product_at(Level::of_processor(), a, b, (order, out));
+/// `x W^T`: `x` `[tokens, in]`, `weight` `[out, in]`, `out` `[tokens, out]`.
+pub(crate) fn product<W: Stored>(x: &[f32], weight: &[W], d_in: usize, out: &mut [f32]) {
+    product_at(Level::of_processor(), x, weight, (d_in, out));
 }
 
-fn product_at<W: Stored>(
-    level: Level,
-    a: Operand<'_, f32>,
-    b: Operand<'_, W>,
-    (order, out): (Order, &mut [f32]),
-) {
-    assert!(a.depth == b.depth && out.len() == a.n * b.n, "[n, depth] by [m, depth] into [n, m]");
-    if a.depth == 0 {
-        return out.fill(0.0);
-    }
-    let width = if order == Order::RowsOfA { b.n } else { a.n };
-    let (out, threads) = (Shared::new(out), rayon::current_num_threads());
-    let span = (SPAN / a.depth / PANEL * PANEL).clamp(8 * PANEL, ROWS);
-    for first in (0..a.n).step_by(span) {
-        let rows = first..(first + span).min(a.n);
-        let panels = panels(a, rows.clone());
-        let serial = rows.len() * b.n * b.depth <= SERIAL || threads == 1;
-        let share = if serial { PIECE } else { b.n.div_ceil(4 * threads) };
-        // Whole tiles of six and of eight rows.
-        let piece = share.next_multiple_of(24).min(PIECE);
-        let task = Task { panels: &panels, rows, b, out, order, width };
-        let run = |room: &mut Room, i: usize| task.run(level, i * piece..((i + 1) * piece).min(b.n), room);
+fn product_at<W: Stored>(level: Level, x: &[f32], weight: &[W], (d_in, out): (usize, &mut [f32])) {
+    let (tokens, d_out, threads) = (x.len() / d_in, weight.len() / d_in, rayon::current_num_threads());
+    assert!(x.len() == tokens * d_in && out.len() == tokens * d_out, "x [tokens, in], out [tokens, out]");
+    let serial = x.len() * d_out <= SERIAL || threads == 1;
+    let most = (SPAN / d_in).clamp(8 * PANEL, TOKENS);
+    let span = tokens.div_ceil(tokens.div_ceil(most).max(1)).next_multiple_of(PANEL).max(PANEL);
+    let share = if serial { PIECE } else { d_out.div_ceil(4 * threads) };
+    // Whole tiles of six and of eight rows.
+    let piece = share.next_multiple_of(24).min(PIECE);
+    for (x, out) in x.chunks(span * d_in).zip(out.chunks_mut(span * d_out)) {
+        let (tokens, x, out) = (x.len() / d_in, &panels(x, d_in)[..], Shared::new(out));
+        let task = Task { x, weight, tokens, d_in, d_out, out };
+        let run = |room: &mut Room, i: usize| task.run(level, i * piece..((i + 1) * piece).min(d_out), room);
         if serial {
             let mut room = Room::default();
-            (0..b.n.div_ceil(piece)).for_each(|i| run(&mut room, i));
+            (0..d_out.div_ceil(piece)).for_each(|i| run(&mut room, i));
         } else {
-            (0..b.n.div_ceil(piece)).into_par_iter().for_each_init(Room::default, run);
+            (0..d_out.div_ceil(piece)).into_par_iter().for_each_init(Room::default, run);
         }
     }
 }
@@ -372,13 +304,8 @@ mod tests {
         (0..n).map(|_| next()).collect()
     }
 
-    /// `[n, depth]` in the order of an operand.
-    fn operand(values: &[f32], n: usize, transposed: bool) -> Operand<'_, f32> {
-        if transposed { Operand::columns(values, n) } else { Operand::rows(values, values.len() / n) }
-    }
-
     #[test]
-    fn every_level_and_order_is_the_sum_of_the_terms() {
+    fn every_level_sums_the_terms_and_the_fused_ones_to_the_same_bits() {
         let levels = match Level::of_processor() {
             Level::Plain => vec![Level::Plain],
             #[cfg(target_arch = "x86_64")]
@@ -386,33 +313,22 @@ mod tests {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => vec![Level::Plain, Level::Avx2, Level::Avx512],
         };
-        for (n, m, depth) in [(1, 1, 1), (17, 5, 3), (33, 97, 513), (130, 29, 65), (16, 200, 1100)] {
-            for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
-                let (x, y) = (values(n * depth, 1), values(m * depth, 2));
-                let (a, b) = (operand(&x, n, ta), operand(&y, m, tb));
-                let mut first: Option<Vec<f32>> = None;
-                for &level in &levels {
-                    for order in [Order::RowsOfA, Order::RowsOfB] {
-                        let mut out = vec![f32::NAN; n * m];
-                        product_at(level, a, b, (order, &mut out));
-                        let at = |i: usize, j: usize| match order {
-                            Order::RowsOfA => out[i * m + j],
-                            Order::RowsOfB => out[j * n + i],
-                        };
-                        for (i, j) in (0..n).flat_map(|i| (0..m).map(move |j| (i, j))) {
-                            let terms = (0..depth).map(|k| (f64::from(x[a.at(i, k)]), f64::from(y[b.at(j, k)])));
-                            let sum: f64 = terms.clone().map(|(x, y)| x * y).sum();
-                            let size: f64 = terms.map(|(x, y)| (x * y).abs()).sum();
-                            // One rounding a term, each below half a last place of the sum of sizes.
-                            let bound = size * f64::from(f32::EPSILON) * (depth as f64 + 1.0);
-                            assert!((f64::from(at(i, j)) - sum).abs() <= bound, "{level:?} {order:?} {i} {j}");
-                        }
-                        // Fused levels and both orders have the same bits.
-                        if level != Level::Plain {
-                            let all: Vec<f32> = (0..n * m).map(|at_| at(at_ / m, at_ % m)).collect();
-                            assert_eq!(first.get_or_insert_with(|| all.clone()), &all, "{level:?} {order:?}");
-                        }
-                    }
+        for [tokens, d_out, d_in] in [[1, 1, 1], [17, 5, 3], [33, 97, 449], [130, 29, 65], [1100, 30, 1300]] {
+            let (x, w) = (values(tokens * d_in, 1), values(d_out * d_in, 2));
+            let mut fused: Option<Vec<f32>> = None;
+            for &level in &levels {
+                let mut out = vec![f32::NAN; tokens * d_out];
+                product_at(level, &x, &w, (d_in, &mut out));
+                for (at, &found) in out.iter().enumerate() {
+                    let (x, w) = (&x[at / d_out * d_in..][..d_in], &w[at % d_out * d_in..][..d_in]);
+                    let terms = || x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w));
+                    let (sum, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
+                    // Two roundings a term, each at most half a last place of the sum of sizes.
+                    let bound = size * f64::from(f32::EPSILON) * (d_in as f64 + 1.0);
+                    assert!((f64::from(found) - sum).abs() <= bound, "{level:?} at {at}: {found} {sum}");
+                }
+                if level != Level::Plain {
+                    assert!(fused.get_or_insert_with(|| out.clone()) == &out, "{level:?}");
                 }
             }
         }
