@@ -172,7 +172,7 @@ impl Hook for EdgePatch<'_> {
     }
 
     fn on_heads(&mut self, site: Heads, x: Tensor<4>) -> Tensor<4> {
-        let [batch, _, seq, d] = x.dims();
+        let [batch, n_heads, seq, d] = x.dims();
         if let Heads::Write(l) = site {
             for (head, slot) in self.plan.head_slots(l) {
                 let current = x.clone().slice([0..batch, head.head..head.head + 1, 0..seq, 0..d]);
@@ -183,14 +183,14 @@ impl Hook for EdgePatch<'_> {
         let Some((l, port)) = self.port(site) else { return x };
         let Some(readers) = self.plan.attention[l].as_ref() else { return x };
         let start: usize = readers.ports[..port].iter().map(Vec::len).sum();
-        let mut y = x.clone();
+        // Where the heads are views of one stream, an assignment to one of them would first copy all.
+        let one = |head: usize| x.clone().slice([0..batch, head..head + 1, 0..seq, 0..d]);
+        let mut reads: Vec<Tensor<4>> = (0..n_heads).map(one).collect();
         for (i, &head) in readers.ports[port].iter().enumerate() {
-            let row = [0..batch, head..head + 1, 0..seq, 0..d];
             if let Some(more) = self.more(readers, 2 * l, start + i, [seq, d]) {
-                let read = x.clone().slice(row.clone()) + more.cast(x.dtype()).unsqueeze_dim(1);
-                y = y.slice_assign(row, read);
+                reads[head] = reads[head].clone() + more.cast(x.dtype()).unsqueeze_dim(1);
             }
         }
-        y
+        Tensor::cat(reads, 1)
     }
 }

@@ -17,7 +17,7 @@
 //! | [`rms_norm`] | `w x / sqrt(mean(x²) + eps)` |
 //! | [`swiglu`] | `silu(gate) up` |
 //! | [`causal_softmax`] | softmax of scaled scores over the keys that a query may see |
-//! | [`document_attention`] | attention inside the documents of packed rows |
+//! | [`document_attention`] | attention without its square of scores, inside the documents of packed rows |
 //! | [`cached_attention`] | attention of one new position of each row over a cache |
 //! | [`rotary`] | rotation of half-split pairs by position |
 //! | [`dropout`] | values dropped by a hash of their place |
@@ -193,26 +193,31 @@ pub fn causal_softmax(scores: Tensor<4>, scale: f64, mask: &CausalMask) -> Tenso
     }
 }
 
-/// Attention `softmax(scale q kᵀ) v` over the keys that each query may see, in packed rows: documents lie one behind
-/// another, and no query sees another document's keys. The result is 0 under padding. On the CPU the work and the
-/// memory are those of the documents, not of the square of the row.
+/// Attention `softmax(scale q kᵀ) v` over the keys that each query may see, which are among the queries' own
+/// positions: no query sees another document's keys, and the result is 0 under padding. On the CPU scores are held for a
+/// block of queries alone, so that memory grows with the row and not with its square, and the work is that of the
+/// documents.
 ///
 /// # Shapes
 /// `q` `[batch, n_heads, seq, d]`, `k` and `v` `[batch, n_kv_heads, seq, d]`; returns the shape of `q`.
-///
-/// # Panics
-/// If `mask` names no documents.
 pub fn document_attention([q, k, v]: [Tensor<4>; 3], scale: f64, mask: &CausalMask) -> Tensor<4> {
-    let ([batch, n_heads, seq, _], n_kv) = (q.dims(), k.dims()[1]);
-    assert!(mask.documents.is_some(), "packed rows have documents");
-    assert!(seq == mask.seq && k.dims() == v.dims() && n_heads % n_kv == 0, "q, k and v of one row length");
-    mask.check([batch, n_kv, n_heads / n_kv * seq, k.dims()[2]]);
+    let ([batch, n_heads, seq, _], [_, n_kv, kv_seq, _]) = (q.dims(), k.dims());
+    assert!(seq == mask.seq && seq == kv_seq, "queries and keys of the same positions");
+    assert!(k.dims() == v.dims() && n_heads % n_kv == 0, "keys and values for whole groups of heads");
+    mask.check([batch, n_kv, n_heads / n_kv * seq, kv_seq]);
     if fused(&q) && fused(&k) && fused(&v) {
         let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
         Tensor::from_dispatch(Dispatch::document_attention(q, k, v, scale, mask.clone()))
     } else {
         portable::document_attention([q, k, v], scale, mask)
     }
+}
+
+/// Whether [`document_attention`] of queries `q` over `kv_seq` keys is the form to choose where nobody looks at scores:
+/// always in packed rows, and on the CPU wherever it is possible.
+pub fn attends_in_blocks(q: &Tensor<4>, kv_seq: usize, mask: &CausalMask) -> bool {
+    let blocks = q.dtype() == DType::F32 && is_cpu(&q.device()) && q.dims()[2] == kv_seq;
+    mask.documents.is_some() || blocks
 }
 
 /// Rotary position embedding in the half-split convention of Hugging Face (Su et al. 2021): the pair is

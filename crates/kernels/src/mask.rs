@@ -34,11 +34,11 @@ impl CausalMask {
         start..(position + 1).max(start)
     }
 
-    /// The documents of a packed row; none where rows are not packed.
+    /// The documents of a row whose queries are all its keys; one that is not packed is one behind its padding.
     pub(crate) fn documents(&self, row: usize) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-        let ends = self.documents.as_ref().map_or(&[][..], |ends| &ends[row]);
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        starts.zip(ends).map(|(start, &end)| start..end)
+        let ends = self.documents.as_ref().map_or(std::slice::from_ref(&self.seq), |ends| &ends[row]);
+        let starts = std::iter::once(self.first[row]).chain(ends.iter().copied());
+        starts.zip(ends).map(|(start, &end)| start..end).filter(|tokens| !tokens.is_empty())
     }
 
     /// Shape rules of [`causal_softmax`](crate::causal_softmax).

@@ -264,6 +264,27 @@ proptest! {
         }
     }
 
+    /// Rows that are not packed: up to several blocks of queries, behind padding.
+    #[test]
+    fn attention_of_whole_rows(
+        n_kv in 1usize..3, group in 1usize..4, half in 1usize..9, window in proptest::option::of(1usize..90),
+        first in prop::collection::vec(0usize..150, 1..4), seq in 1usize..150, seed: u64,
+    ) {
+        let (batch, d) = (first.len(), 2 * half);
+        let first: Vec<usize> = first.into_iter().map(|first| first % (seq + 1)).collect();
+        let mask = CausalMask { seq, first, window, documents: None };
+        let made = |heads: usize, seed: u64| tensor([batch, seq, heads, d], seed).swap_dims(1, 2);
+        let inputs = [made(n_kv * group, seed), made(n_kv, seed ^ 1), made(n_kv, seed ^ 2)];
+        let run = |f: fn([Tensor<4>; 3], f64, &CausalMask) -> Tensor<4>| {
+            with_gradients(&inputs, |x| f([x[0].clone(), x[1].clone(), x[2].clone()], 0.4, &mask))
+        };
+        let ((a, da), (b, db)) = (run(kernels::document_attention), run(portable::document_attention));
+        prop_assert!(apart(a, b) < TOLERANCE);
+        for (a, b) in da.into_iter().zip(db) {
+            prop_assert!(apart(a, b) < 4.0 * TOLERANCE);
+        }
+    }
+
     #[test]
     fn rotary(batch in 1usize..3, heads in 1usize..4, seq in 1usize..9, half in 1usize..40, seed: u64) {
         let angles = tensor([batch, seq, half], seed ^ 1) * 3.0;

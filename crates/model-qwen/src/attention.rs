@@ -140,7 +140,7 @@ impl Attention<'_> {
         let grouped = [batch, n_kv, n_heads / n_kv * seq, kv_seq];
         let all_heads = [batch, n_heads, seq, kv_seq];
         let scale = self.scale();
-        if mask.documents.is_some()
+        if kernels::attends_in_blocks(&q, kv_seq, mask)
             && !wants(hook, Heads::Scores(layer))
             && !wants(hook, Heads::Pattern(layer))
         {

@@ -1,7 +1,8 @@
-//! Attention inside the documents of packed rows: scores are held for a block of queries of one document alone.
+//! Attention inside documents: scores are held for a block of queries of one document alone. A row that is not packed
+//! is one document behind its padding.
 //!
-//! One piece of work is one document under one key/value head, on one thread, so the number of threads changes no
-//! bit. Products are those of the `gemm` crate.
+//! One piece of work is one head in one document, on one thread, so the number of threads changes no bit. Products are
+//! those of the `gemm` crate.
 
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ use crate::CausalMask;
 
 /// Queries whose scores are held at a time: keys behind the last of them are not computed.
 const QUERIES: usize = 64;
+/// Values times queries below which all is done by one thread.
+const SERIAL: usize = 1 << 17;
 
 /// Arguments of attention, each `[batch, heads, seq, d]`, with `group` heads of `q` to one of `k` and `v`.
 #[derive(Clone, Copy)]
@@ -65,6 +68,7 @@ fn product(out: &mut [f32], add: bool, a: Matrix<'_>, b: Matrix<'_>) {
 }
 
 /// One document under one key/value head.
+#[derive(Clone)]
 struct Piece<'a> {
     inputs: Inputs<'a>,
     /// Its row and key/value head in one number.
@@ -105,41 +109,38 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// `outs`: the document's part of the result for each head of the group.
-    fn forward(&self, outs: Vec<&mut [f32]>) {
+    /// `out`: the document's part of the result for head `head` of the group.
+    fn forward(&self, head: usize, out: &mut [f32], [scores, pattern]: [&mut Vec<f32>; 2]) {
         let Inputs { q, k, v, group, d, .. } = self.inputs;
-        let (k, v) = (self.part(k, 1, 0), self.part(v, 1, 0));
-        let (mut scores, mut pattern) = (Vec::new(), Vec::new());
-        for (head, out) in outs.into_iter().enumerate() {
-            let q = self.part(q, group, head);
-            for (queries, keys) in self.blocks() {
-                self.pattern(q, k, (&queries, &keys), [&mut scores, &mut pattern]);
-                let out = &mut out[queries.start * d..queries.end * d];
-                product(out, false, Matrix::new(&pattern, keys.len()), rows(v, &keys, d));
-            }
+        let (q, k, v) = (self.part(q, group, head), self.part(k, 1, 0), self.part(v, 1, 0));
+        for (queries, keys) in self.blocks() {
+            self.pattern(q, k, (&queries, &keys), [&mut *scores, &mut *pattern]);
+            let out = &mut out[queries.start * d..queries.end * d];
+            product(out, false, Matrix::new(pattern, keys.len()), rows(v, &keys, d));
         }
     }
 
-    /// Gradients from `grad`, that of the result: `to_q` for each head of the group, `to_k` and `to_v` for all.
-    fn backward(&self, grad: &'a [f32], to_q: Vec<&mut [f32]>, to_k: &mut [f32], to_v: &mut [f32]) {
+    /// Gradients from `grad`, that of the result: `to_q` for head `head` of the group, and what this head adds to those
+    /// in keys and values.
+    fn backward(&self, head: usize, grad: &'a [f32], to_q: &mut [f32]) -> [Vec<f32>; 2] {
         let Inputs { q, k, v, group, d, scale, .. } = self.inputs;
+        let (q, grad) = (self.part(q, group, head), self.part(grad, group, head));
         let (k, v) = (self.part(k, 1, 0), self.part(v, 1, 0));
+        let [mut to_k, mut to_v] = [k, v].map(|x| vec![0.0; x.len()]);
         let (mut scores, mut pattern, mut to_pattern) = (Vec::new(), Vec::new(), Vec::new());
-        for (head, to_q) in to_q.into_iter().enumerate() {
-            let (q, grad) = (self.part(q, group, head), self.part(grad, group, head));
-            for (queries, keys) in self.blocks() {
-                self.pattern(q, k, (&queries, &keys), [&mut scores, &mut pattern]);
-                let (n, grad) = (keys.len(), rows(grad, &queries, d));
-                to_pattern.resize(pattern.len(), 0.0);
-                product(&mut to_pattern, false, grad, rows(v, &keys, d).transposed());
-                let span = keys.start * d..keys.end * d;
-                product(&mut to_v[span.clone()], true, Matrix::new(&pattern, n).transposed(), grad);
-                backward_block(&pattern, &to_pattern, scale, n, &mut scores);
-                let to_scores = Matrix::new(&scores, n);
-                product(&mut to_q[queries.start * d..queries.end * d], false, to_scores, rows(k, &keys, d));
-                product(&mut to_k[span], true, to_scores.transposed(), rows(q, &queries, d));
-            }
+        for (queries, keys) in self.blocks() {
+            self.pattern(q, k, (&queries, &keys), [&mut scores, &mut pattern]);
+            let (n, grad) = (keys.len(), rows(grad, &queries, d));
+            to_pattern.resize(pattern.len(), 0.0);
+            product(&mut to_pattern, false, grad, rows(v, &keys, d).transposed());
+            let span = keys.start * d..keys.end * d;
+            product(&mut to_v[span.clone()], true, Matrix::new(&pattern, n).transposed(), grad);
+            backward_block(&pattern, &to_pattern, scale, n, &mut scores);
+            let to_scores = Matrix::new(&scores, n);
+            product(&mut to_q[queries.start * d..queries.end * d], false, to_scores, rows(k, &keys, d));
+            product(&mut to_k[span], true, to_scores.transposed(), rows(q, &queries, d));
         }
+        [to_k, to_v]
     }
 }
 
@@ -161,9 +162,12 @@ impl<'a> Inputs<'a> {
         for (at, values) in values.chunks_exact_mut(heads * width).enumerate() {
             let first = pieces.len();
             for mut head in values.chunks_exact_mut(width) {
+                let mut end = 0;
                 for (document, tokens) in self.mask.documents(at / self.n_kv).enumerate() {
-                    let (part, rest) = head.split_at_mut(tokens.len() * self.d);
-                    head = rest;
+                    // Padding may lie in front.
+                    let (part, rest) =
+                        head[(tokens.start - end) * self.d..].split_at_mut(tokens.len() * self.d);
+                    (head, end) = (rest, tokens.end);
                     if pieces.len() == first + document {
                         pieces.push(Vec::with_capacity(heads));
                     }
@@ -175,18 +179,46 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// Every head of every piece of work, with its part of an array with a group of heads to each.
+fn by_head<'a, 'b>(inputs: Inputs<'a>, values: &'b mut [f32]) -> Vec<(Piece<'a>, usize, &'b mut [f32])> {
+    let parts = inputs.cut(values, inputs.group);
+    let one = |(piece, heads): (Piece<'a>, Vec<&'b mut [f32]>)| {
+        heads.into_iter().enumerate().map(move |(head, part)| (piece.clone(), head, part))
+    };
+    inputs.pieces().into_iter().zip(parts).flat_map(one).collect()
+}
+
 /// Attention; `out` is zero on entry and stays so under padding.
 pub(crate) fn forward(inputs: Inputs<'_>, out: &mut [f32]) {
-    let outs = inputs.cut(out, inputs.group);
-    inputs.pieces().into_par_iter().zip(outs).for_each(|(piece, outs)| piece.forward(outs));
+    let work = out.len() * inputs.mask.seq;
+    let heads = by_head(inputs, out);
+    let run = |[scores, pattern]: &mut [Vec<f32>; 2], (piece, head, out): (Piece<'_>, usize, &mut [f32])| {
+        piece.forward(head, out, [scores, pattern]);
+    };
+    if work <= SERIAL || rayon::current_num_threads() == 1 {
+        let mut room = Default::default();
+        heads.into_iter().for_each(|head| run(&mut room, head));
+    } else {
+        heads.into_par_iter().for_each_init(Default::default, run);
+    }
 }
 
 /// Its gradients in `q`, `k` and `v`, each zero on entry.
 pub(crate) fn backward(inputs: Inputs<'_>, grad: &[f32], [to_q, to_k, to_v]: [&mut [f32]; 3]) {
-    let to_q = inputs.cut(to_q, inputs.group);
-    let (to_k, to_v) = (inputs.cut(to_k, 1), inputs.cut(to_v, 1));
-    let work = inputs.pieces().into_par_iter().zip(to_q).zip(to_k).zip(to_v);
-    work.for_each(|(((piece, to_q), mut to_k), mut to_v)| {
-        piece.backward(grad, to_q, to_k[0], to_v[0]);
-    });
+    let work = to_q.len() * inputs.mask.seq;
+    let heads = by_head(inputs, to_q);
+    let run = |(piece, head, to_q): (Piece<'_>, usize, &mut [f32])| piece.backward(head, grad, to_q);
+    let of_heads: Vec<[Vec<f32>; 2]> = if work <= SERIAL || rayon::current_num_threads() == 1 {
+        heads.into_iter().map(run).collect()
+    } else {
+        heads.into_par_iter().map(run).collect()
+    };
+    // Heads of a group are added in their order.
+    let pieces = inputs.cut(to_k, 1).into_iter().zip(inputs.cut(to_v, 1));
+    for ((mut to_k, mut to_v), group) in pieces.zip(of_heads.chunks_exact(inputs.group)) {
+        for (to, from) in group.iter().flat_map(|[k, v]| [(0, k), (1, v)]) {
+            let to = if to == 0 { &mut to_k[0] } else { &mut to_v[0] };
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+    }
 }

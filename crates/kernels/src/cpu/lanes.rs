@@ -252,22 +252,37 @@ mod x86 {
         }
         #[inline(always)]
         fn transposed(rows: [Self; 8]) -> [Self; 8] {
-            let r = rows.map(|row| row.0);
+            // No closures and no `map`: what is not inlined is not compiled for the processor.
+            let [Self(a), Self(b), Self(c), Self(d), Self(e), Self(f), Self(g), Self(h)] = rows;
             unsafe {
-                // Pairs of rows, then fours of them, then halves of registers.
-                let low = [0, 2, 4, 6].map(|i| _mm256_unpacklo_ps(r[i], r[i + 1]));
-                let high = [0, 2, 4, 6].map(|i| _mm256_unpackhi_ps(r[i], r[i + 1]));
-                let fours = |pairs: [__m256; 4], i: usize| {
-                    let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
-                    [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)]
-                };
-                let ([a, b], [c, d]) = (fours(low, 0), fours(high, 0));
-                let ([e, f], [g, h]) = (fours(low, 1), fours(high, 1));
-                let (top, bottom) = ([a, b, c, d], [e, f, g, h]);
-                let first = |i: usize| _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]);
-                let last = |i: usize| _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]);
-                [first(0), first(1), first(2), first(3), last(0), last(1), last(2), last(3)].map(Self)
+                let [a, b, c, d] = four_columns([a, b, c, d]);
+                let [e, f, g, h] = four_columns([e, f, g, h]);
+                [
+                    Self(_mm256_permute2f128_ps::<0x20>(a, e)),
+                    Self(_mm256_permute2f128_ps::<0x20>(b, f)),
+                    Self(_mm256_permute2f128_ps::<0x20>(c, g)),
+                    Self(_mm256_permute2f128_ps::<0x20>(d, h)),
+                    Self(_mm256_permute2f128_ps::<0x31>(a, e)),
+                    Self(_mm256_permute2f128_ps::<0x31>(b, f)),
+                    Self(_mm256_permute2f128_ps::<0x31>(c, g)),
+                    Self(_mm256_permute2f128_ps::<0x31>(d, h)),
+                ]
             }
+        }
+    }
+
+    /// Columns of four rows, within each half of the registers.
+    #[inline(always)]
+    unsafe fn four_columns([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (lower, higher) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0x44>(low, lower),
+                _mm256_shuffle_ps::<0xEE>(low, lower),
+                _mm256_shuffle_ps::<0x44>(high, higher),
+                _mm256_shuffle_ps::<0xEE>(high, higher),
+            ]
         }
     }
 
