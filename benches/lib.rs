@@ -25,7 +25,7 @@ pub fn demo() -> Qwen {
 /// `n` token ids.
 pub fn tokens(n: usize, seed: u32) -> Vec<u32> {
     (0..n as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(97)) >> 7) % 2048)
+        .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(97)) >> 7) % 2047 + 1)
         .collect()
 }
 

@@ -15,7 +15,7 @@ use benches::{cpu, median, pair, peak, tokens};
 use burn::tensor::{Device, Tensor};
 use circuits::{Circuit, Rank, Selection};
 use clap::Parser;
-use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Pairs, Probe, Rows, Stream, Task};
+use hooks::{Batch, EdgeMap, Heads, HookedModel, Metric, Pair, Pairs, Probe, Rows, Stream, Task};
 use model_qwen::{Checkpoint, Dtype, Next, Qwen, Request, Room, Sampling, generate};
 use rayon::prelude::*;
 use serde_json::json;
@@ -26,7 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
-    /// forward, grads, decode, mixed, mixed-batches, load, read, eap-ig, passes, circuit, select, exact or exact-loop.
+    /// forward, prompt, grads, decode, mixed, mixed-batches, load, read, product, eap-ig, passes, circuit, select, exact
+    /// or exact-loop.
     task: String,
     /// A checkpoint folder.
     model: PathBuf,
@@ -40,6 +41,9 @@ struct Args {
     new: usize,
     #[arg(long, default_value_t = 5)]
     steps: usize,
+    /// Pairs of eap-ig, scored in turn.
+    #[arg(long, default_value_t = 1)]
+    pairs: u32,
     #[arg(long, default_value_t = 400)]
     edges: usize,
     #[arg(long, default_value_t = 3)]
@@ -95,6 +99,11 @@ fn run() -> Result<(), Box<dyn Error>> {
             let _ = model.run(&Batch::new(&rows)?, &mut ());
             Ok(())
         }),
+        // What generation and attribution run: the logits of the last position alone.
+        "prompt" => Box::new(|| {
+            let _ = model.run(&Batch::new(&rows)?.rows(Rows::Last), &mut ());
+            Ok(())
+        }),
         "grads" => Box::new(|| one_point(&model, &rows)),
         "decode" => Box::new(|| {
             let how = Sampling { max_tokens: args.new, ..Sampling::default() };
@@ -135,11 +144,25 @@ fn run() -> Result<(), Box<dyn Error>> {
                 Ok(())
             })
         }
+        // 2^33 operations in a product that fits the caches: what many tokens are bound by.
+        "product" => {
+            let [x, w] = [1024, 4096].map(|n| Tensor::<2>::ones([n, 1024], &device) * 0.5);
+            Box::new(move || {
+                black_box(kernels::linear(x.clone(), &w));
+                Ok(())
+            })
+        }
         "load" => Box::new(|| {
             let _ = load()?.run(&Batch::new(&rows)?.rows(Rows::Last), &mut ());
             Ok(())
         }),
-        "eap-ig" => Box::new(|| Ok(score(method).map(|_| ())?)),
+        "eap-ig" => Box::new(|| {
+            (0..args.pairs).try_for_each(|i| {
+                let (clean, corrupt) = (tokens(args.seq, 2 * i + 1), tokens(args.seq, 2 * i + 2));
+                score_pair(&task, &Pair { clean, corrupt, ..pair.clone() }, method, Options::default())?;
+                Ok(())
+            })
+        }),
         // The passes that eap-ig cannot do without: a clean and a corrupt run, and one run a point.
         "passes" => Box::new(|| {
             let _ = model
