@@ -72,8 +72,8 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Tensor};
 use ops::FusedOps;
 
-/// Whether the fused loops serve this device.
-fn is_cpu(device: &Device) -> bool {
+/// Whether the device is burn's CPU backend.
+pub fn is_cpu(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
@@ -81,8 +81,9 @@ fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_cpu(&x.device())
 }
 
-/// Tokens up to which a product is bound by reading the weights, so that dot products beat a blocked one.
-const FEW: usize = 12;
+/// Tokens up to which a product is bound by reading the weights, so that dot products beat a blocked one: up to so many
+/// [`linear`] sums in the order of [`linear_by_token`], and beyond in another one, which no more depends on their number.
+pub const FEW: usize = 12;
 
 /// Projection `x W^T` with the weights in any float dtype, in f32 arithmetic: 16-bit weights are widened on
 /// the way and never copied whole.

@@ -100,14 +100,14 @@ impl KvCache {
         self.len = len;
     }
 
-    /// Puts the one row of `prompt` into slot `row`.
-    pub(crate) fn join(&mut self, row: usize, prompt: &Self) {
-        for (layer, from) in prompt.layers.iter().enumerate() {
+    /// Puts the last `n` positions of row `from_row` of `prompts` into slot `row`.
+    pub(crate) fn join(&mut self, row: usize, prompts: &Self, from_row: usize, n: usize) {
+        for (layer, from) in prompts.layers.iter().enumerate() {
             let Some(from) = from else { continue };
             let [_, heads, _, d_head] = from[0].dims();
             let buffers = self.take(layer, &from[0], self.len);
-            let all = [0..1, 0..heads, 0..prompt.len, 0..d_head];
-            let place = [row..row + 1, 0..heads, self.len - prompt.len..self.len, 0..d_head];
+            let all = [from_row..from_row + 1, 0..heads, prompts.len - n..prompts.len, 0..d_head];
+            let place = [row..row + 1, 0..heads, self.len - n..self.len, 0..d_head];
             let [keys, values] = buffers;
             let [k, v] = from.clone().map(|x| x.slice(all.clone()));
             self.layers[layer] = Some([keys.slice_assign(place.clone(), k), values.slice_assign(place, v)]);

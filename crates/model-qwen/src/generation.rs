@@ -13,10 +13,11 @@ use crate::{Completion, Error, Finish, KvCache, Next, Pass, Qwen, Request, Sampl
 
 /// A generation in progress. Requests are taken in order; the slot of a finished row is taken by the next request.
 ///
-/// A prompt is run alone, once for neighbouring requests with the same prompt and origin, whose rows begin with
-/// copies of its keys and values. Every later product of a row is computed in an order that the other rows do not
-/// change, so a completion has the same bits in any company, in any slot and for any [`Room`](crate::Room). A hook
-/// that wants attention scores or patterns in decoding gives up the last bits of that.
+/// A prompt is run once for neighbouring requests with the same prompt and origin, whose rows begin with copies of its
+/// keys and values; on the CPU prompts that find free slots together are run together, padded on the left. Every product
+/// of a row is computed in an order that the other rows do not change, so a completion has the same bits in any company,
+/// in any slot and for any [`Room`](crate::Room). A hook that wants attention scores or patterns gives up the last bits
+/// of that.
 #[derive(Debug)]
 pub struct Generation<'a> {
     model: &'a Qwen,
@@ -30,7 +31,7 @@ pub struct Generation<'a> {
     cache: KvCache,
     /// Tokens of the longest prompt: rows join with the cache at least this long.
     longest: usize,
-    prompt: Option<Prompt>,
+    prompts: Option<Prompts>,
     was_ended: bool,
 }
 
@@ -44,13 +45,35 @@ struct Row {
     so_far: Completion,
 }
 
-/// The prompt that was run last.
+/// The prompts that were run last, all ending at the same position.
 #[derive(Debug)]
-struct Prompt {
-    request: usize,
+struct Prompts {
+    /// The first request with each of them.
+    requests: Vec<usize>,
     cache: KvCache,
+    /// One row for each.
     logits: Vec<f32>,
 }
+
+impl Prompts {
+    /// The prompt of `request`, if it is one of these.
+    fn find(&self, requests: &[Request], request: &Request) -> Option<usize> {
+        self.requests.iter().position(|&of| is_same(&requests[of], request))
+    }
+
+    fn logits(&self, at: usize) -> &[f32] {
+        let width = self.logits.len() / self.requests.len();
+        &self.logits[at * width..(at + 1) * width]
+    }
+}
+
+/// Whether two requests begin with copies of one prompt.
+fn is_same(a: &Request, b: &Request) -> bool {
+    a.prompt == b.prompt && a.origin == b.origin
+}
+
+/// Tokens that are run together where several prompts are.
+const TOGETHER: usize = 1024;
 
 impl<'a> Generation<'a> {
     /// Completions for `requests`.
@@ -76,7 +99,7 @@ impl<'a> Generation<'a> {
             slots,
             cache,
             longest,
-            prompt: None,
+            prompts: None,
             was_ended: false,
         })
     }
@@ -103,9 +126,9 @@ impl<'a> Generation<'a> {
     ) -> Result<BTreeMap<usize, Completion>, Error> {
         let mut ended = BTreeMap::new();
         while self.rows.len() < self.slots && self.waiting < self.requests.len() {
-            self.join(hook)?;
-            let first: Vec<Choice> = match (self.rows.last_mut(), &self.prompt) {
-                (Some(row), Some(prompt)) => vec![choose(&prompt.logits, self.how, &mut row.rng)],
+            let at = self.join(hook)?;
+            let first: Vec<Choice> = match (self.rows.last_mut(), &self.prompts) {
+                (Some(row), Some(prompts)) => vec![choose(prompts.logits(at), self.how, &mut row.rng)],
                 _ => Vec::new(),
             };
             if self.take(self.rows.len() - first.len(), &first, watch, &mut ended)? {
@@ -129,39 +152,63 @@ impl<'a> Generation<'a> {
         Ok(ended)
     }
 
-    /// Makes a row of the next request, in the last slot, after its prompt was run.
-    fn join(&mut self, hook: &mut dyn Hook) -> Result<(), Error> {
+    /// Makes a row of the next request, in the last slot, after its prompt was run; returns which of the prompts it has.
+    fn join(&mut self, hook: &mut dyn Hook) -> Result<usize, Error> {
         let request = &self.requests[self.waiting];
-        let same = |p: &Prompt| {
-            let before = &self.requests[p.request];
-            before.prompt == request.prompt && before.origin == request.origin
-        };
-        let prompt = match self.prompt.take().filter(same) {
-            Some(prompt) => prompt,
-            None => self.run_prompt(hook)?,
+        let held = self.prompts.take().and_then(|held| Some((held.find(self.requests, request)?, held)));
+        let (at, prompts) = match held {
+            Some(held) => held,
+            None => (0, self.run_prompts(hook)?),
         };
         if self.rows.is_empty() {
             self.cache.restart(self.longest);
         }
-        self.cache.join(self.rows.len(), &prompt.cache);
+        self.cache.join(self.rows.len(), &prompts.cache, at, request.prompt.len());
         let mut rng = ChaCha8Rng::seed_from_u64(self.how.seed);
         rng.set_stream(request.stream);
         let so_far = Completion::empty();
         let first = self.cache.len() - request.prompt.len();
         self.rows.push(Row { request: self.waiting, first, rng, so_far });
         self.waiting += 1;
-        self.prompt = Some(prompt);
-        Ok(())
+        self.prompts = Some(prompts);
+        Ok(at)
     }
 
-    /// Runs the prompt of the next request, alone.
-    fn run_prompt(&self, hook: &mut dyn Hook) -> Result<Prompt, Error> {
-        let Request { prompt, origin, .. } = &self.requests[self.waiting];
-        let batch = Batch::new(std::slice::from_ref(prompt))?;
-        let batch = batch.rows(Rows::Last).with_origins(vec![*origin]);
-        let mut cache = KvCache::new(self.model.config.n_layers, prompt.len());
+    /// The next request, and others that may be run with it: for as many rows as are free, with little padding.
+    fn together(&self) -> Vec<usize> {
+        let mut group = vec![self.waiting];
+        // Few tokens are multiplied in another order than many, and other devices have orders of their own.
+        let alone = |request: &Request| request.prompt.len() <= kernels::FEW;
+        if !kernels::is_cpu(&self.model.device()) || alone(&self.requests[self.waiting]) {
+            return group;
+        }
+        let mut longest = self.requests[self.waiting].prompt.len();
+        let mut tokens = longest;
+        for (at, request) in self.requests.iter().enumerate().skip(self.waiting + 1) {
+            if group.iter().any(|&of| is_same(&self.requests[of], request)) {
+                continue;
+            }
+            longest = longest.max(request.prompt.len());
+            tokens += request.prompt.len();
+            let padded = longest * (group.len() + 1);
+            let free = group.len() < self.slots - self.rows.len();
+            if !free || alone(request) || padded > TOGETHER || 4 * padded > 5 * tokens {
+                break;
+            }
+            group.push(at);
+        }
+        group
+    }
+
+    /// Runs the prompt of the next request, and those of others beside it.
+    fn run_prompts(&self, hook: &mut dyn Hook) -> Result<Prompts, Error> {
+        let requests = self.together();
+        let prompts: Vec<Vec<u32>> = requests.iter().map(|&of| self.requests[of].prompt.clone()).collect();
+        let origins = requests.iter().map(|&of| self.requests[of].origin).collect();
+        let batch = Batch::left_padded(&prompts)?.rows(Rows::Last).with_origins(origins);
+        let mut cache = KvCache::new(self.model.config.n_layers, batch.seq());
         let logits = on_host(self.model.forward(&batch, Pass::new(hook).cached(&mut cache)));
-        Ok(Prompt { request: self.waiting, cache, logits })
+        Ok(Prompts { requests, cache, logits })
     }
 
     /// Gives the rows from `from` on their tokens, and takes those that end out of work. Returns whether the caller

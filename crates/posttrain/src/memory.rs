@@ -55,7 +55,7 @@ impl Memory {
         let beside = trained.adapter || trained.dtype != Dtype::F32;
         let tokens = (pass.rows * pass.seq) as u64;
         let layers = model.n_layers as u64;
-        let block = block_floats(model, pass.seq);
+        let block = block_floats(model);
         let kept = if pass.recompute { (layers + 1) * model.d_model as u64 } else { layers * block };
         let chunk = (tokens * model.vocab as u64).min(MAX_LOGITS.max(model.vocab) as u64);
         Self {
@@ -83,12 +83,11 @@ impl Memory {
     }
 }
 
-/// Numbers that one token's pass through one block keeps for the backward pass, in a row of `seq` tokens: the input
-/// of both norms and their results, queries, keys and values, the pattern, the heads' outputs, and gate, up and
-/// product of the neurons.
-fn block_floats(c: &Config, seq: usize) -> u64 {
+/// Numbers that one token's pass through one block keeps for the backward pass: the input of both norms and their
+/// results, queries, keys and values, the heads' outputs, and gate, up and product of the neurons.
+fn block_floats(c: &Config) -> u64 {
     let (queries, keys) = (c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
-    (4 * c.d_model + 2 * queries + 2 * keys + c.n_heads * seq + 3 * c.d_mlp) as u64
+    (4 * c.d_model + 2 * queries + 2 * keys + 3 * c.d_mlp) as u64
 }
 
 #[cfg(test)]
@@ -110,11 +109,11 @@ mod tests {
             (stored.weights, stored.gradients, stored.moments),
             (1_976_131_072, 1_976_131_072, 3_952_262_144)
         );
-        // A block: 20,224 numbers and 14 heads of 128 keys.
-        assert_eq!(stored.activations, 4 * 128 * (24 + 1) * (20_224 + 14 * 128));
+        // A block: 20,224 numbers.
+        assert_eq!(stored.activations, 4 * 128 * (24 + 1) * 20_224);
         assert_eq!(stored.logits, 2 * 4 * 128 * 151_936);
         let again = Memory::new(&model, all, PassSize { recompute: true, ..pass });
-        assert_eq!(again.activations, 4 * 128 * (25 * 896 + 2 * 22_016));
+        assert_eq!(again.activations, 4 * 128 * (25 * 896 + 2 * 20_224));
         let factors = Trained { dtype: Dtype::Bf16, numbers: 8_798_208, adapter: true };
         let lora = Memory::new(&model, factors, PassSize { seq: 512, ..pass });
         // 220 rows of logits are a chunk.
