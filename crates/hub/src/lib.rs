@@ -89,7 +89,14 @@ impl Hub {
         if self.settings.offline {
             return Err(self.absent(&id.to_string(), &missing));
         }
-        self.fetch_checkpoint(id, progress)
+        self.fetch_checkpoint(id, progress).map_err(|e| {
+            match snapshot::checkpoint(&self.settings.cache, id, Need::Config) {
+                Ok(_) if e.is_input() => Error::input(format!(
+                    "{e}; the cache has its configuration and weights: --offline or HF_HUB_OFFLINE=1 takes them"
+                )),
+                _ => e,
+            }
+        })
     }
 
     /// The path of a file of a data set, checked against its checksum if one is given.

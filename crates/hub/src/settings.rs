@@ -29,7 +29,7 @@ impl std::fmt::Debug for Settings {
 
 impl Settings {
     /// From `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_ENDPOINT`, `HF_TOKEN` (or the file `token` in
-    /// `HF_HOME`, unless `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set), `HF_HUB_OFFLINE`.
+    /// `HF_HOME`, unless `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set), `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
     }
@@ -52,7 +52,7 @@ impl Settings {
             token: var("HF_TOKEN").map(|t| t.trim().to_string()).or_else(stored),
             cache: var("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: endpoint.trim_end_matches('/').to_string(),
-            offline: on("HF_HUB_OFFLINE"),
+            offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
         }
     }
 }
@@ -81,6 +81,7 @@ mod tests {
             ("HF_HUB_OFFLINE", "ON"),
         ]);
         assert_eq!((all.cache.to_str(), all.endpoint.as_str()), (Some("/nowhere/c"), "http://mirror"));
+        assert!(with(&[("TRANSFORMERS_OFFLINE", "1")]).offline);
         assert!(all.offline && all.token.as_deref() == Some("secret"));
         assert!(!format!("{all:?}").contains("secret"));
     }

@@ -202,3 +202,24 @@ fn files_of_data_sets_are_checked() {
     let offline = open(&server, cache.path(), None, true);
     assert_eq!(offline.data_file(&file(right), &mut |_| ()).unwrap(), path);
 }
+
+#[test]
+fn a_hub_out_of_reach_is_said_together_with_what_the_cache_has() {
+    let (server, cache) = (sharded(), tempfile::tempdir().unwrap());
+    hub(&server, cache.path()).checkpoint(&id("o/m"), &mut |_| ()).unwrap();
+    let snapshot = cache.path().join("models--o--m/snapshots").join(COMMIT);
+    // As the official tools leave it: nothing is marked as absent.
+    let marks = cache.path().join("models--o--m/.no_exist");
+    if marks.exists() {
+        std::fs::remove_dir_all(marks).unwrap();
+    }
+    std::fs::remove_file(snapshot.join("tokenizer.json")).unwrap();
+    let unreachable = |offline: bool| {
+        let endpoint = "http://127.0.0.1:9".to_owned();
+        let settings = Settings { cache: cache.path().into(), endpoint, token: None, offline };
+        Hub::new(settings).unwrap().checkpoint(&id("o/m"), &mut |_| ())
+    };
+    let message = unreachable(false).unwrap_err().to_string();
+    assert!(message.contains("--offline"), "{message}");
+    assert_eq!(unreachable(true).unwrap(), snapshot);
+}

@@ -343,5 +343,7 @@ mod tests {
         }
         assert!(Config::parse("[1]").is_err());
         assert!(Config::parse("{").is_err());
+        // Another name of silu.
+        assert!(with(&[("hidden_act", json!("swish"))]).is_ok());
     }
 }
