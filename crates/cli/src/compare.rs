@@ -14,9 +14,9 @@ use crate::output::{print_json, say, to_json};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Circuit file of the base.
+    /// Circuit file of the base, or the folder of a study.
     base: PathBuf,
-    /// Circuit files of other checkpoints, on the same pairs.
+    /// Circuit files of other checkpoints, on the same pairs; or the folder of another study.
     #[arg(required = true)]
     others: Vec<PathBuf>,
     /// List and test heads, or heads and edges.
@@ -43,12 +43,50 @@ fn read(common: &Common, path: &std::path::Path) -> Result<ScoreFile> {
     Ok(file)
 }
 
+/// Compares the results of two studies.
+fn studies(args: &Args) -> Result {
+    let [other] = args.others.as_slice() else {
+        return Err(Error::input("a study is compared with one other: expected two folders"));
+    };
+    let read = |dir: &std::path::Path| study::Results::read(&dir.join("results.json"));
+    let found = study::compare(&read(&args.base)?, &read(other)?)?;
+    if args.json {
+        print_json(&to_json(&found)?);
+        return Ok(());
+    }
+    for h in &found.heads {
+        say!("{} on {} by {}", h.training, h.suite, h.rule);
+        for (word, [both, first, second]) in [("new", &h.new), ("emergent", &h.emergent), ("lost", &h.lost)] {
+            say!("  {word}: both {}; first {}; second {}", both.join(" "), first.join(" "), second.join(" "));
+        }
+    }
+    for a in &found.answers {
+        let [first, second] = a.accuracy;
+        let paired =
+            a.difference.map_or_else(String::new, |d| format!(", difference [{:.3}, {:.3}]", d.low, d.high));
+        say!("{} on {}: {first:.3}, {second:.3}{paired}", a.checkpoint, a.benchmark);
+    }
+    for h in found.hypotheses.iter().filter(|h| h.verdicts[0] != h.verdicts[1]) {
+        say!("{}: {:?}, {:?}", h.id, h.verdicts[0], h.verdicts[1]);
+    }
+    for [section, name, first, second] in &found.settings {
+        say!("{section}.{name}: {first} | {second}");
+    }
+    for what in &found.unmatched {
+        say!("{what}");
+    }
+    Ok(())
+}
+
 /// More draws than any interval needs.
 const MAX_DRAWS: usize = 1_000_000;
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if !(1..=MAX_DRAWS).contains(&args.draws) {
         return Err(Error::input(format!("--draws: {}, expected 1 to {MAX_DRAWS}", args.draws)));
+    }
+    if args.base.is_dir() {
+        return studies(&args);
     }
     let base = read(common, &args.base)?;
     let base_circuit = base.circuit();

@@ -89,15 +89,43 @@ pub(crate) fn run_study(
     config: StudyConfig,
     selected: Selected,
 ) -> Result<(Vec<JobState>, Option<Results>)> {
-    let (dir, plan) = (config.study.dir.clone(), selected.dry_run);
+    let dir = config.study.dir.clone();
     let mut host = Command { common, stop: signals::polled() };
     let mut study = Study::new(config, selected, &mut host);
     let results = study.run()?;
     let jobs = study.jobs().to_vec();
-    if let (Some(results), false) = (&results, plan) {
+    if let Some(results) = &results {
         study::write_report(results, &dir)?;
+        study::write_tables(results, &dir)?;
     }
     Ok((jobs, results))
+}
+
+/// Prints the jobs, and what those that are not done would take.
+fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) -> Result {
+    let mut host = Command { common, stop: signals::polled() };
+    let mut study = Study::new(config, selected, &mut host);
+    let stages = study.plan()?;
+    if json {
+        print_json(&json!({ "jobs": study.jobs(), "stages": stages }));
+        return Ok(());
+    }
+    for job in study.jobs() {
+        say!("{} {}", if job.done { "done" } else { "todo" }, job.name);
+    }
+    for row in stages {
+        let time = row.seconds.map_or("time unknown".to_owned(), |s| format!("about {s:.0} s"));
+        common.note(format!(
+            "{}: {} of {} jobs to do, {} tokens read, at most {} written, {:.2} GB, {time}",
+            row.stage.name(),
+            row.todo,
+            row.jobs,
+            row.read_tokens,
+            row.written_tokens,
+            row.bytes as f64 / 1e9
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
@@ -112,18 +140,12 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         .map(|s| study::jobs::Shard { index: s.index, count: s.count });
     let from = args.from.map_or(Vec::new(), |from| Stage::ALL.into_iter().filter(|s| *s >= from).collect());
     let stages = if args.only.is_empty() { from } else { args.only };
-    let (jobs, results) = run_study(common, config, Selected { stages, shard, dry_run: args.dry_run })?;
-    let missing: Vec<&str> = jobs.iter().filter(|job| !job.done).map(|job| job.name.as_str()).collect();
+    let selected = Selected { stages, shard, dry_run: args.dry_run };
     if args.dry_run {
-        if args.json {
-            print_json(&json!({ "jobs": jobs }));
-        } else {
-            for job in &jobs {
-                say!("{} {}", if job.done { "done" } else { "todo" }, job.name);
-            }
-        }
-        return Ok(());
+        return plan(common, config, selected, args.json);
     }
+    let (jobs, results) = run_study(common, config, selected)?;
+    let missing: Vec<&str> = jobs.iter().filter(|job| !job.done).map(|job| job.name.as_str()).collect();
     let done = json!({
         "jobs": jobs.len(), "missing": missing, "results": results.as_ref().map(|_| dir.join("results.json")),
     });

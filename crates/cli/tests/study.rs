@@ -151,6 +151,31 @@ fn what_a_study_cannot_use_is_refused_by_name() {
         ("parts = 2", "parts = 0", "attribution.parts is 0"),
         ("pairs.jsonl", "none.jsonl", "none.jsonl"),
         ("name = 'ids'", "name = '../ids'", "suite name `../ids`"),
+        (
+            "[attribution]",
+            "[interventions]\n[attribution]",
+            "[interventions] has no effect without a [[benchmark]]",
+        ),
+        (
+            "pairs = 'pairs.jsonl'",
+            "description = 'none'",
+            "suite ids: expected one of `pairs` and `openings`",
+        ),
+        (
+            "[attribution]",
+            "[transfers]\nsuites = ['other']\n[attribution]",
+            "transfers.suites: `other` is no suite",
+        ),
+        (
+            "[attribution]",
+            "[[train]]\nname = 't'\nmethod = 'sft'\nfile = 'sft.toml'\nparent = 'x'\n[attribution]",
+            "train t: parent: `x` is no checkpoint before it",
+        ),
+        (
+            "[attribution]",
+            "[[train]]\nname = 't'\nmethod = 'sft'\nfile = 'sft.toml'\noverrides = { run = { dir = 'a' } }\n[attribution]",
+            "overrides.run.dir: it is the study's",
+        ),
     ] {
         assert!(text.contains(from));
         std::fs::write(dir.join("d.toml"), text.replacen(from, to, 1)).unwrap();

@@ -111,13 +111,15 @@ impl Demo {
         )
     }
 
+    /// An answer counts after `</think>` alone: else a chain that repeats its right last step until it is cut would pay.
     fn grpo_file(&self, world: &Path) -> String {
         let (steps, every) = self.grpo;
         format!(
             "[model]\npath = \"the study's\"\n[data]\ntrain = {}\nshuffle = false\n[run]\ndir = \"the study's\"\nseed = {}\n\
              checkpoint_every = {every}\n[train]\nsteps = {steps}\nbatch_size = 128\n[optimizer]\nlr = 4e-4\n\
              max_grad_norm = 1.0\n[schedule]\nkind = \"constant\"\nwarmup_steps = 3\n[grpo]\nprompts = 16\n\
-             group_size = 8\nmax_tokens = {MAX_TOKENS}\ntemperature = 1.0\nloss = \"dapo\"\nbeta = 0.0\n",
+             group_size = 8\nmax_tokens = {MAX_TOKENS}\ntemperature = 1.0\nloss = \"dapo\"\nbeta = 0.0\n\
+             [reward]\nkind = \"correct\"\nafter_think = true\n",
             quoted(&world.join("grpo-problems.jsonl")),
             self.seed
         )

@@ -126,6 +126,12 @@ impl Jobs {
         self.states.push(JobState { name: format!("{}/{name}", stage.name()), done: false });
     }
 
+    /// Forgets which jobs were asked for.
+    pub(crate) fn forget(&mut self) {
+        self.seen = [0; Stage::ALL.len()];
+        self.states.clear();
+    }
+
     /// The jobs that were asked for, in order.
     pub fn states(&self) -> &[JobState] {
         &self.states

@@ -13,9 +13,11 @@
 
 pub mod answer;
 mod caveats;
+mod compare;
 pub mod config;
 pub mod demo;
 pub mod dynamics;
+mod export;
 mod hypotheses;
 pub mod jobs;
 pub mod live;
@@ -27,7 +29,10 @@ mod study;
 
 pub use caveats::caveats;
 pub use common::Error;
+pub use compare::{AnswersCompared, HeadsCompared, StudyComparison, VerdictsCompared, compare};
 pub use config::StudyConfig;
+pub use export::write_tables;
 pub use report::{live_page, write_report};
 pub use results::Results;
+pub use stages::StagePlan;
 pub use study::{Host, Selected, Stage, Study, Training, TrainingPlan};

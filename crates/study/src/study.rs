@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::config::{StudyConfig, TrainConfig};
 use crate::jobs::{JobState, Jobs, Shard};
 use crate::results::Results;
-use crate::stages::{self, Benchmark, Subject};
+use crate::stages::{self, Benchmark, StagePlan, Subject};
 
 /// The stages, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -256,6 +256,18 @@ impl<'a> Study<'a> {
         let subjects = stages::subjects(self)?;
         let suites = stages::suites(self, &subjects)?;
         stages::results(self, &subjects, &suites)
+    }
+
+    /// What the jobs that are not done would take, by stages. Loads the base and times two short runs of it.
+    ///
+    /// # Errors
+    /// As [`Study::run`].
+    pub fn plan(&mut self) -> Result<Vec<StagePlan>, Error> {
+        self.jobs.forget();
+        let subjects = stages::subjects(self)?;
+        let suites = stages::suites(self, &subjects)?;
+        stages::results(self, &subjects, &suites)?;
+        stages::plan(self, &subjects, &suites)
     }
 
     /// The jobs that were asked for, in order.

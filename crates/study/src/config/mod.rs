@@ -70,7 +70,7 @@ pub struct StudySection {
     /// Seed of every random number.
     #[serde(default)]
     pub seed: u64,
-    /// A file of controls and of other seeds' results, made by `examples/evidence`, to be shown beside this study's.
+    /// A file of controls and of other seeds' results, made by `tools/demo_evidence.sh`, to be shown beside this study's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<PathBuf>,
 }

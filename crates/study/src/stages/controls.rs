@@ -59,9 +59,9 @@ pub(crate) fn controls(
             study.work.go_on()?;
             into.extend(trial(study, base, (suite, rule), (kind, k), scored)?);
         }
-        if into.len() < controls.trials {
-            return Ok(None);
-        }
+    }
+    if all.iter().any(|trials| trials.len() < controls.trials) {
+        return Ok(None);
     }
     let [positive, negative] = all;
     let noise = controls.noise;

@@ -1,0 +1,51 @@
+"""Condenses what tools/demo_evidence.sh ran: demo_evidence.py OUT -> OUT/demo-evidence.json"""
+
+import json
+import math
+import pathlib
+import sys
+
+OUT = pathlib.Path(sys.argv[1])
+COMMAND = "tools/demo_evidence.sh SPARKS OUT"
+
+
+def wilson(k, n, z=1.959963984540054):
+    p = k / n
+    centre, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(
+        p * (1 - p) / n + z * z / (4 * n * n))
+    return {"estimate": p, "low": min(max(centre - half, 0.0), p), "high": max(min(centre + half, 1.0), p)}
+
+
+def control(kind, planted, level):
+    found = [json.loads(path.read_text())["result"]
+             for path in sorted((OUT / "controls/stages/controls" / kind).glob("seed-*/done.json"),
+                                key=lambda p: int(p.parent.name.split("-")[1]))]
+    trials = [one["trial"] for one in found]
+    row = {"planted": planted, "command": COMMAND, "trials": trials,
+           "rate": wilson(sum(t["found"] for t in trials), len(trials)), "level": level}
+    if kind == "negative":
+        row["head_rate"] = wilson(sum(t["found"] for t in found), sum(t["tested"] for t in found))
+    return row
+
+
+runs, controls = [], None
+for seed in (0, 1, 2):
+    results = json.loads((OUT / f"seed-{seed}/results.json").read_text())
+    controls = controls or results["controls"]
+    runs.append({
+        "seed": seed,
+        "trainings": [{
+            "name": t["name"], "accuracy": t["checkpoints"][-1]["accuracy"], "new": t["changes"][-1]["gained"],
+            "emergent": t["changes"][-1].get("emergent", []), "lost": t["changes"][-1]["lost"],
+        } for t in results["trainings"]],
+        "verdicts": [{"id": h["id"], "effect": h["effect"], "verdict": h["verdict"]} for h in results["hypotheses"]],
+    })
+evidence = {
+    "controls": {kind: control(kind, controls[kind]["planted"], controls[kind]["level"])
+                 for kind in ("positive", "negative")},
+    "stability": {"command": COMMAND, "runs": runs},
+}
+(OUT / "demo-evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")
+for kind in ("positive", "negative"):
+    row = evidence["controls"][kind]
+    print(kind, row["rate"], row.get("head_rate", ""))
