@@ -55,7 +55,7 @@ const SERIAL: usize = 1 << 17;
 
 /// Adds the products of `T` tokens with `S` registers of weight rows, from row `row` on, to `out`.
 #[inline(always)]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, clippy::needless_range_loop)]
 fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(
     of: &Projection<'_, W>,
     token: usize,
