@@ -51,7 +51,10 @@ pub use curve::{Curve, MIB_SHARES, Point, curve};
 pub use emergence::{EdgeEmergence, Emergence, Fate, HeadEmergence, SplitNoise};
 pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
 pub use format::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel, SelectionRecord, dot};
-pub use heads::{AttentionEntropy, HeadPaths, Paths, Spectrum, attention_entropy, head_spectra, paths};
+pub use heads::{
+    Attended, AttentionEntropy, HeadPaths, Paths, Relation, Spectrum, TokenScores, attended,
+    attention_entropy, head_spectra, paths, role, token_scores,
+};
 pub use merge::merge;
 pub use mib::{MIB_PERCENTS, Submission, check_mib_name, mib_circuits, mib_importances, read_mib};
 pub use null::{Null, random_scores};

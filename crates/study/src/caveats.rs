@@ -2,13 +2,17 @@
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
 use crate::report::{ClaimVerdict, findings};
-use crate::results::{Caveat, CheckpointFacts, Results};
+use crate::results::{Caveat, CheckpointFacts, Results, Topic};
 
 /// The faithfulness below which a circuit is not taken to explain its model.
 const FAITHFUL: f64 = 0.5;
 
 fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Caveat {
-    Caveat { claim: claim.into(), control: control.into(), finding: finding.into() }
+    Caveat { claim: claim.into(), control: control.into(), finding: finding.into(), about: None }
+}
+
+fn about(topic: Topic, caveat: Caveat) -> Caveat {
+    Caveat { about: Some(topic), ..caveat }
 }
 
 /// The warnings that follow from the numbers, most serious first.
@@ -29,12 +33,15 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
     let faithless = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| c.faithfulness < FAITHFUL);
     let labels: Vec<&str> = checkpoints().filter(faithless).map(|c| c.label.as_str()).collect();
     if !labels.is_empty() {
-        all.push(warning(
-            "A head that is in a circuit matters to the model.",
-            format!("faithfulness of at least {FAITHFUL}."),
-            format!(
-                "Lower in {}: heads that entered or left these circuits are weak evidence.",
-                labels.join(", ")
+        all.push(about(
+            Topic::Circuits,
+            warning(
+                "A head that is in a circuit matters to the model.",
+                format!("faithfulness of at least {FAITHFUL}."),
+                format!(
+                    "Lower in {}: heads that entered or left these circuits are weak evidence.",
+                    labels.join(", ")
+                ),
             ),
         ));
     }
@@ -43,40 +50,52 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
     };
     let full: Vec<&str> = checkpoints().filter(at_edge).map(|c| c.label.as_str()).collect();
     if !full.is_empty() {
-        all.push(warning(
-            "Heads that stay are kept on purpose.",
-            "the number of heads of the model.",
-            format!(
-                "Every head is in the circuit of {}: with so many edges no head can be new.",
-                full.join(", ")
+        all.push(about(
+            Topic::Heads,
+            warning(
+                "Heads that stay are kept on purpose.",
+                "the number of heads of the model.",
+                format!(
+                    "Every head is in the circuit of {}: with so many edges no head can be new.",
+                    full.join(", ")
+                ),
             ),
         ));
     }
     let few = results.interventions.iter().map(|i| i.random.len()).filter(|&n| n < 19).min();
     if let Some(n) = few {
-        all.push(warning(
-            "New heads, emergent or not, matter more than others.",
-            format!("random heads of the same layers, {n} draws where fewest."),
-            format!(
-                "{n} draws cannot give a p-value below {:.2}; 19 are needed for 0.05.",
-                1.0 / (n + 1) as f64
+        all.push(about(
+            Topic::Interventions,
+            warning(
+                "New heads, emergent or not, matter more than others.",
+                format!("random heads of the same layers, {n} draws where fewest."),
+                format!(
+                    "{n} draws cannot give a p-value below {:.2}; 19 are needed for 0.05.",
+                    1.0 / (n + 1) as f64
+                ),
             ),
         ));
     }
     if results.noise.is_none() && results.trainings.iter().any(|run| !run.changes.is_empty()) {
-        all.push(warning(
-            "Heads differ between checkpoints because the weights do.",
-            "circuits of one checkpoint from resampled pairs.",
-            "Not measured: part of the turnover may come from the choice of pairs.",
+        all.push(about(
+            Topic::Heads,
+            warning(
+                "Heads differ between checkpoints because the weights do.",
+                "circuits of one checkpoint from resampled pairs.",
+                "Not measured: part of the turnover may come from the choice of pairs.",
+            ),
         ));
     }
     if results.trainings.iter().any(|run| !run.checkpoints.is_empty()) {
-        all.push(warning(
-            "Another run would show the same heads.",
-            "other training seeds.",
-            format!(
-                "This is one run of seed {}: intervals are over problems and pairs, not over runs.",
-                results.run.seed
+        all.push(about(
+            Topic::Heads,
+            warning(
+                "Another run would show the same heads.",
+                "other training seeds.",
+                format!(
+                    "This is one run of seed {}: intervals are over problems and pairs, not over runs.",
+                    results.run.seed
+                ),
             ),
         ));
     }

@@ -2,6 +2,8 @@
 //! finding that holds.
 #![allow(clippy::unwrap_used)]
 
+#[path = "synthetic/stages.rs"]
+mod stages;
 mod synthetic;
 
 use circuits::Circuit;
@@ -42,7 +44,7 @@ fn well_formed(markup: &str) {
 
 #[test]
 fn the_page_is_whole_and_needs_nothing_else() {
-    let (page, dir) = written(&synthetic::results(1, 1.0));
+    let (page, dir) = written(&stages::complete(synthetic::results(1, 1.0)));
     well_formed(&page);
     // Libraries name namespaces; nothing is loaded from anywhere.
     for outside in ["src=\"", "href=\"http", "href=\"//", "@import", "url(http"] {
@@ -51,12 +53,15 @@ fn the_page_is_whole_and_needs_nothing_else() {
     assert!(page.contains("default-src 'none'; script-src 'sha256-") && !page.contains("unsafe-"));
     for id in [
         "summary",
-        "warnings",
+        "claims",
         "accuracy",
         "training",
         "heads",
         "circuits",
         "interventions",
+        "think",
+        "cases",
+        "controls",
         "methods",
         "data",
     ] {

@@ -10,7 +10,7 @@ const WIDE = 920;
 const SERIES = ["emergent", "base", "green", "violet", "ochre", "ink"];
 
 // Results from their file, in which what is empty is left out.
-const read = (json) => ({ heads: [], think: [], ...JSON.parse(json) });
+const read = (json) => ({ heads: [], think: [], roles: [], ...JSON.parse(json) });
 
 const NARROW = "\u202f";
 const percent = (x) => {
@@ -110,7 +110,10 @@ const plot = (env, options) => {
   });
   // Its rules are in the page's style sheet, and a file needs none.
   svg.querySelector("style")?.remove();
+  // Names of kinds of marks say nothing to a reader; those of single marks do.
+  for (const group of svg.querySelectorAll("g[aria-label]:not([aria-label=tip])")) group.removeAttribute("aria-label");
+  for (const mark of svg.querySelectorAll("[aria-label]:not([role]):not(g)")) mark.setAttribute("role", "img");
   return svg;
 };
 // A pointer's tip in the page; a file has none.
-const tips = (env, data, options) => (env.interactive ? [Plot.tip(data, Plot.pointer(options))] : []);
+const tips = (env, data, options) => (env.interactive ? [Plot.tip(data, Plot.pointer({ ariaHidden: "true", ...options }))] : []);

@@ -1,8 +1,8 @@
 // Drawing into a file, outside a browser: linkedom is the document, and colours are those of the light page.
 
 const PAPER = {
-  ink: "#22262b", muted: "#666c74", rule: "#dedad2", cell: "#ece8e0", paper: "#fbfaf7", base: "#c4513a",
-  emergent: "#2a6cab", green: "#2f7d5b", violet: "#7a55a8", ochre: "#9a6b12",
+  ink: "#22262b", muted: "#666c74", rule: "#dedad2", cell: "#ece8e0", paper: "#fbfaf7", base: "#b5432d",
+  emergent: "#2a6cab", green: "#2f7d5b", violet: "#7a55a8", ochre: "#9a6b12", teal: "#16808a",
 };
 
 const made = (name, attributes, text) => {

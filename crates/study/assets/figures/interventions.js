@@ -1,6 +1,6 @@
 // Heads zeroed, replaced or scaled while a checkpoint answers, and thinking on and off.
 
-const SETS = { emergent: "emergent", new: "new", kept: "kept", lost: "lost", joint: "new and lost", control: "control-task" };
+const SETS = { emergent: "emergent", new: "new", kept: "kept", lost: "lost", joint: "new and lost", control: "control-task", "off-only": "think-off" };
 const actionWords = (action) =>
   ({ zero: "zeroed", mean: "set to their mean", resample: "resampled" })[action.kind] ?? `× ${action.factor}`;
 const interventionWords = (row) =>
@@ -85,5 +85,44 @@ FIGURES.think = (results, pick) => {
           ...tips(env, rows, { fx: "measure", x: "k", y: "estimate", title: text }),
         ],
       }),
+  };
+};
+
+// Heads' activations of one checkpoint put into another.
+FIGURES.transfers = (results, pick) => {
+  const rows = (results.transfers ?? []).filter((t) => !pick.head || t.heads.includes(pick.head));
+  if (!rows.length) return { missing: "no activations of these heads were put into another checkpoint" };
+  const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)} of ${t.from} put into ${t.into}, ${t.suite}`;
+  const named = rows.map((row, i) => ({ i, row }));
+  const draws = named.flatMap(({ i, row }) => row.random.map((draw) => ({ i, change: draw.change })));
+  const text = ({ row }) =>
+    `${words(row)} (${names(row.heads)}): ${row.metric} ${number(row.before)} → ${number(row.after)}, change ${between(row.change, number)}` +
+    (row.share === undefined || row.share === null ? "" : `, ${percent(row.share)} of the difference between the checkpoints`) +
+    (row.p_value === undefined || row.p_value === null ? "" : `; against random ${pValue(row.p_value)}`);
+  return {
+    title: pick.head ? `Activations of ${pick.head} put into another checkpoint` : "Activations of heads put into another checkpoint",
+    caption: "Blue dot: change of the metric when the heads' mixed values come from the other checkpoint, on the same prompts, with its 95 % interval over pairs. Ring: what the other checkpoint has. Ticks below: as many random heads of the same layers.",
+    label: named.map(text).join("; "),
+    columns: ["heads", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "draws", "p against random"],
+    rows: rows.map((t) => [names(t.heads), t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(t.random, (r) => r.change) ?? "", t.random.length, t.p_value ?? ""]),
+    draw: (env) => {
+      const y = (shift) => (d) => d.i + shift;
+      return plot(env, {
+        width: env.wide,
+        height: 60 + 50 * rows.length,
+        marginLeft: 8,
+        x: { label: `change of the metric (${[...new Set(rows.map((r) => r.metric))].join(", ")})`, grid: true, nice: true, ticks: 8 },
+        y: { domain: [rows.length - 0.35, -0.6], axis: null },
+        marks: [
+          Plot.ruleX([0], { stroke: env.colour("muted") }),
+          Plot.text(named, { frameAnchor: "left", y: y(-0.38), text: (d) => short(words(d.row), Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
+          Plot.dot(named, { x: (d) => d.row.source - d.row.before, y: y(0), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
+          Plot.link(named, { x1: (d) => d.row.change.low, x2: (d) => d.row.change.high, y: y(0.06), stroke: env.colour("emergent"), strokeWidth: 2 }),
+          Plot.dot(named, { x: (d) => d.row.change.estimate, y: y(0.06), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
+          Plot.link(draws, { x: "change", y1: y(0.18), y2: y(0.32), stroke: env.colour("ink"), strokeOpacity: 0.6 }),
+          ...tips(env, named, { x: (d) => d.row.change.estimate, y: y(0.06), title: text }),
+        ],
+      });
+    },
   };
 };

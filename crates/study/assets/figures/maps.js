@@ -140,3 +140,39 @@ FIGURES.methods = (results, pick) => {
       }),
   };
 };
+
+// What each head attends to, by name; tokens that relations overlap on count in each.
+const ROLES = {
+  first: "first token", current: "own position", previous: "previous token", "same-token": "same token earlier", induction: "induction",
+  number: "numbers", operator: "operators", delimiter: "delimiters",
+};
+const ROLE_COLOURS = { first: "muted", current: "ink", previous: "emergent", "same-token": "violet", induction: "base", number: "green", operator: "ochre", delimiter: "teal" };
+FIGURES.roles = (results, pick) => {
+  const mine = results.roles.filter((r) => !pick.suite || r.suite === pick.suite);
+  const study = studyOf(results, pick);
+  const label = study ? members(study)[placeOf(study.checkpoints, pick) + 1].label : mine.at(-1)?.checkpoint;
+  const roles = mine.find((r) => r.checkpoint === label);
+  if (!roles) return { missing: "what the heads attend to was not measured" };
+  const inside = new Set(study ? members(study)[placeOf(study.checkpoints, pick) + 1].circuit.heads : []);
+  const cells = roles.heads.map(({ head, role, attended, scores }) => {
+    const most = d3.greatest(attended, (a) => (a.relation === role ? 2 : a.share - a.equal));
+    return {
+      head, role,
+      fill: ROLE_COLOURS[role],
+      opacity: role ? 0.2 + 0.6 * most.share : 0,
+      outline: inside.has(head),
+      inside: role ? percent(most.share) : "",
+      text: `${head}: ${role ? ROLES[role] : "no role"}; ${ROLES[most.relation]} ${percent(most.share)} (equal attention: ${percent(most.equal)}); OV copying ${number(scores.copying)}, QK matching ${number(scores.matching)}`,
+      row: [head, role ? ROLES[role] : "none", inside.has(head) ? "yes" : "no", ...attended.map((a) => a.share), scores.copying, scores.matching],
+    };
+  });
+  const named = [...new Set(cells.filter((c) => c.role).map((c) => c.role))];
+  return {
+    title: `${label}: roles of the heads, ${roles.suite}`,
+    caption: "A head is named after what gets at least 0.4 of its attention and twice what equal attention would give; stronger: more of it. Outlined: in the checkpoint's circuit.",
+    label: cells.filter((c) => c.role).map((c) => c.text).join("; ") || "no head has a role",
+    columns: ["head", "role", "in the circuit", ...roles.heads[0].attended.map((a) => ROLES[a.relation]), "OV copying", "QK matching"],
+    rows: cells.map((c) => c.row),
+    draw: (env) => headMap(env, results.model, cells, { key: named.map((role) => ({ text: ROLES[role], colour: env.colour(ROLE_COLOURS[role]) })) }),
+  };
+};

@@ -36,7 +36,7 @@ class Edges {
     this.only = make("input", { type: "checkbox", id: "edges-only", on: { change: () => this.show() } });
     this.training = make("select", { id: "edges-training", on: { change: () => this.show() } }, ...trainings.map((t) => make("option", { value: t }, t)));
     this.more = make("button", { type: "button", on: { click: () => { this.most = this.most === 50 ? Infinity : 50; this.show(); } } });
-    this.body = make("div", { class: "wide" });
+    this.body = make("div", { class: "wide", tabindex: "0" });
     this.said = make("p", { class: "facts" });
     place.append(
       make("p", { class: "row" },
@@ -69,21 +69,22 @@ const headPanel = {
   place: document.getElementById("head-panel"),
   changed: new Shown("interventions", {}),
   effects: new Shown("headEffect", {}),
+  moved: new Shown("transfers", {}),
   show() {
     const { head } = state;
     if (!head) {
       this.place.replaceChildren(make("p", { class: "facts" }, "No head is selected. Select one in a map, a circuit, a table, or in the box above."));
       return;
     }
-    this.changed.pick = { head };
-    this.effects.pick = { head };
-    this.changed.show();
-    this.effects.show();
+    const below = [this.effects, this.changed, this.moved];
+    for (const one of below) {
+      one.pick = { head };
+      one.show();
+    }
     this.place.replaceChildren(
       make("h3", {}, head),
-      make("div", { class: "wide" }, tableOf(headColumns, headRows(head))),
+      make("div", { class: "wide", tabindex: "0" }, tableOf(headColumns, headRows(head))),
       ...attentionOf(head),
-      this.effects.node,
-      this.changed.node);
+      ...below.map((one) => one.node));
   },
 };

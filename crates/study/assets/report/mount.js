@@ -39,6 +39,7 @@ const env = {
 // An SVG as a file: the colours that the page has now.
 const svgFile = (svg) => {
   const copy = svg.cloneNode(true);
+  for (const tip of copy.querySelectorAll('[aria-label="tip"]')) tip.remove();
   const style = getComputedStyle(document.documentElement);
   const solid = (value) => value.replace(/var\((--[a-z]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
   for (const node of [copy, ...copy.querySelectorAll("*")]) {
@@ -57,7 +58,7 @@ class Shown {
     this.title = make("h4");
     this.drawing = make("div", { class: "plot" });
     this.caption = make("figcaption");
-    this.body = make("div", { class: "wide" });
+    this.body = make("div", { class: "wide", tabindex: "0" });
     const file = () => slug(this.figure.title);
     this.numbers = make("details", { class: "numbers", on: { toggle: () => this.table() } },
       make("summary", {}, "Numbers"),

@@ -54,7 +54,8 @@ pub(super) fn section(results: &Results) -> Markup {
     }
 }
 
-fn warning(w: &Caveat) -> Markup {
+/// A warning as a paragraph.
+pub(super) fn warning(w: &Caveat) -> Markup {
     html! { p class="warned" { strong { (w.claim) } " Control: " (w.control) " " em { (w.finding) } } }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn carried(results: &Results, size: usize) -> (Cow<'_, Results>, Opti
 pub(super) fn sheets(results: &Results) -> Result<Vec<(String, Sheet)>, Error> {
     use Figure::{
         Accuracy, Circuit, Cohorts, Complexity, Curve, Effect, Frequency, Interventions, Methods, Overlap,
-        Scores, Similarity, Think, Turnover,
+        Scores, Similarity, Think, Transfers, Turnover,
     };
     let all = with_heads(results);
     let painter = Painter::new(results)?;
@@ -124,7 +124,13 @@ pub(super) fn sheets(results: &Results) -> Result<Vec<(String, Sheet)>, Error> {
         asked.push((format!("circuit-base-{}-{}", slug(&study.suite), slug(&study.rule)), Circuit, base));
         asked.push((format!("circuit-{of}"), Circuit, pick));
     }
-    let whole = [("methods", Methods), ("complexity", Complexity), ("overlap", Overlap), ("think", Think)];
+    let whole = [
+        ("methods", Methods),
+        ("complexity", Complexity),
+        ("overlap", Overlap),
+        ("think", Think),
+        ("transfers", Transfers),
+    ];
     asked.extend(whole.map(|(name, figure)| (name.to_owned(), figure, Pick::default())));
     let mut drawn: Vec<(String, Sheet)> = Vec::new();
     for (name, figure, pick) in asked {

@@ -38,6 +38,8 @@ pub enum Figure {
     Overlap,
     /// Heads changed, against random heads.
     Interventions,
+    /// Heads' activations of one checkpoint put into another.
+    Transfers,
     /// pass@k and success@k with thinking on and off (Figure 5).
     Think,
     /// The circuit with thinking on or off (Figure 17).
@@ -72,6 +74,12 @@ pub struct Pick {
     /// Place of the checkpoint in its training, from 0; −1 is the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<i64>,
+    /// Label of the checkpoint that was asked to think and not to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// Mode of thinking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<crate::results::ThinkMode>,
 }
 
 impl Pick {

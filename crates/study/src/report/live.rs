@@ -69,7 +69,7 @@ fn correlation(run: &LiveRun) -> String {
 fn table(run: &LiveRun) -> Markup {
     let number = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.2}"));
     html! {
-        div class="wide" { table {
+        div class="wide" tabindex="0" { table {
             thead { tr {
                 @for name in ["step", "heads", "born", "died", "turnover", "noise floor", "survival", "change of reward or loss"] {
                     th scope="col" { (name) }

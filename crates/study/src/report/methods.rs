@@ -30,11 +30,23 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Turnover",
-        "Births and deaths of heads since the checkpoint before, over heads in either circuit. Its rank correlation with the change of reward is tested by permuting checkpoints.",
+        "Births and deaths of heads since the checkpoint before, over heads in either circuit. The rank correlation of turnover, less its noise floor, with the absolute change of reward (or loss) is tested by circular shifts, which keep the autocorrelation of both.",
     ),
     (
         "Noise floor",
         "The same comparison between circuits of one checkpoint from resampled pairs, where the weights do not change.",
+    ),
+    (
+        "Claims",
+        "Each claim of the paper has an effect with a 95 % interval, a test, and Holm’s correction for the tests of the list. Supported: the effect has the claimed direction and the corrected p-value is below the level. Not supported: the test had the power to see an effect that matters and did not, or the effect has the other direction. Otherwise: cannot tell.",
+    ),
+    (
+        "Controls",
+        "The same pipeline on checkpoints of which it is known what changed: in one kind a head’s work is done by another head, in the other the weights differ by noise.",
+    ),
+    (
+        "Transfers",
+        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers.",
     ),
     (
         "Interventions",
@@ -61,7 +73,7 @@ pub(super) fn methods(results: &Results) -> Markup {
         }
         details open {
             summary { "Every setting" }
-            div class="wide" {
+            div class="wide" tabindex="0" {
                 table class="settings" {
                     tbody {
                         @for (section, rows) in &sections {
@@ -77,7 +89,7 @@ pub(super) fn methods(results: &Results) -> Markup {
                 "Machine, versions and time"
                 @if !run.stages.is_empty() { " (" (duration(run.stages.iter().map(|s| s.seconds).sum())) ")" }
             }
-            div class="wide" { table class="settings" { tbody { (machine(run)) } } }
+            div class="wide" tabindex="0" { table class="settings" { tbody { (machine(run)) } } }
         }
     }
 }

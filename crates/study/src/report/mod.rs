@@ -5,10 +5,12 @@
 //! by [`Painter`] into files.
 
 mod assets;
+mod cases;
 mod circuit;
 mod claims;
 mod data;
 mod draw;
+mod evidence;
 mod live;
 mod methods;
 mod page;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::{assets, claims, data, methods, sections};
+use super::{assets, cases, claims, data, evidence, methods, sections};
 use crate::Error;
 use crate::results::Results;
 
@@ -71,8 +71,11 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
         }
         main {
             (claims::section(results))
+            (evidence::claims(results))
             (sections::controls())
             (sections::figures(results))
+            (cases::section(results))
+            (evidence::controls(results))
             section id="methods" { h2 { "Methods" } (methods::methods(results)) }
             section id="data" {
                 h2 { "Data" }

@@ -3,9 +3,10 @@
 
 use maud::{Markup, html};
 
+use super::claims::warning;
 use super::tables;
 use super::words::visible;
-use crate::results::Results;
+use crate::results::{Results, Topic};
 
 /// The bar of controls, that all figures follow.
 pub(super) fn controls() -> Markup {
@@ -44,16 +45,18 @@ pub(super) fn figures(results: &Results) -> Markup {
     html! {
         section id="accuracy" {
             h2 { "Accuracy before and after" }
+            (warnings(results, Topic::Accuracy))
             (place("accuracy", "benchmark", false))
             @if any { (place("scores", "training", false)) }
             @if !results.task.examples.is_empty() {
-                details { summary { "Example completions" } div class="wide" { table class="examples" { tbody { (examples(results)) } } } }
+                details { summary { "Example completions" } div class="wide" tabindex="0" { table class="examples" { tbody { (examples(results)) } } } }
             }
             details { summary { "Every checkpoint" } (tables::checkpoints(results)) }
         }
         @if any {
             section id="heads" {
                 h2 { "Heads kept, new and lost" }
+                (warnings(results, Topic::Heads))
                 (tables::heads(&results.trainings))
                 (place("cohorts", "training", false))
                 (place("frequency", "training", false))
@@ -63,12 +66,14 @@ pub(super) fn figures(results: &Results) -> Markup {
             section id="head" { h2 { "The selected head" } div id="head-panel" {} }
             section id="circuits" {
                 h2 { "The circuits" }
+                (warnings(results, Topic::Circuits))
                 (place("circuit", "training", false))
                 h3 { "Edges" }
                 div id="edge-list" {}
             }
             section id="training" {
                 h2 { "What happened during training" }
+                (warnings(results, Topic::Training))
                 (place("curve", "training", false))
                 (place("turnover", "training", false))
                 (place("similarity", "training", false))
@@ -78,7 +83,16 @@ pub(super) fn figures(results: &Results) -> Markup {
         }
         section id="interventions" {
             h2 { "Heads ablated and scaled" }
+            (warnings(results, Topic::Interventions))
             @if any { (place("interventions", "training", true)) } @else { (place("interventions", "", true)) }
+            (place("transfers", "", true))
+        }
+        @if !results.think.is_empty() {
+            section id="think" {
+                h2 { "Thinking on and off" }
+                (place("think", "think", true))
+                (place("thinkCircuit", "modes", false))
+            }
         }
     }
 }
@@ -99,4 +113,9 @@ fn examples(results: &Results) -> Markup {
             }
         }
     }
+}
+
+/// The warnings that concern a section.
+fn warnings(results: &Results, topic: Topic) -> Markup {
+    html! { @for w in results.warnings.iter().filter(|w| w.about == Some(topic)) { (warning(w)) } }
 }

@@ -45,7 +45,7 @@ fn chips(heads: &[Head], class: &str) -> Markup {
 pub(super) fn heads(runs: &[Training]) -> Markup {
     let ends = runs.iter().filter_map(|run| Some((run, run.changes.last()?)));
     html! {
-        div class="wide" {
+        div class="wide" tabindex="0" {
             table class="stack" {
                 thead { tr { th { "Run" } th { "New" } th { "Emergent" } th { "Kept" } th { "Lost" } } }
                 tbody {
@@ -78,7 +78,7 @@ pub(super) fn checkpoints(results: &Results) -> Markup {
     let suites = &results.task.suites;
     let all = std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
     html! {
-        div class="wide" {
+        div class="wide" tabindex="0" {
             table class="numbers" {
                 thead {
                     tr {

@@ -181,6 +181,25 @@ pub struct Caveat {
     pub control: String,
     /// The result of the comparison.
     pub finding: String,
+    /// The section of the report that the claim belongs to; `None` where it concerns the whole study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Topic>,
+}
+
+/// A section of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// Accuracy before and after.
+    Accuracy,
+    /// Heads kept, new and lost.
+    Heads,
+    /// The circuits.
+    Circuits,
+    /// What happened during training.
+    Training,
+    /// Heads ablated and scaled.
+    Interventions,
 }
 
 /// A setting as it was used.
