@@ -57,7 +57,7 @@ pub use arithmetic::{ArithmeticProblems, Operations, Style};
 pub use common::{Error, Result};
 pub use failure::{Failure, failures};
 pub use math_grade::{Extraction, Verdict, extract, grade};
-pub use measure::{Measures, RunComparison, measure};
+pub use measure::{AtK, Measures, RunComparison, measure};
 pub use problem::{Problem, Problems, Row, parse_problems, read_problems};
 pub use prompt::{Prompt, PromptSettings, Template, Turn};
 pub use protocol::Protocol;

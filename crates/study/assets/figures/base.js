@@ -84,17 +84,28 @@ const tagged = (data, attributes) => (index, scales, values, dimensions, context
   return group;
 };
 
-// Names in their colours, in a line above the frame: a plot with a key has a marginTop of 34.
-const key = (entries) =>
-  Plot.text(entries, { ...(entries[0]?.fx ? { fx: "fx" } : {}), frameAnchor: "top-right", dy: -22, text: "text", fill: "colour", textAnchor: "end", render: spread });
-const spread = (index, scales, values, dimensions, context, next) => {
-  const group = next(index, scales, values, dimensions, context);
-  let shift = 0;
-  for (const node of [...group.childNodes].filter((n) => n.nodeType === 1).reverse()) {
-    node.setAttribute("dx", String(-shift));
-    shift += 6.6 * node.textContent.length + 12;
+// Names in their colours, in lines above the frame from the right. A plot with a key has a marginTop of keyRoom more.
+const keyLines = (entries, width) => {
+  const lines = [];
+  let left = 0;
+  for (const entry of entries) {
+    const takes = 6.6 * entry.text.length + 12;
+    if (!lines.length || left < takes) {
+      lines.push([]);
+      left = width;
+    }
+    left -= takes;
+    lines.at(-1).push({ ...entry, takes });
   }
-  return group;
+  return lines.flatMap((line, row) => line.map((entry, i) => ({ ...entry, dx: -d3.sum(line.slice(i + 1), (e) => e.takes), dy: 15 * (row - lines.length + 1) })));
+};
+const keyRoom = (entries, width) => 20 - d3.min(keyLines(entries, width), (e) => e.dy) || 0;
+const key = (entries, width, up = 18) => {
+  const placed = keyLines(entries, width);
+  return Plot.text(placed, {
+    ...(entries[0]?.fx ? { fx: "fx" } : {}), frameAnchor: "top-right", dy: -up, text: "text", fill: "colour", textAnchor: "end",
+    render: tagged(placed, (e) => ({ dx: e.dx, dy: e.dy })),
+  });
 };
 const short = (text, most = 18) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
 

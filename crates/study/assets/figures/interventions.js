@@ -69,11 +69,13 @@ FIGURES.think = (results, pick) => {
     label: rows.map(text).join("; "),
     columns: ["condition", "measure", "k", "value", "low", "high"],
     rows: rows.map((r) => [r.condition, r.measure, r.k, r.estimate, r.low, r.high]),
-    draw: (env) =>
-      plot(env, {
+    draw: (env) => {
+      const entries = conditions.map((text, i) => ({ text, fx: "success@k", colour: env.colour(SERIES[i % SERIES.length]) }));
+      const room = keyRoom(entries, env.wide - 60);
+      return plot(env, {
         width: env.wide,
-        height: 320,
-        marginTop: 48,
+        height: 290 + room,
+        marginTop: 36 + room,
         fx: { label: null, domain: ["pass@k", "success@k"] },
         x: { type: "log", base: 2, label: "k, samples", tickFormat: "d" },
         y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "solved, %", grid: true, ticks: 5 },
@@ -81,10 +83,11 @@ FIGURES.think = (results, pick) => {
           Plot.areaY(rows, { fx: "measure", x: "k", y1: "low", y2: "high", z: "condition", fill: (r) => colour(env, r), fillOpacity: 0.12 }),
           Plot.lineY(rows, { fx: "measure", x: "k", y: "estimate", z: "condition", stroke: (r) => colour(env, r), strokeWidth: 1.75 }),
           Plot.dot(rows, { fx: "measure", x: "k", y: "estimate", r: 3.5, fill: (r) => colour(env, r), ariaLabel: text }),
-          key(conditions.map((text, i) => ({ text, fx: "success@k", colour: env.colour(SERIES[i % SERIES.length]) }))),
+          key(entries, env.wide - 60, 32),
           ...tips(env, rows, { fx: "measure", x: "k", y: "estimate", title: text }),
         ],
-      }),
+      });
+    },
   };
 };
 

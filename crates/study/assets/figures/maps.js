@@ -9,11 +9,12 @@ const headMap = (env, model, cells, options = {}) => {
   const data = cells.map((c) => ({ ...c, l: place(c.head)[0], h: place(c.head)[1] }));
   const xy = { x: "h", y: "l" };
   const size = (width - 50) / heads;
+  const room = options.key?.length ? keyRoom(options.key, width - 60) : 0;
   return plot(env, {
     width,
-    height: 46 + side * layers + (options.key ? 24 : 0),
+    height: 46 + side * layers + room,
     marginLeft: 36,
-    marginTop: options.key ? 30 : 6,
+    marginTop: 6 + room,
     marginBottom: 40,
     padding: side > 14 ? 0.08 : 0.04,
     x: { type: "band", domain: d3.range(heads), ticks: every(heads), tickFormat: (h) => `H${h}`, tickSize: 0, label: "head (layers upwards)", labelAnchor: "center", labelArrow: "none" },
@@ -33,7 +34,7 @@ const headMap = (env, model, cells, options = {}) => {
         render: tagged(data, (c) => (env.interactive ? { "data-head": c.head, class: "pick", role: "button", "aria-label": c.text } : {})),
       }),
       ...tips(env, data, { ...xy, title: "text" }),
-      ...(options.key ? [key(options.key)] : []),
+      ...(room ? [key(options.key, width - 60, 14)] : []),
     ],
   });
 };

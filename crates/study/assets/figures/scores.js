@@ -113,10 +113,12 @@ FIGURES.complexity = (results, pick) => {
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "heads", "edges into a node", "solved", "low", "high"],
     rows: rows.map((r) => [r.training, r.label, r.heads, r.inputs, r.estimate, r.low, r.high]),
-    draw: (env) =>
-      plot(env, {
-        height: 290,
-        marginTop: 34,
+    draw: (env) => {
+      const entries = trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }));
+      const room = keyRoom(entries, env.width - 60);
+      return plot(env, {
+        height: 270 + room,
+        marginTop: 20 + room,
         inset: 10,
         x: { label: "heads in the circuit", nice: true },
         y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `${rows[0].suite} solved, %`, grid: true, ticks: 5 },
@@ -124,9 +126,10 @@ FIGURES.complexity = (results, pick) => {
         marks: [
           Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.45 }),
           Plot.dot(rows, { x: "heads", y: "estimate", r: "inputs", fill: (r) => colour(env, r), ariaLabel: text }),
-          key(trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }))),
+          key(entries, env.width - 60),
           ...tips(env, rows, { x: "heads", y: "estimate", title: text }),
         ],
-      }),
+      });
+    },
   };
 };

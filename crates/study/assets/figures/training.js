@@ -118,10 +118,12 @@ FIGURES.headEffect = (results, pick) => {
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "effect", "low", "high", "test", "p before correction"],
     rows: rows.map((r) => [r.training, r.label, r.estimate, r.low, r.high, r.fate, r.p]),
-    draw: (env) =>
-      plot(env, {
-        height: 240,
-        marginTop: 34,
+    draw: (env) => {
+      const entries = trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }));
+      const room = keyRoom(entries, env.width - 60);
+      return plot(env, {
+        height: 220 + room,
+        marginTop: 20 + room,
         x: { label: "optimiser steps", ticks: 6 },
         y: { domain: [-1, 1], label: "effect E", grid: true, ticks: 5 },
         marks: [
@@ -129,9 +131,10 @@ FIGURES.headEffect = (results, pick) => {
           Plot.ruleX(rows, { x: "step", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.5 }),
           Plot.lineY(rows, { x: "step", y: "estimate", z: "training", stroke: (r) => colour(env, r) }),
           Plot.dot(rows, { x: "step", y: "estimate", r: 4, fill: (r) => (r.found ? colour(env, r) : env.colour("paper")), stroke: (r) => colour(env, r), ariaLabel: text }),
-          key(trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }))),
+          key(entries, env.width - 60),
           ...tips(env, rows, { x: "step", y: "estimate", title: text }),
         ],
-      }),
+      });
+    },
   };
 };

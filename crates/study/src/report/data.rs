@@ -90,7 +90,7 @@ pub(super) fn carried(results: &Results, size: usize) -> (Cow<'_, Results>, Opti
 pub(super) fn sheets(results: &Results) -> Result<Vec<(String, Sheet)>, Error> {
     use Figure::{
         Accuracy, Circuit, Cohorts, Complexity, Curve, Effect, Frequency, Interventions, Methods, Overlap,
-        Scores, Similarity, Think, Transfers, Turnover,
+        Roles, Scores, Similarity, Think, Transfers, Turnover,
     };
     let all = with_heads(results);
     let painter = Painter::new(results)?;
@@ -116,6 +116,7 @@ pub(super) fn sheets(results: &Results) -> Result<Vec<(String, Sheet)>, Error> {
             ("heads", Frequency),
             ("effect", Effect),
             ("turnover", Turnover),
+            ("roles", Roles),
             ("similarity", Similarity),
         ] {
             asked.push((format!("{name}-{of}"), figure, pick.clone()));

@@ -32,6 +32,8 @@ pub enum Figure {
     Methods,
     /// The circuit of one checkpoint (Figures 15, 16, 18).
     Circuit,
+    /// What each head attends to.
+    Roles,
     /// Likeness of the circuits of one training's checkpoints.
     Similarity,
     /// Overlap of heads between suites.

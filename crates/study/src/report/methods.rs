@@ -49,6 +49,10 @@ const DEFINITIONS: &[(&str, &str)] = &[
         "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers.",
     ),
     (
+        "Roles",
+        "Attention that goes to keys of one kind, mean over every query position but the first of the clean prompts. A head is named after the kind that gets at least 0.4 of it and twice what equal attention to every visible key would give. OV copying is Σ Re λ / Σ |λ| over the eigenvalues of embedding · W_V · W_O · unembedding (Elhage et al. 2021), QK matching the same of embedding · W_Q · W_Kᵀ · embeddingᵀ, without rotation.",
+    ),
+    (
         "Interventions",
         "A head’s mixed values are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers; “against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
     ),

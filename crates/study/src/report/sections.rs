@@ -62,6 +62,7 @@ pub(super) fn figures(results: &Results) -> Markup {
                 (place("frequency", "training", false))
                 (place("effect", "training", false))
                 (place("methods", "", false))
+                (place("roles", "training", false))
             }
             section id="head" { h2 { "The selected head" } div id="head-panel" {} }
             section id="circuits" {

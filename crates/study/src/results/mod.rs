@@ -21,6 +21,7 @@ mod facts;
 mod heads;
 mod hypotheses;
 mod intervention;
+mod roles;
 mod think;
 mod training;
 mod transfer;
@@ -35,6 +36,7 @@ pub use facts::{
 pub use heads::{CheckpointHeads, Cohort, HeadFrequency, HeadStudy, TestedHead};
 pub use hypotheses::{Hypothesis, Verdict};
 pub use intervention::{Action, HeadSet, Intervention, RandomDraw};
+pub use roles::{AttentionExample, HeadAttention, HeadRole, HeadRoles};
 pub use think::{ThinkCondition, ThinkStudy};
 pub use training::{CurvePoint, HeadChange, NoiseFloor, Training, TrainingEffect, TrainingMethod};
 pub use transfer::{Transfer, TransferDraw};
@@ -93,6 +95,9 @@ pub struct Results {
     /// Heads' activations of one checkpoint put into another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<Transfer>,
+    /// What the heads of each checkpoint attend to, on the clean prompts of each suite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<HeadRoles>,
     /// The claims of the paper, each with its test and verdict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hypotheses: Vec<Hypothesis>,

@@ -7,9 +7,10 @@ use hooks::Head;
 
 use super::attribution::{Scored, scores};
 use super::pairs::Suite;
+use super::roles::roles;
 use super::{Subject, circuits, heads};
 use crate::config::CircuitConfig;
-use crate::results::{CircuitFacts, NoiseFloor, TestedHead};
+use crate::results::{CircuitFacts, HeadRoles, NoiseFloor, TestedHead};
 use crate::{Stage, Study};
 
 /// What was found in one checkpoint, on one suite, by one rule.
@@ -40,6 +41,8 @@ pub(crate) struct Circuits {
     pub(crate) found: BTreeMap<(usize, usize, usize), Found>,
     /// The base's scores on the first suite, as the first rule takes them.
     pub(crate) base: Option<Scored>,
+    /// What heads attend to, by checkpoint and suite.
+    pub(crate) roles: Vec<HeadRoles>,
     /// Whether all is done.
     pub(crate) whole: bool,
 }
@@ -50,6 +53,7 @@ pub(crate) fn find(study: &mut Study<'_>, subjects: &[Subject], suites: &[Suite]
     let rules = study.config.circuit.clone();
     let mut found: BTreeMap<(usize, usize, usize), Found> = BTreeMap::new();
     let mut base: BTreeMap<(usize, bool), Option<Scored>> = BTreeMap::new();
+    let mut all_roles = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         for (s, suite) in suites.iter().enumerate() {
             for source_only in [false, true] {
@@ -71,11 +75,35 @@ pub(crate) fn find(study: &mut Study<'_>, subjects: &[Subject], suites: &[Suite]
                     base.insert((s, source_only), scored);
                 }
             }
+            let shown = shown(&found, subjects, (at, s));
+            all_roles.extend(roles(study, subject, (suite, at == 0), &shown)?);
         }
     }
-    let whole = found.len() == subjects.len() * suites.len() * rules.len();
+    let n = subjects.len() * suites.len();
+    let whole = found.len() == n * rules.len() && all_roles.len() == n;
     let base = base.remove(&(0, rules[0].source_only)).flatten();
-    Ok(Circuits { found, base, whole })
+    Ok(Circuits { found, base, roles: all_roles, whole })
+}
+
+/// The heads whose attention on an example is kept: those of the first rule's circuit of the base and of the last
+/// checkpoint of each training, or of the base's.
+fn shown(
+    found: &BTreeMap<(usize, usize, usize), Found>,
+    subjects: &[Subject],
+    (at, s): (usize, usize),
+) -> Vec<Head> {
+    let is_last = subjects.get(at + 1).is_none_or(|next| next.group != subjects[at].group);
+    let of = |at: usize| found.get(&(at, s, 0)).map_or(&[][..], |found| &found.facts.heads);
+    match at == 0 || is_last {
+        true => of(0)
+            .iter()
+            .chain(of(at))
+            .copied()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Circuit, noise floor, draws and tests of one checkpoint. `first` is `None` for the base, else its scores; scores are

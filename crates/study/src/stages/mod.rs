@@ -16,6 +16,7 @@ mod pairs;
 mod plan;
 mod random;
 mod results;
+mod roles;
 mod subjects;
 mod think;
 mod transfers;

@@ -126,6 +126,7 @@ fn assemble(
         think,
         cases: later.cases,
         transfers: later.transfers,
+        roles: circuits.roles.clone(),
         hypotheses: Vec::new(),
         controls: joined(later.controls, evidence.controls),
         stability: evidence.stability,

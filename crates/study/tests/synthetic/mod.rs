@@ -287,6 +287,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
         think: Vec::new(),
         cases: Vec::new(),
         transfers: Vec::new(),
+        roles: Vec::new(),
         hypotheses: Vec::new(),
         controls: None,
         stability: None,

@@ -2,7 +2,7 @@
 //! thinking on and off, cases, transfers, claims, controls.
 
 use bench_math::{AtK, Failure, Measures};
-use circuits::Fate;
+use circuits::{Attended, Fate, Relation, TokenScores};
 use hooks::Head;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -40,6 +40,9 @@ pub(crate) fn complete(mut results: Results) -> Results {
     let last = results.trainings[0].checkpoints.last().expect("checkpoints").label.clone();
     results.cases = vec![cases(&last, &suites[0])];
     results.transfers = vec![transfer(&results, &last, &mut rng)];
+    let labels = std::iter::once("base".to_owned())
+        .chain(results.trainings.iter().flat_map(|t| t.checkpoints.iter().map(|c| c.label.clone())));
+    results.roles = labels.map(|label| roles(&results, &label, &suites[0], &mut rng)).collect();
     results.hypotheses = hypotheses();
     results.controls = Some(Controls { positive: Some(control(true)), negative: Some(control(false)) });
     results
@@ -204,6 +207,38 @@ fn transfer(results: &Results, from: &str, rng: &mut ChaCha8Rng) -> Transfer {
             .collect(),
         p_value: Some(0.05),
         heads,
+    }
+}
+
+fn roles(results: &Results, label: &str, suite: &str, rng: &mut ChaCha8Rng) -> HeadRoles {
+    let model = &results.model;
+    let all: Vec<Head> = (0..model.n_layers)
+        .flat_map(|layer| (0..model.n_heads).map(move |head| Head { layer, head }))
+        .collect();
+    let one = |(i, &head): (usize, &Head)| {
+        let share = |at: usize| if at == i % 11 { 0.7 } else { 0.05 };
+        let attended: Vec<Attended> = (Relation::ALL.into_iter().enumerate())
+            .map(|(at, relation)| Attended { relation, share: share(at), equal: 0.2 })
+            .collect();
+        let scores = TokenScores { copying: 0.3, matching: -0.2 };
+        HeadRole { head, role: circuits::role(&attended), attended, scores }
+    };
+    let tokens: Vec<String> = ["47", "+", "28", "+", "36", "="].map(str::to_owned).to_vec();
+    let mut row = |q: usize| {
+        let weights: Vec<f64> = (0..=q).map(|_| rng.random()).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.iter().map(|w| (1000.0 * w / sum).round() as u16).collect()
+    };
+    let heads = all
+        .iter()
+        .take(16)
+        .map(|&head| HeadAttention { head, rows: (0..6).map(&mut row).collect() })
+        .collect();
+    HeadRoles {
+        checkpoint: label.into(),
+        suite: suite.into(),
+        heads: all.iter().enumerate().map(one).collect(),
+        example: Some(AttentionExample { pair: "0".into(), tokens, heads }),
     }
 }
 
