@@ -133,18 +133,30 @@ pub(super) fn sheets(results: &Results) -> Result<Vec<(String, Sheet)>, Error> {
         ("transfers", Transfers),
     ];
     asked.extend(whole.map(|(name, figure)| (name.to_owned(), figure, Pick::default())));
+    let mut seen: Vec<(String, Figure, Pick)> = Vec::new();
     let mut drawn: Vec<(String, Sheet)> = Vec::new();
     for (name, figure, pick) in asked {
-        if drawn.iter().any(|(other, _)| *other == name) {
+        // The base's circuit is asked for once a training.
+        let base = |pick: &Pick| (pick.at == Some(-1)).then(|| (pick.suite.clone(), pick.rule.clone()));
+        let again =
+            |(_, f, p): &(String, Figure, Pick)| *f == figure && base(p).is_some() && base(p) == base(&pick);
+        if seen.iter().any(again) {
             continue;
         }
+        // Names that differ in other characters alone are numbered.
+        let same = seen.iter().filter(|(other, ..)| *other == name).count();
+        seen.push((name.clone(), figure, pick.clone()));
         let sheet = painter.sheet(&results.title, &[(figure, pick)])?;
         if sheet.panels.iter().all(|panel| panel.missing.is_none()) {
-            drawn.push((name, sheet));
+            let file = if same == 0 { name } else { format!("{name}-{}", same + 1) };
+            drawn.push((file, sheet));
         }
     }
     Ok(drawn)
 }
+
+/// Characters of a name that a file name keeps.
+const LONGEST: usize = 40;
 
 /// A name that is safe in a file name.
 fn slug(text: &str) -> String {
@@ -156,5 +168,6 @@ fn slug(text: &str) -> String {
             _ => {}
         }
     }
+    out.truncate(LONGEST);
     out.trim_matches('-').to_owned()
 }
