@@ -51,7 +51,10 @@ impl Shown {
     /// study does not have is named so, and its panel says that it is missing.
     pub fn pick(&self, method: TrainingMethod, run: usize, suite: usize) -> Pick {
         let of_method = self.results.trainings.iter().filter(|t| t.method == Some(method)).nth(run);
-        let training = of_method.map_or_else(|| format!("run {} by {method:?}", run + 1), |t| t.name.clone());
+        let training = of_method.map_or_else(
+            || format!("{} run number {}", format!("{method:?}").to_uppercase(), run + 1),
+            |t| t.name.clone(),
+        );
         let mut suites: Vec<&str> = Vec::new();
         for study in &self.results.heads {
             if !suites.contains(&study.suite.as_str()) {

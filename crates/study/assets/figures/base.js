@@ -65,6 +65,8 @@ const studyOf = (results, pick) =>
       (pick.suite === undefined || s.suite === pick.suite) &&
       (pick.rule === undefined || s.rule === pick.rule)
   );
+const noCircuit = ({ training, suite, rule }) =>
+  `no circuit of ${training ?? "a training"}${suite ? ` on ${suite}` : ""}${rule ? ` by ${rule}` : ""}`;
 const trainingOf = (results, pick) => results.trainings.find((t) => t.name === pick.training);
 // The place of the picked checkpoint: -1 is the base, and what is beyond the last is the last.
 const placeOf = (list, pick) => Math.min(pick.at ?? Infinity, list.length - 1);

@@ -110,7 +110,7 @@ const circuitTable = (edges) => ({ columns: ["from", "into", "score"], rows: edg
 // Thinking Sparks, Figures 15 to 18.
 FIGURES.circuit = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study) return { missing: noCircuit(pick) };
   const at = placeOf(study.checkpoints, pick);
   const { label, circuit } = members(study)[at + 1];
   const total = circuit.n_edges ?? circuit.edges.length;

@@ -11,7 +11,10 @@ FIGURES.interventions = (results, pick) => {
     .filter((i) => (!pick.training || i.training === pick.training) && (!pick.benchmark || i.suite === pick.benchmark))
     .filter((i) => !pick.head || i.heads.includes(pick.head));
   if (!rows.length) return { missing: "no intervention on these heads was run" };
-  const named = rows.map((row, i) => ({ i, words: interventionWords(row), row }));
+  // Drawn are those with random heads beside them, where there are any.
+  const tested = rows.filter((r) => r.random.length);
+  const drawn = tested.length ? tested : rows;
+  const named = drawn.map((row, i) => ({ i, words: interventionWords(row), row }));
   const draws = named.flatMap(({ i, row }) => row.random.map((draw) => ({ i, draw })));
   const text = ({ row }) =>
     `${interventionWords(row)} (${names(row.heads)}), ${row.suite}: ${between(row.accuracy, percent)}; as they are ${between(row.untouched, percent)}` +
@@ -20,7 +23,8 @@ FIGURES.interventions = (results, pick) => {
   return {
     title: pick.head ? `Interventions that change ${pick.head}` : `Heads of ${pick.training ?? "every training"} changed, against random heads`,
     caption:
-      "Blue dot: the heads named are changed. Ring: all heads as they are. Ticks below: as many random heads of the same layers, one tick a draw. Bars are 95 % intervals over problems. A loss is specific to these heads only where the blue dot lies left of all ticks.",
+      "Blue dot: the heads named are changed. Ring: all heads as they are. Ticks below: as many random heads of the same layers, one tick a draw. Bars are 95 % intervals over problems. A loss is specific to these heads only where the blue dot lies left of all ticks." +
+      (drawn.length < rows.length ? ` ${rows.length - drawn.length} more, without random heads beside them, are in the numbers.` : ""),
     label: named.map(text).join("; "),
     columns: ["intervention", "heads", "benchmark", "problems", "solved", "low", "high", "as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],
     rows: rows.map((r) => {
@@ -33,10 +37,10 @@ FIGURES.interventions = (results, pick) => {
       const y = (shift) => (d) => d.i + shift;
       return plot(env, {
         width: env.wide,
-        height: 60 + 50 * rows.length,
+        height: 60 + 50 * drawn.length,
         marginLeft: 8,
         x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 10 },
-        y: { domain: [rows.length - 0.35, -0.6], axis: null },
+        y: { domain: [drawn.length - 0.35, -0.6], axis: null },
         marks: [
           Plot.text(named, { x: 0, y: y(-0.38), text: (d) => short(`${d.words} · ${d.row.suite}`, Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
           Plot.link(named, { x1: (d) => d.row.untouched.low, x2: (d) => d.row.untouched.high, y: y(-0.05), stroke: env.colour("muted") }),
@@ -77,7 +81,7 @@ FIGURES.think = (results, pick) => {
         height: 290 + room,
         marginTop: 36 + room,
         fx: { label: null, domain: ["pass@k", "success@k"] },
-        x: { type: "log", base: 2, label: "k, samples", tickFormat: "d" },
+        x: { type: "log", base: 2, label: "k, samples", tickFormat: "d", ticks: [...new Set(rows.map((r) => r.k))] },
         y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "solved, %", grid: true, ticks: 5 },
         marks: [
           Plot.areaY(rows, { fx: "measure", x: "k", y1: "low", y2: "high", z: "condition", fill: (r) => colour(env, r), fillOpacity: 0.12 }),

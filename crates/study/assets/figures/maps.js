@@ -42,7 +42,7 @@ const headMap = (env, model, cells, options = {}) => {
 // Thinking Sparks, Figures 2B, 3C: how often each head was in a circuit.
 FIGURES.frequency = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study) return { missing: noCircuit(pick) };
   const at = placeOf(study.checkpoints, pick);
   const now = members(study)[at + 1];
   const inside = new Set(now.circuit.heads);
@@ -76,7 +76,7 @@ FIGURES.frequency = (results, pick) => {
 // Thinking Sparks, Figure 13: effect E of a training on each head.
 FIGURES.effect = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study?.effects.length) return { missing: `no effects of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study?.effects.length) return { missing: noCircuit(pick) };
   const at = placeOf(study.checkpoints, pick);
   // At a picked checkpoint its own tests; where there are none, and otherwise, the mean over checkpoints.
   const picked = pick.at === undefined || at < 0 ? null : study.checkpoints[at];

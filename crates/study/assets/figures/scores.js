@@ -55,7 +55,7 @@ FIGURES.accuracy = (results, pick) => {
 // Thinking Sparks, Figure 4: scores over the checkpoints of one training.
 FIGURES.scores = (results, pick) => {
   const training = trainingOf(results, pick);
-  if (!training) return { missing: `there is no training ${pick.training}` };
+  if (!training) return { missing: `no scores of ${pick.training ?? "a training"}` };
   const all = [results.base, ...training.checkpoints];
   const rows = all.flatMap((c) => c.accuracy.map((a) => ({ step: c.step, label: c.label, suite: a.suite, n: a.n, ...a.interval })));
   if (d3.group(rows, (r) => r.step).size < 2) return { missing: `no benchmark was run on the checkpoints of ${training.name}` };

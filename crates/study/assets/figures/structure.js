@@ -24,7 +24,7 @@ const alike = (named, what) =>
 
 FIGURES.similarity = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study) return { missing: noCircuit(pick) };
   const edges = pick.of === "edges";
   const named = members(study).map((m) => [m.label, m.circuit]);
   const rows = alike(named, edges ? (c) => c.edges.map((e) => e.edge) : (c) => c.heads);

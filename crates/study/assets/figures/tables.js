@@ -33,7 +33,7 @@ const byBenchmark = (results, checkpoint, rows, title) => {
   const marked = (r) => cell(r?.accuracy) + (r?.p_value !== undefined && r?.p_value !== null && r.p_value < 0.05 ? " *" : "");
   return table(
     title,
-    `Problems solved by ${checkpoint}, with 95 % intervals over problems. In parentheses: the number of heads. * p < 0.05 against as many random heads of the same layers, before correction for the number of tests (${draws} draws where fewest).`,
+    `Problems solved by ${checkpoint}, with 95 % intervals over problems. In parentheses: the number of heads. * p < 0.05 against as many random heads of the same layers, before correction for the number of tests (${draws ? `${draws} draws where fewest` : "some have none beside them"}).`,
     ["heads", ...benchmarks],
     [["as they are", ...untouched], ...[...groups].map(([name, of]) => [name, ...benchmarks.map((b) => marked(of.find((r) => r.suite === b)))])]
   );

@@ -4,7 +4,7 @@ FIGURES.curve = (results, pick) => {
   const training = trainingOf(results, pick);
   const field = training?.method === "grpo" ? "reward" : "loss";
   const rows = (training?.curve ?? []).filter((p) => typeof p[field] === "number");
-  if (!rows.length) return { missing: `${pick.training} has no training curve: it was not trained by this study or its run folder has none` };
+  if (!rows.length) return { missing: `no curve of reward or loss of ${pick.training ?? "a training"}` };
   const label = field === "reward" ? "mean reward of the step's samples" : "loss, nats a token";
   const picked = pick.at >= 0 ? [training.checkpoints[placeOf(training.checkpoints, pick)]] : [];
   return {
@@ -31,7 +31,7 @@ FIGURES.curve = (results, pick) => {
 // Thinking Sparks, Figures 2A, 3A, 6A to 11A: new heads by the checkpoint of their first circuit.
 FIGURES.cohorts = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study) return { missing: noCircuit(pick) };
   const steps = study.checkpoints.map((c) => c.step);
   const layers = study.cohorts.flatMap((c) => {
     const first = steps.indexOf(c.step);
@@ -71,7 +71,7 @@ FIGURES.cohorts = (results, pick) => {
 // Births and deaths of heads, turnover with its noise floor, and its correlation with reward.
 FIGURES.turnover = (results, pick) => {
   const study = studyOf(results, pick);
-  if (!study?.changes.length) return { missing: `no circuit of ${pick.training} on ${pick.suite} by ${pick.rule}` };
+  if (!study?.changes.length) return { missing: noCircuit(pick) };
   const rows = study.changes.map((c, i) => ({ ...c, noise: study.checkpoints[i].noise.turnover }));
   const text = (r) => `step ${r.step}: turnover ${percent(r.turnover)}, noise floor ${between(r.noise, percent)}; born ${names(r.births)}; gone ${names(r.deaths)}`;
   const lags = study.dynamics;
