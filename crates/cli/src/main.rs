@@ -19,6 +19,7 @@ mod heads;
 mod info;
 mod input;
 mod interventions;
+mod job;
 mod lens;
 mod memory;
 mod merge;
@@ -42,6 +43,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use common::Error;
+use ranks::Job;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -132,9 +135,17 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
-    let common = cli.common;
+    let mut common = cli.common;
+    let started = signals::install().and_then(|()| match &cli.command {
+        Command::Sft(_) | Command::Grpo(_) => job::start(&mut common),
+        _ => Ok(Job::alone()),
+    });
+    let job = match started {
+        Ok(job) => job,
+        Err(error) => return failed(&error),
+    };
     // Inside the pool: another thread would sleep and wake at every matrix product.
-    let done = signals::install().and_then(|()| common.start()).and_then(|()| {
+    let done = common.start().and_then(|()| {
         match &cli.command {
             Command::Merge(_) => common.without_model("merge")?,
             Command::Circuit(_) => common.without_model("circuit")?,
@@ -144,35 +155,50 @@ fn main() -> ExitCode {
             Command::Watch(_) => common.without_model("watch")?,
             _ => {}
         }
-        rayon::scope(|_| match cli.command {
-            Command::Info(args) => info::run(&common, args),
-            Command::Forward(args) => forward::run(&common, args),
-            Command::Generate(args) => generate::run(&common, args),
-            Command::Attribute(args) => attribute::run(&common, args),
-            Command::Merge(args) => merge::run(&common, args),
-            Command::MergeAdapter(args) => merge_adapter::run(&common, args),
-            Command::Circuit(args) => circuit::run(&common, args),
-            Command::Faithfulness(args) => faithfulness::run(&common, args),
-            Command::Compare(args) => compare::run(&common, args),
-            Command::Pairs(args) => pairs::run(&common, args),
-            Command::Lens(args) => lens::run(&common, args),
-            Command::Patch(args) => patch::run(&common, args),
-            Command::Sweep(args) => sweep::run(&common, args),
-            Command::Heads(args) => heads::run(&common, args),
-            Command::Sft(args) => train::sft(&common, &args),
-            Command::Grpo(args) => train::grpo(&common, &args),
-            Command::Eval(args) => eval::run(&common, args),
-            Command::Grade(args) => grade::run(&common, args),
-            Command::Demo(args) => demo::run(&common, args),
-            Command::Study(args) => study::run(&common, args),
-            Command::Watch(args) => watch::run(&common, args),
+        let (ranks, common) = (job.ranks(), &common);
+        rayon::scope(move |_| match cli.command {
+            Command::Info(args) => info::run(common, args),
+            Command::Forward(args) => forward::run(common, args),
+            Command::Generate(args) => generate::run(common, args),
+            Command::Attribute(args) => attribute::run(common, args),
+            Command::Merge(args) => merge::run(common, args),
+            Command::MergeAdapter(args) => merge_adapter::run(common, args),
+            Command::Circuit(args) => circuit::run(common, args),
+            Command::Faithfulness(args) => faithfulness::run(common, args),
+            Command::Compare(args) => compare::run(common, args),
+            Command::Pairs(args) => pairs::run(common, args),
+            Command::Lens(args) => lens::run(common, args),
+            Command::Patch(args) => patch::run(common, args),
+            Command::Sweep(args) => sweep::run(common, args),
+            Command::Heads(args) => heads::run(common, args),
+            Command::Sft(args) => train::sft(common, &args, ranks),
+            Command::Grpo(args) => train::grpo(common, &args, ranks),
+            Command::Eval(args) => eval::run(common, args),
+            Command::Grade(args) => grade::run(common, args),
+            Command::Demo(args) => demo::run(common, args),
+            Command::Study(args) => study::run(common, args),
+            Command::Watch(args) => watch::run(common, args),
         })
     });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            job.end();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("sparks: {error}");
-            ExitCode::from(if error.is_input() { 2 } else { 1 })
+            let mut status = ExitCode::FAILURE;
+            job.fail(code(&error).into(), || status = failed(&error));
+            status
         }
     }
+}
+
+/// Says why the command failed; its exit status.
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("sparks: {error}");
+    ExitCode::from(code(error))
+}
+
+fn code(error: &Error) -> u8 {
+    if error.is_input() { 2 } else { 1 }
 }

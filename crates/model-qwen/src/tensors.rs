@@ -18,16 +18,22 @@ use crate::{Dtype, Error, Param};
 const PIECE: usize = 1 << 20;
 
 /// A tensor to be written.
-#[derive(Debug)]
 pub struct Entry<'a> {
     name: String,
     values: Values<'a>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).field("shape", &self.shape()).finish_non_exhaustive()
+    }
+}
+
 enum Values<'a> {
     Matrix(&'a Tensor<2>, Dtype),
     Vector(&'a Tensor<1>, Dtype),
+    /// A vector in f32 of so many values that is made when its turn comes.
+    Made(usize, Box<dyn Fn() -> Tensor<1> + 'a>),
     /// One unsigned number.
     Number(u64),
 }
@@ -42,9 +48,9 @@ impl<'a> Entry<'a> {
         Self { name: name.into(), values }
     }
 
-    /// A vector in f32.
-    pub fn vector(name: impl Into<String>, vector: &'a Tensor<1>) -> Self {
-        Self { name: name.into(), values: Values::Vector(vector, Dtype::F32) }
+    /// A vector in f32 of `n` values; `make` makes it when its turn comes.
+    pub fn made(name: impl Into<String>, n: usize, make: impl Fn() -> Tensor<1> + 'a) -> Self {
+        Self { name: name.into(), values: Values::Made(n, Box::new(make)) }
     }
 
     /// One u64, of shape `[1]`.
@@ -59,6 +65,7 @@ impl<'a> Entry<'a> {
     fn dtype(&self) -> FileDtype {
         match self.values {
             Values::Matrix(_, dtype) | Values::Vector(_, dtype) => dtype.in_file(),
+            Values::Made(..) => FileDtype::F32,
             Values::Number(_) => FileDtype::U64,
         }
     }
@@ -67,6 +74,7 @@ impl<'a> Entry<'a> {
         match self.values {
             Values::Matrix(w, _) => w.dims().to_vec(),
             Values::Vector(w, _) => w.dims().to_vec(),
+            Values::Made(n, _) => vec![n],
             Values::Number(_) => vec![1],
         }
     }
@@ -77,23 +85,28 @@ impl<'a> Entry<'a> {
     }
 
     fn write(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
-        match self.values {
+        match &self.values {
             Values::Number(number) => out.write_all(&number.to_le_bytes()),
             Values::Matrix(w, dtype) => {
                 let [rows, width] = w.dims();
                 let step = (PIECE / width.max(1)).max(1);
                 pieces(rows, step).try_for_each(|range| {
-                    write_values(w.clone().inner().slice([range, 0..width]), dtype, out)
+                    write_values((*w).clone().inner().slice([range, 0..width]), *dtype, out)
                 })
             }
-            Values::Vector(w, dtype) => pieces(w.dims()[0], PIECE)
-                .try_for_each(|range| write_values(w.clone().inner().slice([range]), dtype, out)),
+            Values::Vector(w, dtype) => write_vector(w, *dtype, out),
+            Values::Made(_, make) => write_vector(&make(), Dtype::F32, out),
         }
     }
 }
 
 fn pieces(n: usize, step: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..n).step_by(step).map(move |start| start..(start + step).min(n))
+}
+
+fn write_vector(w: &Tensor<1>, dtype: Dtype, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    pieces(w.dims()[0], PIECE)
+        .try_for_each(|range| write_values(w.clone().inner().slice([range]), dtype, out))
 }
 
 fn write_values<const D: usize>(

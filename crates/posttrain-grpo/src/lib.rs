@@ -37,6 +37,7 @@ mod scored;
 mod stats;
 mod train;
 mod update;
+mod words;
 
 pub use advantage::advantages;
 pub use common::Error;

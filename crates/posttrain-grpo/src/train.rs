@@ -1,9 +1,12 @@
 //! A policy in training: sampling, and where it is; its updates are in `update.rs`.
 
-use model_qwen::{Completion, Next, Qwen, Request, Sampling, generate};
+use std::sync::Arc;
+
+use model_qwen::{Next, Qwen, Request, Sampling, generate};
+use posttrain::ranks::{Alone, Ranks, gather};
 use posttrain::{Optimizer, Progress, Resumed, Schedule};
 
-use crate::{Error, GrpoConfig, Rollout, Rollouts};
+use crate::{Error, GrpoConfig, Rollout, Rollouts, words};
 
 /// A policy in training.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Grpo {
     stop_ids: Vec<u32>,
     /// Completions of a forward and backward pass: memory only.
     pub(crate) rows: usize,
+    /// Groups of an update's passes.
+    pub(crate) groups: usize,
     steps: usize,
 }
 
@@ -28,15 +33,33 @@ impl Grpo {
     /// # Errors
     /// A setting out of its range, or trained parameters in f16.
     pub fn new(policy: Qwen, stop_ids: Vec<u32>, config: &GrpoConfig, prompts: usize) -> Result<Self, Error> {
+        Self::among(policy, stop_ids, config, prompts, Arc::new(Alone))
+    }
+
+    /// As [`new`](Self::new), for one of several ranks. Each is given the same policy, and makes the same calls with the
+    /// same arguments.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `train.groups` that the ranks cannot share.
+    pub fn among(
+        policy: Qwen,
+        stop_ids: Vec<u32>,
+        config: &GrpoConfig,
+        prompts: usize,
+        ranks: Arc<dyn Ranks>,
+    ) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;
+        let rows = trainer.train.batch_size;
+        let groups = trainer.train.groups(&*ranks, (config.prompts * config.group_size).div_ceil(rows))?;
         let steps = trainer.steps(prompts.div_ceil(config.prompts));
         Ok(Self {
             reference: (config.beta > 0.0).then(|| policy.without_adapter()),
-            optimizer: Optimizer::new(&policy, &trainer.optimizer)?,
+            optimizer: Optimizer::among(&policy, &trainer.optimizer, ranks)?,
             schedule: trainer.schedule(steps * config.updates),
             progress: Progress { step: 0, position: 0, seed: trainer.seed },
-            rows: trainer.train.batch_size,
+            rows,
+            groups,
             policy,
             config: config.clone(),
             stop_ids,
@@ -68,20 +91,28 @@ impl Grpo {
     }
 
     /// As [`sample`](Self::sample); `watch(completion, token)` sees each token as it is drawn and may end its
-    /// completion, which then counts as whole: stop strings ([`StopStrings`](model_qwen::StopStrings)).
+    /// completion, which then counts as whole: stop strings ([`StopStrings`](model_qwen::StopStrings)). Among several
+    /// ranks each samples for some of the prompts and has all completions afterwards.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
     pub fn sample_watched(
         &mut self,
         prompts: &[Vec<u32>],
-        watch: impl FnMut(usize, u32) -> Next,
+        mut watch: impl FnMut(usize, u32) -> Next,
     ) -> Result<Rollouts, Error> {
         let group = self.config.group_size;
-        let requests: Vec<Request> = (0..prompts.len() * group)
+        if prompts.is_empty() {
+            return Err(Error::input("no prompts to sample from"));
+        }
+        // Whole groups by turns, since a rank that scores them sees all completions of a prompt.
+        let ranks = self.optimizer.ranks();
+        let mine: Vec<usize> = (0..prompts.len() * group).filter(|at| ranks.has(at / group)).collect();
+        let requests: Vec<Request> = mine
+            .iter()
             .map(|at| Request {
                 prompt: prompts[at / group].clone(),
-                stream: self.progress.position * group as u64 + at as u64,
+                stream: (self.progress.position * group as u64) + *at as u64,
                 origin: at / group,
             })
             .collect();
@@ -95,20 +126,24 @@ impl Grpo {
             stop_ids: self.stop_ids.clone(),
             room: self.config.room(),
         };
-        if requests.is_empty() {
-            return Err(Error::input("no prompts to sample from"));
-        }
-        let done = generate(&self.policy, &requests, &how, &mut (), watch)?;
-        let rollout = |(at, (request, done)): (usize, (Request, Completion))| Rollout {
-            prompt: at / group,
-            prompt_ids: request.prompt,
-            ids: done.ids,
-            sampling_logprobs: done.sampling_logprobs,
-            finish: done.finish,
-            prompt_text: String::new(),
-            text: String::new(),
+        let done = match requests.is_empty() {
+            true => Vec::new(),
+            false => generate(&self.policy, &requests, &how, &mut (), |row, token| watch(mine[row], token))?,
         };
-        let all = requests.into_iter().zip(done).enumerate().map(rollout).collect();
+        let rows: Vec<(usize, Vec<u32>)> = mine.into_iter().zip(done.iter().map(words::of)).collect();
+        let rollout = |(at, row): (usize, Vec<u32>)| {
+            let (finish, ids, sampling_logprobs) = words::read(&row);
+            Rollout {
+                prompt: at / group,
+                prompt_ids: prompts[at / group].clone(),
+                ids,
+                sampling_logprobs,
+                finish,
+                prompt_text: String::new(),
+                text: String::new(),
+            }
+        };
+        let all = gather(ranks, &rows).into_iter().enumerate().map(rollout).collect();
         self.progress.position += prompts.len() as u64;
         Ok(Rollouts { all, how: (&self.config).into() })
     }

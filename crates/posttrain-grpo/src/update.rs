@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use hooks::Batch;
 use model_qwen::{Finish, Qwen};
+use posttrain::ranks::Passes;
 use posttrain::{Gradients, TokenLogProbs, TokenWeights};
 
 use crate::stats::{GrpoStats, Seen};
@@ -18,6 +19,27 @@ struct Row<'a> {
     old: Vec<f32>,
     /// The reference's; empty without one.
     reference: Vec<f32>,
+}
+
+/// What a pass saw: the loss, sum and largest of the differences between the log-probabilities of sampler and trainer,
+/// and the rest.
+struct PassNumbers {
+    value: f64,
+    gap: (f64, f64),
+    stats: LossStats,
+}
+
+impl From<PassNumbers> for [f64; 13] {
+    fn from(PassNumbers { value, gap, stats }: PassNumbers) -> Self {
+        let s: [f64; 10] = stats.into();
+        [value, gap.0, gap.1, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9]]
+    }
+}
+
+impl From<[f64; 13]> for PassNumbers {
+    fn from([value, sum, most, stats @ ..]: [f64; 13]) -> Self {
+        Self { value, gap: (sum, most), stats: stats.into() }
+    }
 }
 
 impl Row<'_> {
@@ -55,32 +77,33 @@ impl Grpo {
             // Rows of one pass are padded to its longest.
             rows.sort_by_key(|row| std::cmp::Reverse(row.rollout.prompt_ids.len() + row.len()));
         }
-        self.fill_reference(&mut rows)?;
-
+        let passes = Passes { count: rows.len().div_ceil(self.rows), groups: self.groups };
         for update in 0..updates {
             seen.lr = self.schedule.rate(step * updates + update);
             let mut kept = tokens;
             if entropies && !rows.is_empty() {
-                let all = self.entropies(&rows)?;
+                let all = self.entropies(&rows, passes)?;
                 let floor = entropy_threshold(&all, self.config.top_entropy);
                 kept = all.iter().filter(|&&h| f64::from(h) >= floor).count() as f64;
                 how.entropy_floor = Some(floor);
             }
             how.whole = Some(Whole { sequences, tokens, kept });
-            let mut gradients = Gradients::default();
-            for part in rows.chunks_mut(self.rows) {
-                let (value, stats, part) = self.pass(part, (update == 0).then_some(&mut seen.gap), &how)?;
+            let mut parts: Vec<&mut [Row<'_>]> = rows.chunks_mut(self.rows).collect();
+            let summed = self.optimizer.sum(passes, |at| {
+                let (numbers, mut part) = self.pass(parts[at], update == 0, &how)?;
+                if !numbers.value.is_finite() {
+                    let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
+                    return Err(Error::internal(format!("step {step}: the loss is {}{which}", numbers.value)));
+                }
+                Ok(Some((numbers.into(), part)))
+            })?;
+            for PassNumbers { value, gap, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
                 seen.loss += value / updates as f64;
                 seen.losses.add(&stats);
-                gradients.add(part);
-            }
-            if !seen.loss.is_finite() {
-                let which =
-                    gradients.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
-                return Err(Error::internal(format!("step {step}: the loss is {}{which}", seen.loss)));
+                seen.gap = (seen.gap.0 + gap.0, seen.gap.1.max(gap.1));
             }
             if !rows.is_empty() {
-                let done = self.optimizer.step(&mut self.policy, gradients, seen.lr);
+                let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
                 let norm = done.map_err(|e| e.within(format!("step {step}")))?.grad_norm;
                 seen.grad_norm += norm / updates as f64;
             }
@@ -89,23 +112,28 @@ impl Grpo {
         Ok(GrpoStats::new(step, scored, &seen))
     }
 
-    /// One forward and backward pass: loss, what was seen, gradients. In the first update the policy's log-probabilities
-    /// become the old ones, and `gap` takes their sum and largest difference from the sampler's.
+    /// One forward and backward pass: numbers and gradients. In the first update the policy's log-probabilities become the
+    /// old ones, and the reference's are asked for.
     fn pass(
         &self,
         rows: &mut [Row<'_>],
-        gap: Option<&mut (f64, f64)>,
+        is_first: bool,
         how: &LossConfig,
-    ) -> Result<(f64, LossStats, Gradients), Error> {
+    ) -> Result<(PassNumbers, Gradients), Error> {
+        if let Some(reference) = self.reference.as_ref().filter(|_| is_first) {
+            let values = split(&self.log_probs(reference, rows)?.values(), rows);
+            rows.iter_mut().zip(values).for_each(|(row, values)| row.reference = values);
+        }
         let mut tracked = self.optimizer.tracked(&self.policy);
         let recompute = self.config.trainer.train.recompute;
         let mut log_probs = self.log_probs(if recompute { &self.policy } else { &tracked }, rows)?;
         let now = log_probs.stats();
         let (logp, entropy): (Vec<f32>, Vec<f32>) = now.iter().map(|t| (t.log_prob, t.entropy)).unzip();
-        if let Some(gap) = gap {
+        let mut gap = (0.0, 0.0);
+        if is_first {
             let sampled = rows.iter().flat_map(|row| &row.rollout.sampling_logprobs);
             for difference in sampled.zip(&logp).map(|(a, b)| f64::from((a - b).abs())) {
-                *gap = (gap.0 + difference, gap.1.max(difference));
+                gap = (gap.0 + difference, f64::max(gap.1, difference));
             }
             let old = split(&logp, rows);
             rows.iter_mut().zip(old).for_each(|(row, old)| row.old = old);
@@ -134,27 +162,17 @@ impl Grpo {
             })
             .collect();
         let (_, gradients) = log_probs.backward(&mut tracked, &weights);
-        Ok((value, stats, gradients))
-    }
-
-    fn fill_reference(&self, rows: &mut [Row<'_>]) -> Result<(), Error> {
-        let Some(reference) = &self.reference else { return Ok(()) };
-        for part in rows.chunks_mut(self.rows) {
-            let values = split(&self.log_probs(reference, part)?.values(), part);
-            for (row, values) in part.iter_mut().zip(values) {
-                row.reference = values;
-            }
-        }
-        Ok(())
+        Ok((PassNumbers { value, gap, stats }, gradients))
     }
 
     /// The policy's entropy at each token. The quantile is over the whole step, so that passes do not change it.
-    fn entropies(&self, rows: &[Row<'_>]) -> Result<Vec<f32>, Error> {
-        let mut all = Vec::new();
-        for part in rows.chunks(self.rows) {
-            all.extend(self.log_probs(&self.policy, part)?.stats().iter().map(|token| token.entropy));
-        }
-        Ok(all)
+    fn entropies(&self, rows: &[Row<'_>], passes: Passes) -> Result<Vec<f32>, Error> {
+        let parts: Vec<&[Row<'_>]> = rows.chunks(self.rows).collect();
+        let values = self.optimizer.values(passes, |at| {
+            let stats = self.log_probs(&self.policy, parts[at])?.stats();
+            Ok(stats.iter().map(|token| token.entropy).collect())
+        });
+        Ok(values?.concat())
     }
 
     /// The completions' tokens under `model`, row after row.

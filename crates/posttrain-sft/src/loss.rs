@@ -58,6 +58,18 @@ pub struct Sums {
     pub tokens: usize,
 }
 
+impl From<Sums> for [f64; 5] {
+    fn from(s: Sums) -> Self {
+        [s.loss, s.weight, s.entropy, s.correct as f64, s.tokens as f64]
+    }
+}
+
+impl From<[f64; 5]> for Sums {
+    fn from([loss, weight, entropy, correct, tokens]: [f64; 5]) -> Self {
+        Self { loss, weight, entropy, correct: correct as usize, tokens: tokens as usize }
+    }
+}
+
 impl Sums {
     pub(crate) fn of(stats: &[TokenStats], weights: &[f32], loss: Loss) -> Self {
         let mut sums = Self { tokens: stats.len(), ..Self::default() };

@@ -1,6 +1,9 @@
 //! The loss and one optimiser step.
 
+use std::sync::Arc;
+
 use model_qwen::Qwen;
+use posttrain::ranks::{Alone, Passes, Ranks};
 use posttrain::{Gradients, Optimizer, Progress, Resumed, Schedule, TokenLogProbs, TokenStats};
 use serde::Serialize;
 
@@ -20,6 +23,8 @@ pub struct Sft {
     rows: usize,
     /// Examples of a step.
     batch: usize,
+    /// Groups of a step's passes.
+    groups: usize,
     /// Whether blocks are run again in the backward pass.
     recompute: bool,
 }
@@ -52,14 +57,28 @@ impl Sft {
     /// # Errors
     /// A setting out of its range, or trained parameters in f16.
     pub fn new(model: Qwen, config: &SftConfig, examples: usize) -> Result<Self, Error> {
+        Self::among(model, config, examples, Arc::new(Alone))
+    }
+
+    /// As [`new`](Self::new), for one of several ranks. Each is given the same model, and every step the same examples.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `train.groups` that the ranks cannot share.
+    pub fn among(
+        model: Qwen,
+        config: &SftConfig,
+        examples: usize,
+        ranks: Arc<dyn Ranks>,
+    ) -> Result<Self, Error> {
         config.check()?;
         let trainer = &config.trainer;
-        let optimizer = Optimizer::new(&model, &trainer.optimizer)?;
+        let groups = trainer.train.groups(&*ranks, trainer.train.accumulation)?;
+        let optimizer = Optimizer::among(&model, &trainer.optimizer, ranks)?;
         let (rows, batch) = (trainer.train.batch_size, trainer.train.examples());
         let schedule = trainer.schedule(trainer.steps(examples.div_ceil(batch)));
         let progress = Progress { step: 0, position: 0, seed: trainer.seed };
         let (loss, recompute) = (Loss::new(config), trainer.train.recompute);
-        Ok(Self { model, optimizer, schedule, progress, loss, rows, batch, recompute })
+        Ok(Self { model, optimizer, schedule, progress, loss, rows, batch, groups, recompute })
     }
 
     /// Goes on from a checkpoint, whose model this was made with.
@@ -86,45 +105,13 @@ impl Sft {
             return Err(Error::input(format!("step {step}: no trained token in {}", names(examples))));
         }
         let total: f64 = examples.iter().map(Example::weight).sum();
-        let (mut sum, mut gradients) = (Sums::default(), Gradients::default());
-        for (pass, rows) in examples.chunks(self.rows).enumerate() {
-            if rows.iter().all(|e| e.tokens() == 0) {
-                continue;
-            }
-            let (part_sum, mut part) = {
-                let (draw, first) = ([self.progress.seed, step as u64], pass * self.rows);
-                let dropping = |model: Qwen| model.with_dropout(draw, &(first..first + rows.len()));
-                let mut tracked = dropping(self.optimizer.tracked(&self.model));
-                let Rows { batch, positions, targets, weights } = Rows::new(rows)?;
-                let n = targets.len();
-                let scored = if self.recompute {
-                    let model = dropping(self.model.clone());
-                    TokenLogProbs::recomputed(&model, &batch, &positions, targets, 1.0)
-                } else {
-                    TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
-                };
-                let mut scored =
-                    scored.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
-                let stats =
-                    if self.loss.is_linear() { vec![TokenStats::default(); n] } else { scored.stats() };
-                let scaled = stats.iter().zip(&weights);
-                let scaled = scaled.map(|(token, w)| self.loss.weights(token) * (w / total as f32));
-                let (stats, part) = scored.backward(&mut tracked, &scaled.collect::<Vec<_>>());
-                (Sums::of(&stats, &weights, self.loss), part)
-            };
-            if !part_sum.loss.is_finite() {
-                let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
-                let rows = names(rows);
-                return Err(Error::internal(format!(
-                    "step {step}, {rows}: the loss is {}{which}",
-                    part_sum.loss
-                )));
-            }
-            sum.add(&part_sum);
-            gradients.add(part);
-        }
+        let parts: Vec<&[Example]> = examples.chunks(self.rows).collect();
+        let passes = Passes { count: parts.len(), groups: self.groups };
+        let summed = self.optimizer.sum(passes, |at| self.pass(at, parts[at], total))?;
+        let mut sum = Sums::default();
+        summed.numbers.into_iter().for_each(|numbers| sum.add(&numbers.into()));
         let lr = self.schedule.rate(step);
-        let update = self.optimizer.step(&mut self.model, gradients, lr);
+        let update = self.optimizer.step(&mut self.model, summed.gradients, lr);
         let update = update.map_err(|e| e.within(format!("step {step}, {}", names(examples))))?;
         self.progress.step += 1;
         self.progress.position += examples.len() as u64;
@@ -141,8 +128,40 @@ impl Sft {
         })
     }
 
+    /// One forward and backward pass on `rows`, the `at`-th of the step: its sums, and its gradients of a loss over
+    /// `total` weights. Nothing where no token is trained.
+    fn pass(&self, at: usize, rows: &[Example], total: f64) -> Result<Option<([f64; 5], Gradients)>, Error> {
+        if rows.iter().all(|e| e.tokens() == 0) {
+            return Ok(None);
+        }
+        let step = self.progress.step;
+        let (draw, first) = ([self.progress.seed, step as u64], at * self.rows);
+        let dropping = |model: Qwen| model.with_dropout(draw, &(first..first + rows.len()));
+        let mut tracked = dropping(self.optimizer.tracked(&self.model));
+        let Rows { batch, positions, targets, weights } = Rows::new(rows)?;
+        let n = targets.len();
+        let scored = if self.recompute {
+            let model = dropping(self.model.clone());
+            TokenLogProbs::recomputed(&model, &batch, &positions, targets, 1.0)
+        } else {
+            TokenLogProbs::new(&tracked, &batch, &positions, targets, 1.0)
+        };
+        let mut scored = scored.map_err(|e| Error::input(format!("step {step}, {}: {e}", names(rows))))?;
+        let stats = if self.loss.is_linear() { vec![TokenStats::default(); n] } else { scored.stats() };
+        let scaled = stats.iter().zip(&weights);
+        let scaled = scaled.map(|(token, w)| self.loss.weights(token) * (w / total as f32));
+        let (stats, mut part) = scored.backward(&mut tracked, &scaled.collect::<Vec<_>>());
+        let sums = Sums::of(&stats, &weights, self.loss);
+        if !sums.loss.is_finite() {
+            let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
+            let rows = names(rows);
+            return Err(Error::internal(format!("step {step}, {rows}: the loss is {}{which}", sums.loss)));
+        }
+        Ok(Some((sums.into(), part)))
+    }
+
     /// Negative log-likelihood, weighted as in a step, entropy and accuracy of the trained tokens of `examples`, in
-    /// passes of `train.batch_size` rows; nothing is updated.
+    /// passes of `train.batch_size` rows; nothing is updated. By each rank for itself.
     ///
     /// # Errors
     /// No trained token, or a token beyond the vocabulary.

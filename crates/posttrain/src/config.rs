@@ -6,7 +6,7 @@
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Schedule};
+use crate::{Error, Ranks, Schedule};
 
 pub use crate::schedule::{Decline, Kind};
 
@@ -72,6 +72,7 @@ impl TrainerConfig {
             ("train.epochs", t.epochs.unwrap_or(1.0), f64::MIN_POSITIVE, 1e9, "above 0"),
             ("train.batch_size", t.batch_size as f64, 1.0, 1e9, "from 1"),
             ("train.accumulation", t.accumulation as f64, 1.0, 1e9, "from 1"),
+            ("train.groups", t.groups.unwrap_or(1) as f64, 1.0, 1e6, "from 1"),
             ("optimizer.lr", o.lr, 0.0, f64::MAX, "a number from 0"),
             ("optimizer.betas[0]", o.betas[0], 0.0, 0.999_999_999, "from 0 and below 1"),
             ("optimizer.betas[1]", o.betas[1], 0.0, 0.999_999_999, "from 0 and below 1"),
@@ -116,6 +117,11 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Forward passes of an optimiser step.
     pub accumulation: usize,
+    /// Groups of an optimiser step's forward passes. The gradients of a group are summed, then the groups' sums, each in
+    /// order: the bits depend on the groups and not on how many ranks make them. A multiple of the ranks, and their
+    /// number where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Keep the residual stream between blocks only, and run each block again in the backward pass: the same bits,
     /// less memory, a third more time.
     pub recompute: bool,
@@ -126,11 +132,33 @@ impl TrainConfig {
     pub fn examples(&self) -> usize {
         self.batch_size * self.accumulation
     }
+
+    /// The groups of steps of up to `passes` forward passes.
+    ///
+    /// # Errors
+    /// No multiple of the ranks, or more groups than passes: a rank would have nothing to do.
+    pub fn groups(&self, ranks: &dyn Ranks, passes: usize) -> Result<usize, Error> {
+        let groups = self.groups.unwrap_or(ranks.count());
+        if !groups.is_multiple_of(ranks.count()) {
+            return Err(Error::input(format!(
+                "train.groups is {groups}, expected a multiple of the {} ranks",
+                ranks.count()
+            )));
+        }
+        if groups > passes {
+            return Err(Error::input(format!(
+                "train.groups is {groups} (the number of ranks where it is not given), expected at most the {passes} \
+                 forward passes of a step: give more of them, by a larger train.accumulation (sft) or a smaller \
+                 train.batch_size (grpo)"
+            )));
+        }
+        Ok(groups)
+    }
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { steps: None, epochs: None, batch_size: 8, accumulation: 1, recompute: false }
+        Self { steps: None, epochs: None, batch_size: 8, accumulation: 1, groups: None, recompute: false }
     }
 }
 

@@ -21,7 +21,11 @@ pub struct Gradients {
 impl Gradients {
     /// No gradients yet, of a model's tracked parameters.
     pub(crate) fn none(tracked: &mut Qwen) -> Self {
-        let names: Vec<String> = params(tracked).map(|(name, _)| name).collect();
+        Self::named(params(tracked).map(|(name, _)| name).collect())
+    }
+
+    /// No gradients yet, of parameters by name.
+    pub(crate) fn named(names: Vec<String>) -> Self {
         Self { by_param: names.iter().map(|_| None).collect(), names }
     }
 
@@ -81,20 +85,10 @@ impl Gradients {
         self.squares().iter().sum::<f64>().sqrt()
     }
 
-    /// Names of parameters whose gradient has NaN or infinity in it.
-    pub fn not_finite(&mut self) -> Vec<String> {
-        let squares = self.squares();
-        let bad = self.names.iter().zip(squares).filter(|(_, s)| !s.is_finite());
-        bad.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// The names of [`not_finite`](Self::not_finite) in words, a few of them where there are many.
+    /// In words, the parameters whose gradient has NaN or infinity in it, a few of them where there are many.
     pub fn not_finite_names(&mut self) -> Option<String> {
-        let names = self.not_finite();
-        let more = names.len().saturating_sub(3);
-        let more = if more > 0 { format!(" and of {more} more parameters") } else { String::new() };
-        let few = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-        (!names.is_empty()).then(|| format!("the gradient of {few}{more} is not finite"))
+        let squares = self.squares();
+        not_finite_names(&self.names, &squares)
     }
 
     /// Each parameter's name and gradient `[n]`, `None` where it got none.
@@ -102,7 +96,8 @@ impl Gradients {
         self.names.iter().zip(&self.by_param).map(|(name, grad)| (name.as_str(), grad.as_ref()))
     }
 
-    fn squares(&mut self) -> Vec<f64> {
+    /// The sum of squares of each parameter's gradient, accumulated in f64; 0 where it got none.
+    pub(crate) fn squares(&mut self) -> Vec<f64> {
         let one = |slot: &mut Option<Tensor<1>>| match slot.take() {
             Some(grad) => {
                 let (sum, grad) = kernels::sum_of_squares(grad);
@@ -113,6 +108,16 @@ impl Gradients {
         };
         self.by_param.iter_mut().map(one).collect()
     }
+}
+
+/// In words, the parameters whose sum of squares is not finite.
+pub(crate) fn not_finite_names(names: &[String], squares: &[f64]) -> Option<String> {
+    let bad = names.iter().zip(squares).filter(|(_, s)| !s.is_finite());
+    let bad: Vec<&str> = bad.map(|(name, _)| name.as_str()).collect();
+    let more = bad.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and of {more} more parameters") } else { String::new() };
+    let few = bad.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    (!bad.is_empty()).then(|| format!("the gradient of {few}{more} is not finite"))
 }
 
 fn params(tracked: &mut Qwen) -> impl Iterator<Item = (String, Param<'_>)> {

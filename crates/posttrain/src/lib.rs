@@ -7,6 +7,7 @@
 //! | log-probabilities | [`TokenLogProbs`] | of chosen tokens, with entropies; never holds `[tokens, vocab]` whole |
 //! | gradients | [`Gradients`] | one flat tensor for each parameter, in the order of `Qwen::params` |
 //! | optimiser | [`Optimizer`] | AdamW, global-norm clipping, its state in safetensors |
+//! | several processes | [`Ranks`] | data-parallel training, with the bits of one process |
 //! | schedule | [`Schedule`] | learning rate of step k |
 //! | what is trained | [`Optimizer::tracked`] | all weights, or the factors of an attached adapter, less what a [`Group`](config::Group) freezes |
 //! | data order | [`Order`] | a shuffle that is a function of seed and position |
@@ -25,8 +26,10 @@ mod hidden;
 mod log_probs;
 mod memory;
 mod optimizer;
+mod optimizer_state;
 mod order;
 mod parquet;
+pub mod ranks;
 pub mod rows;
 mod run_folder;
 pub mod schedule;
@@ -40,5 +43,6 @@ pub use log_probs::TokenLogProbs;
 pub use memory::{Memory, PassSize, Trained};
 pub use optimizer::{Optimizer, Update};
 pub use order::Order;
+pub use ranks::Ranks;
 pub use run_folder::{MEASURED, Progress, Resumed, RunFolder};
 pub use schedule::Schedule;

@@ -76,6 +76,14 @@ impl Memory {
         Self { reference: self.weights, ..self }
     }
 
+    /// The same for one of several ranks, which keeps the state of `owned` of the `trained` numbers, and the sum of their
+    /// gradients beside the gradients of its group.
+    #[must_use]
+    pub fn shared(self, trained: Trained, owned: u64) -> Self {
+        let beside = if trained.adapter || self.beside == 0 { self.beside } else { F32 * owned };
+        Self { beside, moments: 2 * F32 * owned, gradients: self.gradients + F32 * owned, ..self }
+    }
+
     /// The sum of the parts.
     pub fn peak(&self) -> u64 {
         let held = self.weights + self.reference + self.beside + self.moments;
@@ -114,9 +122,15 @@ mod tests {
         assert_eq!(stored.logits, 2 * 4 * 128 * 151_936);
         let again = Memory::new(&model, all, PassSize { recompute: true, ..pass });
         assert_eq!(again.activations, 4 * 128 * (25 * 896 + 2 * 20_224));
+        let bf16 = Trained { dtype: Dtype::Bf16, ..all };
+        let (quarter, n) = (model.n_params() / 4, model.n_params());
+        let shared = Memory::new(&model, bf16, pass).shared(bf16, quarter);
+        assert_eq!((shared.beside, shared.moments), (4 * quarter, 8 * quarter));
+        assert_eq!((shared.weights, shared.gradients), (2 * n, 4 * (n + quarter)));
         let factors = Trained { dtype: Dtype::Bf16, numbers: 8_798_208, adapter: true };
         let lora = Memory::new(&model, factors, PassSize { seq: 512, ..pass });
         // 220 rows of logits are a chunk.
         assert_eq!((lora.weights, lora.beside, lora.logits), (988_065_536, 35_192_832, 8 << 25));
+        assert_eq!(lora.shared(factors, 1_000).beside, lora.beside);
     }
 }

@@ -1,34 +1,47 @@
 //! AdamW over the parameters of a model, by name, with clipping by the global norm.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use kernels::AdamW;
-use model_qwen::{Entry, Param, Qwen, TensorReader, write_tensors};
+use model_qwen::{Param, Qwen};
 
 use crate::config::{Decay, Group, OptimizerConfig};
-use crate::{Error, Gradients, trained};
+use crate::ranks::{Alone, Ranks, Shares};
+use crate::{Error, Gradients, gradients, trained};
 
-/// AdamW and its state: the moments of each trained parameter and the number of updates.
+/// AdamW and its state: the moments of each trained parameter and the number of updates. Among several ranks, each
+/// keeps the moments of its share of the parameters.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
+    pub(crate) shares: Shares,
+    pub(crate) device: Device,
     /// Updates done.
-    t: u64,
+    pub(crate) t: u64,
     /// In the order of the trained parameters.
-    slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
 }
 
 /// One trained parameter.
 #[derive(Debug)]
-struct Slot {
-    name: String,
-    moments: [Tensor<1>; 2],
-    /// The f32 weights whose rounding the model holds, where that is in bf16.
-    master: Option<Tensor<1>>,
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    /// Kept by another rank where absent.
+    pub(crate) state: Option<State>,
+    /// Whether the state has a master.
+    pub(crate) has_master: bool,
     /// Its full learning rate over `optimizer.lr`.
     rate: f64,
     weight_decay: f64,
+}
+
+/// What an update reads and writes of a parameter beside its weights.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) moments: [Tensor<1>; 2],
+    /// The f32 weights whose rounding the model holds, where that is in bf16.
+    pub(crate) master: Option<Tensor<1>>,
 }
 
 /// What an update did.
@@ -49,10 +62,20 @@ impl Optimizer {
     /// Trained parameters in f16, whose range is too small for gradients without scaling. A group that fits no
     /// parameter; no parameter left to train.
     pub fn new(model: &Qwen, config: &OptimizerConfig) -> Result<Self, Error> {
+        Self::among(model, config, Arc::new(Alone))
+    }
+
+    /// As [`new`](Self::new), for one of several ranks with the same model.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn among(model: &Qwen, config: &OptimizerConfig, ranks: Arc<dyn Ranks>) -> Result<Self, Error> {
         let device = model.device();
         let patterns: Vec<_> = config.groups.iter().map(Group::compiled).collect::<Result<_, _>>()?;
-        let (mut fits, mut names, mut slots) = (vec![0; patterns.len()], Vec::new(), Vec::new());
-        for (name, param) in trained::params(&mut model.clone()) {
+        let (mut fits, mut names) = (vec![0; patterns.len()], Vec::new());
+        let (mut slots, mut held) = (Vec::new(), Vec::new());
+        let mut model = model.clone();
+        for (name, param) in trained::params(&mut model) {
             let at = patterns.iter().position(|pattern| pattern.matches(&name));
             at.into_iter().for_each(|at| fits[at] += 1);
             names.push(name.clone());
@@ -60,27 +83,23 @@ impl Optimizer {
             if group.is_some_and(|group| group.frozen) {
                 continue;
             }
-            let master = match (param.dtype(), &param) {
-                (DType::F32, _) => None,
-                (DType::BF16, Param::Matrix(w)) => {
-                    Some((**w).clone().cast(DType::F32).reshape([param.len()]))
-                }
-                (dtype, _) => {
-                    return Err(Error::input(format!(
-                        "`{name}` is held in {dtype:?}: trained parameters are f32 or bf16; load the model in one of \
-                         them, or train an adapter"
-                    )));
-                }
-            };
+            if !matches!((param.dtype(), &param), (DType::F32, _) | (DType::BF16, Param::Matrix(_))) {
+                let dtype = param.dtype();
+                return Err(Error::input(format!(
+                    "`{name}` is held in {dtype:?}: trained parameters are f32 or bf16; load the model in one of \
+                     them, or train an adapter"
+                )));
+            }
             let decays = config.decay == Decay::All || matches!(param, Param::Matrix(_));
             let weight_decay = if decays { config.weight_decay } else { 0.0 };
             slots.push(Slot {
                 name,
-                moments: [0, 1].map(|_| Tensor::zeros([param.len()], &device)),
-                master,
+                state: None,
+                has_master: param.dtype() == DType::BF16,
                 rate: group.and_then(|group| group.lr).map_or(1.0, |lr| lr / config.lr),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(weight_decay),
             });
+            held.push(param);
         }
         if let Some(at) = fits.iter().position(|&n| n == 0) {
             return Err(Error::input(format!(
@@ -91,7 +110,34 @@ impl Optimizer {
         if slots.is_empty() {
             return Err(Error::input("optimizer.groups: every parameter is frozen"));
         }
-        Ok(Self { config: config.clone(), t: 0, slots })
+        let shares = Shares::new(held.iter().map(Param::len).collect(), ranks);
+        for (_, (slot, param)) in slots.iter_mut().zip(&held).enumerate().filter(|(at, _)| shares.is_mine(*at)) {
+            slot.state = Some(State {
+                moments: [0, 1].map(|_| Tensor::zeros([param.len()], &device)),
+                master: match param {
+                    Param::Matrix(w) if slot.has_master => {
+                        Some((**w).clone().cast(DType::F32).reshape([param.len()]))
+                    }
+                    _ => None,
+                },
+            });
+        }
+        Ok(Self { config: config.clone(), shares, device, t: 0, slots })
+    }
+
+    /// The ranks that train together.
+    pub fn ranks(&self) -> &dyn Ranks {
+        &*self.shares.ranks
+    }
+
+    /// No gradients yet.
+    pub(crate) fn no_gradients(&self) -> Gradients {
+        Gradients::named(self.slots.iter().map(|slot| slot.name.clone()).collect())
+    }
+
+    /// Adds the gradients of a group of passes on each rank, in rank order.
+    pub(crate) fn reduce(&self, total: &mut Gradients, group: Gradients) {
+        self.shares.reduce(total, group, &self.device);
     }
 
     /// A view of `model` whose parameters that this optimiser trains collect gradients; weights are shared, not
@@ -109,7 +155,12 @@ impl Optimizer {
 
     /// Trained numbers.
     pub fn n_params(&self) -> usize {
-        self.slots.iter().map(|slot| slot.moments[0].dims()[0]).sum()
+        self.shares.sizes().iter().sum()
+    }
+
+    /// Trained numbers whose moments this rank keeps.
+    pub fn n_owned(&self) -> usize {
+        self.shares.owned()
     }
 
     /// Updates so far.
@@ -118,7 +169,9 @@ impl Optimizer {
     }
 
     /// Clips `gradients` by their global norm (`torch.nn.utils.clip_grad_norm_`: coefficient
-    /// `min(1, max / (norm + 1e-6))`) and updates `model`. A parameter without a gradient stays as it is.
+    /// `min(1, max / (norm + 1e-6))`) and updates `model`. A parameter without a gradient stays as it is. Among
+    /// several ranks, collective: each updates its parameters by the `gradients` of [`sum`](Self::sum), and all get
+    /// all of them.
     ///
     /// # Errors
     /// NaN or infinity in a gradient, with the parameters' names; the model is then unchanged.
@@ -126,9 +179,10 @@ impl Optimizer {
     /// # Panics
     /// If `model` or `gradients` are not of the parameters that this optimiser was made for.
     pub fn step(&mut self, model: &mut Qwen, mut gradients: Gradients, lr: f64) -> Result<Update, Error> {
-        let grad_norm = gradients.norm();
+        let squares = self.shares.of_owners(&gradients.squares());
+        let grad_norm = squares.iter().sum::<f64>().sqrt();
         if !grad_norm.is_finite() {
-            let names = gradients.not_finite_names().unwrap_or_default();
+            let names = gradients::not_finite_names(&gradients.names, &squares).unwrap_or_default();
             return Err(Error::internal(format!("the norm of the gradient is {grad_norm}; {names}")));
         }
         let max = self.config.max_grad_norm;
@@ -137,78 +191,47 @@ impl Optimizer {
         let OptimizerConfig { betas, eps, .. } = self.config;
         let same = gradients.names.iter().eq(self.slots.iter().map(|slot| &slot.name));
         assert!(same, "gradients of the parameters that this optimiser was made for");
-        let mut params = trained::params(model).into_iter();
-        for (slot, grad) in self.slots.iter_mut().zip(gradients.by_param) {
-            let Some((_, param)) = params.find(|(name, _)| *name == slot.name) else {
-                panic!("the model has no parameter `{}`", slot.name)
-            };
-            let Some(grad) = grad else { continue };
+        let mut params = self.params(model);
+        for ((slot, grad), param) in self.slots.iter_mut().zip(gradients.by_param).zip(&mut params) {
+            let (Some(grad), Some(of)) = (grad, &mut slot.state) else { continue };
             let weight_decay = slot.weight_decay;
             let how = AdamW { lr: lr * slot.rate, betas, eps, weight_decay, t: self.t, scale };
             // Taken out and put back: what nobody else holds is updated in place.
-            let state = std::mem::replace(&mut slot.moments, [empty(&grad), empty(&grad)]);
+            let state = std::mem::replace(&mut of.moments, [empty(&grad), empty(&grad)]);
             match param {
                 Param::Matrix(w) => {
                     let (shape, dtype) = (w.dims(), w.dtype());
                     let placeholder = empty(&grad).reshape([0, 1]);
-                    let held = std::mem::replace(w, placeholder);
+                    let held = std::mem::replace(&mut **w, placeholder);
                     let n = shape[0] * shape[1];
-                    let taken = slot.master.take().unwrap_or_else(|| held.reshape([n]));
+                    let taken = of.master.take().unwrap_or_else(|| held.reshape([n]));
                     let (new, state) = kernels::adamw(taken, grad, state, &how);
-                    slot.moments = state;
+                    of.moments = state;
                     if dtype == DType::F32 {
-                        *w = new.reshape(shape);
+                        **w = new.reshape(shape);
                     } else {
-                        *w = new.clone().cast(dtype).reshape(shape);
-                        slot.master = Some(new);
+                        **w = new.clone().cast(dtype).reshape(shape);
+                        of.master = Some(new);
                     }
                 }
                 Param::Vector(w) => {
-                    let taken = std::mem::replace(w, empty(&grad));
-                    (*w, slot.moments) = kernels::adamw(taken, grad, state, &how);
+                    let taken = std::mem::replace(&mut **w, empty(&grad));
+                    (**w, of.moments) = kernels::adamw(taken, grad, state, &how);
                 }
             }
         }
+        self.shares.spread(params);
         Ok(Update { grad_norm, lr })
     }
 
-    /// Writes the state as a safetensors file, one tensor at a time: `t` and, for each parameter, `m.NAME`,
-    /// `v.NAME` and, where the model holds it in bf16, `w.NAME`: the f32 weights.
-    ///
-    /// # Errors
-    /// What the file system or the format refuses.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut named: Vec<(String, &Tensor<1>)> = Vec::with_capacity(3 * self.slots.len());
-        for (kind, at) in [("m", 0), ("v", 1)] {
-            named.extend(self.slots.iter().map(|slot| (format!("{kind}.{}", slot.name), &slot.moments[at])));
-        }
-        let masters = self.slots.iter().filter_map(|slot| Some((&slot.name, slot.master.as_ref()?)));
-        named.extend(masters.map(|(name, master)| (format!("w.{name}"), master)));
-        // The order of the safetensors libraries: the widest dtype first, then by name.
-        named.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let moments = named.into_iter().map(|(name, moment)| Entry::vector(name, moment));
-        let entries: Vec<Entry<'_>> = std::iter::once(Entry::number("t", self.t)).chain(moments).collect();
-        write_tensors(path, &entries, &[])
-    }
-
-    /// Reads back what [`Optimizer::save`] wrote, one tensor at a time.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is damaged, or belongs to another model. Some moments are the file's then: the
-    /// optimiser is of no further use.
-    pub fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let file = TensorReader::open(path)?;
-        self.t = file.number("t")?;
-        for Slot { name, moments: [m, v], master, .. } in &mut self.slots {
-            let (n, device) = (m.dims()[0], m.device());
-            for (kind, moment) in [("m", m), ("v", v)] {
-                *moment = file.vector(&format!("{kind}.{name}"), n, &device)?;
-            }
-            if let Some(master) = master {
-                *master = file.vector(&format!("w.{name}"), n, &device)?;
-            }
-        }
-        Ok(())
+    /// The trained parameters of `model`.
+    fn params<'a>(&self, model: &'a mut Qwen) -> Vec<Param<'a>> {
+        let mut all = trained::params(model).into_iter();
+        let find = |slot: &Slot| match all.find(|(name, _)| *name == slot.name) {
+            Some((_, param)) => param,
+            None => panic!("the model has no parameter `{}`", slot.name),
+        };
+        self.slots.iter().map(find).collect()
     }
 }
 

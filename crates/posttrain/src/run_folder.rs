@@ -62,7 +62,7 @@ pub const MEASURED: [&str; 12] = [
 ];
 
 /// A checkpoint to go on from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
     /// The checkpoint's folder: load the model from here.
     pub dir: PathBuf,

@@ -17,12 +17,16 @@ use crate::output::{print_json, say, to_json};
 pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let state = trainer.state();
     let (steps, trained) = (state.steps, state.optimizer.n_params() as u64);
-    let memory = |recompute| memory(open, trained, trainer.longest(), recompute);
+    let owned = state.optimizer.n_owned() as u64;
+    let memory = |recompute| memory(open, (trained, owned), trainer.longest(), recompute);
     let recompute = open.file.train.recompute;
     let (planned, stored, recomputed) = (memory(recompute), memory(false).peak(), memory(true).peak());
     let start = Instant::now();
     trainer.step()?;
     let seconds = start.elapsed().as_secs_f64();
+    if !open.ranks.is_first() {
+        return Ok(());
+    }
     let (mut plan, example) = trainer.data()?;
     plan.insert("steps".to_owned(), steps.into());
     plan.insert("trained_parameters".to_owned(), trained.into());
@@ -46,13 +50,15 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     Ok(())
 }
 
-/// Memory by the formula, of passes whose rows are all as long as the longest, completion included.
-fn memory(open: &Open<'_>, numbers: u64, longest: usize, recompute: bool) -> Memory {
+/// Memory of this rank by the formula, of passes whose rows are all as long as the longest, completion included: of
+/// so many trained numbers, and so many whose state it keeps.
+fn memory(open: &Open<'_>, (numbers, owned): (u64, u64), longest: usize, recompute: bool) -> Memory {
     let (file, adapter) = (&open.file, open.file.lora.is_some());
     let rows = file.train.batch_size;
     let seq = longest + if open.kind == Kind::Grpo { file.grpo().max_tokens } else { 0 };
     let trained = Trained { dtype: Dtype::from(file.model.dtype), numbers, adapter };
     let memory = Memory::new(&open.start.config, trained, PassSize { rows, seq, recompute });
+    let memory = if owned < numbers { memory.shared(trained, owned) } else { memory };
     // An adapter's reference shares its weights.
     if open.kind == Kind::Grpo && file.grpo().beta > 0.0 && !adapter {
         memory.with_reference()

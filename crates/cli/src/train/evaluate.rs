@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use common::Error;
 use model_qwen::{Finish, Next, Qwen, Request, Sampling, StopStrings, generate};
+use posttrain::Ranks;
+use posttrain::ranks::gather;
 use serde_json::{Map, Value};
 
 use super::problems::Problem;
@@ -26,38 +28,52 @@ pub(super) struct HeldOut {
 
 impl HeldOut {
     /// Accuracy with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
-    /// the grader cannot read count in length alone. Nothing where `stop` says to end before the end.
+    /// the grader cannot read count in length alone. Nothing where `stop` says on any rank to end before the end.
+    /// Collective: each rank answers some of the problems.
     pub(super) fn evaluate(
         &self,
         policy: &Qwen,
         prompter: &Prompter,
         stop: &dyn Fn() -> bool,
+        ranks: &dyn Ranks,
     ) -> Result<Option<Map<String, Value>>> {
-        let requests: Vec<Request> = (0..self.problems.len() * self.samples)
+        let n = self.problems.len() * self.samples;
+        let requests: Vec<Request> = (0..n)
+            .filter(|at| ranks.has(at / self.samples))
             .map(|at| Request {
                 prompt: self.problems[at / self.samples].prompt.clone(),
                 stream: at as u64,
                 origin: at / self.samples,
             })
             .collect();
-        let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
         let stops = prompter.settings.stops();
         let mut watch = StopStrings::new(&prompter.text, &stops, requests.len());
         let push = |row, token| if stop() { Next::EndAll } else { watch.push(row, token) };
-        let completions = generate(policy, &requests, &self.how, &mut (), push)?;
+        let completions = match requests.is_empty() {
+            true => Vec::new(),
+            false => generate(policy, &requests, &self.how, &mut (), push)?,
+        };
         watch.into_result()?;
-        if stop() {
-            return Ok(None);
-        }
-        for (request, done) in requests.iter().zip(completions) {
-            tokens += done.ids.len();
-            truncated += usize::from(done.finish == Finish::Length);
+        let mut mine = Vec::new();
+        for (request, done) in requests.iter().zip(completions).take_while(|_| !stop()) {
             let problem = &self.problems[request.origin];
+            let mut correct = false;
             if problem.readable {
                 let completion = prompter.text.decode(&done.ids)?;
-                let correct =
-                    math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
-                *right.entry(request.origin).or_default() += usize::from(correct);
+                correct = math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
+            }
+            let facts = [done.ids.len(), usize::from(done.finish == Finish::Length), usize::from(correct)];
+            mine.push((request.stream as usize, facts.map(|x| x as u64).to_vec()));
+        }
+        let rows = gather(ranks, &mine);
+        if rows.len() < n {
+            return Ok(None);
+        }
+        let (mut right, mut tokens, mut truncated) = (BTreeMap::<usize, usize>::new(), 0, 0);
+        for (at, row) in rows.iter().enumerate() {
+            (tokens, truncated) = (tokens + row[0], truncated + row[1]);
+            if self.problems[at / self.samples].readable {
+                *right.entry(at / self.samples).or_default() += row[2] as usize;
             }
         }
         if right.is_empty() {
@@ -70,7 +86,7 @@ impl HeldOut {
                 stats::clustered(&rates, LEVEL)
             }
         };
-        let n = requests.len() as f64;
+        let n = n as f64;
         let fields = [
             ("eval_accuracy", to_json(&accuracy.estimate)?),
             ("eval_accuracy_low", to_json(&accuracy.low)?),

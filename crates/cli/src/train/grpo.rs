@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use model_qwen::{Checkpoint, Sampling, StopStrings};
-use posttrain::Order;
-use posttrain::RunFolder;
+use posttrain::{Order, Ranks, RunFolder};
 use posttrain_grpo::reward::{RewardConfig, RewardKind, Rewards};
 use posttrain_grpo::{Grpo, GrpoConfig, Scored};
 use serde_json::{Map, Value};
@@ -20,15 +20,15 @@ use super::{Args, Kind};
 use crate::options::{Common, Result};
 use crate::prompt::Prompter;
 
-pub(crate) fn grpo(common: &Common, args: &Args) -> Result {
-    let mut open = Open::new(common, Kind::Grpo, args)?;
+pub(crate) fn grpo(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Result {
+    let mut open = Open::new(common, Kind::Grpo, args, Arc::clone(&ranks))?;
     let watch = Watch::new(&open)?;
     let prompter = Prompter::new(&open.start, open.file.prompt.settings())?;
     let problems = read(&open, &open.file.data.train, &prompter)?;
     let held_out = held_out(&open, &prompter)?;
     let rewards = Rewards::new(&open.file.reward)?;
     let stop_ids = open.start.stop_ids.clone();
-    let mut grpo = Grpo::new(open.load()?, stop_ids, &open.file.grpo(), problems.len())?;
+    let mut grpo = Grpo::among(open.load()?, stop_ids, &open.file.grpo(), problems.len(), ranks)?;
     if let Some(resumed) = &open.resumed {
         // The reference is the model that the run began from; an adapter's run has it already.
         let apart = open.file.grpo().beta > 0.0 && open.file.lora.is_none();
@@ -157,7 +157,7 @@ impl Problems {
             let problem = &self.problems[at[prompt]];
             (problem.answer.as_deref(), &problem.fields)
         };
-        let table = self.rewards.score(&rollouts.samples(problem))?;
+        let table = self.rewards.score_among(&rollouts.samples(problem), self.grpo.optimizer().ranks())?;
         let scored = rollouts.with_rewards(table)?;
         phase.ends("score", tokens);
         Ok(scored)
@@ -194,7 +194,7 @@ impl Trainer for Problems {
 
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>> {
         let Some(held_out) = &self.held_out else { return Ok(None) };
-        held_out.evaluate(self.grpo.policy(), &self.prompter, stop)
+        held_out.evaluate(self.grpo.policy(), &self.prompter, stop, self.grpo.optimizer().ranks())
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {

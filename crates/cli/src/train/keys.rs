@@ -45,6 +45,7 @@ const MAY_CHANGE: &[&str] = &[
     "train.steps",
     "train.epochs",
     "train.recompute",
+    "train.groups",
     "run.keep",
     "run.log_every",
     "run.checkpoint_every",
@@ -247,7 +248,7 @@ pub(super) fn unknown(key: &str) -> Error {
 /// A run file with every key, optional ones included.
 pub(super) fn every_key() -> Table {
     let mut file = RunFile::default();
-    (file.train.steps, file.train.epochs) = (Some(1), Some(1.0));
+    (file.train.steps, file.train.epochs, file.train.groups) = (Some(1), Some(1.0), Some(1));
     (file.data.eval, file.run.eval_every) = (Some("eval.jsonl".into()), Some(1));
     (file.run.eval_samples, file.run.best) = (Some(2), Some(BestMetric::EvalLoss));
     (file.run.patience, file.run.min_delta) = (Some(3), Some(0.0));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Error;
 use model_qwen::{Adapter, Checkpoint, Qwen};
-use posttrain::{Resumed, RunFolder};
+use posttrain::{Ranks, Resumed, RunFolder};
 use toml::Table;
 
 use super::config::RunFile;
@@ -15,7 +15,7 @@ use crate::options::{Common, Result};
 
 /// Where the run writes. Model and data are read first, so that what is refused leaves nothing behind.
 enum Place {
-    /// A dry run's.
+    /// A dry run's, or one that another rank writes.
     Nowhere,
     New,
     /// Open already; with a new text of its `config.toml`, where the settings have changed.
@@ -35,26 +35,31 @@ pub(super) struct Open<'a> {
     /// Whether a resumed run has another `data.eval` than before: its best evaluation says nothing then.
     pub(super) other_eval: bool,
     pub(super) json: bool,
+    pub(super) dry_run: bool,
+    pub(super) ranks: Arc<dyn Ranks>,
     stop: Arc<AtomicBool>,
 }
 
 impl<'a> Open<'a> {
-    pub(super) fn new(common: &'a Common, kind: Kind, args: &Args) -> Result<Self> {
+    pub(super) fn new(common: &'a Common, kind: Kind, args: &Args, ranks: Arc<dyn Ranks>) -> Result<Self> {
         common.without_adapter("training")?;
-        let Opened { file, place, resumed, other_eval } = match &args.resume {
-            Some(dir) => resume(common, kind, args, dir)?,
-            None => begin(common, kind, args)?,
+        let asked = Asked { common, kind, args, ranks: &*ranks };
+        let Opened { mut file, place, resumed, other_eval } = match &args.resume {
+            Some(dir) => asked.resume(dir)?,
+            None => asked.begin()?,
         };
+        file.train.groups.get_or_insert(ranks.count());
         let from = match (&resumed, &file.lora) {
             (Some(resumed), None) => &resumed.dir,
             _ => &file.model.path,
         };
         let start = common.open(&from.to_string_lossy())?;
         let stop = crate::signals::polled();
-        Ok(Self { common, kind, file, place, start, resumed, other_eval, json: args.json, stop })
+        let (json, dry_run) = (args.json, args.dry_run);
+        Ok(Self { common, kind, file, place, start, resumed, other_eval, json, dry_run, ranks, stop })
     }
 
-    /// The run folder, made where the run is new; none in a dry run.
+    /// The run folder, made where the run is new; none in a dry run, nor for a rank that does not write.
     pub(super) fn folder(&mut self) -> Result<Option<RunFolder>> {
         let model = &self.file.model.path;
         let folder = match std::mem::replace(&mut self.place, Place::Nowhere) {
@@ -86,8 +91,14 @@ impl<'a> Open<'a> {
         adapter.attach(&base)
     }
 
-    pub(super) fn interrupted(&self) -> bool {
+    /// Whether this process was sent a signal.
+    pub(super) fn is_signalled(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Whether any rank was. Collective.
+    pub(super) fn interrupted(&self) -> bool {
+        self.ranks.any(self.is_signalled())
     }
 }
 
@@ -98,51 +109,72 @@ struct Opened {
     other_eval: bool,
 }
 
-fn begin(common: &Common, kind: Kind, args: &Args) -> Result<Opened> {
-    let path = args.config.as_ref().ok_or_else(|| Error::input("missing CONFIG.toml or --resume RUN"))?;
-    let file = user_file(common, kind, path, &args.set)?;
-    if same(path, &file.run.dir.join("config.toml")) {
-        return Err(Error::input(format!(
-            "{}: lies where the run writes its own: choose another run.dir",
-            path.display()
-        )));
-    }
-    let place = if args.dry_run {
-        Place::Nowhere
-    } else {
-        RunFolder::check_new(&file.run.dir)?;
-        Place::New
-    };
-    Ok(Opened { file, place, resumed: None, other_eval: false })
+/// What the user asked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    common: &'a Common,
+    kind: Kind,
+    args: &'a Args,
+    ranks: &'a dyn Ranks,
 }
 
-fn resume(common: &Common, kind: Kind, args: &Args, dir: &Path) -> Result<Opened> {
-    let place = dir.join("config.toml");
-    let began = RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
-    let before = began.to_table(kind)?;
-    let mut file = match &args.config {
-        Some(path) => user_file(common, kind, path, &args.set)?,
-        None => {
-            let mut table = RunFile::user_table(kind, &began.to_toml(kind)?, &args.set)?;
-            flags(common, &mut table)?;
-            RunFile::from_table(kind, table)?
+impl Asked<'_> {
+    fn begin(&self) -> Result<Opened> {
+        let Self { common, kind, args, ranks } = *self;
+        let path = args.config.as_ref().ok_or_else(|| Error::input("missing CONFIG.toml or --resume RUN"))?;
+        let file = user_file(common, kind, path, &args.set)?;
+        if same(path, &file.run.dir.join("config.toml")) {
+            return Err(Error::input(format!(
+                "{}: lies where the run writes its own: choose another run.dir",
+                path.display()
+            )));
         }
-    };
-    keys::check_changes(&before, &file.to_table(kind)?, &args.set).map_err(|e| e.within(dir.display()))?;
-    if file.run.dir != began.run.dir && !same(&file.run.dir, dir) {
-        return Err(Error::input(format!(
-            "run.dir is {} and --resume {}: expected the same folder",
-            file.run.dir.display(),
-            dir.display()
-        )));
+        let place = if args.dry_run || !ranks.is_first() {
+            Place::Nowhere
+        } else {
+            RunFolder::check_new(&file.run.dir)?;
+            Place::New
+        };
+        Ok(Opened { file, place, resumed: None, other_eval: false })
     }
-    file.run.dir.clone_from(&began.run.dir);
-    let (folder, resumed) = RunFolder::resume(dir, |place, wrong| {
-        common.warn(format!("not whole, {} is resumed in its place: {wrong}", place.display()))
-    })?;
-    let config = if file == began { None } else { Some(file.to_toml(kind)?) };
-    let other_eval = file.data.eval != began.data.eval;
-    Ok(Opened { file, place: Place::Resumed(Box::new(folder), config), resumed: Some(resumed), other_eval })
+
+    fn resume(&self, dir: &Path) -> Result<Opened> {
+        let Self { common, kind, args, ranks } = *self;
+        let place = dir.join("config.toml");
+        let began = RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
+        let before = began.to_table(kind)?;
+        let mut file = match &args.config {
+            Some(path) => user_file(common, kind, path, &args.set)?,
+            None => {
+                let mut table = RunFile::user_table(kind, &began.to_toml(kind)?, &args.set)?;
+                flags(common, &mut table)?;
+                RunFile::from_table(kind, table)?
+            }
+        };
+        keys::check_changes(&before, &file.to_table(kind)?, &args.set).map_err(|e| e.within(dir.display()))?;
+        if file.run.dir != began.run.dir && !same(&file.run.dir, dir) {
+            return Err(Error::input(format!(
+                "run.dir is {} and --resume {}: expected the same folder",
+                file.run.dir.display(),
+                dir.display()
+            )));
+        }
+        file.run.dir.clone_from(&began.run.dir);
+        let config = if file == began { None } else { Some(file.to_toml(kind)?) };
+        let (mut place, mut found) = (Place::Nowhere, Vec::new());
+        if ranks.is_first() {
+            let (folder, resumed) = RunFolder::resume(dir, |place, wrong| {
+                common.warn(format!("not whole, {} is resumed in its place: {wrong}", place.display()))
+            })?;
+            place = Place::Resumed(Box::new(folder), config);
+            found = serde_json::to_vec(&resumed).map_err(Error::internal)?;
+        }
+        // The others learn which checkpoint it is.
+        let found = ranks.all_gather(found).swap_remove(0);
+        let resumed = Some(serde_json::from_slice(&found).map_err(Error::internal)?);
+        let other_eval = file.data.eval != began.data.eval;
+        Ok(Opened { file, place, resumed, other_eval })
+    }
 }
 
 pub(super) fn user_file(common: &Common, kind: Kind, path: &Path, set: &[String]) -> Result<RunFile> {

@@ -1,7 +1,11 @@
 //! `sparks sft`: supervised fine-tuning.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use common::Error;
+use posttrain::Ranks;
+use posttrain::ranks::gather;
 use posttrain_sft::{Dataset, Encoder, Example, Packing, Sft, Sums};
 use serde_json::{Map, Value};
 
@@ -11,8 +15,8 @@ use super::watch::Watch;
 use super::{Args, Kind};
 use crate::options::{Common, Result};
 
-pub(crate) fn sft(common: &Common, args: &Args) -> Result {
-    let mut open = Open::new(common, Kind::Sft, args)?;
+pub(crate) fn sft(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Result {
+    let mut open = Open::new(common, Kind::Sft, args, Arc::clone(&ranks))?;
     let watch = Watch::new(&open)?;
     let encoder = Encoder::of(&open.start)?;
     let data = read(&open, &open.file.data.train, &encoder)?;
@@ -22,7 +26,7 @@ pub(crate) fn sft(common: &Common, args: &Args) -> Result {
         report(&open, path, eval)?;
     }
     let config = open.file.sft();
-    let mut sft = Sft::new(open.load()?, &config, data.len())?;
+    let mut sft = Sft::among(open.load()?, &config, data.len(), ranks)?;
     if let Some(resumed) = &open.resumed {
         sft = sft.resume(resumed)?;
     }
@@ -75,12 +79,19 @@ impl Trainer for Examples {
     }
 
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>> {
+        let parts: Vec<&[Example]> =
+            self.eval.iter().flat_map(|eval| eval.examples().chunks(self.sft.batch())).collect();
+        let (ranks, mut mine) = (self.sft.optimizer().ranks(), Vec::new());
+        for at in (0..parts.len()).filter(|&at| ranks.has(at)).take_while(|_| !stop()) {
+            mine.push((at, <[f64; 5]>::from(self.sft.evaluate(parts[at])?).to_vec()));
+        }
+        let rows: Vec<Vec<f64>> = gather(ranks, &mine);
+        if rows.len() < parts.len() {
+            return Ok(None);
+        }
         let mut sums = Sums::default();
-        for part in self.eval.iter().flat_map(|eval| eval.examples().chunks(self.sft.batch())) {
-            if stop() {
-                return Ok(None);
-            }
-            sums.add(&self.sft.evaluate(part)?);
+        for row in rows {
+            sums.add(&Sums::from(<[f64; 5]>::try_from(row).map_err(|row| Error::internal(format!("{row:?}")))?));
         }
         let fields = [
             ("eval_loss", sums.mean_loss()),

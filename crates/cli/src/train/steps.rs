@@ -1,6 +1,7 @@
 //! The loop over optimiser steps: evaluation, circuits, logs, checkpoints, a clean stop.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Instant;
 
 use common::Error;
@@ -29,7 +30,7 @@ pub(super) trait Trainer {
     fn record(&self, _folder: &RunFolder) -> Result {
         Ok(())
     }
-    /// Metrics on `data.eval`; nothing where `stop` said to end before the end.
+    /// Metrics on `data.eval`; nothing where `stop` said on any rank to end before the end.
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
     fn state(&self) -> State<'_>;
@@ -72,7 +73,8 @@ impl Line {
 /// A run between two steps, beside its trainer.
 struct Run<'a, 'b> {
     open: &'a Open<'b>,
-    folder: RunFolder,
+    /// The first rank's.
+    folder: Option<RunFolder>,
     watch: Option<&'a Watch>,
     kept: Kept,
     clock: Clock,
@@ -90,15 +92,20 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
             begun.step
         )));
     }
-    let Some(folder) = open.folder()? else { return dry_run::run(open, trainer) };
+    if open.dry_run {
+        return dry_run::run(open, trainer);
+    }
+    let folder = open.folder()?;
     let bar = progress(open.common, steps, open.kind.name());
     let (kept, began) = (Kept::new(open)?, (Instant::now(), begun.step));
     bar.set_position((begun.step - usize::from(kept.pending.is_some())) as u64);
     bar.reset_eta();
     let mut run = Run { open, folder, watch, kept, clock: Clock::default(), began, bar };
-    run.folder.protect(run.kept.best_step());
-    if let (Some(watch), None) = (watch, &open.resumed) {
-        watch.write(trainer.state().model, &mut run.folder, 0, &mut run.clock)?;
+    if let Some(folder) = &mut run.folder {
+        folder.protect(run.kept.best_step());
+        if let (Some(watch), None) = (watch, &open.resumed) {
+            watch.write(trainer.state().model, folder, 0, &mut run.clock)?;
+        }
     }
     let mut last = Value::Null;
     if let Some(metrics) = run.kept.pending.take() {
@@ -121,7 +128,7 @@ impl Run<'_, '_> {
     fn step(&mut self, trainer: &mut dyn Trainer) -> Result<Line> {
         let start = Instant::now();
         let mut line = trainer.step()?;
-        trainer.record(&self.folder)?;
+        self.folder.as_ref().map_or(Ok(()), |folder| trainer.record(folder))?;
         let seconds = start.elapsed().as_secs_f64();
         self.clock.training += seconds;
         let tokens = line.metrics.get("tokens_seen").and_then(Value::as_u64);
@@ -142,7 +149,7 @@ impl Run<'_, '_> {
         let (mut better, before) = (false, (self.kept.clone(), line.metrics.clone()));
         if open.file.data.eval.is_some() && is_due(run.eval_every.unwrap_or(EVAL_EVERY)) {
             let start = Instant::now();
-            let Some(evaluated) = trainer.evaluate(&|| open.interrupted())? else {
+            let Some(evaluated) = trainer.evaluate(&|| open.is_signalled())? else {
                 return self.postpone(trainer, before);
             };
             better = self.kept.judge(run, done, &evaluated);
@@ -155,25 +162,15 @@ impl Run<'_, '_> {
             if open.interrupted() {
                 return self.postpone(trainer, before);
             }
-            let seconds = watch.write(trainer.state().model, &mut self.folder, done, &mut self.clock)?;
-            line.put("watch_time", seconds);
-            line.put("watch_percent", self.clock.watch_percent());
-        }
-        self.bar.set_message(line.brief);
-        self.bar.inc(1);
-        if last || is_due(run.log_every) || line.metrics.contains_key("eval_time") {
-            self.folder.log(&line.metrics)?;
-            if !std::io::stderr().is_terminal() {
-                let left = self.left(done, steps);
-                open.common.note(format_args!("{}, {left} left", line.text));
+            if let Some(folder) = &mut self.folder {
+                let seconds = watch.write(trainer.state().model, folder, done, &mut self.clock)?;
+                line.put("watch_time", seconds);
+                line.put("watch_percent", self.clock.watch_percent());
             }
         }
-        if line.metrics.contains_key("watch_time") {
-            let mut live = LiveRun::read(self.folder.dir())?;
-            live.curve.clear();
-            let text = serde_json::to_vec_pretty(&live).map_err(Error::internal)?;
-            common::write_whole(self.folder.dir().join("dynamics.json"), &text)?;
-        }
+        self.bar.set_message(std::mem::take(&mut line.brief));
+        self.bar.inc(1);
+        self.log(&line, last || is_due(run.log_every), (done, steps))?;
         let interrupted = open.interrupted();
         if last || interrupted || better || is_due(run.checkpoint_every) {
             self.checkpoint(trainer)?;
@@ -181,11 +178,39 @@ impl Run<'_, '_> {
         if interrupted && !last { Err(self.interrupted(trainer)) } else { Ok(line.metrics) }
     }
 
+    /// Logs a step, if it is due or was evaluated, and the circuits so far.
+    fn log(&mut self, line: &Line, is_due: bool, (done, steps): (usize, usize)) -> Result {
+        let left = self.left(done, steps);
+        let Some(folder) = &mut self.folder else { return Ok(()) };
+        if is_due || line.metrics.contains_key("eval_time") {
+            folder.log(&line.metrics)?;
+            if !std::io::stderr().is_terminal() {
+                self.open.common.note(format_args!("{}, {left} left", line.text));
+            }
+        }
+        if line.metrics.contains_key("watch_time") {
+            let mut live = LiveRun::read(folder.dir())?;
+            live.curve.clear();
+            let text = serde_json::to_vec_pretty(&live).map_err(Error::internal)?;
+            common::write_whole(folder.dir().join("dynamics.json"), &text)?;
+        }
+        Ok(())
+    }
+
+    /// Collective: every rank has a part of the optimiser's state.
     fn checkpoint(&mut self, trainer: &dyn Trainer) -> Result {
-        self.folder.keep_state(self.kept.to_json()?);
-        self.folder.protect(self.kept.best_step());
         let state = trainer.state();
-        self.folder.checkpoint(state.model, state.optimizer, state.progress).map(drop)
+        let Some(folder) = &mut self.folder else {
+            state.optimizer.give_state();
+            return Ok(());
+        };
+        folder.keep_state(self.kept.to_json()?);
+        folder.protect(self.kept.best_step());
+        folder.checkpoint(state.model, state.optimizer, state.progress).map(drop)
+    }
+
+    fn dir(&self) -> &Path {
+        self.folder.as_ref().map_or(&self.open.file.run.dir, RunFolder::dir)
     }
 
     /// Leaves what follows a step to the run that resumes this one: a launcher that has sent a signal does not wait
@@ -204,7 +229,7 @@ impl Run<'_, '_> {
     fn interrupted(&self, trainer: &dyn Trainer) -> Error {
         self.bar.finish_and_clear();
         let State { progress, steps, .. } = trainer.state();
-        let (done, dir, command) = (progress.step, self.folder.dir().display(), self.open.kind.command());
+        let (done, dir, command) = (progress.step, self.dir().display(), self.open.kind.command());
         Error::internal(format!(
             "interrupted after {done} of {steps} steps; go on with: {command} --resume {dir}"
         ))
@@ -218,7 +243,10 @@ impl Run<'_, '_> {
 
     fn end(self, done: usize, last: Value) -> Result {
         self.bar.finish_and_clear();
-        let dir = self.folder.dir();
+        let dir = self.dir();
+        if !self.open.ranks.is_first() {
+            return Ok(());
+        }
         if self.open.json {
             print_json(&json!({ "run": dir, "last": last }));
             return Ok(());

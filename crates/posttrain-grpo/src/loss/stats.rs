@@ -47,6 +47,33 @@ impl Default for LossStats {
     }
 }
 
+impl From<LossStats> for [f64; 10] {
+    fn from(s: LossStats) -> Self {
+        let (low, high) = (s.clipped_low, s.clipped_high);
+        let (low_min, high_max) = (s.clipped_low_min, s.clipped_high_max);
+        [s.ratios, low, high, low_min, high_max, s.ratio_min, s.ratio_max, s.tokens, s.kl, s.entropy]
+    }
+}
+
+impl From<[f64; 10]> for LossStats {
+    fn from(numbers: [f64; 10]) -> Self {
+        let [ratios, clipped_low, clipped_high, clipped_low_min, clipped_high_max, ..] = numbers;
+        let [.., ratio_min, ratio_max, tokens, kl, entropy] = numbers;
+        Self {
+            ratios,
+            clipped_low,
+            clipped_high,
+            clipped_low_min,
+            clipped_high_max,
+            ratio_min,
+            ratio_max,
+            tokens,
+            kl,
+            entropy,
+        }
+    }
+}
+
 impl LossStats {
     /// Adds another part's.
     pub fn add(&mut self, other: &Self) {

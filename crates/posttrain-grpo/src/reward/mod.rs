@@ -10,6 +10,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use model_qwen::Finish;
+use posttrain::ranks::{Ranks, gather};
 use serde_json::{Map, Value};
 
 pub use config::{FormatStyle, RepetitionUnit, RewardConfig, RewardKind};
@@ -82,6 +83,28 @@ impl Rewards {
     pub fn with(mut self, name: &str, weight: f64, reward: impl Reward + 'static) -> Self {
         self.all.push((name.to_owned(), weight, Box::new(reward)));
         self
+    }
+
+    /// As [`score`](Self::score), among several ranks: each judges the completions of some prompts, and has the rewards of
+    /// all afterwards. Collective.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score), on the rank that judged.
+    pub fn score_among(&mut self, samples: &[Sample<'_>], ranks: &dyn Ranks) -> Result<RewardTable, Error> {
+        let mine: Vec<usize> = (0..samples.len()).filter(|&at| ranks.has(samples[at].prompt)).collect();
+        let own: Vec<Sample<'_>> = mine.iter().map(|&at| samples[at]).collect();
+        let mut table = RewardTable::default();
+        if !own.is_empty() {
+            table = self.score(&own)?;
+        }
+        let row = |(i, at): (usize, usize)| (at, table.values.iter().map(|values| values[i]).collect());
+        let rows: Vec<(usize, Vec<f32>)> = mine.into_iter().enumerate().map(row).collect();
+        let rows = gather(ranks, &rows);
+        let mut all = RewardTable::default();
+        for (at, (name, weight, _)) in self.all.iter().enumerate() {
+            all.push(name, *weight, rows.iter().map(|row| row[at]).collect());
+        }
+        Ok(all)
     }
 
     /// Every reward of every completion.

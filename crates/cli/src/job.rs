@@ -1,0 +1,20 @@
+//! The processes of a training run that `mpirun` or `srun` started: all but the first are silent unless they fail.
+
+use ranks::Job;
+
+use crate::options::{Common, Result};
+use crate::signals;
+
+/// Starts MPI, where a launcher started this process.
+pub(crate) fn start(common: &mut Common) -> Result<Job> {
+    let job = Job::start(signals::seen)?;
+    if job.ranks().count() > 1 {
+        // A signal of the launcher is for the loop over steps.
+        signals::polled();
+    }
+    if !job.ranks().is_first() {
+        common.quiet = true;
+        signals::hush();
+    }
+    Ok(job)
+}
