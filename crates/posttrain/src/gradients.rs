@@ -80,11 +80,6 @@ impl Gradients {
         }
     }
 
-    /// The global L2 norm, accumulated in f64.
-    pub fn norm(&mut self) -> f64 {
-        self.squares().iter().sum::<f64>().sqrt()
-    }
-
     /// In words, the parameters whose gradient has NaN or infinity in it, a few of them where there are many.
     pub fn not_finite_names(&mut self) -> Option<String> {
         let squares = self.squares();
