@@ -19,9 +19,8 @@ fn job(dir: &Path, n: usize, line: &str) -> Option<Command> {
         return None;
     }
     let mut job = Command::new("mpirun");
-    // A checkpoint may take longer than the second that mpirun waits after SIGTERM.
-    job.args(["--allow-run-as-root", "--oversubscribe", "--mca", "odls_base_sigkill_timeout", "60"]);
-    job.args(["-n", &n.to_string(), "sh", "-c", &line.replace("sparks", env!("CARGO_BIN_EXE_sparks"))]);
+    job.args(["--allow-run-as-root", "--oversubscribe", "-n", &n.to_string(), "sh", "-c"]);
+    job.arg(line.replace("sparks", env!("CARGO_BIN_EXE_sparks")));
     // Containers may not let processes read each other's memory.
     job.env("OMPI_MCA_btl_vader_single_copy_mechanism", "none").env("HF_HUB_OFFLINE", "1");
     job.current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -148,7 +147,8 @@ fn sigterm_reaches_a_checkpoint() {
     files(dir, &format!("{SFT}schedule.kind = 'constant'\n"));
     let line = "exec sparks sft c.toml --threads 1 --set train.steps=100000 run.checkpoint_every=0";
     let Some(mut job) = job(dir, 2, line) else { return };
-    let child = job.spawn().unwrap();
+    // A checkpoint may take longer than the second that mpirun waits after SIGTERM.
+    let child = job.env("OMPI_MCA_odls_base_sigkill_timeout", "60").spawn().unwrap();
     wait_for_steps(dir, 3);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let out = ended(child);

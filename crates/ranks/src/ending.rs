@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use posttrain::Ranks;
 
 /// How much later than the rank before it a rank says why it ends.
-const TURN: Duration = Duration::from_millis(300);
+const TURN: Duration = Duration::from_secs(1);
 
 /// The longest time until a rank speaks.
 const LONGEST: Duration = Duration::from_secs(3);
