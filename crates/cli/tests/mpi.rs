@@ -55,7 +55,8 @@ const LORA: &str = "lora.rank = 2\nlora.dropout = 0.1\n";
 
 #[test]
 fn ranks_have_the_bits_of_one_process_and_any_number_resumes() {
-    for (kind, more) in [("sft", SFT.to_owned()), ("sft", format!("{SFT}{LORA}")), ("grpo", GRPO.to_owned())] {
+    for (kind, more) in [("sft", SFT.to_owned()), ("sft", format!("{SFT}{LORA}")), ("grpo", GRPO.to_owned())]
+    {
         let one = tempfile::tempdir().unwrap();
         files(one.path(), &more);
         let args = [kind, "c.toml", "--threads", "1"];
@@ -114,7 +115,9 @@ fn an_error_is_said_once_and_ends_the_job() {
     let all = "sparks sft c.toml --threads 1 --set train.groups=5";
     let one = "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then set -- --set data.train=none.jsonl; fi; \
                sparks sft c.toml --threads 1 \"$@\"";
-    for (line, expected) in [(all, "train.groups is 5, expected a multiple of the 3 ranks"), (one, "none.jsonl")] {
+    for (line, expected) in
+        [(all, "train.groups is 5, expected a multiple of the 3 ranks"), (one, "none.jsonl")]
+    {
         let Some(mut job) = job(dir.path(), 3, line) else { return };
         let out = ended(job.spawn().unwrap());
         let said = says(&out);
@@ -128,7 +131,8 @@ fn a_killed_rank_ends_the_job_and_the_run_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     files(dir, SFT);
-    let line = "echo $$ > pid-$OMPI_COMM_WORLD_RANK; exec sparks sft c.toml --threads 1 --set train.steps=100000";
+    let line =
+        "echo $$ > pid-$OMPI_COMM_WORLD_RANK; exec sparks sft c.toml --threads 1 --set train.steps=100000";
     let Some(mut job) = job(dir, 3, line) else { return };
     let child = job.spawn().unwrap();
     wait_for_steps(dir, 4);

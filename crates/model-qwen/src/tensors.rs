@@ -25,7 +25,10 @@ pub struct Entry<'a> {
 
 impl std::fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("name", &self.name).field("shape", &self.shape()).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("shape", &self.shape())
+            .finish_non_exhaustive()
     }
 }
 

@@ -93,7 +93,10 @@ impl Grpo {
                 let (numbers, mut part) = self.pass(parts[at], update == 0, &how)?;
                 if !numbers.value.is_finite() {
                     let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
-                    return Err(Error::internal(format!("step {step}: the loss is {}{which}", numbers.value)));
+                    return Err(Error::internal(format!(
+                        "step {step}: the loss is {}{which}",
+                        numbers.value
+                    )));
                 }
                 Ok(Some((numbers.into(), part)))
             })?;

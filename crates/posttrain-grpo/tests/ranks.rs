@@ -37,7 +37,8 @@ fn run(start: &Qwen, config: &GrpoConfig, ranks: Arc<dyn Ranks>) -> Outcome {
     while !grpo.is_done() {
         let rollouts = grpo.sample(&prompts).unwrap();
         ids = rollouts.iter().map(|r| r.ids.clone()).collect();
-        let table = rewards.score_among(&rollouts.samples(|_| (None, &none)), grpo.optimizer().ranks()).unwrap();
+        let table =
+            rewards.score_among(&rollouts.samples(|_| (None, &none)), grpo.optimizer().ranks()).unwrap();
         stats.push(grpo.step(&rollouts.with_rewards(table).unwrap()).unwrap());
     }
     let mut policy = grpo.into_policy();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use model_qwen::{Adapter, Checkpoint, Dtype, LoraConfig, Param, Qwen};
-use posttrain::ranks::{Alone, Ranks, Threads};
 use posttrain::Resumed;
+use posttrain::ranks::{Alone, Ranks, Threads};
 use posttrain_sft::{DataConfig, Dataset, Encoder, Sft, SftConfig, SftStats};
 
 const STEPS: usize = 2;
@@ -17,7 +17,8 @@ fn fixtures(name: &str) -> PathBuf {
 }
 
 fn model(dtype: Dtype, lora: bool) -> Qwen {
-    let model = Checkpoint::open(&fixtures("sft-trace/untied")).unwrap().load(dtype, &Device::flex()).unwrap();
+    let model =
+        Checkpoint::open(&fixtures("sft-trace/untied")).unwrap().load(dtype, &Device::flex()).unwrap();
     if !lora {
         return model;
     }
@@ -54,7 +55,12 @@ fn train(sft: &mut Sft, data: &Dataset) -> Vec<SftStats> {
 }
 
 /// Steps, then the state in `dir`; the numbers that this rank keeps moments of.
-fn first_half(start: &Qwen, groups: usize, dir: &Path, ranks: Arc<dyn Ranks>) -> (Vec<SftStats>, Values, usize) {
+fn first_half(
+    start: &Qwen,
+    groups: usize,
+    dir: &Path,
+    ranks: Arc<dyn Ranks>,
+) -> (Vec<SftStats>, Values, usize) {
     let (data, is_first) = (data(), ranks.is_first());
     let mut sft = Sft::among(start.clone(), &config(groups), data.len(), ranks).unwrap();
     let stats = train(&mut sft, &data);

@@ -111,7 +111,9 @@ impl Optimizer {
             return Err(Error::input("optimizer.groups: every parameter is frozen"));
         }
         let shares = Shares::new(held.iter().map(Param::len).collect(), ranks);
-        for (_, (slot, param)) in slots.iter_mut().zip(&held).enumerate().filter(|(at, _)| shares.is_mine(*at)) {
+        for (_, (slot, param)) in
+            slots.iter_mut().zip(&held).enumerate().filter(|(at, _)| shares.is_mine(*at))
+        {
             slot.state = Some(State {
                 moments: [0, 1].map(|_| Tensor::zeros([param.len()], &device)),
                 master: match param {

@@ -42,10 +42,12 @@ impl Optimizer {
     /// What the file system or the format refuses.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let vectors = self.vectors().into_iter().map(|(name, slot, part)| {
-            let get = move || self.bring(slot, part).unwrap_or_else(|| panic!("the first rank gets every vector"));
+            let get =
+                move || self.bring(slot, part).unwrap_or_else(|| panic!("the first rank gets every vector"));
             Entry::made(name, self.shares.sizes()[slot], get)
         });
-        let entries: Vec<Entry<'_>> = std::iter::once(Entry::number("t", self.updates())).chain(vectors).collect();
+        let entries: Vec<Entry<'_>> =
+            std::iter::once(Entry::number("t", self.updates())).chain(vectors).collect();
         write_tensors(path, &entries, &[])
     }
 

@@ -1,11 +1,11 @@
 //! MPI's world of processes.
 
 use common::Error;
+use mpi::Count;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::{Threading, Universe};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator as _, CommunicatorCollectives as _, Equivalence};
-use mpi::Count;
 use posttrain::Ranks;
 
 /// MPI counts in i32.

@@ -60,7 +60,8 @@ impl HeldOut {
             let mut correct = false;
             if problem.readable {
                 let completion = prompter.text.decode(&done.ids)?;
-                correct = math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
+                correct =
+                    math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
             }
             let facts = [done.ids.len(), usize::from(done.finish == Finish::Length), usize::from(correct)];
             mine.push((request.stream as usize, facts.map(|x| x as u64).to_vec()));

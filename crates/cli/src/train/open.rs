@@ -141,7 +141,8 @@ impl Asked<'_> {
     fn resume(&self, dir: &Path) -> Result<Opened> {
         let Self { common, kind, args, ranks } = *self;
         let place = dir.join("config.toml");
-        let began = RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
+        let began =
+            RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
         let before = began.to_table(kind)?;
         let mut file = match &args.config {
             Some(path) => user_file(common, kind, path, &args.set)?,
@@ -151,7 +152,8 @@ impl Asked<'_> {
                 RunFile::from_table(kind, table)?
             }
         };
-        keys::check_changes(&before, &file.to_table(kind)?, &args.set).map_err(|e| e.within(dir.display()))?;
+        keys::check_changes(&before, &file.to_table(kind)?, &args.set)
+            .map_err(|e| e.within(dir.display()))?;
         if file.run.dir != began.run.dir && !same(&file.run.dir, dir) {
             return Err(Error::input(format!(
                 "run.dir is {} and --resume {}: expected the same folder",

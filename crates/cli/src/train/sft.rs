@@ -91,7 +91,9 @@ impl Trainer for Examples {
         }
         let mut sums = Sums::default();
         for row in rows {
-            sums.add(&Sums::from(<[f64; 5]>::try_from(row).map_err(|row| Error::internal(format!("{row:?}")))?));
+            sums.add(&Sums::from(
+                <[f64; 5]>::try_from(row).map_err(|row| Error::internal(format!("{row:?}")))?,
+            ));
         }
         let fields = [
             ("eval_loss", sums.mean_loss()),

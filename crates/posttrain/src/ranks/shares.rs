@@ -74,7 +74,8 @@ impl Shares {
         // A group without a pass.
         given.resize_with(self.sizes.len(), || None);
         let has = self.ranks.all_gather(given.iter().map(|grad| u8::from(grad.is_some())).collect());
-        let mut sums: Vec<Option<Sum>> = (0..self.sizes.len()).map(|slot| self.sum(slot, total, &has)).collect();
+        let mut sums: Vec<Option<Sum>> =
+            (0..self.sizes.len()).map(|slot| self.sum(slot, total, &has)).collect();
         for window in self.windows(&self.sizes) {
             let parts = (0..self.ranks.count()).map(|owner| {
                 let pieces = self.pieces(&self.sizes, owner, &window);
@@ -269,11 +270,14 @@ mod tests {
                 shares.reduce(&mut total, gradients(of(rank), |slot| has(rank, slot)), &device);
             }
             let sums: Vec<Option<Vec<f32>>> = total.by_param.into_iter().map(|x| x.map(host)).collect();
-            let mine: Vec<f64> = (0..5).map(|slot| if shares.is_mine(slot) { slot as f64 } else { -1.0 }).collect();
+            let mine: Vec<f64> =
+                (0..5).map(|slot| if shares.is_mine(slot) { slot as f64 } else { -1.0 }).collect();
             assert_eq!(shares.of_owners(&mine), [0.0, 1.0, 2.0, 3.0, 4.0]);
             let own = |slot| shares.is_mine(slot).then(|| Tensor::from_data(&of(rank)[slot][..], &device));
-            let brought: Vec<_> = (0..5).map(|slot| shares.bring(slot, own(slot).as_ref(), &device).map(host)).collect();
-            let mut vectors: Vec<Tensor<1>> = of(rank).iter().map(|v| Tensor::from_data(&v[..], &device)).collect();
+            let brought: Vec<_> =
+                (0..5).map(|slot| shares.bring(slot, own(slot).as_ref(), &device).map(host)).collect();
+            let mut vectors: Vec<Tensor<1>> =
+                of(rank).iter().map(|v| Tensor::from_data(&v[..], &device)).collect();
             shares.spread(vectors.iter_mut().map(Param::Vector).collect());
             (shares.owners.clone(), sums, brought, vectors.into_iter().map(host).collect::<Vec<_>>())
         });

@@ -66,7 +66,8 @@ impl Optimizer {
         mut pass: impl FnMut(usize) -> Result<Vec<f32>, Error>,
     ) -> Result<Vec<Vec<f32>>, Error> {
         let mine = self.groups(passes).flat_map(|group| passes.of(group));
-        let values: Vec<(usize, Vec<f32>)> = mine.map(|at| Ok((at, pass(at)?))).collect::<Result<_, Error>>()?;
+        let values: Vec<(usize, Vec<f32>)> =
+            mine.map(|at| Ok((at, pass(at)?))).collect::<Result<_, Error>>()?;
         Ok(gather(self.ranks(), &values))
     }
 
