@@ -1,9 +1,11 @@
 //! Trainings that a study asks for: its run file with the study's changes, in the study's folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use common::{Error, file_hash};
 use posttrain::RunFolder;
+use posttrain::ranks::Alone;
 use posttrain::rows::data_files;
 use serde_json::json;
 use study::results::TrainingMethod;
@@ -55,8 +57,8 @@ pub(crate) fn train(common: &Common, training: &Training<'_>) -> Result {
         Args { config, set: changes(training)?, resume: None, dry_run: false, json: false }
     };
     match kind {
-        Kind::Sft => sft(common, &args),
-        Kind::Grpo => grpo(common, &args),
+        Kind::Sft => sft(common, &args, Arc::new(Alone)),
+        Kind::Grpo => grpo(common, &args, Arc::new(Alone)),
     }
 }
 
