@@ -202,7 +202,8 @@ const use = async (folder) => {
   // Texts of the results are texts: nothing of them became an element or ran.
   assert.equal(await page.evaluate(() => globalThis.ran), undefined);
   assert.equal(await page.locator("img, iframe, object, embed, main script").count(), 0);
-  assert.equal(await page.title(), results.title.replace(/\s+/g, " ").trim());
+  // Chromium turns control characters of a title into spaces.
+  assert.equal(await page.title(), results.title.replace(/[\u0000-\u0020\u007f]+/g, " ").trim());
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
   const serious = found.violations.filter((v) => ["serious", "critical"].includes(v.impact));

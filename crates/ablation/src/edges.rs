@@ -73,7 +73,8 @@ impl<'a> EdgePatch<'a> {
         let (n, slots) = (readers.n_readers, readers.n_slots);
         let weights = TensorData::new(readers.weights.clone(), [groups, n, slots]);
         let weights = Tensor::<3>::from_data(weights, &changes.device().without_autodiff());
-        let sum = weights.matmul(changes.clone().slice([0..groups, 0..slots, 0..columns]));
+        let changes = changes.clone().slice([0..groups, 0..slots, 0..columns]);
+        let sum = hooks::matmul_f32(weights, changes);
         Some(if groups == 1 {
             sum.reshape([n, self.batch, seq, d]).swap_dims(0, 1)
         } else {

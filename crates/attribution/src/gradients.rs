@@ -148,23 +148,25 @@ impl ReaderGradients {
     pub(crate) fn contract(self, runs: &PairRuns<'_>, factor: f64) -> Result<Vec<f32>, Error> {
         let wiring = runs.wiring;
         let [n_writers, width] = runs.differences.dims();
-        let mut scores = Vec::with_capacity(wiring.n_edges());
-        let mut product = |readers: Tensor<2>, n_writers_before: usize| -> Result<(), Error> {
+        let mut scores = Vec::new();
+        let mut product = |readers: Tensor<2>, n_writers_before: usize| {
+            let n = readers.dims()[0] * n_writers_before;
             let writers = runs.differences.clone().slice([0..n_writers_before, 0..width]);
-            let values = (readers * factor).matmul(writers.transpose()).into_data().try_to_vec::<f32>();
-            scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
-            Ok(())
+            let values = hooks::matmul_f32(readers * factor, writers.transpose());
+            scores.push(values.reshape([n]));
         };
         let zeros = |n: usize| Tensor::zeros([n, width], &runs.differences.device());
         for (layer, readers) in self.layers.into_iter().enumerate() {
             let readers = readers.unwrap_or_else(|| zeros(3 * wiring.n_heads + 1));
             let heads = 3 * wiring.n_heads;
             let before_attention = 1 + layer * (wiring.n_heads + 1);
-            product(readers.clone().slice([0..heads, 0..width]), before_attention)?;
-            product(readers.slice([heads..heads + 1, 0..width]), before_attention + wiring.n_heads)?;
+            product(readers.clone().slice([0..heads, 0..width]), before_attention);
+            product(readers.slice([heads..heads + 1, 0..width]), before_attention + wiring.n_heads);
         }
-        product(self.logits.unwrap_or_else(|| zeros(1)), n_writers)?;
-        Ok(scores)
+        product(self.logits.unwrap_or_else(|| zeros(1)), n_writers);
+        // One transfer from the device for all layers.
+        let scores = Tensor::cat(scores, 0).into_data().try_to_vec::<f32>();
+        scores.map_err(|e| Error::input(format!("scores: {e:?}")))
     }
 }
 

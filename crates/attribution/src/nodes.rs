@@ -162,7 +162,7 @@ fn along(runs: &PairRuns<'_>, paths: &[Path<'_>], points: &[f64]) -> Result<Vec<
             continue;
         };
         let rows = differences.clone().slice([first..first + n, 0..width]);
-        let values = rows.matmul(sum * factor).into_data().try_to_vec::<f32>();
+        let values = hooks::matmul_f32(rows, sum * factor).into_data().try_to_vec::<f32>();
         scores.extend(values.map_err(|e| Error::input(format!("scores: {e:?}")))?);
     }
     Ok(scores)

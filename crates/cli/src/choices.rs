@@ -5,6 +5,7 @@ use std::str::FromStr;
 use bench_math::Template;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kernels::Compute;
 
 /// Names of `hooks::Metric` that a command takes.
 pub(crate) const METRICS: [&str; 4] = ["logit-diff", "prob-diff", "kl", "nll"];
@@ -12,6 +13,9 @@ pub(crate) const METRICS: [&str; 4] = ["logit-diff", "prob-diff", "kl", "nll"];
 pub(crate) const POSITIONS: [&str; 3] = ["last", "answer", "all"];
 /// Names of `model_qwen::Dtype`.
 pub(crate) const DTYPES: [&str; 3] = ["f32", "bf16", "f16"];
+/// The arithmetic of products of matrices on a GPU, by name.
+pub(crate) const COMPUTES: [(&str, Compute); 3] =
+    [("f32", Compute::F32), ("tf32", Compute::Tf32), ("bf16", Compute::Bf16)];
 /// Names of `bench_math::Template`.
 pub(crate) const TEMPLATES: [&str; Template::ALL.len()] = {
     let mut names = [""; Template::ALL.len()];

@@ -41,17 +41,16 @@ impl FromStr for DeviceName {
     }
 }
 
-/// The best device of this build.
-pub(crate) fn best() -> Device {
-    #[cfg(feature = "cuda")]
-    return Device::cuda(0);
-    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
-    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-    Device::flex()
-}
-
 impl DeviceName {
+    /// The best device of this build.
+    pub(crate) const BEST: Self = if cfg!(feature = "cuda") {
+        Self::Cuda(None)
+    } else if cfg!(feature = "wgpu") {
+        Self::Wgpu
+    } else {
+        Self::Cpu
+    };
+
     /// The device.
     ///
     /// # Errors

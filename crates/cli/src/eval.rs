@@ -199,6 +199,9 @@ fn subject(
         ("tokenizer".to_owned(), tokenizer_hash(checkpoint.dir())?),
         ("dtype".to_owned(), format!("{:?}", common.dtype()).to_lowercase()),
     ]);
+    if common.compute() != kernels::Compute::F32 {
+        subject.insert("compute".to_owned(), common.compute().name().to_owned());
+    }
     if let Some(adapter) = common.adapter() {
         subject.insert("adapter".into(), model_hash(adapter)?);
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod attribute;
+mod bench;
 mod choices;
 mod circuit;
 mod compare;
@@ -63,6 +64,8 @@ struct Cli {
 enum Command {
     /// Print the sizes of a checkpoint and the memory that it needs.
     Info(info::Args),
+    /// Time this machine at each kind of work on a model, beside what its memory and its arithmetic allow.
+    Bench(bench::Args),
     /// Run a model and write logits and activations.
     Forward(forward::Args),
     /// Complete a prompt.
@@ -158,6 +161,7 @@ fn main() -> ExitCode {
         let (ranks, common) = (job.ranks(), &common);
         rayon::scope(move |_| match cli.command {
             Command::Info(args) => info::run(common, args),
+            Command::Bench(args) => bench::run(common, args),
             Command::Forward(args) => forward::run(common, args),
             Command::Generate(args) => generate::run(common, args),
             Command::Attribute(args) => attribute::run(common, args),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::Args;
 use common::Error;
+use kernels::Compute;
 use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Text};
 
-use crate::choices::{DTYPES, named};
+use crate::choices::{COMPUTES, DTYPES, named, table};
 use crate::device::DeviceName;
 
 /// The result of a subcommand.
@@ -22,6 +23,9 @@ pub(crate) struct Common {
     /// Type of the weights in memory (default f32). Activations are f32.
     #[arg(long, global = true, value_parser = named::<Dtype>(&DTYPES))]
     dtype: Option<Dtype>,
+    /// Arithmetic of matrix products on a GPU, with sums in f32 (default f32). A CPU computes in f32.
+    #[arg(long, global = true, value_parser = table(&COMPUTES))]
+    compute: Option<Compute>,
     /// LoRA adapter folder in PEFT's format, applied to MODEL without changing its weights.
     #[arg(long, global = true, value_name = "DIR")]
     adapter: Option<PathBuf>,
@@ -50,7 +54,12 @@ const STACK: usize = 8 << 20;
 impl Common {
     /// Checks the device and starts the thread pool. Call once, before any computation.
     pub(crate) fn start(&self) -> Result {
-        self.device()?;
+        let device = self.device()?;
+        let compute = self.compute();
+        if compute != Compute::F32 && kernels::is_cpu(&device) {
+            return Err(Error::input(format!("--compute {}: the CPU computes in f32", compute.name())));
+        }
+        compute.set();
         if self.threads > MAX_THREADS {
             return Err(Error::input(format!(
                 "--threads: {}, expected at most {MAX_THREADS} (0 means one for each core)",
@@ -65,10 +74,17 @@ impl Common {
     }
 
     pub(crate) fn device(&self) -> Result<Device> {
-        match &self.device {
-            Some(name) => name.open(),
-            None => Ok(crate::device::best()),
-        }
+        self.device.as_ref().unwrap_or(&DeviceName::BEST).open()
+    }
+
+    /// The device that commands compute on, by name.
+    pub(crate) fn device_name(&self) -> String {
+        self.device.as_ref().unwrap_or(&DeviceName::BEST).to_string()
+    }
+
+    /// `--compute`, or f32.
+    pub(crate) fn compute(&self) -> Compute {
+        self.compute.unwrap_or_default()
     }
 
     /// `--dtype`, or f32.

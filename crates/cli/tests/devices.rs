@@ -5,9 +5,12 @@
 
 use std::process::Command;
 
+use attribution::{Endpoint, Method, Options, score_pair};
 use burn::tensor::{Device, DeviceKind, Tensor};
-use hooks::{Batch, Heads, Probe, Recorder, Site, Stream};
+use hooks::{Batch, Heads, Metric, Pair, Pairs, Probe, Recorder, Site, Stream, Target, Task};
 use model_qwen::{Config, Dtype, Pass, Qwen, Request, Sampling, generate, random, save};
+use posttrain_grpo::{Grpo, GrpoConfig};
+use posttrain_sft::{Example, Sft, SftConfig};
 
 /// Two orders of summation of some hundred f32 terms.
 const TOLERANCE: f32 = 2e-5;
@@ -68,6 +71,55 @@ fn forward_generation_and_gradients_agree_with_the_cpu() {
         });
         assert!(apart(&gpu, &cpu) < TOLERANCE, "{site:?}: {:e}", apart(&gpu, &cpu));
     }
+}
+
+#[test]
+fn scores_and_training_steps_agree_with_the_cpu() {
+    let models = [on(&Device::flex()), on(&Device::wgpu(DeviceKind::Cpu))];
+
+    let target = Target { answers: vec![7], distractors: vec![9] };
+    let (clean, corrupt) = (vec![1, 2, 3, 4, 5, 6], vec![1, 12, 3, 14, 5, 6]);
+    let pair = Pair { id: "a".to_owned(), clean, corrupt, target, earlier: Vec::new() };
+    let pairs = Pairs::new(vec![pair.clone()]).unwrap();
+    let [cpu, gpu] = models.each_ref().map(|model| {
+        let task = Task::new(model, &pairs, Metric::LogitDiff);
+        let method = Method::EapIgInputs { steps: 5, endpoint: Endpoint::Left };
+        score_pair(&task, &pair, method, Options::default()).unwrap().scores.values().to_vec()
+    });
+    assert!(apart(&gpu, &cpu) < 2.0 * TOLERANCE, "scores: {:e}", apart(&gpu, &cpu));
+
+    let close =
+        |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-4 * b.abs().max(1e-3), "{what}: {a} {b}");
+    let rows = [(1..15).collect(), vec![5, 4, 3, 2, 1, 9]];
+    let rows = rows.map(|ids: Vec<u32>| Example::new("row".to_owned(), ids, 2));
+    let [cpu, gpu] = models.each_ref().map(|model| {
+        let mut config = SftConfig::default();
+        config.trainer.train.steps = Some(3);
+        config.trainer.train.batch_size = 2;
+        config.trainer.optimizer.lr = 1e-3;
+        let mut sft = Sft::new(model.clone(), &config, 2).unwrap();
+        let steps: Vec<_> = (0..3).map(|_| sft.step(&rows).unwrap()).collect();
+        steps
+    });
+    for (gpu, cpu) in gpu.iter().zip(&cpu) {
+        close(gpu.loss, cpu.loss, "SFT loss");
+        close(gpu.entropy, cpu.entropy, "SFT entropy");
+        close(gpu.grad_norm, cpu.grad_norm, "SFT gradient norm");
+        assert_eq!(gpu.token_accuracy, cpu.token_accuracy);
+    }
+
+    let [cpu, gpu] = models.each_ref().map(|model| {
+        let config =
+            GrpoConfig { prompts: 2, group_size: 4, max_tokens: 8, beta: 0.04, ..GrpoConfig::default() };
+        let mut grpo = Grpo::new(model.clone(), vec![0], &config, 2).unwrap();
+        let rollouts = grpo.sample(&[vec![1, 2, 3], vec![9, 8]]).unwrap();
+        let ids: Vec<Vec<u32>> = rollouts.iter().map(|r| r.ids.clone()).collect();
+        let scored = rollouts.score(|r| r.ids.iter().filter(|&&id| id % 2 == 0).count() as f32).unwrap();
+        (ids, grpo.step(&scored).unwrap())
+    });
+    assert_eq!(gpu.0, cpu.0, "the same draws");
+    close(gpu.1.loss, cpu.1.loss, "GRPO loss");
+    close(gpu.1.grad_norm, cpu.1.grad_norm, "GRPO gradient norm");
 }
 
 #[test]

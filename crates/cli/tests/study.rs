@@ -70,8 +70,8 @@ fn a_study_is_the_same_however_it_is_run() {
     let dir = folder.path();
     prepare(dir);
     let planned = ok(dir, &["study", "c.toml", "--dry-run"]);
-    // 4 checkpoints × (2 kinds × 2 parts + 2 rules × (circuit, noise, draws)), and tests of all but the base.
-    assert_eq!(planned.lines().count(), 4 * (4 + 6) + 3 * 2, "{planned}");
+    // 4 checkpoints × (2 kinds × 2 parts + 2 rules × (circuit, noise, draws) + roles), and tests of all but the base.
+    assert_eq!(planned.lines().count(), 4 * (4 + 6 + 1) + 3 * 2, "{planned}");
     assert!(planned.lines().all(|line| line.starts_with("todo ")) && !dir.join("study").exists());
 
     ok(dir, &["study", "c.toml", "--threads", "1"]);

@@ -138,6 +138,7 @@
 
 mod data;
 mod graph;
+mod product;
 mod run;
 
 pub use common::Error;
@@ -145,6 +146,7 @@ pub use data::{
     CustomMetric, Encode, IdsOnly, Metric, Pair, Pairs, PairsReader, Positions, Target, Task, Warning,
 };
 pub use graph::{Edge, EdgeMap, Head, HeadMap, KeyValue, NodeMap, Port, Reader, Wiring, Writer};
+pub use product::matmul_f32;
 pub use run::{
     Batch, HeadWeights, Heads, Hook, HookAt, HookedModel, Part, Probe, Recorder, Rows, Site, SiteKind,
     Stream, at,

@@ -1,8 +1,10 @@
 //! The AdamW update, and the sum of squares for gradient clipping: one pass over memory each.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
 
-use crate::{cpu, fused, portable};
+use crate::ops::FusedOps as _;
+use crate::{cpu, fused, on_cpu, portable};
 
 /// The numbers of one AdamW update (Loshchilov and Hutter 2019, algorithm 2, as torch computes it: epsilon
 /// outside the square root, decay decoupled and scaled by the rate).
@@ -32,25 +34,19 @@ pub fn adamw(
     [m, v]: [Tensor<1>; 2],
     how: &AdamW,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
-    let all_fused = [&weight, &grad, &m, &v].into_iter().all(fused);
-    if !all_fused || [&weight, &grad, &m, &v].into_iter().any(Tensor::is_autodiff) {
+    let all = [&weight, &grad, &m, &v];
+    if !all.into_iter().all(fused) || all.into_iter().any(Tensor::is_autodiff) {
         return portable::adamw(weight, grad, [m, v], how);
     }
-    let device = weight.device();
-    let (mut weight, grad, mut m, mut v) =
-        (weight.into_data(), grad.into_data(), m.into_data(), v.into_data());
-    match (weight.as_mut_slice(), grad.as_slice(), m.as_mut_slice(), v.as_mut_slice()) {
-        (Ok(weight), Ok(grad), Ok(m), Ok(v)) => cpu::adamw::step(weight, grad, m, v, how),
-        _ => panic!("f32 tensors hold f32"),
-    }
-    let tensor = |data: TensorData| Tensor::from_data(data, &device);
-    (tensor(weight), [tensor(m), tensor(v)])
+    let [weight, grad, m, v] = [weight, grad, m, v].map(Tensor::into_dispatch);
+    let (weight, m, v) = Dispatch::adamw(weight, grad, m, v, *how);
+    (Tensor::from_dispatch(weight), [m, v].map(Tensor::from_dispatch))
 }
 
 /// The sum of squares of all elements, accumulated in f64 on the CPU, and the tensor itself: passing it through
 /// leaves it uniquely owned, so that nothing is copied.
 pub fn sum_of_squares(x: Tensor<1>) -> (f64, Tensor<1>) {
-    if !fused(&x) || x.is_autodiff() {
+    if !on_cpu(&x) || x.is_autodiff() {
         let sum = x.clone().square().sum().into_data();
         return (sum.iter::<f64>().sum(), x);
     }

@@ -1,8 +1,10 @@
 //! One step of decoding over a cache of keys and values that is written in place.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
 
-use crate::{CausalMask, cpu, fused, portable};
+use crate::ops::FusedOps as _;
+use crate::{CausalMask, fused, portable};
 
 /// Attention of one new position of each row over the keys and values of a cache, in which the new ones are kept at
 /// position `at`. The cache is taken and given back: where nobody else holds it, nothing is copied.
@@ -20,7 +22,7 @@ pub fn cached_attention(
     scale: f64,
     mask: &CausalMask,
 ) -> (Tensor<4>, [Tensor<4>; 2]) {
-    let ([batch, n_heads, _, d], n_kv) = (q.dims(), k.dims()[1]);
+    let ([batch, n_heads, ..], n_kv) = (q.dims(), k.dims()[1]);
     let [rows, _, room, _] = cache[0].dims();
     assert!(mask.seq == 1 && mask.documents.is_none(), "a step of decoding has one query a row");
     assert!(rows >= batch && room > at && n_heads % n_kv == 0, "the cache has room for the step");
@@ -29,25 +31,8 @@ pub fn cached_attention(
     if !all.iter().all(|x| fused(x)) || all.iter().any(|x| x.is_autodiff()) {
         return portable::cached_attention([q, k, v], cache, at, scale, mask);
     }
-    let device = q.device();
-    let [mut keys, mut values] = cache.map(Tensor::into_data);
-    let [q, k, v] = [q, k, v].map(Tensor::into_data);
-    let (shape, mut out) = ([batch, n_heads, 1, d], vec![0.0; batch * n_heads * d]);
-    let written = [(&mut keys, &k), (&mut values, &v)].map(|(kept, new)| {
-        let (Ok(kept), Ok(new)) = (kept.as_mut_slice::<f32>(), new.as_slice::<f32>()) else {
-            panic!("f32 tensors hold f32")
-        };
-        for (kept, new) in kept.chunks_exact_mut(room * d).zip(new.chunks_exact(d)) {
-            kept[at * d..(at + 1) * d].copy_from_slice(new);
-        }
-        &*kept
-    });
-    let [keys_now, values_now] = written;
-    let q = q.as_slice().unwrap_or_default();
-    let scale = scale as f32;
-    let inputs =
-        cpu::decode::Inputs { q, keys: keys_now, values: values_now, n_kv, room, d, at, scale, mask };
-    cpu::decode::forward(inputs, &mut out);
-    let tensor = |data| Tensor::from_data(data, &device);
-    (tensor(TensorData::new(out, shape)), [tensor(keys), tensor(values)])
+    let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+    let [keys, values] = cache.map(Tensor::into_dispatch);
+    let (out, keys, values) = Dispatch::cached_attention(q, k, v, keys, values, at, scale, mask.clone());
+    (Tensor::from_dispatch(out), [keys, values].map(Tensor::from_dispatch))
 }

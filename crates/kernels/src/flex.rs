@@ -1,5 +1,6 @@
 //! The fused operations on flex tensors: shapes and slices here, loops in [`crate::cpu`].
 
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
@@ -7,7 +8,7 @@ use burn_flex::FlexTensor;
 
 use crate::cpu::linear::Weights;
 use crate::ops::FusedOps;
-use crate::{CausalMask, Dropout, cpu};
+use crate::{AdamW, CausalMask, Compute, Dropout, cpu};
 
 /// A contiguous tensor and its width along the last axis.
 fn contiguous(x: FlexTensor) -> (FlexTensor, usize) {
@@ -19,6 +20,12 @@ fn contiguous(x: FlexTensor) -> (FlexTensor, usize) {
 fn elements(x: &FlexTensor) -> &[f32] {
     let (start, n) = (x.layout().start_offset(), x.shape().num_elements());
     &x.storage::<f32>()[start..start + n]
+}
+
+/// The elements of a contiguous tensor, copied first where somebody else holds them.
+fn elements_mut(x: &mut FlexTensor) -> &mut [f32] {
+    let (start, n) = (x.layout().start_offset(), x.shape().num_elements());
+    &mut x.storage_mut::<f32>()[start..start + n]
 }
 
 fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
@@ -89,6 +96,10 @@ impl FusedOps for Flex {
         let mut out = vec![0.0; d_out * d_in];
         cpu::linear::backward_weight(elements(&grad), elements(&x), [d_out, d_in], &mut out);
         tensor(out, [d_out, d_in])
+    }
+
+    fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>, _compute: Compute) -> FloatTensor<Self> {
+        Self::float_matmul(a, b)
     }
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
@@ -240,5 +251,55 @@ impl FusedOps for Flex {
         let inverse = inverse_temperature as f32;
         cpu::log_prob::backward(elements(&logits), &tokens, elements(&grad), inverse, vocab, &mut out);
         like(out, &logits)
+    }
+
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        at: usize,
+        scale: f64,
+        mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [q, k, v, mut keys, mut values] = [q, k, v, keys, values].map(|x| x.to_contiguous());
+        let (n_kv, room, d) = (keys.shape()[1], keys.shape()[2], keys.shape()[3]);
+        for (kept, new) in [(&mut keys, &k), (&mut values, &v)] {
+            let kept = elements_mut(kept).chunks_exact_mut(room * d);
+            for (kept, new) in kept.zip(elements(new).chunks_exact(d)) {
+                kept[at * d..(at + 1) * d].copy_from_slice(new);
+            }
+        }
+        let mut out = vec![0.0; elements(&q).len()];
+        let (scale, mask) = (scale as f32, &mask);
+        let [queries, keys_now, values_now] = [&q, &keys, &values].map(elements);
+        let inputs = cpu::decode::Inputs {
+            q: queries,
+            keys: keys_now,
+            values: values_now,
+            n_kv,
+            room,
+            d,
+            at,
+            scale,
+            mask,
+        };
+        cpu::decode::forward(inputs, &mut out);
+        (like(out, &q), keys, values)
+    }
+
+    fn adamw(
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        how: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [mut weight, grad, mut m, mut v] = [weight, grad, m, v].map(|x| x.to_contiguous());
+        let (to, moments) = (elements_mut(&mut weight), [elements_mut(&mut m), elements_mut(&mut v)]);
+        let [first, second] = moments;
+        cpu::adamw::step(to, elements(&grad), first, second, &how);
+        (weight, m, v)
     }
 }

@@ -52,16 +52,20 @@
 //! ```
 
 mod adamw;
+mod compute;
 mod cpu;
 mod decode;
 mod dropout;
 mod flex;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod mask;
 mod ops;
 pub mod portable;
 mod token_stats;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use compute::Compute;
 pub use cpu::FEATURES;
 pub use decode::cached_attention;
 pub use dropout::{Dropout, dropout};
@@ -77,8 +81,25 @@ pub fn is_cpu(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+/// Whether the kernels of `gpu` serve this device.
+fn is_gpu(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Cube(_));
+    #[cfg(not(feature = "gpu"))]
+    return {
+        let _ = device;
+        false
+    };
+}
+
+/// Whether the tensor is one for the loops of the CPU.
+fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_cpu(&x.device())
+}
+
+/// Whether the operations have a fused form for the tensor.
+fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && (is_cpu(&x.device()) || is_gpu(&x.device()))
 }
 
 /// Tokens up to which a product is bound by reading the weights, so that dot products beat a blocked one: up to so many
@@ -97,6 +118,19 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
         Tensor::from_dispatch(Dispatch::project(x, weight, by_token))
     } else {
         portable::linear(x, weight)
+    }
+}
+
+/// Product of matrices, batched: `a b`. On a GPU in the arithmetic of [`Compute`].
+///
+/// # Shapes
+/// `a` `[.., n, k]`, `b` `[.., k, m]`, whose sizes before are equal, or 1 in a factor that is not tracked; returns
+/// `[.., n, m]`.
+pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    if is_gpu(&a.device()) {
+        Tensor::from_dispatch(Dispatch::matmul(a.into_dispatch(), b.into_dispatch(), Compute::get()))
+    } else {
+        a.matmul(b)
     }
 }
 

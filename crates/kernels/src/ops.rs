@@ -1,6 +1,7 @@
 //! The fused operations as a backend extension, and their backward passes.
 //!
-//! Only flex implements them; on every other device the public functions use [`crate::portable`].
+//! Flex implements them and, with the feature `gpu`, burn's GPU backends; elsewhere the public functions use
+//! [`crate::portable`].
 
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -8,12 +9,13 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind, unary},
 };
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, backend_extension};
+use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
-use crate::{CausalMask, Dropout};
+use crate::{AdamW, CausalMask, Compute, Dropout};
 
 /// See the functions of the crate root for formulas and shapes.
-#[backend_extension(Autodiff, Flex)]
+#[allow(clippy::too_many_arguments)] // burn's macro takes no structs of tensors
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
 pub(crate) trait FusedOps: Backend {
     /// `by_token`: in an order that does not depend on the number of tokens.
     fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, by_token: bool) -> FloatTensor<Self>;
@@ -21,6 +23,9 @@ pub(crate) trait FusedOps: Backend {
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn project_backward_weight(grad: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Batches whose sizes are equal, or 1 in a factor that is not tracked.
+    fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>, compute: Compute) -> FloatTensor<Self>;
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
 
@@ -93,6 +98,27 @@ pub(crate) trait FusedOps: Backend {
         grad: FloatTensor<Self>,
         inverse_temperature: f64,
     ) -> FloatTensor<Self>;
+
+    /// The result, the keys and the values; untracked.
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        at: usize,
+        scale: f64,
+        mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The weight and both moments; untracked.
+    fn adamw(
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        how: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// The backward pass of an operation that is itself part of a backward pass: burn has no second derivatives.
@@ -128,6 +154,39 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         match Linear.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((weight_is_tracked.then_some(x), weight), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>, compute: Compute) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Product;
+
+        impl<B: FusedOps> Backward<B, 2> for Product {
+            type State = ([FloatTensor<B>; 2], Compute);
+
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let ([a, b], compute) = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let transposed = |x: FloatTensor<B>| {
+                    let rank = x.shape().rank();
+                    B::float_swap_dims(x, rank - 2, rank - 1)
+                };
+                let [a_node, b_node] = ops.parents;
+                if let Some(node) = b_node {
+                    grads.register::<B>(node.id, B::matmul(transposed(a), grad.clone(), compute));
+                }
+                if let Some(node) = a_node {
+                    grads.register::<B>(node.id, B::matmul(grad, transposed(b), compute));
+                }
+            }
+        }
+
+        let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
+        match Product.prepare::<C>([a_node, b_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish(([a.clone(), b.clone()], compute), B::matmul(a, b, compute))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::matmul(a, b, compute)),
         }
     }
 
@@ -386,5 +445,28 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         _inverse_temperature: f64,
     ) -> FloatTensor<Self> {
         no_second_derivative()
+    }
+
+    fn cached_attention(
+        _q: FloatTensor<Self>,
+        _k: FloatTensor<Self>,
+        _v: FloatTensor<Self>,
+        _keys: FloatTensor<Self>,
+        _values: FloatTensor<Self>,
+        _at: usize,
+        _scale: f64,
+        _mask: CausalMask,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        panic!("decoding is not differentiable")
+    }
+
+    fn adamw(
+        _weight: FloatTensor<Self>,
+        _grad: FloatTensor<Self>,
+        _m: FloatTensor<Self>,
+        _v: FloatTensor<Self>,
+        _how: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        panic!("an update is not differentiable")
     }
 }

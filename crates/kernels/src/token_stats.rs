@@ -2,7 +2,9 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{cpu, fused, portable};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::{cpu, on_cpu, portable};
 
 /// Statistics of `p = softmax(logits * inverse_temperature)` in one row, with one token singled out.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,7 +62,11 @@ pub fn token_stats(
     inverse_temperature: f64,
 ) -> (Vec<TokenStats>, Tensor<2>) {
     let [_, vocab] = check(&logits, tokens);
-    if !fused(&logits) || logits.is_autodiff() {
+    #[cfg(feature = "gpu")]
+    if crate::is_gpu(&logits.device()) && !logits.is_autodiff() && crate::fused(&logits) {
+        return (gpu::token_stats::token_stats(logits.clone(), tokens, inverse_temperature), logits);
+    }
+    if !on_cpu(&logits) || logits.is_autodiff() {
         let stats = portable::token_stats(logits.clone(), tokens, inverse_temperature);
         return (stats, logits);
     }
@@ -88,7 +94,11 @@ pub fn token_stats_backward(
     let [rows, vocab] = check(&logits, tokens);
     assert_eq!(rows, weights.len(), "one weight for each row of logits");
     assert!(!logits.is_autodiff(), "second derivatives are not implemented");
-    if !fused(&logits) {
+    #[cfg(feature = "gpu")]
+    if crate::is_gpu(&logits.device()) && crate::fused(&logits) {
+        return gpu::token_stats::token_stats_backward(logits, tokens, weights, inverse_temperature);
+    }
+    if !on_cpu(&logits) {
         return portable::token_stats_backward(logits, tokens, weights, inverse_temperature);
     }
     let device = logits.device();

@@ -83,7 +83,9 @@ impl Attention<'_> {
         let z = heads(hook, Heads::Z(layer), z);
         let [batch, n_heads, seq, d_head] = z.dims();
         if !wants(hook, Heads::Write(layer)) {
-            let z = z.swap_dims(1, 2).reshape([batch, seq, n_heads * d_head]);
+            // One position: the heads lie behind each other already.
+            let z = if seq == 1 { z } else { z.swap_dims(1, 2) };
+            let z = z.reshape([batch, seq, n_heads * d_head]);
             return self.block.linear(Projection::Output, &z);
         }
         let writes = hook.on_heads(Heads::Write(layer), self.block.write_per_head(z));
@@ -146,7 +148,8 @@ impl Attention<'_> {
         {
             return kernels::document_attention([q, k, v], scale, mask);
         }
-        let scores = q.reshape([batch, n_kv, n_heads / n_kv * seq, d_head]).matmul(k.swap_dims(2, 3));
+        let q = q.reshape([batch, n_kv, n_heads / n_kv * seq, d_head]);
+        let scores = kernels::matmul(q, k.swap_dims(2, 3));
         let pattern = if wants(hook, Heads::Scores(layer)) {
             let hidden: Tensor<4, Bool> = portable::hidden_keys(mask, grouped, &scores.device());
             let masked = (scores * scale).mask_fill(hidden, portable::HIDDEN);
@@ -160,6 +163,6 @@ impl Attention<'_> {
         } else {
             pattern
         };
-        pattern.matmul(v).reshape([batch, n_heads, seq, d_head])
+        kernels::matmul(pattern, v).reshape([batch, n_heads, seq, d_head])
     }
 }

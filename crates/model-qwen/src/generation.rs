@@ -6,9 +6,8 @@ use burn::tensor::Tensor;
 use hooks::{Batch, Hook, Rows};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
-use crate::sample::{Choice, choose};
+use crate::sample::{Choice, choose_all};
 use crate::{Completion, Error, Finish, KvCache, Next, Pass, Qwen, Request, Sampling};
 
 /// A generation in progress. Requests are taken in order; the slot of a finished row is taken by the next request.
@@ -51,8 +50,8 @@ struct Prompts {
     /// The first request with each of them.
     requests: Vec<usize>,
     cache: KvCache,
-    /// One row for each.
-    logits: Vec<f32>,
+    /// A row for each, `[prompts, vocab]`.
+    logits: Tensor<2>,
 }
 
 impl Prompts {
@@ -61,9 +60,9 @@ impl Prompts {
         self.requests.iter().position(|&of| is_same(&requests[of], request))
     }
 
-    fn logits(&self, at: usize) -> &[f32] {
-        let width = self.logits.len() / self.requests.len();
-        &self.logits[at * width..(at + 1) * width]
+    fn logits(&self, at: usize) -> Tensor<2> {
+        let vocab = self.logits.dims()[1];
+        self.logits.clone().slice([at..at + 1, 0..vocab])
     }
 }
 
@@ -128,7 +127,7 @@ impl<'a> Generation<'a> {
         while self.rows.len() < self.slots && self.waiting < self.requests.len() {
             let at = self.join(hook)?;
             let first: Vec<Choice> = match (self.rows.last_mut(), &self.prompts) {
-                (Some(row), Some(prompts)) => vec![choose(prompts.logits(at), self.how, &mut row.rng)],
+                (Some(row), Some(prompts)) => choose_all(prompts.logits(at), self.how, vec![&mut row.rng]),
                 _ => Vec::new(),
             };
             if self.take(self.rows.len() - first.len(), &first, watch, &mut ended)? {
@@ -144,10 +143,9 @@ impl<'a> Generation<'a> {
         let first: Vec<usize> = self.rows.iter().map(|row| row.first).collect();
         let origins = self.rows.iter().map(|row| self.requests[row.request].origin).collect();
         let batch = Batch::step(&tokens, &first).rows(Rows::Last).with_origins(origins);
-        let logits = on_host(self.model.forward(&batch, Pass::new(hook).cached(&mut self.cache)));
-        let (how, width) = (self.how, logits.len() / self.rows.len());
-        let rows = self.rows.par_iter_mut().zip(logits.par_chunks_exact(width));
-        let chosen: Vec<Choice> = rows.map(|(row, logits)| choose(logits, how, &mut row.rng)).collect();
+        let logits = self.model.forward(&batch, Pass::new(hook).cached(&mut self.cache));
+        let rngs = self.rows.iter_mut().map(|row| &mut row.rng).collect();
+        let chosen = choose_all(of_rows(logits), self.how, rngs);
         self.take(0, &chosen, watch, &mut ended)?;
         Ok(ended)
     }
@@ -207,7 +205,7 @@ impl<'a> Generation<'a> {
         let origins = requests.iter().map(|&of| self.requests[of].origin).collect();
         let batch = Batch::left_padded(&prompts)?.rows(Rows::Last).with_origins(origins);
         let mut cache = KvCache::new(self.model.config.n_layers, batch.seq());
-        let logits = on_host(self.model.forward(&batch, Pass::new(hook).cached(&mut cache)));
+        let logits = of_rows(self.model.forward(&batch, Pass::new(hook).cached(&mut cache)));
         Ok(Prompts { requests, cache, logits })
     }
 
@@ -275,7 +273,8 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// Logits `[batch, 1, vocab]` on the host.
-fn on_host(logits: Tensor<3>) -> Vec<f32> {
-    logits.into_data().try_to_vec().unwrap_or_default()
+/// Logits `[batch, 1, vocab]` as `[batch, vocab]`.
+fn of_rows(logits: Tensor<3>) -> Tensor<2> {
+    let [batch, _, vocab] = logits.dims();
+    logits.reshape([batch, vocab])
 }

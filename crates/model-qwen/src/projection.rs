@@ -74,12 +74,12 @@ impl Block {
         d_head: usize,
         ungrouped: Option<usize>,
     ) -> Tensor<4> {
-        let y = x.clone().matmul(per_head(self.weight(which), d_head, ungrouped));
+        let y = kernels::matmul(x.clone(), per_head(self.weight(which), d_head, ungrouped));
         match self.lora.get(which).map(LowRank::at_rest) {
             None => y,
             Some(term) => {
-                let low = x.matmul(term.a.clone().transpose().unsqueeze());
-                y + low.matmul(per_head(&term.b, d_head, ungrouped)) * term.scale
+                let low = kernels::matmul(x, term.a.clone().transpose().unsqueeze());
+                y + kernels::matmul(low, per_head(&term.b, d_head, ungrouped)) * term.scale
             }
         }
     }
@@ -93,12 +93,12 @@ impl Block {
             let out = weight.dims()[0];
             in_f32(weight).reshape([1, out, n_heads, d_head]).permute([0, 2, 3, 1])
         };
-        let y = z.clone().matmul(split(&self.output));
+        let y = kernels::matmul(z.clone(), split(&self.output));
         match self.lora.get(Projection::Output).map(LowRank::at_rest) {
             None => y,
             Some(term) => {
-                let low = z.matmul(split(&term.a));
-                y + low.matmul(term.b.clone().transpose().unsqueeze()) * term.scale
+                let low = kernels::matmul(z, split(&term.a));
+                y + kernels::matmul(low, term.b.clone().transpose().unsqueeze()) * term.scale
             }
         }
     }
@@ -114,10 +114,13 @@ impl Block {
     ) -> Tensor<4> {
         // grad W_h: [batch, n_heads, seq, d_head] x [1, n_heads, d_head, d_model]
         let split = |weight| per_head(weight, d_head, Some(n_heads)).swap_dims(2, 3);
-        let y = grad.clone().matmul(split(self.weight(which)));
+        let y = kernels::matmul(grad.clone(), split(self.weight(which)));
         match self.lora.get(which).map(LowRank::at_rest) {
             None => y,
-            Some(term) => y + grad.matmul(split(&term.b)).matmul(term.a.clone().unsqueeze()) * term.scale,
+            Some(term) => {
+                let low = kernels::matmul(grad, split(&term.b));
+                y + kernels::matmul(low, term.a.clone().unsqueeze()) * term.scale
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! From logits to a token: temperature, top-k, top-p, min-p, as `transformers` applies them.
 
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 /// How many completions are in work at the same time: memory and time only, never a draw or a bit.
 ///
@@ -132,6 +134,72 @@ fn argmax(logits: &[f32]) -> usize {
         }
     }
     best
+}
+
+/// A token for each row of `logits` `[rows, vocab]`, with the random numbers of each row.
+///
+/// On a device other than the CPU greedy choices and draws without filters are made there, and three numbers a row
+/// come back; the filters work on the host. A draw there is the CPU's for the same random number, but where the sum of
+/// probabilities in f32 falls on another side of it.
+pub(crate) fn choose_all(logits: Tensor<2>, how: &Sampling, rngs: Vec<&mut ChaCha8Rng>) -> Vec<Choice> {
+    let unfiltered = how.top_k == 0 && how.top_p >= 1.0 && how.min_p == 0.0;
+    if !kernels::is_cpu(&logits.device()) && (how.temperature == 0.0 || unfiltered) {
+        return choose_on_device(logits, how, rngs);
+    }
+    let width = logits.dims()[1];
+    let logits: Vec<f32> = logits.into_data().try_to_vec().unwrap_or_default();
+    let rows = rngs.into_par_iter().zip(logits.par_chunks_exact(width));
+    rows.map(|(rng, logits)| choose(logits, how, rng)).collect()
+}
+
+/// Tokens that are summed at first in a draw on the device; then the tokens of one such block.
+const BLOCK: usize = 512;
+
+/// As [`choose`] without filters, in tensor operations.
+fn choose_on_device(logits: Tensor<2>, how: &Sampling, rngs: Vec<&mut ChaCha8Rng>) -> Vec<Choice> {
+    let [rows, vocab] = logits.dims();
+    let log_z = |x: &Tensor<2>| {
+        let most = x.clone().max_dim(1);
+        (x.clone() - most.clone()).exp().sum_dim(1).log() + most
+    };
+    let log_p = logits.clone() - log_z(&logits);
+    let (token, sampling) = if how.temperature == 0.0 {
+        (logits.argmax(1), log_p.zeros_like())
+    } else {
+        let scaled = logits / how.temperature;
+        let sampling = scaled.clone() - log_z(&scaled);
+        let u: Vec<f32> = rngs.into_iter().map(|rng| rng.random::<f64>() as f32).collect();
+        let u = Tensor::from_data(TensorData::new(u, [rows, 1]), &sampling.device());
+        (draw(sampling.clone().exp(), u), sampling)
+    };
+    let of_token = |x: Tensor<2>| x.gather(1, token.clone());
+    // Ids are below 2^24, so f32 holds them.
+    let all = Tensor::cat(vec![token.clone().float(), of_token(log_p), of_token(sampling)], 1);
+    let values: Vec<f32> = all.into_data().try_to_vec().unwrap_or_default();
+    debug_assert!(vocab < 1 << 24);
+    values.chunks_exact(3).map(|v| Choice { token: v[0] as u32, model: v[1], sampling: v[2] }).collect()
+}
+
+/// The first token of each row at which the summed probabilities `p` `[rows, vocab]` pass `u` `[rows, 1]`.
+fn draw(p: Tensor<2>, u: Tensor<2>) -> Tensor<2, Int> {
+    let ([rows, vocab], device) = (p.dims(), p.device());
+    let blocks = vocab.div_ceil(BLOCK);
+    let padding = Tensor::zeros([rows, blocks * BLOCK - vocab], &device);
+    let p = Tensor::cat(vec![p, padding], 1).reshape([rows, blocks, BLOCK]);
+    let sums = p.clone().sum_dim(2).reshape([rows, blocks]).cumsum(1);
+    // The probabilities sum to 1 up to rounding: `u` is a part of what they sum to, and below it.
+    let all = sums.clone().slice([0..rows, blocks - 1..blocks]);
+    let u = (u * all.clone()).min_pair(all * (1.0 - 2.0 * f64::from(f32::EPSILON)));
+    let passed = |sums: Tensor<2>, u: Tensor<2>| sums.lower_equal(u).int().sum_dim(1);
+    let block = passed(sums.clone(), u.clone()).clamp_max(blocks as i64 - 1);
+    let before = Tensor::cat(vec![Tensor::zeros([rows, 1], &device), sums], 1).gather(1, block.clone());
+    let place = block.clone().reshape([rows, 1, 1]).expand([rows, 1, BLOCK]);
+    let inside = p.gather(1, place).reshape([rows, BLOCK]);
+    let at = passed(inside.clone().cumsum(1) + before, u);
+    // Rounding can pass over the last token that has a probability.
+    let places = Tensor::<1, Int>::arange(0..BLOCK as i64, &device).unsqueeze::<2>().expand([rows, BLOCK]);
+    let last = (places * inside.greater_elem(0.0).int()).max_dim(1);
+    block * BLOCK as i64 + at.min_pair(last)
 }
 
 /// Chooses a token from one row of logits.
@@ -278,6 +346,37 @@ mod tests {
                 sum += weight(t) / total;
             }
             assert_eq!(kept(&logits, &how), expected, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn a_draw_in_tensors_is_the_draw_of_the_loop() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for (vocab, temperature) in [(3, 1.0), (511, 0.7), (512, 1.0), (513, 1.3), (5000, 1.0), (5000, 0.0)] {
+            let how = Sampling { temperature, ..Sampling::default() };
+            let mut different = 0;
+            for _ in 0..40 {
+                let logits: Vec<f32> = (0..2 * vocab).map(|_| rng.random::<f32>() * 12.0 - 6.0).collect();
+                let device = burn::tensor::Device::default();
+                let tensor = Tensor::from_data(TensorData::new(logits.clone(), [2, vocab]), &device);
+                let mut streams = [ChaCha8Rng::seed_from_u64(rng.random()), ChaCha8Rng::seed_from_u64(1)];
+                let mut again = streams.clone();
+                let found = choose_on_device(tensor, &how, streams.iter_mut().collect());
+                for ((found, logits), rng) in found.iter().zip(logits.chunks(vocab)).zip(&mut again) {
+                    let expected = choose(logits, &how, rng);
+                    different += u32::from(found.token != expected.token);
+                    // The sum of 5,000 powers in f32, and differences of logarithms up to 20.
+                    let model = |t: u32| {
+                        f64::from(logits[t as usize]) - log_sum_exp(logits.iter().map(|&x| f64::from(x)))
+                    };
+                    assert!((f64::from(found.model) - model(found.token)).abs() < 2e-5);
+                    assert!(
+                        found.token != expected.token || (found.sampling - expected.sampling).abs() < 2e-5
+                    );
+                }
+            }
+            // A sum within 1e-6 of the random number: one draw in some thousands.
+            assert!(different <= 1, "{different} of 80 draws over {vocab} tokens");
         }
     }
 

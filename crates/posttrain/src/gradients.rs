@@ -93,6 +93,10 @@ impl Gradients {
 
     /// The sum of squares of each parameter's gradient, accumulated in f64; 0 where it got none.
     pub(crate) fn squares(&mut self) -> Vec<f64> {
+        let first = self.by_param.iter().flatten().next();
+        if first.is_some_and(|grad| !kernels::is_cpu(&grad.device())) {
+            return self.squares_on_device();
+        }
         let one = |slot: &mut Option<Tensor<1>>| match slot.take() {
             Some(grad) => {
                 let (sum, grad) = kernels::sum_of_squares(grad);
@@ -102,6 +106,13 @@ impl Gradients {
             None => 0.0,
         };
         self.by_param.iter_mut().map(one).collect()
+    }
+
+    /// As [`squares`](Self::squares), in f32, with one transfer for all.
+    fn squares_on_device(&self) -> Vec<f64> {
+        let sums = self.by_param.iter().flatten().map(|grad| grad.clone().square().sum()).collect();
+        let mut sums = Tensor::<1>::cat(sums, 0).into_data().iter::<f64>().collect::<Vec<_>>().into_iter();
+        self.by_param.iter().map(|grad| grad.as_ref().and_then(|_| sums.next()).unwrap_or(0.0)).collect()
     }
 }
 

@@ -121,7 +121,7 @@ impl TokenLogProbs {
             stats.extend(part);
             if reached {
                 to_hidden.push(match self.unembed.dtype() {
-                    DType::F32 => grad.clone().matmul(self.unembed.clone()),
+                    DType::F32 => kernels::matmul(grad.clone(), self.unembed.clone()),
                     _ => kernels::linear_pull_back(grad.clone(), &self.unembed),
                 });
             }
@@ -164,7 +164,7 @@ impl TokenLogProbs {
     fn logits(&self, range: &Range<usize>) -> Tensor<2> {
         let x = self.hidden_of(range);
         match self.unembed.dtype() {
-            DType::F32 => x.matmul(self.unembed.clone().transpose()),
+            DType::F32 => kernels::matmul(x, self.unembed.clone().transpose()),
             // Widened on the way, never copied whole.
             _ => kernels::linear(x, &self.unembed),
         }

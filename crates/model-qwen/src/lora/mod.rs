@@ -58,7 +58,7 @@ impl LowRank {
 
     /// `s B A`, `[out, in]`: dense, for merging only.
     fn dense(&self) -> Tensor<2> {
-        self.b.clone().matmul(self.a.clone()) * self.scale
+        kernels::matmul(self.b.clone(), self.a.clone()) * self.scale
     }
 }
 

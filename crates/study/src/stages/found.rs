@@ -54,6 +54,8 @@ pub(crate) fn find(study: &mut Study<'_>, subjects: &[Subject], suites: &[Suite]
     let mut found: BTreeMap<(usize, usize, usize), Found> = BTreeMap::new();
     let mut base: BTreeMap<(usize, bool), Option<Scored>> = BTreeMap::new();
     let mut all_roles = Vec::new();
+    // Hashes of the scores that the first rule works on, by checkpoint and suite.
+    let mut of_first: BTreeMap<(usize, usize), String> = BTreeMap::new();
     for (at, subject) in subjects.iter().enumerate() {
         for (s, suite) in suites.iter().enumerate() {
             for source_only in [false, true] {
@@ -64,6 +66,9 @@ pub(crate) fn find(study: &mut Study<'_>, subjects: &[Subject], suites: &[Suite]
                 }
                 study.work.go_on()?;
                 let scored = scores(study, subject, suite, (source_only, at == 0))?;
+                if let Some(scored) = scored.as_ref().filter(|_| source_only == rules[0].source_only) {
+                    of_first.insert((at, s), scored.hash.clone());
+                }
                 let first = (at > 0).then(|| base.get(&(s, source_only)).and_then(Option::as_ref));
                 for r in mine {
                     let scores = (first, scored.as_ref());
@@ -75,8 +80,10 @@ pub(crate) fn find(study: &mut Study<'_>, subjects: &[Subject], suites: &[Suite]
                     base.insert((s, source_only), scored);
                 }
             }
-            let shown = shown(&found, subjects, (at, s));
-            all_roles.extend(roles(study, subject, (suite, at == 0), &shown)?);
+            let shown = found.contains_key(&(0, s, 0)).then(|| shown(&found, subjects, (at, s)));
+            let shown = shown.filter(|_| found.contains_key(&(at, s, 0)));
+            let by = [0, at].map(|at| of_first.get(&(at, s)).cloned());
+            all_roles.extend(roles(study, subject, (suite, at == 0), (by, shown))?);
         }
     }
     let n = subjects.len() * suites.len();

@@ -17,21 +17,23 @@ use crate::{Stage, Study};
 const LONGEST: usize = 64;
 
 /// The roles of the heads of `subject` on `suite`; with the attention of `shown` heads on one prompt, where there are
-/// any. `None` where they are not done here.
+/// any. Which are shown follows from the scores whose hashes are `by` and the first rule; they are not known before their
+/// circuits are. `None` where the roles are not done here.
 pub(crate) fn roles(
     study: &mut Study<'_>,
     subject: &Subject,
     (suite, is_base): (&Suite, bool),
-    shown: &[Head],
+    (by, shown): ([Option<String>; 2], Option<Vec<Head>>),
 ) -> Result<Option<HeadRoles>, Error> {
     let name = format!("{}/{}/roles", subject.label, suite.name);
     let Some((_, pairs_hash)) = suite.file(is_base) else {
         study.jobs.wait(Stage::Heads, &name);
         return Ok(None);
     };
-    let shown_names: Vec<String> = shown.iter().map(ToString::to_string).collect();
-    let inputs = json!({ "model": subject.hash, "pairs": pairs_hash, "shown": shown_names });
-    let job = Job { stage: Stage::Heads, name: &name, inputs, files: &[], ready: true };
+    let rule = &study.config.circuit[0];
+    let inputs = json!({ "model": subject.hash, "pairs": pairs_hash, "scores": by, "rule": rule });
+    let job = Job { stage: Stage::Heads, name: &name, inputs, files: &[], ready: shown.is_some() };
+    let shown = shown.unwrap_or_default();
     let Study { jobs, work, .. } = study;
     let done = jobs.run(&job, |_| {
         work.say(format!("heads: roles in {} on {}", subject.label, suite.name));
@@ -48,7 +50,7 @@ pub(crate) fn roles(
             checkpoint: subject.label.clone(),
             suite: suite.name.clone(),
             heads: model.wiring().heads().map(one).collect(),
-            example: example(model, &pairs, shown, &texts)?,
+            example: example(model, &pairs, &shown, &texts)?,
         })
     })?;
     Ok(done.map(|done| done.result))
