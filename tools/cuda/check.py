@@ -115,7 +115,7 @@ def check_scores(m, rows):
         edges = json.loads(out.read_text())["edges"]
         return [edges[k]["score"] for k in sorted(edges)]
     cpu = scores("cpu")
-    # Weights moved by half a unit in the last place move the scores by up to 4e-6 on the CPU.
+    # Weights moved by a unit in the last place move the scores by up to 4e-6 on the CPU (rounding.py).
     parity("EAP-IG scores, f32", apart(scores(DEVICE), cpu), 4e-5, "order of sums, ten times the effect of one rounding of the weights")
     if DEVICE.startswith("cuda"):
         parity("EAP-IG scores, bf16", apart(scores(DEVICE, "--compute", "bf16"), cpu), 0.3, "differences of rounded runs")
