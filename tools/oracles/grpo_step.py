@@ -51,13 +51,8 @@ class Given(GRPOTrainer):
         return out, None
 
 
-def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("--out", type=pathlib.Path, default=ROOT / "crates/posttrain-grpo/testdata")
-    a = a.parse_args()
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(61)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{EOS}", pad_token=f"w{PAD}", unk_token="w0", padding_side="left")
+def task():
+    """Prompts, completions and rewards."""
     r = random.Random(3)
     prompts = [[r.randrange(1, 50) for _ in range(n)] for n in (3, 6)]
     completions, rewards = [], []
@@ -66,34 +61,60 @@ def main():
         ids = [r.randrange(1, 50) for _ in range(n)]
         completions.append(ids if n == BUDGET else ids + [EOS])
         rewards.append(r.choice([0.0, 1.0, 0.5]))
+    return prompts, completions, rewards
+
+
+def train(options, given, trainer_class=Given, before=lambda trainer: None):
+    """The log and every EVERY-th weight after the updates of one generation."""
+    prompts, completions, rewards = given
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(61)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{EOS}", pad_token=f"w{PAD}", unk_token="w0", padding_side="left")
     by_ids = {tuple(c): x for c, x in zip(completions, rewards)}
-    Given.completions = {tuple(p): completions[i * GROUP:(i + 1) * GROUP] for i, p in enumerate(prompts)}
+    trainer_class.completions = {tuple(p): completions[i * GROUP:(i + 1) * GROUP] for i, p in enumerate(prompts)}
 
     def score(completion_ids, **_):
         return [by_ids[tuple(ids)] for ids in completion_ids]
 
-    cases, weights = [], {}
-    for name, options in CASES.items():
-        updates = options.get("num_iterations", 1)
-        config = GRPOConfig(
-            output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions),
-            num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates,
-            shuffle_dataset=False, lr_scheduler_type="constant", learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none",
-            disable_tqdm=True, **options)
-        trainer = Given(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
-                        train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
-        trainer.train()
-        log = [{k: v for k, v in line.items() if k not in ("epoch", "step", "step_time")} for line in trainer.state.log_history if "entropy" in line]
-        cases.append({"name": name, "options": options, "log": log})
-        for parameter, value in trainer.model.state_dict().items():
-            if parameter != "lm_head.weight":
-                weights[f"{name}/{parameter}"] = value.flatten()[::EVERY].clone()
+    updates = options.get("num_iterations", 1)
+    config = GRPOConfig(
+        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions),
+        num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates,
+        shuffle_dataset=False, lr_scheduler_type="constant", learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none",
+        disable_tqdm=True, **options)
+    trainer = trainer_class(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
+                            train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
+    before(trainer)
+    trainer.train()
+    log = [{k: v for k, v in line.items() if k not in ("epoch", "step", "step_time")} for line in trainer.state.log_history if "entropy" in line]
+    weights = {n: w.flatten()[::EVERY].clone() for n, w in trainer.model.state_dict().items() if n != "lm_head.weight"}
+    return log, weights
+
+
+def write(out, stem, given, cases, weights):
+    prompts, completions, rewards = given
     given = {"prompts": prompts, "group": GROUP, "completions": completions, "rewards": rewards, "eos": EOS, "max_tokens": BUDGET, "lr": 1e-4, "every": EVERY}
-    (a.out / "step.json").write_text(json.dumps(given | {"cases": cases}, indent=None, separators=(",", ":")) + "\n")
-    save_file(weights, a.out / "step.safetensors")
-    print(*(f"{f.name}: {f.stat().st_size / 1000:.0f} kB" for f in a.out.glob("step.*")))
+    (out / f"{stem}.json").write_text(json.dumps(given | {"cases": cases}, indent=None, separators=(",", ":")) + "\n")
+    save_file(weights, out / f"{stem}.safetensors")
+    print(*(f"{f.name}: {f.stat().st_size / 1000:.0f} kB" for f in out.glob(f"{stem}.*")))
     for case in cases:
         print(case["name"], case["log"][0])
+
+
+def arguments(doc):
+    a = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--out", type=pathlib.Path, default=ROOT / "crates/posttrain-grpo/testdata")
+    return a.parse_args()
+
+
+def main():
+    a, given = arguments(__doc__), task()
+    cases, weights = [], {}
+    for name, options in CASES.items():
+        log, after = train(options, given)
+        cases.append({"name": name, "options": options, "log": log})
+        weights |= {f"{name}/{parameter}": value for parameter, value in after.items()}
+    write(a.out, "step", given, cases, weights)
 
 
 if __name__ == "__main__":

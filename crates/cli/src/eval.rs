@@ -15,7 +15,7 @@ use study::answer::{Asked, Reading, Watcher, answer};
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, say, to_json};
 use crate::prompt::{PromptArgs, Prompter};
-use crate::{interventions, signals};
+use crate::{interventions, served, signals};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -45,7 +45,8 @@ pub(crate) struct Args {
     /// Nucleus sampling: keep the fewest tokens whose probabilities sum to P.
     #[arg(long, default_value_t = 1.0, value_name = "P", allow_negative_numbers = true)]
     top_p: f64,
-    /// Number of samples in work at the same time: memory and time, not what is generated.
+    /// Number of samples in work at the same time, at each server where there are some: memory and time, not what is
+    /// generated.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
     /// Run folder; an interrupted run in it is resumed.
@@ -57,6 +58,8 @@ pub(crate) struct Args {
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    servers: served::Args,
     #[command(flatten)]
     heads: interventions::Heads,
 }
@@ -85,6 +88,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let checkpoint = common.open(&args.model)?;
     let prompt = PromptSettings { stop: args.stop.clone(), ..args.prompt.settings() };
     let stops = prompt.stops();
+    let servers = args.servers.open(common, &args.heads, args.batch)?;
     let prompter = Prompter::new(&checkpoint, prompt.clone())?;
     let protocol = Protocol {
         prompt: prompt.clone(),
@@ -93,7 +97,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         top_p: args.top_p,
         max_tokens: args.max_tokens,
         seed: common.seed(),
-        subject: subject(common, &checkpoint, &args.heads)?,
+        subject: match &servers {
+            Some(servers) => served::subject(servers, &checkpoint)?,
+            None => subject(common, &checkpoint, &args.heads)?,
+        },
     };
     let open = if args.regrade { Run::regrade } else { Run::open };
     let mut run = open(&args.out, suite.list, protocol)?;
@@ -106,8 +113,6 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             let what = format_args!("problem {} and --max-tokens", sample.id);
             common.strict_positions(what, budget, &checkpoint)?;
         }
-        let model = common.load(&checkpoint)?;
-        let mut hook = args.heads.hook(common, &model, &checkpoint)?;
         common.note(format!("{}: {} samples to go", args.out.display(), asked.pending.len()));
         let bar = progress(common, asked.pending.len(), "samples");
         let how = Sampling {
@@ -128,7 +133,14 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             stop: signals::polled(),
             longest: 0,
         };
-        let all = answer(&asked, &reading, (&model, &mut *hook), &mut run, &mut watcher)?;
+        let all = match &servers {
+            Some(servers) => served::answer(&asked, &reading, servers, &mut run, &mut watcher)?,
+            None => {
+                let model = common.load(&checkpoint)?;
+                let mut hook = args.heads.hook(common, &model, &checkpoint)?;
+                answer(&asked, &reading, (&model, &mut *hook), &mut run, &mut watcher)?
+            }
+        };
         watcher.bar.finish_and_clear();
         if !all {
             return Err(Error::internal(format!(

@@ -32,6 +32,7 @@ mod pairs;
 mod patch;
 mod prompt;
 mod result;
+mod served;
 mod shard;
 mod signals;
 mod study;

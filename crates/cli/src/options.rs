@@ -226,6 +226,20 @@ impl Common {
         }
     }
 
+    /// Refuses the options of a model that is computed here, where none is.
+    pub(crate) fn without_computing(&self, why: &str) -> Result {
+        let given = [
+            ("--device", self.device.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--compute", self.compute.is_some()),
+            ("--adapter", self.adapter.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Error::input(format!("{why} {flag} has no effect; leave it out"))),
+        }
+    }
+
     /// Refuses `--adapter` for a command that takes none.
     pub(crate) fn without_adapter(&self, command: &str) -> Result {
         match &self.adapter {

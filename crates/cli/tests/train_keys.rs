@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod runs;
+#[path = "../../server/tests/vllm/mod.rs"]
+mod vllm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -144,7 +146,8 @@ fn check(kind: &str) {
     files(dir);
     let (mut before, mut wrong, mut listed) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/keys.txt");
-    let table = std::fs::read_to_string(table).unwrap();
+    let server = vllm::Vllm::start();
+    let table = std::fs::read_to_string(table).unwrap().replace("SERVER ", &format!("{} ", server.url));
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let row: Vec<&str> = line.split('|').map(str::trim).collect();
         let &[kinds, key, value, beside, differs] = &row[..] else { panic!("{line}: expected five columns") };

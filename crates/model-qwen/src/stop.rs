@@ -1,6 +1,6 @@
 //! Stop strings: a row ends as soon as its text contains one of them.
 
-use crate::{Error, Next, Text};
+use crate::{Completion, Error, Finish, Next, Text};
 
 /// Finds stop strings in the text of rows that are being generated, token by token.
 ///
@@ -46,6 +46,25 @@ impl<'a> StopStrings<'a> {
         }
     }
 
+    /// Cuts a completion that another program made after the token that completes a stop string.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    pub fn trim(text: &Text, stops: &[&str], completion: &mut Completion) -> Result<(), Error> {
+        let mut watch = StopStrings::new(text, stops, 1);
+        let end = completion.ids.iter().position(|&id| watch.push(0, id) != Next::Go);
+        watch.into_result()?;
+        let Some(n) = end.map(|at| at + 1) else { return Ok(()) };
+        if n < completion.ids.len() || completion.finish != Finish::Eos {
+            completion.finish = Finish::Stop;
+        }
+        for logprobs in [&mut completion.logprobs, &mut completion.sampling_logprobs] {
+            logprobs.truncate(n);
+        }
+        completion.ids.truncate(n);
+        Ok(())
+    }
+
     /// Whether every row could be decoded.
     ///
     /// # Errors
@@ -76,5 +95,14 @@ mod tests {
         }
         assert_eq!([push(1, 2), push(0, 3), push(1, 2)], [Next::Go, Next::EndRow, Next::EndRow]);
         watch.into_result().expect("decodes");
+
+        let (logprobs, finish) = (vec![-0.1, -0.2, -0.3, -0.4], Finish::Length);
+        let mut whole =
+            Completion { ids: vec![1, 0, 3, 2], sampling_logprobs: logprobs.clone(), logprobs, finish };
+        StopStrings::trim(&text, &["xyz"], &mut whole).expect("decodes");
+        assert_eq!((whole.ids.len(), whole.finish), (4, Finish::Length));
+        StopStrings::trim(&text, &stops, &mut whole).expect("decodes");
+        assert_eq!((whole.ids, whole.finish), (vec![1, 0, 3], Finish::Stop));
+        assert_eq!((whole.logprobs.len(), whole.sampling_logprobs), (3, vec![-0.1, -0.2, -0.3]));
     }
 }

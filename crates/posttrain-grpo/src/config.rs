@@ -4,7 +4,10 @@ use model_qwen::Room;
 use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Advantage, Aggregation, Error, KlEstimator, LossKind, Ratio, Sapo, Vespo, ZeroVariance};
+use crate::{
+    Advantage, Aggregation, Correction, Error, KlEstimator, LossKind, Ratio, RolloutConfig, Sapo, Vespo,
+    ZeroVariance,
+};
 
 /// Group-relative policy optimisation (Shao et al. 2024). Defaults of loss, ratio, advantage and clipping are those
 /// of TRL 1.16; `docs/TRL.md` lists its settings and where they are here.
@@ -15,6 +18,9 @@ pub struct GrpoConfig {
     /// part of the serialised form: a configuration file has sections for it.
     #[serde(skip)]
     pub trainer: TrainerConfig,
+    /// Where another program samples; it has a section too.
+    #[serde(skip)]
+    pub rollouts: Option<RolloutConfig>,
     /// Completions of a prompt; at least 2, since one is always as good as its group.
     pub group_size: usize,
     /// Prompts of a step.
@@ -87,6 +93,7 @@ impl Default for GrpoConfig {
     fn default() -> Self {
         Self {
             trainer: TrainerConfig::default(),
+            rollouts: None,
             group_size: 8,
             prompts: 8,
             max_tokens: 256,
@@ -139,8 +146,23 @@ impl GrpoConfig {
             )));
         }
         self.check_effect()?;
+        let Correction { kind, clip_min, clip_max } = self.rollouts.unwrap_or_default().correction;
+        if kind.is_of_sequences() && self.loss == LossKind::Vespo && self.rollouts.is_some() {
+            return Err(Error::input(
+                "rollouts.correction: the loss vespo has ratios of sequences by itself, expected token_truncate, \
+                 token_mask or none",
+            ));
+        }
         let (sapo, vespo) = (self.sapo.unwrap_or_default(), self.vespo.unwrap_or_default());
         posttrain::config::check_ranges(&[
+            ("rollouts.clip_min", clip_min, 0.0, clip_max, "from 0 to rollouts.clip_max"),
+            (
+                "rollouts.clip_max",
+                clip_max.min(f64::MAX),
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                "above 0; inf is no bound",
+            ),
             ("grpo.sapo.temperature_pos", sapo.temperature_pos, f64::MIN_POSITIVE, f64::MAX, "above 0"),
             ("grpo.sapo.temperature_neg", sapo.temperature_neg, f64::MIN_POSITIVE, f64::MAX, "above 0"),
             ("grpo.vespo.k_pos", vespo.k_pos, 0.0, f64::MAX, "from 0"),
@@ -193,8 +215,8 @@ impl GrpoConfig {
             ),
             (
                 "grpo.off_policy_mask",
-                self.off_policy_mask.is_some() && self.updates == 1,
-                "grpo.updates from 2",
+                self.off_policy_mask.is_some() && self.updates == 1 && self.rollouts.is_none(),
+                "grpo.updates from 2, or [rollouts]",
             ),
         ];
         match without.into_iter().find(|(_, idle, _)| *idle) {

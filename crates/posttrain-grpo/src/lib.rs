@@ -23,11 +23,13 @@
 //! ```
 //!
 //! Sampler and trainer share weights and kernels. Old log-probabilities are the trainer's own, so that the
-//! importance ratio of fresh completions is exactly one. Formulas are those of TRL 1.16, which the tests
+//! importance ratio of fresh completions is exactly one. Another program may sample as well ([`Grpo::requests`],
+//! [`Grpo::rollouts`], [`RolloutConfig`]). Formulas are those of TRL 1.16, which the tests
 //! run against.
 
 mod advantage;
 mod config;
+mod correction;
 mod kinds;
 mod loss;
 mod record;
@@ -42,10 +44,11 @@ mod words;
 pub use advantage::advantages;
 pub use common::Error;
 pub use config::GrpoConfig;
+pub use correction::{Correction, CorrectionKind, RolloutConfig};
 pub use kinds::{Advantage, Aggregation, KlEstimator, LossKind, Ratio, Sapo, Vespo, ZeroVariance};
-pub use loss::{LossConfig, LossInputs, LossStats, Whole, entropy_threshold, loss};
+pub use loss::{LossConfig, LossInputs, LossStats, SamplerInputs, Whole, entropy_threshold, loss};
 pub use record::{Record, read_completions};
 pub use rollout::{Rollout, Rollouts};
 pub use scored::Scored;
-pub use stats::{ClipStats, CompletionStats, GrpoStats};
-pub use train::Grpo;
+pub use stats::{ClipStats, CompletionStats, GrpoStats, SamplerStats};
+pub use train::{Grpo, Made};

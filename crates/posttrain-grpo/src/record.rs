@@ -21,6 +21,9 @@ pub struct Record {
     pub group: usize,
     /// Which completion of the prompt.
     pub sample: usize,
+    /// Steps done by the weights that sampled it, where these were fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<usize>,
     /// Text of the prompt; empty where nobody decoded it.
     pub prompt: String,
     /// Token ids of the prompt.
@@ -56,6 +59,7 @@ impl Scored {
                 step,
                 group: at / group,
                 sample: at % group,
+                sampled_at: Some(rollout.sampled_at).filter(|at| *at != step),
                 prompt: rollout.prompt_text.clone(),
                 prompt_ids: rollout.prompt_ids.clone(),
                 completion: rollout.text.clone(),

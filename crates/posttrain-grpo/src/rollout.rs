@@ -20,6 +20,9 @@ pub struct Rollout {
     pub sampling_logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
+    /// Steps done by the weights that sampled it. Of another program's completions those of earlier weights are stale
+    /// ([`RolloutConfig`](crate::RolloutConfig)); without that it is not looked at.
+    pub sampled_at: usize,
     /// Text of the prompt; empty before [`Rollouts::decode`].
     pub prompt_text: String,
     /// Text of the completion, without special tokens; empty before [`Rollouts::decode`].

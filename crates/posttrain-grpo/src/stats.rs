@@ -6,6 +6,7 @@ use model_qwen::Finish;
 use serde::Serialize;
 
 use crate::advantage::{is_still, mean, std};
+use crate::correction::Mismatch;
 use crate::{LossStats, Rollout, Scored};
 
 /// Numbers of one step; a line of `metrics.jsonl`. Shares are from 0 to 1. Rewards and lengths are of all completions
@@ -50,6 +51,9 @@ pub struct GrpoStats {
     /// The largest such difference.
     #[serde(rename = "sampling/sampling_logp_difference/max")]
     pub sampler_gap: f64,
+    /// Where another program sampled.
+    #[serde(flatten)]
+    pub sampler: Option<SamplerStats>,
     /// Generations that were sampled for the step: more than 1 with dynamic sampling.
     #[serde(rename = "sampling/generations")]
     pub generations: usize,
@@ -65,6 +69,40 @@ pub struct GrpoStats {
     /// `rewards/NAME/mean` and `rewards/NAME/std` of every reward, over the completions that it judged.
     #[serde(flatten)]
     pub rewards: BTreeMap<String, f64>,
+}
+
+/// Weights that correct for another sampler ([`Correction`](crate::Correction)), over the fresh completions that were
+/// run: each one's, or each token's. And how many steps the weights that sampled lay behind, over all completions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct SamplerStats {
+    /// 1 where none was run, as the others.
+    #[serde(rename = "sampling/importance_sampling_ratio/min")]
+    pub weight_min: f64,
+    #[serde(rename = "sampling/importance_sampling_ratio/mean")]
+    pub weight_mean: f64,
+    #[serde(rename = "sampling/importance_sampling_ratio/max")]
+    pub weight_max: f64,
+    #[serde(rename = "sample/staleness_mean")]
+    pub staleness_mean: f64,
+    #[serde(rename = "sample/staleness_max")]
+    pub staleness_max: usize,
+}
+
+impl SamplerStats {
+    fn new(step: usize, all: &[Rollout], seen: &Mismatch) -> Self {
+        let behind = all.iter().map(|r| step.saturating_sub(r.sampled_at));
+        let (staleness, n) = (behind.clone().sum::<usize>() as f64, all.len().max(1) as f64);
+        let none = seen.weights == 0.0;
+        let of = |x: f64| if none { 1.0 } else { x };
+        Self {
+            weight_min: of(seen.weight_min),
+            weight_mean: of(seen.weight / seen.weights),
+            weight_max: of(seen.weight_max),
+            staleness_mean: staleness / n,
+            staleness_max: behind.max().unwrap_or(0),
+        }
+    }
 }
 
 /// Lengths in tokens, and the share of completions that met the token budget. Terminated completions are those that did not meet the token budget; 0 where there are none.
@@ -131,14 +169,15 @@ pub(crate) struct Seen {
     pub(crate) lr: f64,
     pub(crate) losses: LossStats,
     pub(crate) updates: usize,
-    /// Sum and maximum over the tokens of the first update.
-    pub(crate) gap: (f64, f64),
+    /// Of the first update.
+    pub(crate) mismatch: Mismatch,
     /// Sum over the tokens that count and were not run, of minus their log-probability; and how many.
     pub(crate) not_run: (f64, usize),
 }
 
 impl GrpoStats {
-    pub(crate) fn new(step: usize, scored: &Scored, seen: &Seen) -> Self {
+    /// `elsewhere`: whether another program sampled.
+    pub(crate) fn new(step: usize, scored: &Scored, seen: &Seen, elsewhere: bool) -> Self {
         let n = scored.all.len().max(1) as f64;
         let tokens: usize = scored.all.iter().map(|r| r.ids.len()).sum();
         let groups = scored.rewards().chunks(scored.group_size());
@@ -170,8 +209,9 @@ impl GrpoStats {
             ratio_min: ratio(seen.losses.ratio_min),
             ratio_max: ratio(seen.losses.ratio_max),
             tokens,
-            sampler_gap_mean: seen.gap.0 / run.max(1.0),
-            sampler_gap: seen.gap.1,
+            sampler_gap_mean: seen.mismatch.gap / seen.mismatch.tokens.max(1.0),
+            sampler_gap: seen.mismatch.gap_max,
+            sampler: elsewhere.then(|| SamplerStats::new(step, &scored.all, &seen.mismatch)),
             generations: scored.generations,
             groups_left_out: scored.used.iter().filter(|used| !**used).count(),
             truncated: completions.truncated,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model_qwen::{Next, Qwen, Request, Sampling, generate};
+use model_qwen::{Completion, Next, Qwen, Request, Sampling, generate};
 use posttrain::ranks::{Alone, Ranks, gather};
 use posttrain::{Optimizer, Progress, Resumed, Schedule};
 
@@ -24,6 +24,17 @@ pub struct Grpo {
     /// Groups of an update's passes.
     pub(crate) groups: usize,
     steps: usize,
+}
+
+/// A completion for one of [`Grpo::requests`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// The request's number.
+    pub at: usize,
+    /// The completion.
+    pub completion: Completion,
+    /// Steps done by the weights that sampled it.
+    pub step: usize,
 }
 
 impl Grpo {
@@ -101,22 +112,41 @@ impl Grpo {
         prompts: &[Vec<u32>],
         mut watch: impl FnMut(usize, u32) -> Next,
     ) -> Result<Rollouts, Error> {
-        let group = self.config.group_size;
+        let (mine, requests) = self.requests(prompts, self.progress.position)?;
+        let how = self.sampling();
+        let done = match requests.is_empty() {
+            true => Vec::new(),
+            false => generate(&self.policy, &requests, &how, &mut (), |row, token| watch(mine[row], token))?,
+        };
+        let step = self.progress.step;
+        let made = mine.into_iter().zip(done).map(|(at, completion)| Made { at, completion, step });
+        self.rollouts(prompts, made.collect())
+    }
+
+    /// What this rank asks a sampler for to have `grpo.group_size` completions of each prompt, and their numbers;
+    /// `position` is that of the first prompt in the order of the run's prompts.
+    ///
+    /// # Errors
+    /// No prompts.
+    pub fn requests(&self, prompts: &[Vec<u32>], position: u64) -> Result<(Vec<usize>, Vec<Request>), Error> {
         if prompts.is_empty() {
             return Err(Error::input("no prompts to sample from"));
         }
+        let (group, ranks) = (self.config.group_size, self.optimizer.ranks());
         // Whole groups by turns, since a rank that scores them sees all completions of a prompt.
-        let ranks = self.optimizer.ranks();
         let mine: Vec<usize> = (0..prompts.len() * group).filter(|at| ranks.has(at / group)).collect();
-        let requests: Vec<Request> = mine
-            .iter()
-            .map(|at| Request {
-                prompt: prompts[at / group].clone(),
-                stream: (self.progress.position * group as u64) + *at as u64,
-                origin: at / group,
-            })
-            .collect();
-        let how = Sampling {
+        let request = |&at: &usize| Request {
+            prompt: prompts[at / group].clone(),
+            stream: position * group as u64 + at as u64,
+            origin: at / group,
+        };
+        let requests = mine.iter().map(request).collect();
+        Ok((mine, requests))
+    }
+
+    /// How completions are sampled.
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
             max_tokens: self.config.max_tokens,
             temperature: self.config.temperature,
             top_p: self.config.top_p,
@@ -125,27 +155,50 @@ impl Grpo {
             seed: self.progress.seed,
             stop_ids: self.stop_ids.clone(),
             room: self.config.room(),
-        };
-        let done = match requests.is_empty() {
-            true => Vec::new(),
-            false => generate(&self.policy, &requests, &how, &mut (), |row, token| watch(mine[row], token))?,
-        };
-        let rows: Vec<(usize, Vec<u32>)> = mine.into_iter().zip(done.iter().map(words::of)).collect();
+        }
+    }
+
+    /// Takes the completions that were made for [`requests`](Self::requests) of the next prompts, here or by another
+    /// program. Among several ranks each gives its own and has all afterwards.
+    ///
+    /// # Errors
+    /// Missing completions; those that [`Rollouts::new`] refuses.
+    pub fn rollouts(&mut self, prompts: &[Vec<u32>], made: Vec<Made>) -> Result<Rollouts, Error> {
+        let group = self.config.group_size;
+        let rows: Vec<(usize, Vec<u32>)> =
+            made.iter().map(|m| (m.at, words::of(&m.completion, m.step))).collect();
+        let all = gather(self.optimizer.ranks(), &rows);
+        if all.len() != prompts.len() * group {
+            let (n, expected) = (all.len(), prompts.len() * group);
+            return Err(Error::input(format!(
+                "{n} completions, expected {group} of each prompt: {expected}"
+            )));
+        }
         let rollout = |(at, row): (usize, Vec<u32>)| {
-            let (finish, ids, sampling_logprobs) = words::read(&row);
+            let (sampled_at, Completion { ids, sampling_logprobs, finish, .. }) = words::read(&row);
             Rollout {
                 prompt: at / group,
                 prompt_ids: prompts[at / group].clone(),
                 ids,
                 sampling_logprobs,
                 finish,
+                sampled_at,
                 prompt_text: String::new(),
                 text: String::new(),
             }
         };
-        let all = gather(ranks, &rows).into_iter().enumerate().map(rollout).collect();
+        let rollouts = Rollouts::new(all.into_iter().enumerate().map(rollout).collect(), &self.config)?;
         self.progress.position += prompts.len() as u64;
-        Ok(Rollouts { all, how: (&self.config).into() })
+        Ok(rollouts)
+    }
+
+    /// Goes back to an earlier position in the order of the prompts: what was sampled since is asked for again.
+    ///
+    /// # Panics
+    /// If the position lies ahead.
+    pub fn rewind(&mut self, position: u64) {
+        assert!(position <= self.progress.position, "a position behind this one");
+        self.progress.position = position;
     }
 
     /// Completions of a prompt.

@@ -6,45 +6,73 @@ use model_qwen::{Finish, Qwen};
 use posttrain::ranks::Passes;
 use posttrain::{Gradients, TokenLogProbs, TokenWeights};
 
+use crate::correction::Mismatch;
 use crate::stats::{GrpoStats, Seen};
 use crate::{
-    Error, Grpo, LossConfig, LossInputs, LossStats, Rollout, Scored, Whole, entropy_threshold, loss,
+    Error, Grpo, LossConfig, LossInputs, LossStats, Rollout, RolloutConfig, SamplerInputs, Scored, Whole,
+    entropy_threshold, loss,
 };
 
 /// One completion on its way through the updates.
 struct Row<'a> {
     rollout: &'a Rollout,
     advantage: f32,
-    /// The policy's log-probabilities before the first update.
+    /// The policy's log-probabilities before the first update; a stale completion's own.
     old: Vec<f32>,
+    /// Factors of the policy's term; empty where the policy itself samples.
+    weights: Vec<f32>,
     /// The reference's; empty without one.
     reference: Vec<f32>,
 }
 
-/// What a pass saw: the loss, sum and largest of the differences between the log-probabilities of sampler and trainer,
-/// and the rest.
+/// What a pass saw: the loss, how far sampler and trainer were apart, and the rest.
 struct PassNumbers {
     value: f64,
-    gap: (f64, f64),
+    mismatch: Mismatch,
     stats: LossStats,
 }
 
-impl From<PassNumbers> for [f64; 13] {
-    fn from(PassNumbers { value, gap, stats }: PassNumbers) -> Self {
-        let s: [f64; 10] = stats.into();
-        [value, gap.0, gap.1, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9]]
+impl From<PassNumbers> for [f64; 18] {
+    fn from(PassNumbers { value, mismatch, stats }: PassNumbers) -> Self {
+        let (m, s): ([f64; 7], [f64; 10]) = (mismatch.into(), stats.into());
+        let mut all = [value].into_iter().chain(m).chain(s);
+        std::array::from_fn(|_| all.next().unwrap_or_default())
     }
 }
 
-impl From<[f64; 13]> for PassNumbers {
-    fn from([value, sum, most, stats @ ..]: [f64; 13]) -> Self {
-        Self { value, gap: (sum, most), stats: stats.into() }
+impl From<[f64; 18]> for PassNumbers {
+    fn from(all: [f64; 18]) -> Self {
+        let mismatch: [f64; 7] = std::array::from_fn(|i| all[1 + i]);
+        let stats: [f64; 10] = std::array::from_fn(|i| all[8 + i]);
+        Self { value: all[0], mismatch: mismatch.into(), stats: stats.into() }
     }
 }
 
 impl Row<'_> {
     fn len(&self) -> usize {
         self.rollout.ids.len()
+    }
+
+    /// Takes the policy's log-probabilities before the first update, and what they say of the sampler.
+    fn begin(&mut self, now: Vec<f32>, step: usize, rollouts: Option<&RolloutConfig>) -> Mismatch {
+        let (sampler, mut mismatch) = (&self.rollout.sampling_logprobs, Mismatch::default());
+        mismatch.add_gaps(&now, sampler);
+        match rollouts {
+            None => {}
+            Some(config) if self.rollout.sampled_at == step => {
+                self.weights = config.correction.weights(&now, sampler);
+                let one = if config.correction.kind.is_of_sequences() { 1 } else { self.weights.len() };
+                mismatch.add_weights(&self.weights[..one]);
+            }
+            Some(_) => {
+                self.weights = vec![1.0; now.len()];
+                let own = |(now, own): (f32, &f32)| if own.is_nan() { now } else { *own };
+                self.old = now.into_iter().zip(sampler).map(own).collect();
+                return mismatch;
+            }
+        }
+        self.old = now;
+        mismatch
     }
 }
 
@@ -58,6 +86,7 @@ impl Grpo {
     /// A loss or a gradient that is not finite, naming the step.
     pub fn step(&mut self, scored: &Scored) -> Result<GrpoStats, Error> {
         let step = self.progress.step;
+        self.check_staleness(scored)?;
         let (entropies, updates) = (self.config.top_entropy < 1.0, self.config.updates);
         let all = self.reference.is_some() || entropies || self.config.entropy_coef != 0.0;
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
@@ -65,10 +94,12 @@ impl Grpo {
         for (rollout, advantage) in scored.used().filter(|(r, _)| counts(r)) {
             tokens += rollout.ids.len();
             if (all || advantage != 0.0) && !rollout.ids.is_empty() {
-                rows.push(Row { rollout, advantage, old: Vec::new(), reference: Vec::new() });
+                let (old, weights, reference) = Default::default();
+                rows.push(Row { rollout, advantage, old, weights, reference });
             } else {
-                seen.not_run.0 -= rollout.sampling_logprobs.iter().map(|&x| f64::from(x)).sum::<f64>();
-                seen.not_run.1 += rollout.ids.len();
+                let known = rollout.sampling_logprobs.iter().filter(|x| !x.is_nan());
+                seen.not_run.1 += known.clone().count();
+                seen.not_run.0 -= known.map(|&x| f64::from(x)).sum::<f64>();
             }
         }
         let (sequences, tokens) = (scored.used().count() as f64, tokens as f64);
@@ -100,10 +131,10 @@ impl Grpo {
                 }
                 Ok(Some((numbers.into(), part)))
             })?;
-            for PassNumbers { value, gap, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
+            for PassNumbers { value, mismatch, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
                 seen.loss += value / updates as f64;
                 seen.losses.add(&stats);
-                seen.gap = (seen.gap.0 + gap.0, seen.gap.1.max(gap.1));
+                seen.mismatch.add(&mismatch);
             }
             if !rows.is_empty() {
                 let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
@@ -112,7 +143,21 @@ impl Grpo {
             }
         }
         self.progress.step += 1;
-        Ok(GrpoStats::new(step, scored, &seen))
+        Ok(GrpoStats::new(step, scored, &seen, self.config.rollouts.is_some()))
+    }
+
+    /// Another program's completions are of weights that are at most `staleness` steps behind.
+    fn check_staleness(&self, scored: &Scored) -> Result<(), Error> {
+        let Some(RolloutConfig { staleness, .. }) = self.config.rollouts else { return Ok(()) };
+        let step = self.progress.step;
+        let fits = |r: &Rollout| r.sampled_at <= step && step - r.sampled_at <= staleness;
+        match scored.all.iter().find(|r| !fits(r)) {
+            None => Ok(()),
+            Some(r) => Err(Error::input(format!(
+                "step {step}: a completion of the weights after step {}, expected at most {staleness} behind",
+                r.sampled_at
+            ))),
+        }
     }
 
     /// One forward and backward pass: numbers and gradients. In the first update the policy's log-probabilities become the
@@ -132,26 +177,27 @@ impl Grpo {
         let mut log_probs = self.log_probs(if recompute { &self.policy } else { &tracked }, rows)?;
         let now = log_probs.stats();
         let (logp, entropy): (Vec<f32>, Vec<f32>) = now.iter().map(|t| (t.log_prob, t.entropy)).unzip();
-        let mut gap = (0.0, 0.0);
+        let mut mismatch = Mismatch::default();
         if is_first {
-            let sampled = rows.iter().flat_map(|row| &row.rollout.sampling_logprobs);
-            for difference in sampled.zip(&logp).map(|(a, b)| f64::from((a - b).abs())) {
-                gap = (gap.0 + difference, f64::max(gap.1, difference));
+            let (now, config) = (split(&logp, rows), self.config.rollouts.as_ref());
+            for (row, now) in rows.iter_mut().zip(now) {
+                mismatch.add(&row.begin(now, self.progress.step, config));
             }
-            let old = split(&logp, rows);
-            rows.iter_mut().zip(old).for_each(|(row, old)| row.old = old);
         }
         let padded = Padded::new(rows, self.policy.device());
-        let old: Vec<f32> = rows.iter().flat_map(|row| &row.old).copied().collect();
-        let reference: Vec<f32> = rows.iter().flat_map(|row| &row.reference).copied().collect();
+        let (old, reference) = (flat(rows, |row| &row.old), flat(rows, |row| &row.reference));
         let advantages: Vec<f32> = rows.iter().map(|row| row.advantage).collect();
         let inputs = LossInputs {
-            logp: padded.tensor(&logp).autodiff().require_grad(),
-            old: Some(padded.tensor(&old)),
-            reference: self.reference.is_some().then(|| padded.tensor(&reference)),
-            entropy: Some(padded.tensor(&entropy).autodiff().require_grad()),
+            logp: padded.tensor(&logp, 0.0).autodiff().require_grad(),
+            old: Some(padded.tensor(&old, 0.0)),
+            reference: self.reference.is_some().then(|| padded.tensor(&reference, 0.0)),
+            entropy: Some(padded.tensor(&entropy, 0.0).autodiff().require_grad()),
             advantages: Tensor::from_data(TensorData::from(&advantages[..]), &padded.device),
-            mask: padded.tensor(&vec![1.0; logp.len()]),
+            mask: padded.tensor(&vec![1.0; logp.len()], 0.0),
+            sampler: self.config.rollouts.map(|_| SamplerInputs {
+                logp: padded.tensor(&flat(rows, |row| &row.rollout.sampling_logprobs), 0.0),
+                weights: padded.tensor(&flat(rows, |row| &row.weights), 1.0),
+            }),
         };
         let (value, stats) = loss(&inputs, how);
         let left = value.backward();
@@ -165,7 +211,7 @@ impl Grpo {
             })
             .collect();
         let (_, gradients) = log_probs.backward(&mut tracked, &weights);
-        Ok((PassNumbers { value, gap, stats }, gradients))
+        Ok((PassNumbers { value, mismatch, stats }, gradients))
     }
 
     /// The policy's entropy at each token. The quantile is over the whole step, so that passes do not change it.
@@ -211,12 +257,12 @@ impl Padded {
         Self { lengths, longest, device }
     }
 
-    /// With zeros behind each row.
-    fn tensor(&self, mut values: &[f32]) -> Tensor<2> {
+    /// With `fill` behind each row.
+    fn tensor(&self, mut values: &[f32], fill: f32) -> Tensor<2> {
         let mut all = Vec::with_capacity(self.lengths.len() * self.longest);
         for (at, &n) in self.lengths.iter().enumerate() {
             all.extend(values.split_off(..n).unwrap_or_default());
-            all.resize((at + 1) * self.longest, 0.0);
+            all.resize((at + 1) * self.longest, fill);
         }
         Tensor::from_data(TensorData::new(all, [self.lengths.len(), self.longest]), &self.device)
     }
@@ -226,6 +272,11 @@ impl Padded {
         let row = |(at, &n): (usize, &usize)| all[at * self.longest..at * self.longest + n].to_vec();
         self.lengths.iter().enumerate().flat_map(row).collect()
     }
+}
+
+/// Values of each row, row after row.
+fn flat<'r>(rows: &'r [Row<'_>], of: impl Fn(&'r Row<'_>) -> &'r Vec<f32>) -> Vec<f32> {
+    rows.iter().flat_map(of).copied().collect()
 }
 
 /// Values that lie row after row, by row.

@@ -47,6 +47,7 @@ fn which_estimator_has_the_gradient_of_the_divergence() {
             entropy: None,
             advantages: tensor(&[0.0; 4], [4]),
             mask: tensor(&[1.0; 4], [4, 1]),
+            sampler: None,
         };
         let how = LossConfig { beta: 1.0, kl: kind, kl_ratio: ratio, ..sum(1) };
         let grads = loss(&inputs, &how).0.backward();
@@ -88,8 +89,15 @@ fn a_bandits_gradient_is_unbiased_over_many_seeds() {
             let a: Vec<f64> = advantages(&given, G, kind).into_iter().map(f64::from).collect();
             let mask = tensor(&[1.0; G], [G, 1]);
             let (reference, entropy, old) = (None, None, None);
-            let inputs =
-                LossInputs { logp: logp.clone(), old, reference, entropy, advantages: tensor(&a, [G]), mask };
+            let inputs = LossInputs {
+                logp: logp.clone(),
+                old,
+                reference,
+                entropy,
+                advantages: tensor(&a, [G]),
+                mask,
+                sampler: None,
+            };
             let grads = loss(&inputs, &sum(G)).0.backward();
             let to_logp = host(logp.grad(&grads).unwrap());
             for v in 0..4 {
@@ -158,6 +166,7 @@ fn a_model_of_two_tokens_has_the_gradient_of_its_expected_reward() {
                 entropy: None,
                 advantages: tensor(&a, [G]),
                 mask: tensor(&mask, [G, 2]),
+                sampler: None,
             };
             // The divisor does not depend on the lengths.
             let how = LossConfig { kind: LossKind::DrGrpo, max_tokens: 1, ..sum(G) };

@@ -37,6 +37,7 @@ fn inputs(values: &Value, advantages: &Tensor<1>, old: bool) -> LossInputs {
         entropy: values.get("entropy").map(|entropy| matrix(entropy).autodiff().require_grad()),
         advantages: advantages.clone(),
         mask: matrix(&values["mask"]),
+        sampler: None,
     }
 }
 
@@ -234,6 +235,7 @@ fn on_policy_the_ratio_is_one_and_the_divergence_from_itself_is_zero() {
             entropy: None,
             advantages: advantages.clone(),
             mask: mask.clone(),
+            sampler: None,
         };
         let (value, stats) = loss(&inputs, &how);
         assert_eq!((stats.ratio_min, stats.ratio_max, stats.kl), (1.0, 1.0, 0.0));

@@ -251,6 +251,7 @@ fn advantages_are_those_of_trl() {
             ids: vec![1],
             sampling_logprobs: vec![0.0],
             finish: Finish::Eos,
+            sampled_at: 0,
             prompt_text: String::new(),
             text: String::new(),
         };

@@ -6,7 +6,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use model_qwen::{Checkpoint, Dtype, Finish, Param};
 use posttrain::config::Kind;
-use posttrain_grpo::{Advantage, Grpo, GrpoConfig, Rollout, Rollouts};
+use posttrain_grpo::{
+    Advantage, Correction, CorrectionKind, Grpo, GrpoConfig, Rollout, RolloutConfig, Rollouts,
+};
 use serde_json::{Value, json};
 
 fn file(path: &str) -> std::path::PathBuf {
@@ -28,13 +30,26 @@ fn ours(name: &str) -> &str {
     }
 }
 
-/// The options of TRL under our names.
-fn config(given: &Value, options: &Value) -> GrpoConfig {
+/// The options of TRL under our names; `elsewhere` where another program samples.
+fn config(given: &Value, options: &Value, elsewhere: bool) -> GrpoConfig {
     let mut table = json!({ "group_size": given["group"], "max_tokens": given["max_tokens"], "prompts": 2 });
-    for (name, value) in options.as_object().unwrap() {
+    let (sampler, own): (Vec<_>, Vec<_>) =
+        options.as_object().unwrap().iter().partition(|(name, _)| name.starts_with("vllm"));
+    for (name, value) in own {
         table[ours(name)] = value.clone();
     }
     let mut config: GrpoConfig = serde_json::from_value(table).unwrap();
+    let mut correction = Correction::default();
+    for (name, value) in sampler {
+        match name.strip_prefix("vllm_importance_sampling_").unwrap() {
+            "correction" => correction.kind = CorrectionKind::None,
+            "mode" => correction.kind = serde_json::from_value(value.clone()).unwrap(),
+            "clip_min" => correction.clip_min = value.as_f64().unwrap(),
+            "clip_max" => correction.clip_max = value.as_f64().unwrap(),
+            other => panic!("TRL's option {other}"),
+        }
+    }
+    config.rollouts = elsewhere.then_some(RolloutConfig { correction, staleness: 0 });
     config.trainer.train.steps = Some(1);
     (config.trainer.optimizer.lr, config.trainer.schedule.kind) =
         (given["lr"].as_f64().unwrap(), Kind::Constant);
@@ -47,7 +62,8 @@ fn panic_or(name: &str) -> &str {
     name
 }
 
-fn rollouts(given: &Value, config: &GrpoConfig) -> Rollouts {
+/// The completions, with the log-probabilities of another sampler where a case has them.
+fn rollouts(given: &Value, case: &Value, config: &GrpoConfig) -> Rollouts {
     let completions = given["completions"].as_array().unwrap();
     let one = |(at, completion): (usize, &Value)| {
         let (prompt, ids) = (at / config.group_size, ids(completion));
@@ -55,9 +71,18 @@ fn rollouts(given: &Value, config: &GrpoConfig) -> Rollouts {
         Rollout {
             prompt,
             prompt_ids: self::ids(&given["prompts"][prompt]),
-            sampling_logprobs: vec![0.0; ids.len()],
+            sampling_logprobs: match case["sampler"].get(at) {
+                Some(row) => row
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_f64().map_or(f32::NAN, |x| x as f32))
+                    .collect(),
+                None => vec![0.0; ids.len()],
+            },
             ids,
             finish: if eos { Finish::Eos } else { Finish::Length },
+            sampled_at: 0,
             prompt_text: String::new(),
             text: String::new(),
         }
@@ -71,23 +96,33 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn weights_and_metrics_after_a_step_are_those_of_trl() {
-    let given: Value =
-        serde_json::from_str(&std::fs::read_to_string(file("testdata/step.json")).unwrap()).unwrap();
-    let bytes = std::fs::read(file("testdata/step.safetensors")).unwrap();
+    assert_eq!(compare("step"), 10);
+}
+
+#[test]
+fn the_correction_of_another_samplers_completions_is_that_of_trl() {
+    assert_eq!(compare("correction"), 10);
+}
+
+/// Makes the cases of a file of TRL's steps; returns how many there are.
+fn compare(stem: &str) -> usize {
+    let read = |ending: &str| std::fs::read(file(&format!("testdata/{stem}.{ending}"))).unwrap();
+    let given: Value = serde_json::from_slice(&read("json")).unwrap();
+    let bytes = read("safetensors");
     let expected = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let checkpoint = Checkpoint::open(&file("../../tests/fixtures/qwen2-tied")).unwrap();
     let every = given["every"].as_u64().unwrap() as usize;
     let rewards: Vec<f32> = serde_json::from_value(given["rewards"].clone()).unwrap();
     for case in given["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
-        let config = config(&given, &case["options"]);
+        let config = config(&given, &case["options"], case.get("sampler").is_some());
         for rows in [8, 3] {
             let mut config = config.clone();
             config.trainer.train.batch_size = rows;
             let model = checkpoint.load(Dtype::F32, &Device::flex()).unwrap();
             let mut grpo = Grpo::new(model, vec![], &config, 2).unwrap();
             let mut at = rewards.iter();
-            let scored = rollouts(&given, &config).score(|_| *at.next().unwrap()).unwrap();
+            let scored = rollouts(&given, case, &config).score(|_| *at.next().unwrap()).unwrap();
             let stats = serde_json::to_value(grpo.step(&scored).unwrap()).unwrap();
             metrics(&stats, case, &config);
             let mut policy = grpo.into_policy();
@@ -105,6 +140,7 @@ fn weights_and_metrics_after_a_step_are_those_of_trl() {
             }
         }
     }
+    given["cases"].as_array().unwrap().len()
 }
 
 /// Those of TRL are logged update after update; ours are means over the updates of a step.
@@ -118,7 +154,7 @@ fn metrics(stats: &Value, case: &Value, config: &GrpoConfig) {
             "rewards/score/std" => "rewards/reward/std",
             "cispo_clip_ratio" => "clip_ratio/high_mean",
             // Prompts included; the loss without the bonus; a setting.
-            "num_tokens" | "policy_loss" | "entropy_coef" => continue,
+            "num_tokens" | "policy_loss" | "entropy_coef" | "vespo/phi_seq_mean" => continue,
             // Of the whole batch there: 0 or 1.
             "frac_reward_zero_std" if config.advantage == Advantage::Batch => continue,
             // Extremes over the updates here.

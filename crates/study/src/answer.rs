@@ -3,7 +3,7 @@
 use bench_math::{FinishReason, PendingSample, Run, Sample};
 use common::Error;
 use hooks::Hook;
-use model_qwen::{Finish, Generation, Next, Qwen, Request, Sampling, StopStrings, Text};
+use model_qwen::{Completion, Finish, Generation, Next, Qwen, Request, Sampling, StopStrings, Text};
 
 /// What [`answer`] asks a model: the samples that a run lacks, with their prompts.
 #[derive(Debug)]
@@ -40,6 +40,21 @@ pub struct Reading<'a> {
     pub stops: &'a [&'a str],
     /// Sampling.
     pub how: &'a Sampling,
+}
+
+impl Reading<'_> {
+    /// A completion as a run's sample.
+    ///
+    /// # Errors
+    /// Ids that the tokenizer cannot decode.
+    pub fn sample(&self, completion: Completion) -> Result<Sample, Error> {
+        let finish = match completion.finish {
+            Finish::Eos => FinishReason::Eos,
+            Finish::Length => FinishReason::Length,
+            Finish::Stop => FinishReason::Stop,
+        };
+        Ok(Sample { completion: self.text.decode(&completion.ids)?, ids: completion.ids, finish })
+    }
 }
 
 /// Looks on while a model answers.
@@ -88,16 +103,7 @@ pub fn answer(
         }
         for (row, completion) in ended {
             watcher.done(row, requests[row].prompt.len() + completion.ids.len())?;
-            let sample = Sample {
-                completion: reading.text.decode(&completion.ids)?,
-                ids: completion.ids,
-                finish: match completion.finish {
-                    Finish::Eos => FinishReason::Eos,
-                    Finish::Length => FinishReason::Length,
-                    Finish::Stop => FinishReason::Stop,
-                },
-            };
-            run.append(&pending[row], sample)?;
+            run.append(&pending[row], reading.sample(completion)?)?;
         }
     }
     stopped.into_result()?;

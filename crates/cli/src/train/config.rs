@@ -9,6 +9,7 @@ use posttrain_sft::{Columns, DataConfig, Packing, SftConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
+use super::rollouts::RolloutsSection;
 use super::sections::{
     DataColumns, DataSection, LoraSection, ModelSection, PromptSection, RunSection, TrainDtype, WatchSection,
 };
@@ -28,13 +29,15 @@ pub(super) struct RunFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) lora: Option<LoraSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rollouts: Option<RolloutsSection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) watch: Option<WatchSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sft: Option<SftConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grpo: Option<GrpoConfig>,
     /// Correctness alone where none is given; a single `[reward]` is a list of one.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "sections::rewards")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "sections::one_or_more")]
     pub(super) reward: Vec<RewardConfig>,
 }
 
@@ -118,7 +121,8 @@ impl RunFile {
     }
 
     pub(super) fn grpo(&self) -> GrpoConfig {
-        GrpoConfig { trainer: self.trainer(), ..self.grpo.clone().unwrap_or_default() }
+        let rollouts = self.rollouts.as_ref().map(RolloutsSection::config);
+        GrpoConfig { trainer: self.trainer(), rollouts, ..self.grpo.clone().unwrap_or_default() }
     }
 
     fn check(&self, kind: Kind) -> Result<(), Error> {
@@ -169,9 +173,29 @@ impl RunFile {
             Kind::Grpo => {
                 self.prompt.settings().check().map_err(|e| e.within("prompt"))?;
                 RewardConfig::check_all(&self.reward)?;
+                self.check_rollouts()?;
                 self.grpo().check()
             }
         }
+    }
+
+    fn check_rollouts(&self) -> Result<(), Error> {
+        let Some(rollouts) = &self.rollouts else { return Ok(()) };
+        rollouts.check()?;
+        let (grpo, own) = (self.grpo(), GrpoConfig::default());
+        let room = (grpo.rollout_batch, grpo.max_batch_tokens) != (own.rollout_batch, own.max_batch_tokens);
+        if room && self.data.eval.is_none() {
+            return Err(Error::input(
+                "grpo.rollout_batch and grpo.max_batch_tokens have no effect where servers sample and there is no \
+                 data.eval: expected rollouts.concurrency",
+            ));
+        }
+        if self.lora.as_ref().is_some_and(|lora| !lora.modules_to_save.is_empty()) {
+            return Err(Error::input(
+                "lora.modules_to_save: servers load factors alone, expected none with [rollouts]",
+            ));
+        }
+        Ok(())
     }
 }
 

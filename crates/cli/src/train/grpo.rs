@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::evaluate::HeldOut;
 use super::open::Open;
 use super::problems::{self, Problem};
+use super::rollouts::Elsewhere;
 use super::steps::{self, Line, State, Trainer};
 use super::watch::Watch;
 use super::{Args, Kind};
@@ -37,13 +38,23 @@ pub(crate) fn grpo(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Resul
         let reference = apart.then(|| load(&open.file.model.path)).transpose()?;
         grpo = grpo.resume(reference, resumed)?;
     }
+    let longest = longest(&problems);
+    let elsewhere = Elsewhere::open(&open, &prompter.settings.stops(), longest)?;
     let seed = open.file.data.shuffle.then_some(open.file.run.seed);
     let order = Order { len: problems.len(), seed };
-    steps::run(
-        &mut open,
-        watch.as_ref(),
-        &mut Problems { grpo, rewards, problems, held_out, order, prompter, scored: None },
-    )
+    let (scored, samples_from) = (None, None);
+    let mut trainer =
+        Problems { grpo, rewards, problems, held_out, order, prompter, elsewhere, scored, samples_from };
+    let done = steps::run(&mut open, watch.as_ref(), &mut trainer);
+    if let Some(elsewhere) = trainer.elsewhere {
+        elsewhere.close();
+    }
+    done
+}
+
+/// Tokens of the longest prompt.
+fn longest(problems: &[Problem]) -> usize {
+    problems.iter().map(|p| p.prompt.len()).max().unwrap_or(0)
 }
 
 /// The problems of `data.eval`.
@@ -90,8 +101,7 @@ fn read(open: &Open<'_>, path: &Path, prompter: &Prompter) -> Result<Vec<Problem
             "{place}: {unreadable} answers cannot be read by the grader: their completions are not judged"
         ))?;
     }
-    let longest = problems.all.iter().map(|p| p.prompt.len()).max().unwrap_or(0);
-    let tokens = longest.saturating_add(open.file.grpo().max_tokens);
+    let tokens = longest(&problems.all).saturating_add(open.file.grpo().max_tokens);
     common.warn_positions(
         format_args!("{place}: the longest prompt and grpo.max_tokens"),
         tokens,
@@ -136,20 +146,34 @@ struct Problems {
     held_out: Option<HeldOut>,
     order: Order,
     prompter: Prompter,
+    /// Servers, where they sample.
+    elsewhere: Option<Elsewhere>,
     /// Of the last step.
     scored: Option<Scored>,
+    /// The position that a step samples from, until all its completions are there.
+    samples_from: Option<u64>,
 }
 
 impl Problems {
     /// Samples completions of the next prompts and asks for their rewards.
     fn generation(&mut self, phase: &mut Phase) -> Result<Scored> {
-        let at = self.order.batch(self.grpo.progress().position, self.grpo.prompts());
-        let prompts: Vec<Vec<u32>> = at.iter().map(|&i| self.problems[i].prompt.clone()).collect();
+        let (order, n) = (self.order, self.grpo.prompts());
+        let at = order.batch(self.grpo.progress().position, n);
+        let prompts = |position: u64| -> Vec<Vec<u32>> {
+            order.batch(position, n).iter().map(|&i| self.problems[i].prompt.clone()).collect()
+        };
         let text = &self.prompter.text;
-        let stops = self.prompter.settings.stops();
-        let mut watch = StopStrings::new(text, &stops, prompts.len() * self.grpo.group_size());
-        let mut rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
-        watch.into_result()?;
+        let mut rollouts = match &mut self.elsewhere {
+            Some(elsewhere) => elsewhere.sample(&mut self.grpo, &prompts, text)?,
+            None => {
+                let stops = self.prompter.settings.stops();
+                let mut watch = StopStrings::new(text, &stops, n * self.grpo.group_size());
+                let prompts = prompts(self.grpo.progress().position);
+                let rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
+                watch.into_result()?;
+                rollouts
+            }
+        };
         let tokens = rollouts.iter().map(|r| r.ids.len()).sum();
         phase.ends("sample", tokens);
         rollouts.decode(text)?;
@@ -167,10 +191,12 @@ impl Problems {
 impl Trainer for Problems {
     fn step(&mut self) -> Result<Line> {
         let mut phase = Phase::default();
+        self.samples_from = self.elsewhere.is_some().then(|| self.grpo.progress().position);
         let mut scored = self.generation(&mut phase)?;
         while scored.wants_more() {
             scored.append(self.generation(&mut phase)?);
         }
+        self.samples_from = None;
         let seen: usize = scored.iter().map(|(r, ..)| r.ids.len() + r.prompt_ids.len()).sum();
         let stats = self.grpo.step(&scored)?;
         phase.ends("train", seen);
@@ -216,7 +242,11 @@ impl Trainer for Problems {
     }
 
     fn longest(&self) -> usize {
-        self.problems.iter().map(|p| p.prompt.len()).max().unwrap_or(0)
+        longest(&self.problems)
+    }
+
+    fn undo(&mut self) -> bool {
+        self.samples_from.take().map(|position| self.grpo.rewind(position)).is_some()
     }
 
     fn state(&self) -> State<'_> {

@@ -8,23 +8,22 @@ use toml::{Table, Value};
 
 use super::Kind;
 use super::config::RunFile;
+use super::rollouts::RolloutsSection;
 use super::sections::{BestMetric, DataColumns, LoraSection, Switch, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
 fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
-    const ROLLOUTS: (&str, &str) = ("rollouts", "sampling on a server is not implemented yet");
     const EXAMPLES: &str = "problems have a prompt and an answer alone";
     match kind {
         Kind::Sft => &[
-            ROLLOUTS,
             ("grpo", "it belongs to sparks grpo"),
+            ("rollouts", "it belongs to sparks grpo"),
             ("reward", "it belongs to sparks grpo"),
             ("run.eval_samples", "it belongs to sparks grpo"),
             ("prompt", "it belongs to sparks grpo: examples are written as they are"),
             ("data.columns.answer", "examples have no answer to be graded against"),
         ],
         Kind::Grpo => &[
-            ROLLOUTS,
             ("sft", "it belongs to sparks sft"),
             ("data.packing", EXAMPLES),
             ("data.turns", EXAMPLES),
@@ -58,6 +57,11 @@ const MAY_CHANGE: &[&str] = &[
     "watch",
     "grpo.rollout_batch",
     "grpo.max_batch_tokens",
+    "rollouts.server",
+    "rollouts.adapters",
+    "rollouts.concurrency",
+    "rollouts.timeout",
+    "rollouts.patience",
     // Where the folder lies is said by --resume.
     "run.dir",
 ];
@@ -202,6 +206,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("scale_rewards", "grpo.advantage"),
     ("mask_truncated_completions", "grpo.mask_truncated"),
     ("top_entropy_quantile", "grpo.top_entropy"),
+    ("vllm_server_base_url", "rollouts.server"),
+    ("vllm_importance_sampling_mode", "rollouts.correction"),
+    ("vllm_importance_sampling_clip_min", "rollouts.clip_min"),
+    ("vllm_importance_sampling_clip_max", "rollouts.clip_max"),
+    ("max_staleness", "rollouts.staleness"),
     ("reward_funcs", "[[reward]]"),
     ("reward_weights", "[[reward]]"),
 ];
@@ -283,7 +292,12 @@ pub(super) fn every_key() -> Table {
     };
     file.reward = posttrain_grpo::reward::RewardConfig::examples();
     let lora = LoraSection { modules_to_save: vec!["lm_head".to_owned()], ..LoraSection::default() };
-    (file.lora, file.watch, file.grpo) = (Some(lora), Some(watch), Some(grpo));
+    let rollouts = RolloutsSection {
+        server: vec!["http://127.0.0.1:8000".to_owned()],
+        adapters: Some("adapters".into()),
+        ..RolloutsSection::default()
+    };
+    (file.lora, file.watch, file.grpo, file.rollouts) = (Some(lora), Some(watch), Some(grpo), Some(rollouts));
     Table::try_from(&file).unwrap_or_default()
 }
 

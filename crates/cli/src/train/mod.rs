@@ -10,6 +10,7 @@ mod kept;
 mod keys;
 mod open;
 mod problems;
+mod rollouts;
 mod sections;
 mod sft;
 mod steps;

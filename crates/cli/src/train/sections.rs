@@ -6,8 +6,8 @@ use bench_math::{PromptSettings, Template};
 use common::Error;
 use model_qwen::{Dtype, LoraConfig, Targets};
 use posttrain::config::check_ranges;
-use posttrain_grpo::reward::RewardConfig;
 use posttrain_sft::{DataConfig, Packing, Truncation, Turns};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Kind;
@@ -99,8 +99,10 @@ impl LoraSection {
     }
 }
 
-/// A list of rewards, or one.
-pub(super) fn rewards<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RewardConfig>, D::Error> {
+/// A list, or one.
+pub(super) fn one_or_more<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     let all = match toml::Value::deserialize(from)? {
         toml::Value::Array(all) => all,
         one => vec![one],

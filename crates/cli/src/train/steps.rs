@@ -26,6 +26,10 @@ const EVAL_EVERY: usize = 100;
 pub(super) trait Trainer {
     /// Makes the next step.
     fn step(&mut self) -> Result<Line>;
+    /// After a step that failed: goes back to where it began, if nothing but sampling was done.
+    fn undo(&mut self) -> bool {
+        false
+    }
     /// Writes what a step leaves in the run folder beside its line.
     fn record(&self, _folder: &RunFolder) -> Result {
         Ok(())
@@ -113,7 +117,13 @@ pub(super) fn run(open: &mut Open<'_>, watch: Option<&Watch>, trainer: &mut dyn 
         last = Value::Object(run.after(trainer, line)?);
     }
     while trainer.state().progress.step < steps && !run.is_out_of_patience() {
-        let line = run.step(trainer)?;
+        let line = match run.step(trainer) {
+            // Before its first step a process leaves nothing that was not there.
+            Err(e) if trainer.undo() && trainer.state().progress.step > begun.step => {
+                return Err(run.give_up(trainer, e)?);
+            }
+            line => line?,
+        };
         last = Value::Object(run.after(trainer, line)?);
     }
     run.end(trainer.state().progress.step, last)
@@ -224,6 +234,13 @@ impl Run<'_, '_> {
         self.kept.pending = Some(metrics);
         self.checkpoint(trainer)?;
         Err(self.interrupted(trainer))
+    }
+
+    /// Leaves a step that could not be sampled to the run that resumes this one.
+    fn give_up(&mut self, trainer: &dyn Trainer, why: Error) -> Result<Error> {
+        self.checkpoint(trainer)?;
+        let interrupted = self.interrupted(trainer);
+        Ok(if self.open.is_signalled() { interrupted } else { why.within(interrupted) })
     }
 
     fn interrupted(&self, trainer: &dyn Trainer) -> Error {

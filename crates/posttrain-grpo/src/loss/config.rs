@@ -19,7 +19,8 @@ pub struct LossConfig {
     pub sapo: Sapo,
     /// Of [`LossKind::Vespo`].
     pub vespo: Vespo,
-    /// Completions with a negative advantage count where the mean of `old - logp` is at most this.
+    /// Completions with a negative advantage count where the mean of `old - logp` is at most this; of another sampler, the
+    /// mean of its log-probability less `logp`.
     pub off_policy: Option<f64>,
     /// Tokens of at least this entropy have a policy term; see [`entropy_threshold`].
     pub entropy_floor: Option<f64>,

@@ -26,6 +26,18 @@ pub struct LossInputs {
     pub advantages: Tensor<1>,
     /// 1 for tokens that count and 0 for others, whose values must be finite.
     pub mask: Tensor<2>,
+    /// Where the sampler is another program.
+    pub sampler: Option<SamplerInputs>,
+}
+
+/// What another program sampled by, and what it counts for; `[completions, tokens]`.
+#[derive(Debug, Clone)]
+pub struct SamplerInputs {
+    /// Its log-probabilities, NaN where it gave none: what [`LossConfig::off_policy`] compares with.
+    pub logp: Tensor<2>,
+    /// Factors of the policy's term ([`Correction::weights`](crate::Correction::weights)), 1 for tokens that do not count;
+    /// [`LossKind::Vespo`] multiplies its W by them.
+    pub weights: Tensor<2>,
 }
 
 /// The loss `[1]` and its diagnostics (TRL 1.16, `GRPOTrainer._compute_loss`).
@@ -55,11 +67,24 @@ pub fn loss(inputs: &LossInputs, how: &LossConfig) -> (Tensor<1>, LossStats) {
             (sum / lengths.clone().clamp_min(1.0)).exp()
         }
     };
-    let terms = policy::Terms { logp, ratio: &ratio, difference: &difference, a: &a, mask: &m };
+    let constant = |x: &Tensor<2>| like(x.clone(), logp);
+    let weights = inputs.sampler.as_ref().map(|sampler| constant(&sampler.weights));
+    let terms = policy::Terms {
+        logp,
+        ratio: &ratio,
+        difference: &difference,
+        a: &a,
+        mask: &m,
+        weights: weights.as_ref(),
+    };
     let (per_token, bounded) = policy::per_token(&terms, how);
     let mut per_token = per_token.expand([rows, seq]);
     if let Some(threshold) = how.off_policy {
-        per_token = per_token * terms.near_or_good(threshold);
+        let moved = match &inputs.sampler {
+            Some(sampler) => logp.clone() - constant(&sampler.logp),
+            None => difference.clone(),
+        };
+        per_token = per_token * terms.near_or_good(&moved, threshold);
     }
     let kept = how.entropy_floor.map(|floor| {
         let entropy = inputs.entropy.clone().expect("a floor under entropies needs entropies").inner();
@@ -68,6 +93,9 @@ pub fn loss(inputs: &LossInputs, how: &LossConfig) -> (Tensor<1>, LossStats) {
     });
     if let Some(kept) = &kept {
         per_token = per_token * kept.clone();
+    }
+    if let Some(weights) = weights.as_ref().filter(|_| how.kind != LossKind::Vespo) {
+        per_token = per_token * weights.clone();
     }
     let kl = (how.beta > 0.0).then(|| {
         let reference = inputs.reference.clone().expect("beta above 0 needs a reference");

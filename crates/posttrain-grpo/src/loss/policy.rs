@@ -13,13 +13,18 @@ pub(super) struct Terms<'a> {
     pub(super) difference: &'a Tensor<2>,
     pub(super) a: &'a Tensor<2>,
     pub(super) mask: &'a Tensor<2>,
+    /// Of another sampler's tokens.
+    pub(super) weights: Option<&'a Tensor<2>>,
 }
 
 impl Terms<'_> {
     /// 0 for completions with a negative advantage from whose tokens the policy moved away by more than `threshold`
-    /// a token, 1 for others, `[completions, tokens]` (DeepSeek-V3.2, off-policy sequence masking).
-    pub(super) fn near_or_good(&self, threshold: f64) -> Tensor<2> {
-        let moved = (self.difference.clone().detach() * self.mask.clone()).sum_dim(1) * -1.0;
+    /// a token, 1 for others, `[completions, tokens]` (DeepSeek-V3.2, off-policy sequence masking). `moved` is the policy's
+    /// log-probability less the one it moved away from; NaN counts as 0.
+    pub(super) fn near_or_good(&self, moved: &Tensor<2>, threshold: f64) -> Tensor<2> {
+        let moved = moved.clone().detach();
+        let moved = moved.clone().mask_fill(moved.is_nan(), 0.0);
+        let moved = (moved * self.mask.clone()).sum_dim(1) * -1.0;
         let mean = moved / self.mask.clone().sum_dim(1).clamp_min(1.0);
         let near = mean.lower_equal_elem(threshold).float();
         let good = self.a.clone().greater_equal_elem(0.0).float();
@@ -54,7 +59,11 @@ pub(super) fn per_token(terms: &Terms<'_>, how: &LossConfig) -> (Tensor<2>, Tens
 /// sequence; its logarithm is bounded as in TRL.
 fn gamma(terms: &Terms<'_>, how: &LossConfig) -> Tensor<2> {
     let each = terms.difference.clone().detach().clamp(-20.0, 20.0) * terms.mask.clone();
-    let log_w = each.sum_dim(1).clamp(1e-8f64.ln(), 20.0);
+    let mut log_w = each.sum_dim(1);
+    if let Some(weights) = terms.weights {
+        log_w = log_w + weights.clone().log().clamp(1e-8f64.ln(), 20.0).sum_dim(1);
+    }
+    let log_w = log_w.clamp(1e-8f64.ln(), 20.0);
     let good = terms.a.clone().greater_equal_elem(0.0).float();
     let bad = good.clone() * -1.0 + 1.0;
     let choose = |pos: f64, neg: f64| good.clone() * pos + bad.clone() * neg;
