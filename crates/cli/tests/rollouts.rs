@@ -24,14 +24,19 @@ fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
-/// A run of the tiny model that vLLM served, of so many steps; `more` settings.
-fn grpo(dir: &Path, server: &Vllm, steps: usize, more: &[&str]) -> Output {
+/// The run file of the tiny model that vLLM served.
+fn run_file(dir: &Path, server: &Vllm, change: impl Fn(String) -> String) {
     let fixture = at("tests/fixtures/vllm");
     let mut text = std::fs::read_to_string(fixture.join("grpo.toml")).unwrap();
     for (name, path) in [("MODEL", fixture.join("model")), ("PROBLEMS", fixture.join("problems.jsonl"))] {
         text = text.replace(name, path.to_str().unwrap());
     }
-    std::fs::write(dir.join("grpo.toml"), text.replace("SERVER", &server.url)).unwrap();
+    std::fs::write(dir.join("grpo.toml"), change(text.replace("SERVER", &server.url))).unwrap();
+}
+
+/// A run of so many steps; `more` settings.
+fn grpo(dir: &Path, server: &Vllm, steps: usize, more: &[&str]) -> Output {
+    run_file(dir, server, |text| text);
     let steps = format!("train.steps={steps}");
     let sets = more.iter().flat_map(|set| ["--set", set]);
     let args: Vec<&str> = ["grpo", "grpo.toml", "--set", &steps].into_iter().chain(sets).collect();
@@ -161,29 +166,18 @@ fn completions_of_earlier_weights_are_used_with_their_own_log_probabilities() {
 fn without_an_adapter_whole_weights_go_over() {
     let dir = tempfile::tempdir().unwrap();
     let server = Vllm::start();
-    let text = at("tests/fixtures/vllm/grpo.toml");
-    let text = std::fs::read_to_string(text).unwrap();
-    assert!(text.contains("[lora]"));
     let out = grpo(dir.path(), &server, 3, &["lora.modules_to_save=['lm_head']"]);
     assert!(
         out.status.code() == Some(2) && stderr(&out).contains("lora.modules_to_save"),
         "{}",
         stderr(&out)
     );
-
-    let fixture = at("tests/fixtures/vllm");
-    let args = [
-        format!("model.path={}", fixture.join("model").display()),
-        format!("data.train={}", fixture.join("problems.jsonl").display()),
-        format!("rollouts.server=['{}']", server.url),
-        "run.dir=run".to_owned(),
-        "train.steps=3".to_owned(),
-        "reward=[{kind='repetition',n=1}]".to_owned(),
-    ];
-    std::fs::write(dir.path().join("empty.toml"), "").unwrap();
-    let sets = args.iter().flat_map(|set| ["--set", set]);
-    let args: Vec<&str> = ["grpo", "empty.toml"].into_iter().chain(sets).collect();
-    let out = sparks(dir.path(), &args);
+    let lora = "[lora]\nrank = 4\nalpha = 8.0\n";
+    run_file(dir.path(), &server, |text| {
+        assert!(text.contains(lora));
+        text.replace(lora, "")
+    });
+    let out = sparks(dir.path(), &["grpo", "grpo.toml"]);
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(server.count("/collective_rpc"), 3);
     assert!(server.state().version.starts_with("step-2-") && !dir.path().join("run/rollouts").exists());
