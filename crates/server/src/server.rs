@@ -8,7 +8,7 @@ use model_qwen::Completion;
 
 use crate::http::{Failure, Http};
 use crate::protocol::{Ask, Card, Kind};
-use crate::version::{Form, Version, load_adapter, load_weights, unload_adapter, weights_version};
+use crate::version::{Form, LOADING, Version, load_adapter, load_weights, unload_adapter, weights_version};
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -41,9 +41,15 @@ impl Server {
     /// restart it lacks all.
     pub(crate) fn complete(&self, ask: &Ask<'_>, version: Option<&Version>) -> Result<Completion, Failure> {
         match version {
-            None => self.ask(ask, None),
+            None => {
+                self.give("", || self.check_base())?;
+                self.ask(ask, None)
+            }
             Some(version) if version.form == Form::Adapter => {
-                self.give_adapter(version)?;
+                self.give(&version.name, || {
+                    self.check_base()?;
+                    load_adapter(&self.http, &self.card, version)
+                })?;
                 match self.ask(ask, Some(&version.name)) {
                     Err(Failure::Refused(why)) if why.contains(&version.name) => {
                         adapters(&self.adapters).remove(&version.name);
@@ -70,13 +76,26 @@ impl Server {
         ask.read(&self.http.post("/v1/completions", &ask.body(&self.card, adapter))?)
     }
 
-    fn give_adapter(&self, version: &Version) -> Result<(), Failure> {
+    /// Gives the server an adapter, or nothing by an empty name, once.
+    fn give(&self, name: &str, how: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
         let mut has = adapters(&self.adapters);
-        if !has.contains(&version.name) {
-            load_adapter(&self.http, &self.card, version)?;
-            has.insert(version.name.clone());
+        if !has.contains(name) {
+            how()?;
+            has.insert(name.to_owned());
         }
         Ok(())
+    }
+
+    /// Refuses a server that still has whole weights of a run: they are not the model that it was started with. One that
+    /// does not say its version cannot be given any.
+    fn check_base(&self) -> Result<(), Failure> {
+        match weights_version(&self.http, &self.card) {
+            Ok(name) if name == LOADING || name.starts_with("step-") => Err(Failure::Refused(format!(
+                "has the weights {name} of a run that trained whole weights, expected the model that it was started with: \
+                 start it again"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The lock under which the server has these weights.

@@ -54,6 +54,9 @@ impl Version {
     }
 }
 
+/// What a server has while weights are loaded.
+pub(crate) const LOADING: &str = "loading";
+
 /// Loads an adapter. One that is there already is the same, since names are of contents.
 pub(crate) fn load_adapter(http: &Http, card: &Card, version: &Version) -> Result<(), Failure> {
     let body = json!({ "lora_name": version.name, "lora_path": version.dir });
@@ -100,7 +103,7 @@ pub(crate) fn load_weights(http: &Http, card: &Card, version: &Version) -> Resul
             let named = |name: &str| json!({ "new_version": name });
             once(http, "/pause?mode=wait", &json!({})).and_then(|()| {
                 let steps = [
-                    ("/update_weight_version", named("loading")),
+                    ("/update_weight_version", named(LOADING)),
                     ("/collective_rpc", reload),
                     ("/reset_prefix_cache", json!({})),
                     ("/update_weight_version", named(&version.name)),

@@ -188,4 +188,14 @@ fn whole_weights_are_reloaded_between_requests_and_checked_after_each() {
     let message = all(&servers, job(1, 4)).unwrap_err().to_string();
     assert!(message.contains("reloading weights") && message.contains("no weights"), "{message}");
     assert!(!server.state().paused && server.state().version == "loading");
+    // Neither adapters nor the model as it was served are of such a server.
+    for version in ["loading", "step-9-0123"] {
+        server.state().version = version.to_owned();
+        let servers = Servers::open(settings(&[&server]), &|| false).unwrap();
+        let message = all(&servers, job(1, 4)).unwrap_err().to_string();
+        assert!(message.contains(version) && message.contains("start it again"), "{message}");
+        servers.publish(Version::adapter(&folder(dir.path(), version, "three"), 0).unwrap());
+        let message = all(&servers, job(1, 4)).unwrap_err().to_string();
+        assert!(message.contains("start it again"), "{message}");
+    }
 }

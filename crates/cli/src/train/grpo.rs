@@ -139,7 +139,7 @@ impl Phase {
     }
 }
 
-struct Problems {
+struct Problems<'a> {
     grpo: Grpo,
     rewards: Rewards,
     problems: Vec<Problem>,
@@ -147,14 +147,14 @@ struct Problems {
     order: Order,
     prompter: Prompter,
     /// Servers, where they sample.
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<Elsewhere<'a>>,
     /// Of the last step.
     scored: Option<Scored>,
     /// The position that a step samples from, until all its completions are there.
     samples_from: Option<u64>,
 }
 
-impl Problems {
+impl Problems<'_> {
     /// Samples completions of the next prompts and asks for their rewards.
     fn generation(&mut self, phase: &mut Phase) -> Result<Scored> {
         let (order, n) = (self.order, self.grpo.prompts());
@@ -188,7 +188,7 @@ impl Problems {
     }
 }
 
-impl Trainer for Problems {
+impl Trainer for Problems<'_> {
     fn step(&mut self) -> Result<Line> {
         let mut phase = Phase::default();
         self.samples_from = self.elsewhere.is_some().then(|| self.grpo.progress().position);
@@ -200,6 +200,9 @@ impl Trainer for Problems {
         let seen: usize = scored.iter().map(|(r, ..)| r.ids.len() + r.prompt_ids.len()).sum();
         let stats = self.grpo.step(&scored)?;
         phase.ends("train", seen);
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.check(&stats)?;
+        }
         let text = format!(
             "step {} reward {:.3} loss {:.4} kl {:.4} length {:.1}",
             stats.step, stats.reward, stats.loss, stats.kl, stats.length

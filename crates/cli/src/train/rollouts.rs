@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::Error;
 use model_qwen::{Adapter, LoraConfig, Qwen, StopStrings, Text};
 use posttrain::config::check_ranges;
-use posttrain_grpo::{Correction, CorrectionKind, Grpo, Made, RolloutConfig, Rollouts};
+use posttrain_grpo::{Correction, CorrectionKind, Grpo, GrpoStats, Made, RolloutConfig, Rollouts};
 use serde::{Deserialize, Serialize};
 use server::{Job, Running, Servers, Settings, Version};
 
 use super::open::Open;
 use super::sections;
-use crate::options::Result;
+use crate::options::{Common, Result};
 
 /// Servers that sample, and how their completions are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ impl RolloutsSection {
 }
 
 /// Servers that sample for a run.
-pub(super) struct Elsewhere {
+pub(super) struct Elsewhere<'a> {
     servers: Servers,
     staleness: usize,
     /// Where versions of the policy go, each in a folder of its own that no other run has.
@@ -105,7 +105,14 @@ pub(super) struct Elsewhere {
     ahead: VecDeque<Generation>,
     stops: Vec<String>,
     stop: Arc<AtomicBool>,
+    common: &'a Common,
+    /// Whether it was said that the servers' log-probabilities are of another policy.
+    warned: bool,
 }
+
+/// The mean difference of fresh log-probabilities in nats from which they are hardly of the same policy: types of 16 bits
+/// make some hundredths.
+const OTHER_POLICY: f64 = 0.05;
 
 /// One generation in flight.
 struct Generation {
@@ -115,9 +122,9 @@ struct Generation {
     mine: Vec<usize>,
 }
 
-impl Elsewhere {
+impl<'a> Elsewhere<'a> {
     /// The servers of `[rollouts]`, where a run has it. `longest` is the number of tokens of the longest prompt.
-    pub(super) fn open(open: &Open<'_>, stops: &[&str], longest: usize) -> Result<Option<Self>> {
+    pub(super) fn open(open: &Open<'a>, stops: &[&str], longest: usize) -> Result<Option<Self>> {
         let Some(section) = &open.file.rollouts else { return Ok(None) };
         if open.dry_run {
             open.common.note("the policy samples in a dry run: rollouts.server is not asked");
@@ -171,7 +178,22 @@ impl Elsewhere {
             ahead: VecDeque::new(),
             stops: stops.iter().map(|&stop| stop.to_owned()).collect(),
             stop,
+            common: open.common,
+            warned: false,
         }))
+    }
+
+    /// Warns, once, where a step's fresh completions can hardly be of the policy that was trained.
+    pub(super) fn check(&mut self, stats: &GrpoStats) -> Result {
+        let fresh = stats.sampler.is_some_and(|sampler| sampler.staleness_max == 0);
+        if !fresh || stats.sampler_gap_mean < OTHER_POLICY || std::mem::replace(&mut self.warned, true) {
+            return Ok(());
+        }
+        self.common.warn(format!(
+            "step {}: the servers' log-probabilities differ from the policy's by {:.2} a token on average: do they serve \
+             the model of model.path, and take new weights?",
+            stats.step, stats.sampler_gap_mean
+        ))
     }
 
     /// The next generation. `prompts` gives those at a position in the run's order.
