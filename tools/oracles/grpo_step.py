@@ -36,7 +36,11 @@ CASES = {
     "top entropy": {"top_entropy_quantile": 0.4},
     "entropy bonus": {"entropy_coef": 0.5, "top_entropy_quantile": 0.7},
     "off-policy mask, 3 iterations": {"off_policy_mask_threshold": 0.01, "num_iterations": 3},
+    "adaptive entropy, 4 steps": {"use_adaptive_entropy": True, "entropy_coef": 0.3, "entropy_coef_delta": 0.1, "entropy_coef_max": 0.45, "entropy_target": 10.0},
+    "adaptive entropy above its target, 3 steps, 2 iterations": {"use_adaptive_entropy": True, "entropy_coef": 0.3, "entropy_coef_delta": 0.2, "entropy_coef_min": 0.05, "entropy_target": 0.1, "top_entropy_quantile": 0.8, "num_iterations": 2},
+    "synchronised reference, 5 steps": {"loss_type": "grpo", "beta": 0.3, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.6, "learning_rate": 1e-3},
 }
+STEPS = {name: int(name.split(", ")[1].split()[0]) for name in CASES if " steps" in name}
 
 
 class Given(GRPOTrainer):
@@ -64,8 +68,8 @@ def task():
     return prompts, completions, rewards
 
 
-def train(options, given, trainer_class=Given, before=lambda trainer: None):
-    """The log and every EVERY-th weight after the updates of one generation."""
+def train(options, given, trainer_class=Given, before=lambda trainer: None, steps=1):
+    """The log and every EVERY-th weight after the updates of `steps` generations."""
     prompts, completions, rewards = given
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(61)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -79,9 +83,9 @@ def train(options, given, trainer_class=Given, before=lambda trainer: None):
     updates = options.get("num_iterations", 1)
     config = GRPOConfig(
         output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions),
-        num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates,
-        shuffle_dataset=False, lr_scheduler_type="constant", learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none",
-        disable_tqdm=True, **options)
+        num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates * steps,
+        shuffle_dataset=False, lr_scheduler_type="constant", logging_steps=1, save_strategy="no", report_to="none",
+        disable_tqdm=True, **({"learning_rate": 1e-4} | options))
     trainer = trainer_class(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
                             train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
     before(trainer)
@@ -111,8 +115,9 @@ def main():
     a, given = arguments(__doc__), task()
     cases, weights = [], {}
     for name, options in CASES.items():
-        log, after = train(options, given)
-        cases.append({"name": name, "options": options, "log": log})
+        steps = STEPS.get(name, 1)
+        log, after = train(options, given, steps=steps)
+        cases.append({"name": name, "steps": steps, "options": options, "log": log})
         weights |= {f"{name}/{parameter}": value for parameter, value in after.items()}
     write(a.out, "step", given, cases, weights)
 

@@ -7,7 +7,7 @@ use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 
 use crate::cpu::linear::Weights;
-use crate::ops::FusedOps;
+use crate::ops::{FusedOps, with_last};
 use crate::{AdamW, CausalMask, Compute, Dropout, cpu};
 
 /// A contiguous tensor and its width along the last axis.
@@ -73,22 +73,21 @@ fn attention<'a>(
 impl FusedOps for Flex {
     fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, by_token: bool) -> FloatTensor<Self> {
         let ((x, d_in), (weight, _)) = (contiguous(x), contiguous(weight));
-        let (tokens, d_out) = (x.shape()[0], weight.shape()[0]);
-        let mut out = vec![0.0; tokens * d_out];
+        let d_out = weight.shape()[0];
+        let mut out = vec![0.0; elements(&x).len() / d_in * d_out];
         if by_token {
             cpu::linear::few(elements(&x), weights(&weight), d_in, &mut out);
         } else {
             cpu::linear::many(elements(&x), weights(&weight), d_in, &mut out);
         }
-        tensor(out, [tokens, d_out])
+        tensor(out, with_last(&x.shape(), d_out))
     }
 
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let ((grad, _), (weight, d_in)) = (contiguous(grad), contiguous(weight));
-        let tokens = grad.shape()[0];
-        let mut out = vec![0.0; tokens * d_in];
+        let ((grad, d_out), (weight, d_in)) = (contiguous(grad), contiguous(weight));
+        let mut out = vec![0.0; elements(&grad).len() / d_out * d_in];
         cpu::linear::backward(elements(&grad), weights(&weight), d_in, &mut out);
-        tensor(out, [tokens, d_in])
+        tensor(out, with_last(&grad.shape(), d_in))
     }
 
     fn project_backward_weight(grad: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {

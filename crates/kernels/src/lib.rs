@@ -110,10 +110,10 @@ pub const FEW: usize = 12;
 /// the way and never copied whole.
 ///
 /// # Shapes
-/// `x` `[tokens, in]` f32, `weight` `[out, in]`; returns `[tokens, out]` f32.
-pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+/// `x` `[.., in]` f32, `weight` `[out, in]`; returns `[.., out]` f32.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: &Tensor<2>) -> Tensor<D> {
     if fused(&x) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
-        let by_token = x.dims()[0] <= FEW;
+        let by_token = x.dims()[..D - 1].iter().product::<usize>() <= FEW;
         let (x, weight) = (x.into_dispatch(), weight.clone().into_dispatch());
         Tensor::from_dispatch(Dispatch::project(x, weight, by_token))
     } else {
@@ -139,7 +139,7 @@ pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
 ///
 /// # Shapes
 /// As [`linear`].
-pub fn linear_by_token(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+pub fn linear_by_token<const D: usize>(x: Tensor<D>, weight: &Tensor<2>) -> Tensor<D> {
     if fused(&x) && matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16) {
         let (x, weight) = (x.into_dispatch(), weight.clone().into_dispatch());
         Tensor::from_dispatch(Dispatch::project(x, weight, true))

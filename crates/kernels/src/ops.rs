@@ -3,13 +3,22 @@
 //! Flex implements them and, with the feature `gpu`, burn's GPU backends; elsewhere the public functions use
 //! [`crate::portable`].
 
+use std::{fmt, marker::PhantomData};
+
 use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    NodeId,
+    checkpoint::{
+        base::Checkpointer,
+        retro_forward::RetroForward,
+        state::BackwardStates,
+        strategy::{BalancedCheckpointing, CheckpointStrategy},
+    },
     grads::Gradients,
     ops::{Backward, Ops, OpsKind, unary},
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
+use burn::tensor::Shape;
 
 use crate::{AdamW, CausalMask, Compute, Dropout};
 
@@ -121,6 +130,43 @@ pub(crate) trait FusedOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
+/// A shape with another last size.
+pub(crate) fn with_last(shape: &Shape, last: usize) -> Vec<usize> {
+    let rank = shape.rank();
+    shape[..rank - 1].iter().copied().chain([last]).collect()
+}
+
+/// An operation done again in the backward pass, where a product wants its result: from the inputs, which the
+/// operation keeps for its own backward pass anyway. An input without gradients makes burn keep the result instead.
+struct Again<B: Backend, F, const N: usize> {
+    inputs: [NodeId; N],
+    operation: F,
+    backend: PhantomData<fn() -> B>,
+}
+
+impl<B: Backend, F: Fn([FloatTensor<B>; N]) -> FloatTensor<B>, const N: usize> Again<B, F, N> {
+    fn new(inputs: [NodeId; N], operation: F) -> Self {
+        Self { inputs, operation, backend: PhantomData }
+    }
+}
+
+impl<B: Backend, F, const N: usize> fmt::Debug for Again<B, F, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").field("inputs", &self.inputs).finish_non_exhaustive()
+    }
+}
+
+impl<B, F, const N: usize> RetroForward for Again<B, F, N>
+where
+    B: Backend,
+    F: Fn([FloatTensor<B>; N]) -> FloatTensor<B> + Send + 'static,
+{
+    fn forward(&self, states: &mut BackwardStates, result: NodeId) {
+        let inputs = self.inputs.map(|input| states.get_state::<FloatTensor<B>>(&input));
+        states.save(result, (self.operation)(inputs));
+    }
+}
+
 /// The backward pass of an operation that is itself part of a backward pass: burn has no second derivatives.
 fn no_second_derivative() -> ! {
     panic!("a backward pass is not differentiable")
@@ -133,13 +179,14 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
 
         impl<B: FusedOps> Backward<B, 2> for Linear {
             /// The input, where the weight is tracked, and the weight.
-            type State = (Option<FloatTensor<B>>, FloatTensor<B>);
+            type State = (Option<NodeId>, FloatTensor<B>);
 
-            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, kept: &mut Checkpointer) {
                 let (x, weight) = ops.state;
                 let grad = grads.consume::<B>(&ops.node);
                 let [x_node, weight_node] = ops.parents;
                 if let (Some(node), Some(x)) = (weight_node, x) {
+                    let x = kept.retrieve_node_output::<FloatTensor<B>>(x);
                     grads.register::<B>(node.id, B::project_backward_weight(grad.clone(), x));
                 }
                 if let Some(node) = x_node {
@@ -149,10 +196,13 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         }
 
         let weight_is_tracked = weight.is_tracked();
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let out = B::project(x.clone(), weight.clone(), by_token);
-        match Linear.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((weight_is_tracked.then_some(x), weight), out),
+        let (weight, weight_node) = weight.into_parts();
+        let out = B::project(x.primitive().clone(), weight.clone(), by_token);
+        match Linear.prepare::<C>([x.node(), weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let x = weight_is_tracked.then(|| prep.checkpoint(&x));
+                prep.finish((x, weight), out)
+            }
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
@@ -219,8 +269,18 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             }
         }
 
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        match RmsNorm.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+        let prep = RmsNorm.prepare::<BalancedCheckpointing>([x.node(), weight.node()]).memory_bound();
+        let prep = if weight.is_tracked() {
+            let again =
+                Again::<B, _, 2>::new([x.id(), weight.id()], move |[x, weight]| B::rms_norm(x, weight, eps));
+            prep.retro_forward(again).parents([&x, &weight])
+        } else {
+            let weight = weight.primitive().clone();
+            let again = Again::<B, _, 1>::new([x.id()], move |[x]| B::rms_norm(x, weight.clone(), eps));
+            prep.retro_forward(again).parents([&x])
+        };
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        match prep.stateful() {
             OpsKind::Tracked(prep) => {
                 prep.finish((x.clone(), weight.clone(), eps), B::rms_norm(x, weight, eps))
             }
@@ -248,8 +308,11 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             }
         }
 
-        let ((gate, gate_node), (up, up_node)) = (gate.into_parts(), up.into_parts());
-        match SwiGlu.prepare::<C>([gate_node, up_node]).compute_bound().stateful() {
+        let again = Again::<B, _, 2>::new([gate.id(), up.id()], |[gate, up]| B::swiglu(gate, up));
+        let prep = SwiGlu.prepare::<BalancedCheckpointing>([gate.node(), up.node()]).memory_bound();
+        let prep = prep.retro_forward(again).parents([&gate, &up]);
+        let (gate, up) = (gate.into_primitive(), up.into_primitive());
+        match prep.stateful() {
             OpsKind::Tracked(prep) => prep.finish((gate.clone(), up.clone()), B::swiglu(gate, up)),
             OpsKind::UnTracked(prep) => prep.finish(B::swiglu(gate, up)),
         }
@@ -346,9 +409,12 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
             }
         }
 
-        let (x, node) = x.into_parts();
-        let out = B::dropout(x, how.clone());
-        match Dropped.prepare::<C>([node]).compute_bound().stateful() {
+        let again = how.clone();
+        let again = Again::<B, _, 1>::new([x.id()], move |[x]| B::dropout(x, again.clone()));
+        let prep = Dropped.prepare::<BalancedCheckpointing>([x.node()]).memory_bound();
+        let prep = prep.retro_forward(again).parents([&x]);
+        let out = B::dropout(x.into_primitive(), how.clone());
+        match prep.stateful() {
             OpsKind::Tracked(prep) => prep.finish(how, out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }

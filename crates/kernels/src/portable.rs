@@ -5,10 +5,13 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 use crate::{CausalMask, Dropout, TokenStats, TokenWeights};
 
 /// See [`crate::linear`].
-pub fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    let dtype = x.dtype();
+pub fn linear<const D: usize>(x: Tensor<D>, weight: &Tensor<2>) -> Tensor<D> {
+    let (dtype, mut shape) = (x.dtype(), x.dims());
+    let [d_out, d_in] = weight.dims();
     let weight = if weight.dtype() == dtype { weight.clone() } else { weight.clone().cast(dtype) };
-    x.matmul(weight.transpose())
+    let tokens = shape[..D - 1].iter().product();
+    shape[D - 1] = d_out;
+    x.reshape([tokens, d_in]).matmul(weight.transpose()).reshape(shape)
 }
 
 /// See [`crate::linear_pull_back`].

@@ -234,23 +234,22 @@ impl Lexer<'_> {
     /// Signs and digits that stand above or below in Unicode.
     fn script(&mut self, script: &unicode::Script) {
         self.push(Kind::Mark(if script.above { '^' } else { '_' }));
-        if script.text.len() == 1 {
-            self.script_part(&script.text);
-            return;
+        let braces = script.text.len() > 1;
+        if braces {
+            self.push(Kind::Mark('{'));
         }
-        self.push(Kind::Mark('{'));
-        let sign = script.text.strip_prefix(['-', '+']);
-        if sign.is_some() {
-            self.push(Kind::Mark(if script.text.starts_with('-') { '-' } else { '+' }));
+        let mut rest = script.text.as_str();
+        while let Some(c) = rest.chars().next() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            self.push(match c {
+                '-' | '+' => Kind::Mark(c),
+                'n' => Kind::Letter(c),
+                _ => Kind::Number(rest[..digits].into(), 0),
+            });
+            rest = &rest[digits.max(1)..];
         }
-        self.script_part(sign.unwrap_or(&script.text));
-        self.push(Kind::Mark('}'));
-    }
-
-    fn script_part(&mut self, text: &str) {
-        match text.chars().next() {
-            Some(c) if c.is_alphabetic() => self.push(Kind::Letter(c)),
-            _ => self.push(Kind::Number(text.into(), 0)),
+        if braces {
+            self.push(Kind::Mark('}'));
         }
     }
 

@@ -120,10 +120,10 @@ pub(crate) fn fraction(c: char) -> Option<(u32, u32)> {
     FRACTIONS.iter().find(|(sign, _)| *sign == c).map(|(_, parts)| *parts)
 }
 
-/// Characters that stand above or below the line: `¹⁰`, `⁻²`, `₁`, `ⁿ`.
+/// Characters that stand above or below the line: `¹⁰`, `⁻²`, `₁`, `²ⁿ⁺¹`.
 pub(crate) struct Script {
     pub(crate) above: bool,
-    /// An optional sign and digits, or one letter.
+    /// Signs, digits and the letter n; it ends with a digit or the letter.
     pub(crate) text: String,
     pub(crate) bytes: usize,
 }
@@ -136,16 +136,18 @@ pub(crate) fn script(text: &str) -> Option<Script> {
     let first = text.chars().next()?;
     let (above, signs) =
         [(true, ABOVE), (false, BELOW)].into_iter().find(|(_, signs)| signs.contains(first))?;
-    let (mut plain, mut bytes) = (String::new(), 0);
+    let mut plain = String::new();
     for c in text.chars() {
         let Some(i) = signs.chars().position(|s| s == c) else { break };
         let sign = char::from(PLAIN[i]);
-        // One number, or one letter.
-        if !plain.is_empty() && (!sign.is_ascii_digit() || plain.ends_with('n')) {
+        let after_sign = plain.ends_with(['-', '+']);
+        if matches!(sign, '-' | '+') && after_sign || sign.is_ascii_alphanumeric() && plain.ends_with('n') {
             break;
         }
         plain.push(sign);
-        bytes += c.len_utf8();
     }
-    (plain.ends_with(|c: char| c.is_ascii_alphanumeric())).then_some(Script { above, text: plain, bytes })
+    // A sign that nothing follows belongs to no number.
+    plain.truncate(plain.trim_end_matches(['-', '+']).len());
+    let bytes = text.chars().take(plain.len()).map(char::len_utf8).sum();
+    (!plain.is_empty()).then_some(Script { above, text: plain, bytes })
 }

@@ -49,6 +49,31 @@ fn probes_of_the_second_writer() {
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Pairs of a third writer, who had read the kinds of issue 11 and the shared cases' first lines, and nothing of this
+/// project: 130. As found 129 were right, no false positive (`2ⁿ⁺¹` was read as `(2^n)^1`).
+#[test]
+fn pairs_of_a_third_writer() {
+    let wrong = judged(include_str!("../testdata/third.jsonl"));
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Raised and lowered characters are one exponent or index.
+#[test]
+fn raised_characters_are_one_exponent() {
+    for (gold, pred, right) in [
+        ("3^{n-2}", "\\boxed{3ⁿ⁻²}", true),
+        ("3^{2n+1}", "\\boxed{3²ⁿ⁺¹}", true),
+        ("x^{2n}", "\\boxed{x²ⁿ}", true),
+        ("a_{n+1}", "\\boxed{aₙ₊₁}", true),
+        ("10^{-12}", "\\boxed{10⁻¹²}", true),
+        ("3^{n+2}", "\\boxed{3ⁿ⁻²}", false),
+        ("3^n-2", "\\boxed{3ⁿ⁻²}", false),
+    ] {
+        let verdict = math_grade::grade(gold, pred);
+        assert_eq!(verdict.correct, right, "{gold} | {pred}: {verdict:?}");
+    }
+}
+
 /// Kinds mended after those pairs, with other values.
 #[test]
 fn values_in_running_text_are_whole() {

@@ -7,15 +7,12 @@ use crate::{Block, LowRank, Projection};
 /// `x W^T (+ bias)`: `x` `[batch, seq, in]`, `weight` `[out, in]`. One position of each row, as in decoding, has the
 /// same bits in any batch.
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
-    let [batch, seq, d_in] = x.dims();
-    let linear = if seq == 1 { kernels::linear_by_token } else { kernels::linear };
-    let y = linear(x.clone().reshape([batch * seq, d_in]), weight);
-    let y = match bias {
+    let linear = if x.dims()[1] == 1 { kernels::linear_by_token } else { kernels::linear };
+    let y = linear(x.clone(), weight);
+    match bias {
         Some(bias) => y + bias.clone().unsqueeze(),
         None => y,
-    };
-    let d_out = y.dims()[1];
-    y.reshape([batch, seq, d_out])
+    }
 }
 
 pub(crate) fn in_f32(weight: &Tensor<2>) -> Tensor<2> {

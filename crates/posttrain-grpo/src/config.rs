@@ -5,7 +5,8 @@ use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Advantage, Aggregation, Correction, Error, KlEstimator, LossKind, Ratio, RolloutConfig, Sapo, Vespo,
+    AdaptiveEntropy, Advantage, Aggregation, Correction, Error, KlEstimator, LossKind, Ratio, RolloutConfig, Sapo,
+    SyncReference, Vespo,
     ZeroVariance,
 };
 
@@ -70,8 +71,14 @@ pub struct GrpoConfig {
     pub top_entropy: f64,
     /// Weight of the mean entropy over tokens, which the loss is made smaller by.
     pub entropy_coef: f64,
+    /// Makes that weight follow the entropy, from `entropy_coef` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_entropy: Option<AdaptiveEntropy>,
     /// Weight of the KL divergence from the reference; 0 keeps no reference.
     pub beta: f64,
+    /// Makes the reference follow the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_reference: Option<SyncReference>,
     /// How that divergence is estimated.
     pub kl: KlEstimator,
     /// Whether the KL term is multiplied by the importance ratio (`use_bias_correction_kl`).
@@ -116,6 +123,8 @@ impl Default for GrpoConfig {
             beta: 0.0,
             top_entropy: 1.0,
             entropy_coef: 0.0,
+            adaptive_entropy: None,
+            sync_reference: None,
             kl: KlEstimator::K3,
             kl_ratio: true,
             updates: 1,
@@ -153,6 +162,8 @@ impl GrpoConfig {
                  token_mask or none",
             ));
         }
+        let (adaptive, sync) =
+            (self.adaptive_entropy.unwrap_or_default(), self.sync_reference.unwrap_or_default());
         let (sapo, vespo) = (self.sapo.unwrap_or_default(), self.vespo.unwrap_or_default());
         posttrain::config::check_ranges(&[
             ("rollouts.clip_min", clip_min, 0.0, clip_max, "from 0 to rollouts.clip_max"),
@@ -187,6 +198,17 @@ impl GrpoConfig {
             ("grpo.delta", self.delta.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX, "above 0"),
             ("grpo.top_entropy", self.top_entropy, f64::MIN_POSITIVE, 1.0, "above 0 and at most 1"),
             ("grpo.entropy_coef", self.entropy_coef, f64::MIN, f64::MAX, "a finite number"),
+            ("grpo.adaptive_entropy.target", adaptive.target, 0.0, f64::MAX, "from 0"),
+            ("grpo.adaptive_entropy.delta", adaptive.delta, 0.0, f64::MAX, "from 0"),
+            (
+                "grpo.adaptive_entropy.min",
+                adaptive.min,
+                f64::MIN,
+                adaptive.max,
+                "at most grpo.adaptive_entropy.max",
+            ),
+            ("grpo.sync_reference.every", sync.every as f64, 1.0, 1e9, "from 1"),
+            ("grpo.sync_reference.mix", sync.mix, 0.0, 1.0, "from 0 to 1"),
             ("grpo.beta", self.beta, 0.0, f64::MAX, "from 0"),
             ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
             ("grpo.max_batch_tokens", self.max_batch_tokens.unwrap_or(1) as f64, 1.0, 1e18, "from 1"),
@@ -202,6 +224,7 @@ impl GrpoConfig {
             ("grpo.vespo", self.vespo.is_some() && loss != LossKind::Vespo, "grpo.loss = \"vespo\""),
             ("grpo.delta", self.delta.is_some() && !loss.clips(), "a grpo.loss that clips ratios"),
             ("grpo.epsilon_high", self.epsilon_high.is_some() && soft, "a grpo.loss that bounds ratios"),
+            ("grpo.sync_reference", self.sync_reference.is_some() && self.beta == 0.0, "grpo.beta above 0"),
             ("grpo.kl", self.kl != KlEstimator::K3 && self.beta == 0.0, "grpo.beta above 0"),
             (
                 "grpo.resample",
@@ -238,7 +261,8 @@ mod tests {
         let start = GrpoConfig { trainer: TrainerConfig::default(), ..GrpoConfig::default() };
         start.check().unwrap();
         type Change = fn(&mut GrpoConfig);
-        let refused: [(&str, Change); 8] = [
+        let refused: [(&str, Change); 9] = [
+            ("grpo.sync_reference", |c| c.sync_reference = Some(SyncReference::default())),
             ("grpo.resample", |c| c.resample = 2),
             ("grpo.advantage", |c| {
                 (c.advantage, c.aggregation) = (Advantage::None, Aggregation::NormalizeThenSum);

@@ -38,6 +38,9 @@ pub struct GrpoStats {
     /// Entropy in nats a token: of the policy's distribution where a completion was run, else minus the log-probability of
     /// the sampled token, which is an estimate of it.
     pub entropy: f64,
+    /// Weight of the entropy bonus after the last update; absent without a bonus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_coef: Option<f64>,
     /// The smallest importance ratio.
     pub ratio_min: f64,
     /// The largest importance ratio.
@@ -167,6 +170,7 @@ pub(crate) struct Seen {
     pub(crate) loss: f64,
     pub(crate) grad_norm: f64,
     pub(crate) lr: f64,
+    pub(crate) entropy_coef: Option<f64>,
     pub(crate) losses: LossStats,
     pub(crate) updates: usize,
     /// Of the first update.
@@ -206,6 +210,7 @@ impl GrpoStats {
             kl: seen.losses.kl / seen.losses.tokens.max(1.0),
             entropy: (seen.losses.entropy / updates + seen.not_run.0)
                 / (run + seen.not_run.1 as f64).max(1.0),
+            entropy_coef: seen.entropy_coef,
             ratio_min: ratio(seen.losses.ratio_min),
             ratio_max: ratio(seen.losses.ratio_max),
             tokens,

@@ -6,7 +6,7 @@ use model_qwen::{Completion, Next, Qwen, Request, Sampling, generate};
 use posttrain::ranks::{Alone, Ranks, gather};
 use posttrain::{Optimizer, Progress, Resumed, Schedule};
 
-use crate::{Error, GrpoConfig, Rollout, Rollouts, words};
+use crate::{EntropyControl, Error, GrpoConfig, Rollout, Rollouts, words};
 
 /// A policy in training.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct Grpo {
     pub(crate) optimizer: Optimizer,
     pub(crate) schedule: Schedule,
     pub(crate) progress: Progress,
+    pub(crate) entropy: EntropyControl,
     pub(crate) config: GrpoConfig,
     stop_ids: Vec<u32>,
     /// Completions of a forward and backward pass: memory only.
@@ -60,6 +61,11 @@ impl Grpo {
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self, Error> {
         config.check()?;
+        if config.sync_reference.is_some() && policy.has_adapter() {
+            return Err(Error::input(
+                "grpo.sync_reference: the reference of an adapter is the model without it, which does not change",
+            ));
+        }
         let trainer = &config.trainer;
         let rows = trainer.train.batch_size;
         let groups = trainer.train.groups(&*ranks, (config.prompts * config.group_size).div_ceil(rows))?;
@@ -69,6 +75,7 @@ impl Grpo {
             optimizer: Optimizer::among(&policy, &trainer.optimizer, ranks)?,
             schedule: trainer.schedule(steps * config.updates),
             progress: Progress { step: 0, position: 0, seed: trainer.seed },
+            entropy: EntropyControl::new(config.entropy_coef),
             rows,
             groups,
             policy,
@@ -78,8 +85,9 @@ impl Grpo {
         })
     }
 
-    /// Goes on from a checkpoint, whose model or adapter this was made with. `reference` is the model that the run
-    /// started from, kept only with `beta` above 0; an adapter's run needs none.
+    /// Goes on from a checkpoint, whose model or adapter this was made with. `reference` is the one that was kept there
+    /// ([`kept_reference`](Self::kept_reference)), else the model that the run started from; kept only with `beta` above
+    /// 0, and an adapter's run needs none.
     ///
     /// # Errors
     /// An optimiser state that cannot be read.
@@ -199,6 +207,22 @@ impl Grpo {
     pub fn rewind(&mut self, position: u64) {
         assert!(position <= self.progress.position, "a position behind this one");
         self.progress.position = position;
+    }
+
+    /// The reference, where it is no longer the model that the run started from and a checkpoint has to keep it.
+    pub fn kept_reference(&self) -> Option<&Qwen> {
+        self.reference.as_ref().filter(|_| self.config.sync_reference.is_some())
+    }
+
+    /// The weight of the entropy bonus, for a checkpoint; none where it is constant.
+    pub fn entropy(&self) -> Option<EntropyControl> {
+        self.config.adaptive_entropy.map(|_| self.entropy)
+    }
+
+    /// Goes on with a weight of the entropy bonus that a checkpoint kept.
+    #[must_use]
+    pub fn with_entropy(self, entropy: EntropyControl) -> Self {
+        Self { entropy, ..self }
     }
 
     /// Completions of a prompt.

@@ -88,7 +88,9 @@ impl Grpo {
         let step = self.progress.step;
         self.check_staleness(scored)?;
         let (entropies, updates) = (self.config.top_entropy < 1.0, self.config.updates);
-        let all = self.reference.is_some() || entropies || self.config.entropy_coef != 0.0;
+        let adaptive = self.config.adaptive_entropy;
+        let bonus = adaptive.is_some() || self.config.entropy_coef != 0.0;
+        let all = self.reference.is_some() || entropies || bonus;
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
         let (mut rows, mut seen, mut tokens) = (Vec::new(), Seen { updates, ..Seen::default() }, 0);
         for (rollout, advantage) in scored.used().filter(|(r, _)| counts(r)) {
@@ -111,11 +113,15 @@ impl Grpo {
         let passes = Passes { count: rows.len().div_ceil(self.rows), groups: self.groups };
         for update in 0..updates {
             seen.lr = self.schedule.rate(step * updates + update);
-            let mut kept = tokens;
+            let (mut kept, mut kept_entropy) = (tokens, None);
+            if let Some(adaptive) = &adaptive {
+                how.entropy_coef = self.entropy.applied(adaptive);
+            }
             if entropies && !rows.is_empty() {
                 let all = self.entropies(&rows, passes)?;
                 let floor = entropy_threshold(&all, self.config.top_entropy);
-                kept = all.iter().filter(|&&h| f64::from(h) >= floor).count() as f64;
+                let above = || all.iter().map(|&h| f64::from(h)).filter(|&h| h >= floor);
+                (kept, kept_entropy) = (above().count() as f64, Some(above().sum()));
                 how.entropy_floor = Some(floor);
             }
             how.whole = Some(Whole { sequences, tokens, kept });
@@ -131,15 +137,27 @@ impl Grpo {
                 }
                 Ok(Some((numbers.into(), part)))
             })?;
+            let mut entropy = 0.0;
             for PassNumbers { value, mismatch, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
                 seen.loss += value / updates as f64;
                 seen.losses.add(&stats);
                 seen.mismatch.add(&mismatch);
+                entropy += stats.entropy;
             }
             if !rows.is_empty() {
                 let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
                 let norm = done.map_err(|e| e.within(format!("step {step}")))?.grad_norm;
                 seen.grad_norm += norm / updates as f64;
+                if let Some(adaptive) = &adaptive {
+                    self.entropy.saw(kept_entropy.unwrap_or(entropy) / kept.max(1.0), adaptive);
+                }
+            }
+            seen.entropy_coef = bonus.then_some(self.entropy.coef);
+            let made = step * updates + update + 1;
+            if let (Some(sync), Some(reference)) = (self.config.sync_reference, &mut self.reference)
+                && made.is_multiple_of(sync.every)
+            {
+                sync.run(reference, &self.policy);
             }
         }
         self.progress.step += 1;

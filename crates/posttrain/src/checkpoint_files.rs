@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::run_folder::REFERENCE;
 use crate::{Error, Progress};
 
 /// Reads a checkpoint's state, and what the caller's loop kept, after a look at its other files; tensors are not
@@ -23,19 +24,27 @@ pub(crate) fn whole(dir: &Path) -> Result<(Progress, Value), Error> {
         tensors(&dir.join("adapter_model.safetensors"))?;
         return Ok(progress);
     }
+    model(dir)?;
+    let reference = dir.join(REFERENCE);
+    if reference.exists() {
+        model(&reference)?;
+    }
+    Ok(progress)
+}
+
+/// The files of a whole model.
+fn model(dir: &Path) -> Result<(), Error> {
     json(&dir.join("config.json"))?;
     let index = dir.join("model.safetensors.index.json");
     if !index.exists() {
-        tensors(&dir.join("model.safetensors"))?;
-        return Ok(progress);
+        return tensors(&dir.join("model.safetensors"));
     }
     let index = json(&index)?;
     let mut shards: Vec<&str> =
         index["weight_map"].as_object().into_iter().flatten().filter_map(|(_, f)| f.as_str()).collect();
     shards.sort_unstable();
     shards.dedup();
-    shards.iter().try_for_each(|shard| tensors(&dir.join(shard)))?;
-    Ok(progress)
+    shards.iter().try_for_each(|shard| tensors(&dir.join(shard)))
 }
 
 fn json(path: &Path) -> Result<Value, Error> {

@@ -44,5 +44,5 @@ pub use memory::{Memory, PassSize, Trained};
 pub use optimizer::{Optimizer, Update};
 pub use order::Order;
 pub use ranks::Ranks;
-pub use run_folder::{MEASURED, Progress, Resumed, RunFolder};
+pub use run_folder::{MEASURED, Progress, REFERENCE, Resumed, RunFolder};
 pub use schedule::Schedule;

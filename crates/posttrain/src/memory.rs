@@ -56,7 +56,9 @@ impl Memory {
         let tokens = (pass.rows * pass.seq) as u64;
         let layers = model.n_layers as u64;
         let block = block_floats(model);
-        let kept = if pass.recompute { (layers + 1) * model.d_model as u64 } else { layers * block };
+        let again = (2 * model.d_model + model.d_mlp) as u64;
+        let kept =
+            if pass.recompute { (layers + 1) * model.d_model as u64 } else { layers * (block - again) };
         let chunk = (tokens * model.vocab as u64).min(MAX_LOGITS.max(model.vocab) as u64);
         Self {
             weights: model.n_params() * trained.dtype.bytes(),
@@ -91,8 +93,9 @@ impl Memory {
     }
 }
 
-/// Numbers that one token's pass through one block keeps for the backward pass: the input of both norms and their
-/// results, queries, keys and values, the heads' outputs, and gate, up and product of the neurons.
+/// Numbers of one token's pass through one block that its backward pass reads: the input of both norms and their
+/// results, queries, keys and values, the heads' outputs, and gate, up and product of the neurons. The results of the
+/// norms and the product are made again there and not kept.
 fn block_floats(c: &Config) -> u64 {
     let (queries, keys) = (c.n_heads * c.d_head, c.n_kv_heads * c.d_head);
     (4 * c.d_model + 2 * queries + 2 * keys + 3 * c.d_mlp) as u64
@@ -117,8 +120,8 @@ mod tests {
             (stored.weights, stored.gradients, stored.moments),
             (1_976_131_072, 1_976_131_072, 3_952_262_144)
         );
-        // A block: 20,224 numbers.
-        assert_eq!(stored.activations, 4 * 128 * (24 + 1) * 20_224);
+        // A block: 20,224 numbers, of which 2 * 896 + 4,864 are made again.
+        assert_eq!(stored.activations, 4 * 128 * (24 * 13_568 + 20_224));
         assert_eq!(stored.logits, 2 * 4 * 128 * 151_936);
         let again = Memory::new(&model, all, PassSize { recompute: true, ..pass });
         assert_eq!(again.activations, 4 * 128 * (25 * 896 + 2 * 20_224));

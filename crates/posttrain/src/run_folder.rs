@@ -44,6 +44,9 @@ const METRICS: &str = "metrics.jsonl";
 const HEADS: &str = "heads.jsonl";
 const COMPLETIONS: &str = "completions";
 
+/// The folder in a checkpoint that holds a reference of its own, where the run has one that changes.
+pub const REFERENCE: &str = "reference";
+
 /// Fields of a line of metrics or heads that are measured: two runs of the same bits differ in them. The others are
 /// functions of the run file.
 pub const MEASURED: [&str; 12] = [
@@ -86,6 +89,8 @@ pub struct RunFolder {
     events: Events,
     /// A checkpoint that rotation leaves alone.
     protected: Option<usize>,
+    /// For the next checkpoint.
+    reference: Option<Qwen>,
     /// What the caller's loop needs to go on, as it is now.
     state: Value,
     /// Locked as long as it is open.
@@ -142,6 +147,7 @@ impl RunFolder {
             metrics,
             events: Events::new(dir, step),
             protected: None,
+            reference: None,
             state: Value::Null,
             _lock: lock,
         }
@@ -287,6 +293,11 @@ impl RunFolder {
         self.state = state;
     }
 
+    /// A reference that the next checkpoint has beside the policy, as the folder [`REFERENCE`] in it.
+    pub fn keep_reference(&mut self, reference: Qwen) {
+        self.reference = Some(reference);
+    }
+
     /// A step whose checkpoint rotation leaves alone, in place of the one named before.
     pub fn protect(&mut self, step: Option<usize>) {
         self.protected = step;
@@ -312,6 +323,7 @@ impl RunFolder {
             std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
         }
         let written = self.write_checkpoint(&aside, model, optimizer, progress);
+        self.reference = None;
         if written.is_err() {
             // Room for whatever follows on a full disk; what remains is removed by the next resume.
             let _ = std::fs::remove_dir_all(&aside);
@@ -342,6 +354,9 @@ impl RunFolder {
         match &self.adapter {
             Some(config) => Adapter::of(config.clone(), model).save(dir)?,
             None => model_qwen::save_as_held(model, dir, self.tokenizer.as_deref())?,
+        }
+        if let Some(reference) = &self.reference {
+            model_qwen::save_as_held(reference, &dir.join(REFERENCE), None)?;
         }
         optimizer.save(&dir.join("optimizer.safetensors"))?;
         let mut state = serde_json::to_value(progress).map_err(Error::internal)?;

@@ -62,8 +62,10 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             ),
         ));
     }
-    let few = results.interventions.iter().map(|i| i.random.len()).filter(|&n| n < 19).min();
-    if let Some(n) = few {
+    // Actions beside which no random heads were changed claim nothing.
+    let drawn = results.interventions.iter().map(|i| i.random.len()).filter(|&n| n > 0).min();
+    let fewest = if results.interventions.is_empty() { None } else { drawn.or(Some(0)) };
+    if let Some(n) = fewest.filter(|&n| n < 19) {
         all.push(about(
             Topic::Interventions,
             warning(

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model_qwen::{Checkpoint, Sampling, StopStrings};
-use posttrain::{Order, Ranks, RunFolder};
+use common::Error;
+use model_qwen::{Checkpoint, Qwen, Sampling, StopStrings};
+use posttrain::{Order, REFERENCE, Ranks, RunFolder};
 use posttrain_grpo::reward::{RewardConfig, RewardKind, Rewards};
 use posttrain_grpo::{Grpo, GrpoConfig, Scored};
 use serde_json::{Map, Value};
@@ -19,6 +20,7 @@ use super::steps::{self, Line, State, Trainer};
 use super::watch::Watch;
 use super::{Args, Kind};
 use crate::options::{Common, Result};
+use crate::output::to_json;
 use crate::prompt::Prompter;
 
 pub(crate) fn grpo(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Result {
@@ -31,12 +33,19 @@ pub(crate) fn grpo(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Resul
     let stop_ids = open.start.stop_ids.clone();
     let mut grpo = Grpo::among(open.load()?, stop_ids, &open.file.grpo(), problems.len(), ranks)?;
     if let Some(resumed) = &open.resumed {
-        // The reference is the model that the run began from; an adapter's run has it already.
+        // The reference is the model that the run began from, unless it changes; an adapter's run has it already.
         let apart = open.file.grpo().beta > 0.0 && open.file.lora.is_none();
         let load =
             |path: &Path| Checkpoint::open(path)?.load(open.file.model.dtype.into(), &common.device()?);
-        let reference = apart.then(|| load(&open.file.model.path)).transpose()?;
+        let kept = resumed.dir.join(REFERENCE);
+        let from = if kept.exists() { &kept } else { &open.file.model.path };
+        let reference = apart.then(|| load(from)).transpose()?;
         grpo = grpo.resume(reference, resumed)?;
+        let entropy = resumed.state.get("trainer").filter(|_| grpo.entropy().is_some());
+        if let Some(entropy) = entropy {
+            let entropy = serde_json::from_value(entropy.clone());
+            grpo = grpo.with_entropy(entropy.map_err(|e| Error::at(resumed.dir.join("state.json"), e))?);
+        }
     }
     let longest = longest(&problems);
     let elsewhere = Elsewhere::open(&open, &prompter.settings.stops(), longest)?;
@@ -224,6 +233,14 @@ impl Trainer for Problems<'_> {
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>> {
         let Some(held_out) = &self.held_out else { return Ok(None) };
         held_out.evaluate(self.grpo.policy(), &self.prompter, stop, self.grpo.optimizer().ranks())
+    }
+
+    fn kept(&self) -> Result<Value> {
+        self.grpo.entropy().map_or(Ok(Value::Null), |entropy| to_json(&entropy))
+    }
+
+    fn reference(&self) -> Option<&Qwen> {
+        self.grpo.kept_reference()
     }
 
     fn data(&self) -> Result<(Map<String, Value>, String)> {

@@ -21,6 +21,9 @@ pub(super) struct Kept {
     /// for them first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pending: Option<Map<String, Value>>,
+    /// What the trainer needs beside: the weight of the entropy bonus, where it follows the entropy.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) trainer: Value,
     /// Evaluations since the last one that counts as better.
     #[serde(default, skip_serializing_if = "is_zero")]
     waited: usize,

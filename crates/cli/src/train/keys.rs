@@ -211,6 +211,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("vllm_importance_sampling_clip_min", "rollouts.clip_min"),
     ("vllm_importance_sampling_clip_max", "rollouts.clip_max"),
     ("max_staleness", "rollouts.staleness"),
+    ("use_adaptive_entropy", "grpo.adaptive_entropy"),
+    ("entropy_target", "grpo.adaptive_entropy.target"),
+    ("sync_ref_model", "grpo.sync_reference"),
+    ("ref_model_sync_steps", "grpo.sync_reference.every"),
+    ("ref_model_mixup_alpha", "grpo.sync_reference.mix"),
     ("reward_funcs", "[[reward]]"),
     ("reward_weights", "[[reward]]"),
 ];
@@ -287,6 +292,8 @@ pub(super) fn every_key() -> Table {
         sapo: Some(Default::default()),
         vespo: Some(Default::default()),
         off_policy_mask: Some(0.1),
+        adaptive_entropy: Some(Default::default()),
+        sync_reference: Some(Default::default()),
         max_batch_tokens: Some(100_000),
         ..Default::default()
     };

@@ -38,6 +38,14 @@ pub(super) trait Trainer {
     fn evaluate(&self, stop: &dyn Fn() -> bool) -> Result<Option<Map<String, Value>>>;
     /// What the loop looks at between two steps.
     fn state(&self) -> State<'_>;
+    /// What the trainer needs to go on beside weights, moments and progress; null where that is all.
+    fn kept(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+    /// A reference that a checkpoint keeps.
+    fn reference(&self) -> Option<&Qwen> {
+        None
+    }
     /// Counts of the data, and one example of the step that was made as a text, its trained tokens marked.
     fn data(&self) -> Result<(Map<String, Value>, String)>;
     /// Tokens of the longest example or prompt.
@@ -210,12 +218,16 @@ impl Run<'_, '_> {
     /// Collective: every rank has a part of the optimiser's state.
     fn checkpoint(&mut self, trainer: &dyn Trainer) -> Result {
         let state = trainer.state();
+        self.kept.trainer = trainer.kept()?;
         let Some(folder) = &mut self.folder else {
             state.optimizer.give_state();
             return Ok(());
         };
         folder.keep_state(self.kept.to_json()?);
         folder.protect(self.kept.best_step());
+        if let Some(reference) = trainer.reference() {
+            folder.keep_reference(reference.clone());
+        }
         folder.checkpoint(state.model, state.optimizer, state.progress).map(drop)
     }
 

@@ -15,7 +15,7 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{Cube, ops};
 use cubecl::prelude::*;
 
-use crate::ops::FusedOps;
+use crate::ops::{FusedOps, with_last};
 use crate::{AdamW, CausalMask, Compute, Dropout};
 use tensors::{
     Rows, UNITS, contiguous_rows, cube_dim, empty, grouped, own, per_value, ranges, transposed, upload,
@@ -54,25 +54,37 @@ fn norm_backward(
     out
 }
 
+/// All axes but the last as one.
+fn matrix(x: CubeTensor) -> CubeTensor {
+    let shape = x.shape();
+    let last = shape[shape.rank() - 1];
+    let tokens = shape.num_elements() / last;
+    Cube::float_reshape(x, [tokens, last].into())
+}
+
 fn product(a: CubeTensor, b: CubeTensor) -> CubeTensor {
     product::product(a, b, Compute::get())
 }
 
 impl FusedOps for Cube {
     fn project(x: FloatTensor<Self>, weight: FloatTensor<Self>, _by_token: bool) -> FloatTensor<Self> {
-        if product::serves_few(&x, &weight) {
+        let shape = with_last(&x.shape(), weight.shape()[0]);
+        let x = matrix(x);
+        let out = if product::serves_few(&x, &weight) {
             product::few(x, weight)
         } else {
             product(x, transposed(weight))
-        }
+        };
+        Self::float_reshape(out, shape.into())
     }
 
     fn project_backward(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        product(grad, weight)
+        let shape = with_last(&grad.shape(), weight.shape()[1]);
+        Self::float_reshape(product(matrix(grad), weight), shape.into())
     }
 
     fn project_backward_weight(grad: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
-        product(transposed(grad), x)
+        product(transposed(matrix(grad)), matrix(x))
     }
 
     fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>, compute: Compute) -> FloatTensor<Self> {

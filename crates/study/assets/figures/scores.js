@@ -52,6 +52,18 @@ FIGURES.accuracy = (results, pick) => {
   };
 };
 
+// Heights for the names at the ends of lines: those of the ends, moved apart where they would lie on each other.
+const apart = (rows, gap = 0.07) => {
+  const sorted = d3.sort(rows, (r) => -r.estimate);
+  let above = Infinity;
+  return sorted.map((r, i) => {
+    // Enough room is left for the names below.
+    const height = Math.max(Math.min(r.estimate, above - gap), gap * (sorted.length - 1 - i));
+    above = height;
+    return { ...r, height };
+  });
+};
+
 // Thinking Sparks, Figure 4: scores over the checkpoints of one training.
 FIGURES.scores = (results, pick) => {
   const training = trainingOf(results, pick);
@@ -62,6 +74,7 @@ FIGURES.scores = (results, pick) => {
   const suites = [...new Set(rows.map((r) => r.suite))];
   const colour = (env, suite) => env.colour(SERIES[suites.indexOf(suite) % SERIES.length]);
   const last = suites.map((s) => rows.filter((r) => r.suite === s).at(-1));
+  const names = apart(last);
   const picked = pick.at === undefined ? [] : [all[placeOf(training.checkpoints, pick) + 1]];
   return {
     title: `${training.name}: scores over checkpoints`,
@@ -81,7 +94,7 @@ FIGURES.scores = (results, pick) => {
           Plot.areaY(rows, { x: "step", y1: "low", y2: "high", z: "suite", fill: (r) => colour(env, r.suite), fillOpacity: 0.13 }),
           Plot.lineY(rows, { x: "step", y: "estimate", z: "suite", stroke: (r) => colour(env, r.suite), strokeWidth: 1.75 }),
           Plot.dot(rows, { x: "step", y: "estimate", r: 3.5, fill: (r) => colour(env, r.suite), ariaLabel: text }),
-          Plot.text(last, { x: "step", y: "estimate", dx: 8, textAnchor: "start", text: (r) => short(r.suite), fill: (r) => colour(env, r.suite) }),
+          Plot.text(names, { x: "step", y: "height", dx: 8, textAnchor: "start", text: (r) => short(r.suite), fill: (r) => colour(env, r.suite) }),
           ...tips(env, rows, { x: "step", y: "estimate", title: text }),
         ],
       });

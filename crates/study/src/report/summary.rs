@@ -256,7 +256,7 @@ fn ablated(row: &Intervention) -> Finding {
     let set = if row.set == HeadSet::New { "new" } else { "emergent" };
     let p = if random.is_empty() { String::new() } else { format!(" ({}).", p_value(control_p(row))) };
     Finding {
-        claim: format!("{} needs its {set} heads", row.training),
+        claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
         evidence: format!(
             "{}: {} instead of {}, a change of {} points {}.{control}{p}",
             described(row),

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use common::Error;
-use model_qwen::model_hash;
+use model_qwen::{Adapter, Checkpoint, Dtype, model_hash, save};
 use posttrain::RunFolder;
 use serde_json::json;
 
@@ -14,6 +15,8 @@ use crate::{Stage, Study, Training};
 
 /// The run folder inside a job's folder.
 const RUN: &str = "run";
+/// The parent's weights there, where the parent has an adapter.
+const PARENT: &str = "parent";
 
 /// The checkpoints of a training, oldest first: those that the run wrote, or, where it is not done, those that it will
 /// write as far as that is known, not ready.
@@ -27,12 +30,6 @@ pub(crate) fn trained(
         None => before.first(),
     };
     let parent = parent.ok_or_else(|| Error::internal("the parent of a training is checked"))?;
-    if parent.adapter.is_some() {
-        return Err(Error::input(format!(
-            "parent {}: has an adapter, expected whole weights (`sparks merge-adapter` makes them)",
-            parent.label
-        )));
-    }
     let plan = study.work.host.plan(&Training { config, model: &parent.dir, run: Path::new("") })?;
     let inputs = json!({ "parent": parent.hash, "run": plan.inputs });
     let job = Job {
@@ -47,7 +44,8 @@ pub(crate) fn trained(
         work.say(format!("checkpoints: training {} from {}", config.name, parent.label));
         let run = dir.join(RUN);
         work.unload();
-        work.host.train(&Training { config, model: &parent.dir, run: &run })?;
+        let model = whole(parent, dir, &work.host.device()?)?;
+        work.host.train(&Training { config, model: &model, run: &run })?;
         let hash = |step: usize| Ok((step as u64, model_hash(&place(&run, step as u64))?));
         RunFolder::steps(&run)?.into_iter().map(hash).collect::<Result<Vec<(u64, String)>, Error>>()
     })?;
@@ -67,6 +65,7 @@ pub(crate) fn trained(
         });
     };
     let run = done.dir.join(RUN);
+    let model = if parent.adapter.is_some() { done.dir.join(PARENT) } else { parent.dir.clone() };
     let kept = done.result;
     let wanted = match &config.steps {
         Some(steps) => steps.clone(),
@@ -82,12 +81,30 @@ pub(crate) fn trained(
         let adapter = at.join("adapter_config.json").exists();
         let mut one = subject(step, format!("{}-{step}", config.name));
         one.hash = if adapter { format!("{}+{hash}", parent.hash) } else { hash.clone() };
-        (one.dir, one.adapter) = if adapter { (parent.dir.clone(), Some(at)) } else { (at, None) };
+        (one.dir, one.adapter) = if adapter { (model.clone(), Some(at)) } else { (at, None) };
         one.run = Some(run.clone());
         one.ready = true;
         subjects.push(one);
     }
     Ok(subjects)
+}
+
+/// The weights that a training begins from. An adapter of the parent is merged into weights of this job.
+fn whole(parent: &Subject, job: &Path, device: &Device) -> Result<PathBuf, Error> {
+    let Some(adapter) = &parent.adapter else { return Ok(parent.dir.clone()) };
+    let (place, aside) = (job.join(PARENT), job.join("parent.part"));
+    if place.exists() {
+        // Of an earlier start of this job.
+        return Ok(place);
+    }
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+    }
+    let model = Checkpoint::open(&parent.dir)?.load(Dtype::F32, device)?;
+    let merged = Adapter::open(adapter, &model)?.merge(&model)?;
+    save(&merged, &aside, Dtype::F32, Some(&parent.dir))?;
+    std::fs::rename(&aside, &place).map_err(|e| Error::io(&place, e))?;
+    Ok(place)
 }
 
 fn place(run: &Path, step: u64) -> PathBuf {
