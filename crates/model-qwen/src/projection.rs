@@ -9,10 +9,10 @@ use crate::{Block, LowRank, Projection};
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let linear = if x.dims()[1] == 1 { kernels::linear_by_token } else { kernels::linear };
     let y = linear(x.clone(), weight);
-    match bias {
-        Some(bias) => y + bias.clone().unsqueeze(),
-        None => y,
-    }
+    let Some(bias) = bias else { return y };
+    // As a matrix, so that the bias' gradient is one sum over all tokens.
+    let [batch, seq, d_out] = y.dims();
+    (y.reshape([batch * seq, d_out]) + bias.clone().unsqueeze()).reshape([batch, seq, d_out])
 }
 
 pub(crate) fn in_f32(weight: &Tensor<2>) -> Tensor<2> {
