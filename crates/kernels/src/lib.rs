@@ -52,6 +52,7 @@
 //! ```
 
 mod adamw;
+mod autodiff;
 mod compute;
 mod cpu;
 mod decode;
