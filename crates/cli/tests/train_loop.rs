@@ -156,3 +156,40 @@ fn a_policy_is_evaluated_on_held_out_problems() {
     let parts: f64 = ["sample_time", "score_time", "train_time"].iter().map(|name| get(&line, name)).sum();
     assert!(parts > 0.0 && parts <= get(&line, "step_time"), "{line}");
 }
+
+#[test]
+fn a_reference_and_an_entropy_weight_that_change_are_resumed_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let text = format!(
+        "model.path = '{}'\ndata.train = 'd.jsonl'\nrun.dir = 'run'\nrun.keep = 0\nrun.checkpoint_every = 1\n\
+         train.steps = 4\noptimizer.lr = 1e-3\ngrpo.group_size = 4\ngrpo.prompts = 1\ngrpo.max_tokens = 4\n\
+         grpo.updates = 2\ngrpo.beta = 0.2\ngrpo.sync_reference = {{ every = 3, mix = 0.5 }}\n\
+         grpo.entropy_coef = 0.1\ngrpo.adaptive_entropy = {{ target = 10, delta = 0.03 }}\n",
+        root("crates/toy/assets").display()
+    );
+    std::fs::write(dir.join("c.toml"), text).unwrap();
+    std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\",\"answer\":46}\n").unwrap();
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--quiet"]);
+    assert_eq!((status, message.as_str()), (0, ""));
+    let whole = left(dir);
+    let coef: Vec<f64> = unmeasured(&dir.join("run/metrics.jsonl"))
+        .iter()
+        .map(|l| l["entropy_coef"].as_f64().unwrap())
+        .collect();
+    assert!(coef.iter().zip([0.16, 0.22, 0.28, 0.34]).all(|(a, b)| (a - b).abs() < 1e-12), "{coef:?}");
+    let weights = |step: usize| {
+        std::fs::read(dir.join(format!("run/checkpoints/step-{step}/reference/model.safetensors")))
+    };
+    // After the third update, in the second step, and the sixth, in the third.
+    assert!(weights(1).unwrap() != weights(2).unwrap() && weights(2).unwrap() != weights(3).unwrap());
+    assert!(weights(3).unwrap() == weights(4).unwrap());
+    for step in [3, 4] {
+        std::fs::remove_dir_all(dir.join(format!("run/checkpoints/step-{step}"))).unwrap();
+    }
+    assert_eq!(sparks(dir, &["grpo", "--resume", "run", "--quiet"]), (0, String::new()));
+    assert!(left(dir) == whole, "a resumed run has other bits");
+    let (status, message) =
+        sparks(dir, &["grpo", "c.toml", "--set", "lora.rank=2", "--set", "run.dir=other"]);
+    assert!(status == 2 && message.contains("grpo.sync_reference"), "{message}");
+}

@@ -5,9 +5,8 @@ use posttrain::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdaptiveEntropy, Advantage, Aggregation, Correction, Error, KlEstimator, LossKind, Ratio, RolloutConfig, Sapo,
-    SyncReference, Vespo,
-    ZeroVariance,
+    AdaptiveEntropy, Advantage, Aggregation, Correction, Error, KlEstimator, LossKind, Ratio, RolloutConfig,
+    Sapo, SyncReference, Vespo, ZeroVariance,
 };
 
 /// Group-relative policy optimisation (Shao et al. 2024). Defaults of loss, ratio, advantage and clipping are those

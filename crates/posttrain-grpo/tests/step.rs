@@ -107,7 +107,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn weights_and_metrics_after_a_step_are_those_of_trl() {
-    assert_eq!(compare("step"), 10);
+    assert_eq!(compare("step"), 13);
 }
 
 #[test]
