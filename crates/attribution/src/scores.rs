@@ -51,7 +51,7 @@ pub struct Scores {
 }
 
 /// One pair's metrics and the sum over its input edges.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PairSummary {
     /// The pair's name.
     pub id: String,

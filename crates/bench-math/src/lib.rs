@@ -3,7 +3,7 @@
 //! - [`suite`] and [`problem`]: benchmarks by name, problems files. [`arithmetic`]: generated problems.
 //! - [`prompt`]: templates, shared by evaluation and GRPO.
 //! - [`run`], [`record`] and [`protocol`]: samples of one model on one suite by one protocol, graded and appended to
-//!   a file; an interrupted run resumes.
+//!   a file; an interrupted run resumes. [`mod@merge`]: the folders of shards as one run.
 //! - [`mod@measure`]: pass@1, pass@k, maj@k and others with intervals, and the comparison of two runs.
 //!   [`failure`]: kinds of failure.
 //! - [`near_miss`]: wrong answers for tests of graders.
@@ -44,7 +44,9 @@
 
 pub mod arithmetic;
 pub mod failure;
+mod folder;
 pub mod measure;
+pub mod merge;
 pub mod near_miss;
 pub mod problem;
 pub mod prompt;
@@ -58,6 +60,7 @@ pub use common::{Error, Result};
 pub use failure::{Failure, failures};
 pub use math_grade::{Extraction, Verdict, extract, grade};
 pub use measure::{AtK, Measures, RunComparison, measure};
+pub use merge::{Merged, merge};
 pub use problem::{Problem, Problems, Row, parse_problems, read_problems};
 pub use prompt::{Prompt, PromptSettings, Template, Turn};
 pub use protocol::Protocol;

@@ -59,8 +59,32 @@ impl Stored {
 
     /// Writes the file.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.0).map_err(Error::internal)?;
-        common::write_whole(path, text.as_bytes())
+        common::write_whole(path, self.text()?.as_bytes())
+    }
+
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = common::read_text(path)?;
+        serde_json::from_str(&text).map(Self).map_err(|e| Error::line(path, e.line(), e))
+    }
+
+    /// Samples of each problem.
+    pub(crate) fn samples(&self) -> usize {
+        self.0.get("samples").and_then(Value::as_u64).unwrap_or(0) as usize
+    }
+
+    /// What differs from `now`, but for some names, as `name old (now new)`.
+    pub(crate) fn differences(&self, now: &Self, but: &[&str]) -> Vec<String> {
+        let (begun, now) = (flat(&self.0), flat(&now.0));
+        let absent = "(none)".to_owned();
+        let names = begun.keys().chain(now.keys().filter(|name| !begun.contains_key(*name)));
+        names
+            .filter(|name| !but.contains(&name.as_str()) && begun.get(*name) != now.get(*name))
+            .map(|name| {
+                let of = |all: &BTreeMap<String, String>| all.get(name).unwrap_or(&absent).clone();
+                format!("{name} {} (now {})", of(&begun), of(&now))
+            })
+            .collect()
     }
 
     /// Compares with the file of a run that has samples. The number of samples may differ; with `other_answers` the
@@ -69,20 +93,8 @@ impl Stored {
     /// # Errors
     /// What differs, as `name old (now new)`.
     pub(crate) fn check(&self, path: &Path, other_answers: bool) -> Result<()> {
-        let text = common::read_text(path)?;
-        let begun: Map<String, Value> =
-            serde_json::from_str(&text).map_err(|e| Error::line(path, e.line(), e))?;
-        let (begun, now) = (flat(&begun), flat(&self.0));
-        let absent = "(none)".to_owned();
-        let names = begun.keys().chain(now.keys().filter(|name| !begun.contains_key(*name)));
-        let differ: Vec<String> = names
-            .filter(|name| *name != "samples" && !(other_answers && *name == ANSWERS))
-            .filter(|name| begun.get(*name) != now.get(*name))
-            .map(|name| {
-                let of = |all: &BTreeMap<String, String>| all.get(name).unwrap_or(&absent).clone();
-                format!("{name} {} (now {})", of(&begun), of(&now))
-            })
-            .collect();
+        let but: &[&str] = if other_answers { &["samples", ANSWERS] } else { &["samples"] };
+        let differ = Self::read(path)?.differences(self, but);
         if differ.is_empty() {
             return Ok(());
         }
@@ -95,6 +107,16 @@ impl Stored {
                 differ.join(", ")
             ),
         ))
+    }
+
+    /// The text of the file.
+    fn text(&self) -> Result<String> {
+        serde_json::to_string_pretty(&self.0).map_err(Error::internal)
+    }
+
+    /// Writes the file where there is none; whether it did.
+    pub(crate) fn write_new(&self, path: &Path) -> Result<bool> {
+        common::write_new(path, self.text()?.as_bytes())
     }
 }
 

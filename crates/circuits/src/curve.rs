@@ -2,12 +2,23 @@
 
 use ablation::Baseline;
 use hooks::{EdgeMap, Task};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Circuit, Error, PruneRule, Rank, Selection, faithfulness_of};
 
 /// MIB's circuit sizes, as shares of all edges.
 pub const MIB_SHARES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+/// The size of a circuit of a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// The share of all edges that was selected.
+    pub share: f64,
+    /// Edges selected, `⌊share · n_edges⌋`.
+    pub selected: usize,
+    /// Edges left after pruning.
+    pub edges: usize,
+}
 
 /// Faithfulness at one size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -47,23 +58,44 @@ pub fn curve(
     prune: PruneRule,
     fill: &Baseline,
 ) -> Result<Curve, Error> {
-    let n_edges = scores.wiring().n_edges();
-    let sizes = MIB_SHARES.map(|share| (share * n_edges as f64) as usize);
-    let circuits = sizes
-        .iter()
-        .map(|&n| Ok(Circuit::select(scores, Selection::Top(n), rank)?.pruned_by(prune)))
-        .collect::<Result<Vec<_>, Error>>()?;
+    let (sizes, circuits) = along(scores, rank, prune)?;
     let found = faithfulness_of(task, &circuits.iter().collect::<Vec<_>>(), fill)?;
-    let points: Vec<Point> = (0..MIB_SHARES.len())
-        .map(|i| Point {
-            share: MIB_SHARES[i],
-            selected: sizes[i],
-            edges: circuits[i].n_edges(),
-            faithfulness: found[i].faithfulness,
-        })
-        .collect();
-    let (cpr, cmd) = (area(&points, |f| f), area(&points, |f| (1.0 - f).abs()));
-    Ok(Curve { points, cpr, cmd })
+    Ok(Curve::of(&sizes, &found.iter().map(|f| f.faithfulness).collect::<Vec<_>>()))
+}
+
+/// The circuits of [`curve`], with their sizes, from the smallest to the largest.
+///
+/// # Errors
+/// As [`Circuit::select`].
+pub fn along(
+    scores: &EdgeMap<f32>,
+    rank: Rank,
+    prune: PruneRule,
+) -> Result<(Vec<Size>, Vec<Circuit>), Error> {
+    let n_edges = scores.wiring().n_edges();
+    let (mut sizes, mut circuits) = (Vec::new(), Vec::new());
+    for share in MIB_SHARES {
+        let selected = (share * n_edges as f64) as usize;
+        let circuit = Circuit::select(scores, Selection::Top(selected), rank)?.pruned_by(prune);
+        sizes.push(Size { share, selected, edges: circuit.n_edges() });
+        circuits.push(circuit);
+    }
+    Ok((sizes, circuits))
+}
+
+impl Curve {
+    /// The curve through circuits of these sizes with these faithfulnesses, from the smallest to the largest.
+    pub fn of(sizes: &[Size], faithfulness: &[f32]) -> Self {
+        let point = |(&Size { share, selected, edges }, &faithfulness)| Point {
+            share,
+            selected,
+            edges,
+            faithfulness,
+        };
+        let points: Vec<Point> = sizes.iter().zip(faithfulness).map(point).collect();
+        let (cpr, cmd) = (area(&points, |f| f), area(&points, |f| (1.0 - f).abs()));
+        Self { points, cpr, cmd }
+    }
 }
 
 /// The trapezoid rule over the share of edges.

@@ -11,8 +11,8 @@
 
 use ablation::{Baseline, EdgeFill, EdgePatch, EdgePlan};
 use burn::tensor::Tensor;
-use hooks::{Batch, Pair, Pairs, Task};
-use serde::Serialize;
+use hooks::{Batch, Pair, Task};
+use serde::{Deserialize, Serialize};
 
 use crate::{Circuit, Error};
 
@@ -66,8 +66,39 @@ pub fn faithfulness_of(
     circuits: &[&Circuit],
     fill: &Baseline,
 ) -> Result<Vec<Faithfulness>, Error> {
+    let mut measured = measure_batches(task, circuits, fill, &|_| true)?;
+    measured.sort_by_key(|pair| pair.place);
+    Ok((0..circuits.len()).map(|at| Faithfulness::of(&measured, at)).collect())
+}
+
+/// The metric of one pair, for the model, the empty circuit and each of several circuits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The pair's place among the task's pairs, from 0.
+    pub place: usize,
+    /// The pair's name.
+    pub id: String,
+    /// The model on the clean prompt.
+    pub clean: f32,
+    /// The empty circuit.
+    pub corrupt: f32,
+    /// The circuits, in their order.
+    pub circuits: Vec<f32>,
+}
+
+/// What [`faithfulness_of`] measures on some of the pairs: those of the batches ([`Task::batches`], numbered from 0)
+/// for which `has` is true, batch by batch. A batch has the same bits whichever others are measured beside it.
+///
+/// # Errors
+/// As [`faithfulness`].
+pub fn measure_batches(
+    task: &Task<'_>,
+    circuits: &[&Circuit],
+    fill: &Baseline,
+    has: &dyn Fn(usize) -> bool,
+) -> Result<Vec<Measured>, Error> {
     task.check()?;
-    let (model, pairs, wiring) = (task.model, task.pairs, task.wiring());
+    let (model, wiring) = (task.model, task.wiring());
     let circuits: Vec<Circuit> = circuits.iter().map(|c| c.on(wiring)).collect::<Result<_, _>>()?;
     let empty = circuits.first().map_or(Circuit::empty(wiring), |c| Circuit::empty(c.wiring()));
     let plans: Vec<EdgePlan> = std::iter::once(&empty)
@@ -75,9 +106,9 @@ pub fn faithfulness_of(
         .map(|c| EdgePlan::new(&[c.selection()]))
         .collect::<Result<_, _>>()?;
 
-    // Pairs of like length run together; the results go back to the order of the pairs.
-    let mut rows: Vec<Vec<(f32, f32, f32)>> = vec![vec![(0.0, 0.0, 0.0); pairs.len()]; circuits.len()];
-    for (chunk, members) in task.batches() {
+    // Pairs of like length run together.
+    let mut found = Vec::new();
+    for (_, (places, members)) in task.batches().enumerate().filter(|(batch, _)| has(*batch)) {
         let side = |prompt: fn(&Pair) -> &Vec<u32>| {
             let prompts: Vec<Vec<u32>> = members.iter().map(|pair| prompt(pair).clone()).collect();
             Batch::new(&prompts).map(|batch| batch.rows(members[0].rows()))
@@ -91,40 +122,45 @@ pub fn faithfulness_of(
             Some(logits) => measure(logits.clone())?,
             None => measure(model.run(&clean, &mut EdgePatch::new(&plans[0], &fills)))?,
         };
-        for ((rows, plan), circuit) in rows.iter_mut().zip(&plans[1..]).zip(&circuits) {
+        let mut parts = Vec::with_capacity(circuits.len());
+        for (plan, circuit) in plans[1..].iter().zip(&circuits) {
             // The empty circuit is m(∅) itself, so that its faithfulness is exactly 0.
-            let part = match circuit.n_edges() {
+            parts.push(match circuit.n_edges() {
                 0 => none.clone(),
                 _ => measure(model.run(&clean, &mut EdgePatch::new(plan, &fills)))?,
-            };
-            for (j, &i) in chunk.iter().enumerate() {
-                rows[i] = (whole[j], none[j], part[j]);
-            }
+            });
         }
+        found.extend(places.iter().zip(&members).enumerate().map(|(j, (&place, pair))| Measured {
+            place,
+            id: pair.id.clone(),
+            clean: whole[j],
+            corrupt: none[j],
+            circuits: parts.iter().map(|part| part[j]).collect(),
+        }));
     }
-    Ok(rows.into_iter().map(|rows| summary(pairs, &rows)).collect())
+    Ok(found)
 }
 
-fn summary(pairs: &Pairs, rows: &[(f32, f32, f32)]) -> Faithfulness {
-    let mean = |f: fn(&(f32, f32, f32)) -> f32| {
-        rows.iter().map(|r| f64::from(f(r))).sum::<f64>() / rows.len() as f64
-    };
-    let (clean, corrupt, circuit) = (mean(|r| r.0), mean(|r| r.1), mean(|r| r.2));
-    Faithfulness {
-        clean: clean as f32,
-        corrupt: corrupt as f32,
-        circuit: circuit as f32,
-        // No difference is 0, never -0.
-        faithfulness: ((circuit - corrupt) / (clean - corrupt) + 0.0) as f32,
-        per_pair: pairs
-            .iter()
-            .zip(rows)
-            .map(|(pair, &(clean, corrupt, circuit))| PairFaithfulness {
-                id: pair.id.clone(),
-                clean,
-                corrupt,
-                circuit,
-            })
-            .collect(),
+impl Faithfulness {
+    /// The faithfulness of circuit number `at` of those that were measured on `pairs`.
+    pub fn of(pairs: &[Measured], at: usize) -> Self {
+        let mean = |f: &dyn Fn(&Measured) -> f32| {
+            pairs.iter().map(|pair| f64::from(f(pair))).sum::<f64>() / pairs.len() as f64
+        };
+        let (clean, corrupt, circuit) = (mean(&|p| p.clean), mean(&|p| p.corrupt), mean(&|p| p.circuits[at]));
+        let of = |pair: &Measured| PairFaithfulness {
+            id: pair.id.clone(),
+            clean: pair.clean,
+            corrupt: pair.corrupt,
+            circuit: pair.circuits[at],
+        };
+        Self {
+            clean: clean as f32,
+            corrupt: corrupt as f32,
+            circuit: circuit as f32,
+            // No difference is 0, never -0.
+            faithfulness: ((circuit - corrupt) / (clean - corrupt) + 0.0) as f32,
+            per_pair: pairs.iter().map(of).collect(),
+        }
     }
 }

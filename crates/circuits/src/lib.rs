@@ -47,9 +47,11 @@ pub mod tutorial {}
 pub use circuit::Circuit;
 pub use common::Error;
 pub use compare::{CircuitDiff, ImportanceChange, compare, effect, head_importance};
-pub use curve::{Curve, MIB_SHARES, Point, curve};
+pub use curve::{Curve, MIB_SHARES, Point, Size, along, curve};
 pub use emergence::{EdgeEmergence, Emergence, Fate, HeadEmergence, SplitNoise};
-pub use faithfulness::{Faithfulness, PairFaithfulness, faithfulness, faithfulness_of};
+pub use faithfulness::{
+    Faithfulness, Measured, PairFaithfulness, faithfulness, faithfulness_of, measure_batches,
+};
 pub use format::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel, SelectionRecord, dot};
 pub use heads::{
     Attended, AttentionEntropy, HeadPaths, Paths, Relation, Spectrum, TokenScores, attended,

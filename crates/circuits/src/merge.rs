@@ -1,5 +1,6 @@
 //! Joining score files of parts of the pairs; the result has the bits of one run over all pairs.
 
+use common::Shard;
 use hooks::{EdgeMap, NodeMap};
 
 use crate::{Error, PairMetric, PerPair, Provenance, ScoreFile};
@@ -11,7 +12,6 @@ use crate::{Error, PairMetric, PerPair, Provenance, ScoreFile};
 /// No file, a file without per-pair scores or places, files of different runs or graphs, a pair in two files, a
 /// missing or repeated shard: by name.
 pub fn merge(files: Vec<(String, ScoreFile)>) -> Result<ScoreFile, Error> {
-    let n_files = files.len();
     // (place in the pairs file, id, metrics, scores)
     let mut rows: Vec<(u64, String, PairMetric, Vec<f32>)> = Vec::new();
     let mut first: Option<(String, ScoreFile, Provenance)> = None;
@@ -34,7 +34,8 @@ pub fn merge(files: Vec<(String, ScoreFile)>) -> Result<ScoreFile, Error> {
                 return Err(at("its graph differs from that of the first file"));
             }
         }
-        shards.extend(of.shard.map(|shard| (shard, name.clone())));
+        let shard = of.shard.map(|(index, count)| Shard { index: index as usize, count: count as usize });
+        shards.extend(shard.map(|shard| (shard, name.clone())));
         let scores = per_pair.values.chunks(file.n_scores().max(1)).map(<[f32]>::to_vec);
         for (((place, id), pair), scores) in order.into_iter().zip(per_pair.ids).zip(pairs).zip(scores) {
             rows.push((place, id, pair, scores));
@@ -42,7 +43,7 @@ pub fn merge(files: Vec<(String, ScoreFile)>) -> Result<ScoreFile, Error> {
         first.get_or_insert((name, file, of));
     }
     let Some((_, first, mut provenance)) = first else { return Err(Error::input("no score files given")) };
-    check_shards(&shards, n_files)?;
+    Shard::check_all(&shards)?;
     provenance.shard = None;
     rows.sort_by_key(|row| row.0);
     if let Some(twice) = rows.windows(2).find(|w| w[0].0 == w[1].0) {
@@ -71,30 +72,4 @@ pub fn merge(files: Vec<(String, ScoreFile)>) -> Result<ScoreFile, Error> {
         out.per_pair = Some(PerPair { ids, values: rows.into_iter().flat_map(|r| r.3).collect() });
     }
     Ok(out)
-}
-
-/// Checks that the files made with `--shard` are all shards of one number, each once.
-fn check_shards(shards: &[((u64, u64), String)], files: usize) -> Result<(), Error> {
-    let Some(&((_, n), ref first)) = shards.first() else { return Ok(()) };
-    if let Some((shard, name)) = shards.iter().find(|(shard, _)| shard.1 != n) {
-        let what = format!("shard {}/{}, but {first} is one of {n}", shard.0, shard.1);
-        return Err(Error::input(what).within(name));
-    }
-    for (i, (shard, name)) in shards.iter().enumerate() {
-        if let Some((_, earlier)) = shards[..i].iter().find(|(other, _)| other == shard) {
-            let what = format!("shard {}/{n} is given twice, first as {earlier}", shard.0);
-            return Err(Error::input(what).within(name));
-        }
-    }
-    let missing: Vec<String> = (0..n)
-        .filter(|k| shards.iter().all(|(shard, _)| shard.0 != *k))
-        .map(|k| format!("{k}/{n}"))
-        .collect();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        return Err(Error::input(format!(
-            "{files} files given, expected all {n} shards; missing: {missing}"
-        )));
-    }
-    Ok(())
 }

@@ -1,23 +1,25 @@
 //! `sparks attribute`: score every edge, or every node, of a model on pairs of prompts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use attribution::{
-    Endpoint, Method, NodeScores, Options, PairScores, PairSummary, Scores, score_nodes, score_pair,
-    zero_gradient,
+    Endpoint, Method, NodeScores, Options, PairNodeScores, PairScores, PairSummary, Scores, score_nodes,
+    score_pair, zero_gradient,
 };
 use circuits::{PairMetric, PerPair, Provenance, ScoreFile, ScoreLevel};
 use clap::ValueEnum;
 use common::{Error, file_hash, write_whole};
-use hooks::{EdgeMap, KeyValue, Metric, Pair, Positions, Task};
+use hooks::{EdgeMap, KeyValue, Metric, NodeMap, Positions, Task};
 use model_qwen::model_hash;
-use serde_json::json;
+use posttrain::Ranks;
+use serde_json::{Map, Value, json};
 
 use crate::choices::{METRICS, POSITIONS, name, named, table};
 use crate::input;
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, ready, to_json};
-use crate::shard::Shard;
+use crate::rows::{Rows, shard_of_job};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -60,7 +62,7 @@ pub(crate) struct Args {
     /// Score only every N-th pair, from pair I. Default: `SPARKS_SHARD`, else the array of the scheduler (Slurm, AWS
     /// Batch, SkyPilot, Cloud Run, Google Batch, Grid Engine).
     #[arg(long, value_name = "I/N")]
-    shard: Option<String>,
+    pub(crate) shard: Option<String>,
     /// Output file: .json (EAP-IG's format), .pt or .safetensors.
     #[arg(long, value_name = "SCORES")]
     out: PathBuf,
@@ -108,7 +110,7 @@ fn method(args: &Args) -> Method {
     }
 }
 
-pub(crate) fn run(common: &Common, args: Args) -> Result {
+pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
     let (metric, method, positions, key_value) =
         (args.metric.clone(), method(&args), args.positions, args.kv);
     if !matches!(method, Method::EapIgInputs { .. } | Method::EapIgActivations { .. }) {
@@ -117,7 +119,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             common.warn(format!("--{name}: no effect with --method {method}, which integrates nothing"))?;
         }
     }
-    let shard = Shard::new(common, args.shard.as_deref())?;
+    let shard = shard_of_job(common, args.shard.as_deref(), ranks)?;
     if args.level == Level::Nodes && args.source_only {
         return Err(Error::input("--source-only: needs --level edges"));
     }
@@ -132,11 +134,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let checkpoint = common.open(&args.model)?;
     let all = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
-    let mine: Vec<(usize, &Pair)> =
-        all.iter().enumerate().filter(|(i, _)| shard.is_none_or(|s| s.has(*i))).collect();
-    if mine.is_empty() {
-        return Err(Error::input(format!("--shard: no pair left of {} for this shard", all.len())));
-    }
+    let rows = Rows::new(shard, ranks, (all.len(), "pair"))?;
     let model = common.load(&checkpoint)?;
     // A shard keeps its pairs' scores, so that merged shards have the bits of one run.
     let options = Options {
@@ -149,32 +147,52 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let Some(warning) = zero_gradient(method, &metric) {
         common.warn(warning.to_string())?;
     }
-    let bar = progress(common, mine.len(), "scoring pairs");
-    let (nodes, scores, per_pair) = if args.level == Level::Nodes {
-        let scored = mine.iter().map(|(_, pair)| {
-            bar.inc(1);
-            score_nodes(&task, pair, method)
+    let bar = progress(common, rows.mine().len(), "scoring pairs");
+    let pair = |row: usize| {
+        bar.inc(1);
+        &all.as_slice()[row]
+    };
+    let (nodes, mut scores, per_pair) = if args.level == Level::Nodes {
+        let mut scored = rows.each(|row| {
+            let PairNodeScores { summary, scores } = score_nodes(&task, pair(row), method)?;
+            Ok((summary, scores.values().to_vec()))
         });
-        let NodeScores { mean, pairs, per_pair, .. } = NodeScores::collect(scored)?;
+        if !rows.is_first() {
+            return scored.try_for_each(|none| none.map(drop));
+        }
+        let wiring = task.wiring();
+        let of = |(summary, values)| PairNodeScores { summary, scores: NodeMap::from_values(wiring, values) };
+        let NodeScores { mean, pairs, per_pair, .. } = NodeScores::collect(scored.map(|one| one.map(of)))?;
         let edges = EdgeMap::filled(mean.wiring().with(key_value), 0.0);
         let rows = options.per_pair.then(|| per_pair.into_iter().collect());
         (Some(mean), Scores { mean: edges, pairs, per_pair: None, warnings: Vec::new() }, rows)
     } else {
-        let scored = mine.iter().map(|(_, pair)| -> Result<PairScores> {
-            let scores = score_pair(&task, pair, method, options);
-            bar.inc(1);
-            scores
+        let mut scored = rows.each(|row| {
+            let PairScores { id, scores, clean, corrupt, input_sum } =
+                score_pair(&task, pair(row), method, options)?;
+            Ok((PairSummary { id, clean, corrupt, input_sum }, scores.values().to_vec()))
         });
-        let mut scores = Scores::collect(scored, options)?;
-        if zero_gradient(method, &metric).is_none() {
-            scores.warnings.iter().try_for_each(|warning| common.warn(warning.to_string()))?;
+        if !rows.is_first() {
+            return scored.try_for_each(|none| none.map(drop));
         }
+        let wiring = task.wiring().with(key_value);
+        let of = |(PairSummary { id, clean, corrupt, input_sum }, values)| PairScores {
+            id,
+            scores: EdgeMap::from_values(wiring, values),
+            clean,
+            corrupt,
+            input_sum,
+        };
+        let mut scores = Scores::collect(scored.map(|one| one.map(of)), options)?;
         let rows = scores.per_pair.take();
         (None, scores, rows.map(|rows| rows.into_iter().collect()))
     };
     bar.finish_and_clear();
+    if zero_gradient(method, &metric).is_none() {
+        scores.warnings.drain(..).try_for_each(|warning| common.warn(warning.to_string()))?;
+    }
 
-    let order: Vec<u64> = mine.iter().map(|(i, _)| *i as u64).collect();
+    let order: Vec<u64> = rows.all().map(|row| row as u64).collect();
     let provenance = Provenance {
         version: Some(env!("CARGO_PKG_VERSION").into()),
         method: Some(method.to_string()),
@@ -192,6 +210,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         completeness_error: Some(scores.completeness_error()),
         shard: shard.map(|s| (s.index as u64, s.count as u64)),
         keep_per_pair: shard.map(|_| args.per_pair),
+        other: arithmetic(common)?,
         ..Provenance::default()
     };
     let scored = nodes.as_ref().map_or(scores.mean.values().len(), |nodes| nodes.values().len());
@@ -210,6 +229,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         common.note(format!("{}: {scored} {} from {} pairs", args.out.display(), level, summary["pairs"]));
     }
     Ok(())
+}
+
+/// The adapter and the type of products, where they are not what files without these fields had.
+fn arithmetic(common: &Common) -> Result<Map<String, Value>> {
+    let mut fields = Map::new();
+    if let Some(adapter) = common.adapter() {
+        fields.insert("adapter".into(), model_hash(adapter)?.into());
+    }
+    if common.compute() != kernels::Compute::F32 {
+        fields.insert("compute".into(), common.compute().name().into());
+    }
+    Ok(fields)
 }
 
 /// The metric of each pair, as score files have it.

@@ -9,12 +9,14 @@ use bench_math::{PromptSettings, Protocol, Run, measure, suite};
 use common::Error;
 use indicatif::ProgressBar;
 use model_qwen::{Checkpoint, Room, Sampling, model_hash, tokenizer_hash};
+use posttrain::Ranks;
 use serde_json::json;
 use study::answer::{Asked, Reading, Watcher, answer};
 
 use crate::options::{Common, Result};
 use crate::output::{print_json, progress, say, to_json};
 use crate::prompt::{PromptArgs, Prompter};
+use crate::rows::{Rows, shard_of_job};
 use crate::{interventions, served, signals};
 
 #[derive(clap::Args, Debug)]
@@ -49,6 +51,10 @@ pub(crate) struct Args {
     /// generated.
     #[arg(long, default_value_t = 8, value_name = "N")]
     batch: usize,
+    /// Do every N-th problem only, from I. Shards may share the run folder, or have one each, which `sparks merge` joins.
+    /// Default: `SPARKS_SHARD`, else the array of the scheduler.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
     /// Run folder; an interrupted run in it is resumed.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -64,11 +70,18 @@ pub(crate) struct Args {
     heads: interventions::Heads,
 }
 
-pub(crate) fn run(common: &Common, args: Args) -> Result {
+pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
     for (name, n) in [("samples", args.samples), ("batch", args.batch), ("max-tokens", args.max_tokens)] {
         if n == 0 {
             return Err(Error::input(format!("--{name}: 0, expected at least 1")));
         }
+    }
+    // One shard of one is the whole job.
+    let shard = shard_of_job(common, args.shard.as_deref(), ranks)?.filter(|shard| shard.count > 1);
+    if args.regrade && (shard.is_some() || ranks.count() > 1) {
+        return Err(Error::input(
+            "--regrade: grades the samples of all shards, expected one process without --shard",
+        ));
     }
     let suite = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
     common.warn_unread(&args.suite, &suite.unread)?;
@@ -102,9 +115,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             None => subject(common, &checkpoint, &args.heads)?,
         },
     };
-    let open = if args.regrade { Run::regrade } else { Run::open };
-    let mut run = open(&args.out, suite.list, protocol)?;
-    let asked = Asked::new(&run, |sample| prompter.ids(&sample.prompt))?;
+    let problems = (suite.list.len(), "problem");
+    let rows = Rows::new(shard, ranks, problems)?;
+    let open = || {
+        let (list, protocol) = (suite.list.clone(), protocol.clone());
+        match rows.part() {
+            Some(part) => Run::open_shard(&args.out, list, protocol, part),
+            None if args.regrade => Run::regrade(&args.out, list, protocol),
+            None => Run::open(&args.out, list, protocol),
+        }
+    };
+    let mut run = open()?;
+    let (asked, mut all) = (Asked::new(&run, |sample| prompter.ids(&sample.prompt))?, true);
     if !asked.pending.is_empty() {
         common.warn_not_applied(&checkpoint)?;
         common.warn_equal_samples(args.samples, args.temperature)?;
@@ -133,7 +155,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             stop: signals::polled(),
             longest: 0,
         };
-        let all = match &servers {
+        all = match &servers {
             Some(servers) => served::answer(&asked, &reading, servers, &mut run, &mut watcher)?,
             None => {
                 let model = common.load(&checkpoint)?;
@@ -142,12 +164,40 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             }
         };
         watcher.bar.finish_and_clear();
-        if !all {
-            return Err(Error::internal(format!(
-                "{}: interrupted; run the same command to resume",
-                args.out.display()
-            )));
+    }
+    if ranks.any(!all) {
+        return Err(Error::internal(format!(
+            "{}: interrupted; run the same command to resume",
+            args.out.display()
+        )));
+    }
+    if ranks.count() > 1 {
+        // The others have closed their files before the first reads them.
+        drop(run);
+        ranks.any(false);
+        if !ranks.is_first() {
+            return Ok(());
         }
+        run = match shard {
+            Some(_) => open()?,
+            None => Run::open(&args.out, suite.list.clone(), protocol.clone())?,
+        };
+    }
+    let missing = run.missing()?;
+    if missing > 0 {
+        let (records, out) = (run.records().len(), args.out.display());
+        if args.json {
+            let shard = shard.map(|shard| [shard.index, shard.count]);
+            print_json(&json!({
+                "suite": args.suite, "run": args.out, "shard": shard, "records": records, "missing": missing,
+            }));
+        } else {
+            say!("{out}: {records} samples; {missing} are missing, of other shards: no measures yet");
+        }
+        return Ok(());
+    }
+    if shard.is_none() {
+        run.put_in_order()?;
     }
     let measures = measure(&run.records(), 0.95)?;
     if args.json {

@@ -29,9 +29,11 @@ mod model;
 mod options;
 mod output;
 mod pairs;
+mod part;
 mod patch;
 mod prompt;
 mod result;
+mod rows;
 mod served;
 mod shard;
 mod signals;
@@ -46,6 +48,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use common::Error;
+use job::OnSignal;
 use ranks::Job;
 
 #[global_allocator]
@@ -73,7 +76,7 @@ enum Command {
     Generate(generate::Args),
     /// Score every edge or node of a model on pairs of prompts (EAP, EAP-IG, exact patching).
     Attribute(attribute::Args),
-    /// Join the score files of shards.
+    /// Join what shards of one command made.
     Merge(merge::Args),
     /// Write a checkpoint with a LoRA adapter merged into its weights.
     MergeAdapter(merge_adapter::Args),
@@ -109,6 +112,23 @@ enum Command {
     Watch(watch::Args),
 }
 
+impl Command {
+    /// Whether processes that a launcher started together share this command's work, and what a signal then does.
+    fn together(&self) -> Option<OnSignal> {
+        let (on_signal, shard) = match self {
+            Self::Sft(_) | Self::Grpo(_) => (OnSignal::Polled, &None),
+            Self::Eval(args) => (OnSignal::Polled, &args.shard),
+            Self::Attribute(args) => (OnSignal::Ends, &args.shard),
+            Self::Faithfulness(args) => (OnSignal::Ends, &args.output.shard),
+            Self::Patch(args) => (OnSignal::Ends, &args.output.shard),
+            Self::Sweep(args) => (OnSignal::Ends, &args.output.shard),
+            _ => return None,
+        };
+        // Without MPI a launcher can start processes that have been told their shards.
+        (cfg!(feature = "mpi") || shard.is_none()).then_some(on_signal)
+    }
+}
+
 /// Restarts this program with an allocator that keeps freed memory: returning gigabytes of activations to the
 /// system after each use doubled the CPU time. mimalloc reads its settings only when a program starts.
 fn keep_freed_memory() {
@@ -140,9 +160,9 @@ fn main() -> ExitCode {
         }
     };
     let mut common = cli.common;
-    let started = signals::install().and_then(|()| match &cli.command {
-        Command::Sft(_) | Command::Grpo(_) => job::start(&mut common),
-        _ => Ok(Job::alone()),
+    let started = signals::install().and_then(|()| match cli.command.together() {
+        Some(on_signal) => job::start(&mut common, on_signal),
+        None => Ok(Job::alone()),
     });
     let job = match started {
         Ok(job) => job,
@@ -165,20 +185,20 @@ fn main() -> ExitCode {
             Command::Bench(args) => bench::run(common, args),
             Command::Forward(args) => forward::run(common, args),
             Command::Generate(args) => generate::run(common, args),
-            Command::Attribute(args) => attribute::run(common, args),
+            Command::Attribute(args) => attribute::run(common, args, &ranks),
             Command::Merge(args) => merge::run(common, args),
             Command::MergeAdapter(args) => merge_adapter::run(common, args),
             Command::Circuit(args) => circuit::run(common, args),
-            Command::Faithfulness(args) => faithfulness::run(common, args),
+            Command::Faithfulness(args) => faithfulness::run(common, args, &ranks),
             Command::Compare(args) => compare::run(common, args),
             Command::Pairs(args) => pairs::run(common, args),
             Command::Lens(args) => lens::run(common, args),
-            Command::Patch(args) => patch::run(common, args),
-            Command::Sweep(args) => sweep::run(common, args),
+            Command::Patch(args) => patch::run(common, args, &ranks),
+            Command::Sweep(args) => sweep::run(common, args, &ranks),
             Command::Heads(args) => heads::run(common, args),
             Command::Sft(args) => train::sft(common, &args, ranks),
             Command::Grpo(args) => train::grpo(common, &args, ranks),
-            Command::Eval(args) => eval::run(common, args),
+            Command::Eval(args) => eval::run(common, args, &ranks),
             Command::Grade(args) => grade::run(common, args),
             Command::Demo(args) => demo::run(common, args),
             Command::Study(args) => study::run(common, args),

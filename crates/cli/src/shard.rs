@@ -1,20 +1,11 @@
-//! Shards: the part of the rows that one task of an array works on. Row `i` belongs to shard `i mod N`.
+//! Which shard this process is: the part of the rows that one task of an array works on.
 //!
 //! A shard is given by `--shard I/N`, else by `SPARKS_SHARD=I/N`, else by what the scheduler sets for the tasks of
 //! an array. What a scheduler sets is used only where it names the whole array: a single task that was submitted
 //! again, or a list with gaps, would otherwise be taken for the whole job or for another shard.
 
 use crate::options::{Common, Result};
-use common::Error;
-
-/// One of `count` shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    /// From 0.
-    pub(crate) index: usize,
-    /// Number of shards.
-    pub(crate) count: usize,
-}
+use common::{Error, Shard};
 
 /// Index and number of tasks, both in the environment. The index counts from 0.
 const FROM_ZERO: [(&str, &str); 4] = [
@@ -27,50 +18,43 @@ const FROM_ZERO: [(&str, &str); 4] = [
 /// Index alone: the number of tasks must be given.
 const INDEX_ONLY: [&str; 3] = ["JOB_COMPLETION_INDEX", "HQ_TASK_ID", "PBS_ARRAY_INDEX"];
 
-impl Shard {
-    /// The shard of this process: `given` is the value of `--shard`. Notes a shard that the environment chose.
-    ///
-    /// # Errors
-    /// A text that is not a shard, or an array that does not name one.
-    pub(crate) fn new(common: &Common, given: Option<&str>) -> Result<Option<Self>> {
-        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        if let Some(text) = given {
-            return Self::parse(text, "--shard").map(Some);
-        }
-        let Some((shard, source)) = from_environment(get)? else {
-            if let Some(name) = INDEX_ONLY.into_iter().find(|name| get(name).is_some()) {
-                common.warn(format!(
-                    "{name} is set, but not the number of tasks: all rows are used; \
-                     give --shard ${name}/N, or --shard 0/1 for all rows"
-                ))?;
-            }
-            return Ok(None);
-        };
-        common.note(format!("--shard {}/{}, from {source}", shard.index, shard.count));
-        Ok(Some(shard))
+/// The shard of this process: `given` is the value of `--shard`. Notes a shard that the environment chose.
+///
+/// # Errors
+/// A text that is not a shard, or an array that does not name one.
+pub(crate) fn of_process(common: &Common, given: Option<&str>) -> Result<Option<Shard>> {
+    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    if let Some(text) = given {
+        return parse(text, "--shard").map(Some);
     }
-
-    /// Whether row `i` belongs to this shard.
-    pub(crate) fn has(self, i: usize) -> bool {
-        i % self.count == self.index
-    }
-
-    /// Reads `I/N`, counted from 0 or from 1: shard N is shard 0.
-    fn parse(text: &str, place: &str) -> Result<Self> {
-        let parts = text
-            .split_once('/')
-            .and_then(|(i, n)| Some((i.trim().parse::<usize>().ok()?, n.trim().parse::<usize>().ok()?)));
-        match parts {
-            Some((i, n)) if n > 0 && i <= n => Ok(Self { index: i % n, count: n }),
-            _ => Err(Error::input(format!("{place} {text}: expected I/N with I from 0 to N"))),
+    let Some((shard, source)) = from_environment(get)? else {
+        if let Some(name) = INDEX_ONLY.into_iter().find(|name| get(name).is_some()) {
+            common.warn(format!(
+                "{name} is set, but not the number of tasks: all rows are used; \
+                 give --shard ${name}/N, or --shard 0/1 for all rows"
+            ))?;
         }
+        return Ok(None);
+    };
+    common.note(format!("--shard {shard}, from {source}"));
+    Ok(Some(shard))
+}
+
+/// Reads `I/N`, counted from 0 or from 1: shard N is shard 0.
+fn parse(text: &str, place: &str) -> Result<Shard> {
+    let parts = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.trim().parse::<usize>().ok()?, n.trim().parse::<usize>().ok()?)));
+    match parts {
+        Some((i, n)) if n > 0 && i <= n => Ok(Shard { index: i % n, count: n }),
+        _ => Err(Error::input(format!("{place} {text}: expected I/N with I from 0 to N"))),
     }
 }
 
 /// The shard that the environment names, and by which variables.
 fn from_environment(get: impl Fn(&str) -> Option<String>) -> Result<Option<(Shard, String)>> {
     if let Some(text) = get("SPARKS_SHARD") {
-        return Ok(Some((Shard::parse(&text, "SPARKS_SHARD")?, "SPARKS_SHARD".to_owned())));
+        return Ok(Some((parse(&text, "SPARKS_SHARD")?, "SPARKS_SHARD".to_owned())));
     }
     let number = |name: &str| -> Result<Option<usize>> {
         let Some(text) = get(name) else { return Ok(None) };
@@ -210,7 +194,7 @@ mod tests {
 
     #[test]
     fn counted_from_zero_or_from_one() {
-        let parse = |text| Shard::parse(text, "--shard").map(|s| (s.index, s.count));
+        let parse = |text| super::parse(text, "--shard").map(|s| (s.index, s.count));
         assert_eq!(
             [parse("0/3").unwrap(), parse("3/3").unwrap(), parse("2/3").unwrap()],
             [(0, 3), (0, 3), (2, 3)]

@@ -15,8 +15,7 @@ use study::{Host, Results, Selected, Stage, Study, StudyConfig, Training, Traini
 use crate::options::{Common, Result};
 use crate::output::{print_json, say};
 use crate::prompt::Prompter;
-use crate::shard::Shard;
-use crate::signals;
+use crate::{shard, signals};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -136,8 +135,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let text = read_text(&args.config)?;
     let config = StudyConfig::parse(&text).map_err(|e| e.within(args.config.display()))?;
     let dir = config.study.dir.clone();
-    let shard = Shard::new(common, args.shard.as_deref())?
-        .map(|s| study::jobs::Shard { index: s.index, count: s.count });
+    let shard = shard::of_process(common, args.shard.as_deref())?;
     let from = args.from.map_or(Vec::new(), |from| Stage::ALL.into_iter().filter(|s| *s >= from).collect());
     let stages = if args.only.is_empty() { from } else { args.only };
     let selected = Selected { stages, shard, dry_run: args.dry_run };

@@ -1,11 +1,11 @@
-//! `sparks sft` and `sparks grpo` under a real mpirun: the bits of one process, checkpoints that any number of ranks
-//! resumes, and how a job ends. With the feature `mpi`.
+//! The command under a real mpirun: the bits of one process, checkpoints that any number of ranks resumes, rows that
+//! ranks share out, and how a job ends. With the feature `mpi`.
 #![cfg(all(feature = "mpi", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod runs;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -152,7 +152,7 @@ fn sigterm_reaches_a_checkpoint() {
     let line = "exec sparks sft c.toml --threads 1 --set train.steps=100000 run.checkpoint_every=0";
     let Some(mut job) = job(dir, 2, line) else { return };
     // A checkpoint may take longer than the second that mpirun waits after SIGTERM.
-    let child = job.env("OMPI_MCA_odls_base_sigkill_timeout", "60").spawn().unwrap();
+    let child = job.env("OMPI_MCA_odls_base_sigkill_timeout", "8").spawn().unwrap();
     wait_for_steps(dir, 3);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let out = ended(child);
@@ -163,4 +163,190 @@ fn sigterm_reaches_a_checkpoint() {
     let out = command(dir, &["sft", "--resume", "run", "--set", &steps]).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(unmeasured(&dir.join("run/metrics.jsonl")).len(), done + 1);
+}
+
+/// Commands that loop over rows, with a name for what each writes.
+fn row_commands() -> Vec<(String, &'static str)> {
+    let (model, pairs) = ("tests/fixtures/eap/model", "tests/fixtures/eap/pairs.jsonl");
+    let of = |name: &str, more: &str| {
+        let (model, pairs) = (root(model), root(pairs));
+        format!("{name} {} --pairs {} --threads 1 --json {more}", model.display(), pairs.display())
+    };
+    let eval = format!(
+        "eval {} --suite d.jsonl --template plain --max-tokens 8 --samples 2 --temperature 1 --threads 1 --json",
+        root("crates/toy/assets").display()
+    );
+    vec![
+        (of("attribute", "--per-pair"), "scores.json"),
+        (of("attribute", "--level nodes"), "nodes.json"),
+        (of("attribute", "--shard 1/2"), "shard.json"),
+        (of("patch", ""), "patch.json"),
+        (of("sweep", ""), "sweep.json"),
+        (eval, "evaluated"),
+    ]
+}
+
+fn problems(dir: &Path, n: usize) {
+    let rows = (0..n)
+        .map(|i| format!("{{\"id\":\"{i}\",\"problem\":\"{}+12=\",\"answer\":\"{}\"}}\n", i + 10, i + 22));
+    std::fs::write(dir.join("d.jsonl"), rows.collect::<String>()).unwrap();
+}
+
+/// The bytes of a file, or of the files of a folder with their names.
+fn written(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let of =
+        |path: &Path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap());
+    if path.is_file() {
+        return vec![of(path)];
+    }
+    let mut files: Vec<_> =
+        std::fs::read_dir(path).unwrap().map(|entry| of(&entry.unwrap().path())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn rows_are_shared_out_and_the_first_writes_what_one_process_writes() {
+    for (line, out) in row_commands() {
+        let one = tempfile::tempdir().unwrap();
+        problems(one.path(), 7);
+        let args: Vec<&str> = line.split(' ').filter(|arg| !arg.is_empty()).chain(["--out", out]).collect();
+        let said = command(one.path(), &args).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        for n in [1, 2, 3, 4] {
+            let dir = tempfile::tempdir().unwrap();
+            problems(dir.path(), 7);
+            let Some(mut job) = job(dir.path(), n, &format!("sparks {} --out {out}", line.trim())) else {
+                return;
+            };
+            let found = job.output().unwrap();
+            assert!(found.status.success(), "{line}, {n}: {}", String::from_utf8_lossy(&found.stderr));
+            assert_eq!(
+                String::from_utf8_lossy(&found.stdout),
+                String::from_utf8_lossy(&said.stdout),
+                "{line}, {n}"
+            );
+            assert!(written(&dir.path().join(out)) == written(&one.path().join(out)), "{line}, {n} ranks");
+        }
+    }
+}
+
+#[test]
+fn errors_of_rows_are_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    problems(dir.path(), 7);
+    for (line, out) in row_commands() {
+        let (all, one) = (
+            format!("sparks {} --out none/{out} --device tpu", line.trim()),
+            format!(
+                "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then set -- --adapter none; fi; sparks {} --out {out} \"$@\"",
+                line.trim()
+            ),
+        );
+        for (line, expected) in [(all, "tpu"), (one, "none")] {
+            let Some(mut job) = job(dir.path(), 3, &line) else { return };
+            let out = ended(job.spawn().unwrap());
+            let said = says(&out);
+            assert!(said.len() == 1 && said[0].contains(expected), "{line}: {said:?}");
+            assert_eq!(out.status.code(), Some(2), "{line}");
+        }
+    }
+    let shards =
+        "sparks attribute x --pairs p --out o.json --shard $OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE";
+    let out = job(dir.path(), 2, shards).unwrap().output().unwrap();
+    let said = says(&out);
+    assert!(said.len() == 1 && said[0].contains("--shard differs between the processes"), "{said:?}");
+}
+
+/// The lines of all files of samples in a run folder.
+fn samples(run: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(run).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let files = files
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("samples")));
+    let whole = |path: PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    files.flat_map(whole).collect()
+}
+
+fn wait_for_samples(run: &Path, n: usize) {
+    let start = Instant::now();
+    while samples(run).len() < n {
+        assert!(start.elapsed() < Duration::from_secs(120), "no samples");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_evaluation_that_is_killed_or_interrupted_loses_no_sample() {
+    for signal in ["-9", "-15"] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        problems(dir, 9);
+        let eval = format!(
+            "eval {} --suite d.jsonl --template plain --max-tokens 8 --temperature 1 --threads 1 --out run",
+            root("crates/toy/assets").display()
+        );
+        let line =
+            format!("echo $$ > pid-$OMPI_COMM_WORLD_RANK; exec sparks {eval} --samples 100000 --quiet");
+        let Some(mut job) = job(dir, 3, &line) else { return };
+        if signal == "-15" {
+            job.env("OMPI_MCA_odls_base_sigkill_timeout", "8");
+        }
+        let child = job.spawn().unwrap();
+        wait_for_samples(&dir.join("run"), 30);
+        let pid = match signal {
+            "-9" => std::fs::read_to_string(dir.join("pid-2")).unwrap().trim().to_owned(),
+            _ => child.id().to_string(),
+        };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let out = ended(child);
+        let said = says(&out);
+        assert!(!out.status.success());
+        match signal {
+            "-9" => assert!(said.is_empty(), "{said:?}"),
+            _ => assert!(said.len() == 1 && said[0].contains("run the same command to resume"), "{said:?}"),
+        }
+        let before = samples(&dir.join("run"));
+        // One process goes on, with fewer samples of each problem.
+        let args: Vec<&str> = eval.split(' ').chain(["--samples", "2"]).collect();
+        let (status, message) = sparks(dir, &args);
+        assert_eq!(status, 0, "{message}");
+        let after = std::fs::read_to_string(dir.join("run/samples.jsonl")).unwrap();
+        assert!(before.len() >= 30 && before.iter().all(|line| after.contains(line.as_str())));
+        assert!(!dir.join("run/samples-0-of-3.jsonl").exists());
+    }
+}
+
+#[test]
+fn an_attribution_that_is_killed_or_interrupted_ends_and_leaves_nothing() {
+    for signal in ["-9", "-15"] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let line = row_commands().swap_remove(0).0;
+        let line = format!(
+            "echo $$ > pid-$OMPI_COMM_WORLD_RANK; exec sparks {} --steps 1000000 --out scores.json",
+            line.trim()
+        );
+        let Some(mut job) = job(dir, 3, &line) else { return };
+        let child = job.spawn().unwrap();
+        let start = Instant::now();
+        while !dir.join("pid-2").exists() {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It computes by then, or begins to.
+        std::thread::sleep(Duration::from_secs(3));
+        let pid = match signal {
+            "-9" => std::fs::read_to_string(dir.join("pid-2")).unwrap().trim().to_owned(),
+            _ => child.id().to_string(),
+        };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let out = ended(child);
+        let said = says(&out);
+        assert!(!out.status.success() && said.len() == usize::from(signal == "-15"), "{said:?}");
+        let left: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name.to_string_lossy().starts_with("pid-")), "{left:?}");
+    }
 }

@@ -83,18 +83,7 @@ pub fn write_with(
             return buffer.flush();
         }
         let place = followed(path);
-        let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{name}.");
-        builder.prefix(&prefix).suffix(".tmp");
-        // What the umask leaves, as for any new file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let (unfinished, mut file) = Unfinished::begin(|| {
-            let file = builder.tempfile_in(folder)?;
-            io::Result::Ok((file.path().to_owned(), file))
-        })?;
+        let (unfinished, mut file) = temporary(&place)?;
         let mut buffer = io::BufWriter::new(file.as_file_mut());
         write(&mut buffer)?;
         buffer.flush()?;
@@ -104,6 +93,41 @@ pub fn write_with(
         Ok(())
     };
     written().map_err(|e| Error::io(path, e))
+}
+
+/// Writes `bytes` to `path` where nothing is there yet; whether it did.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_new(path: impl AsRef<Path>, bytes: &[u8]) -> Result<bool, Error> {
+    let path = path.as_ref();
+    let written = || -> io::Result<bool> {
+        let (unfinished, mut file) = temporary(path)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        match unfinished.finish(|| file.persist_noclobber(path)) {
+            Ok(_) => Ok(true),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e.error),
+        }
+    };
+    written().map_err(|e| Error::io(path, e))
+}
+
+/// A temporary file beside `place`.
+fn temporary(place: &Path) -> io::Result<(Unfinished, tempfile::NamedTempFile)> {
+    let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let mut builder = tempfile::Builder::new();
+    let prefix = format!(".{name}.");
+    builder.prefix(&prefix).suffix(".tmp");
+    // What the umask leaves, as for any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    Unfinished::begin(|| {
+        let file = builder.tempfile_in(folder)?;
+        io::Result::Ok((file.path().to_owned(), file))
+    })
 }
 
 /// The file that a link leads to, also where that file does not exist yet; `path` itself where it is no link.
@@ -142,6 +166,15 @@ mod tests {
             Err(io::ErrorKind::StorageFull.into())
         });
         assert!(failed.unwrap_err().is_io());
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        assert!(write_new(&path, b"first").unwrap() && !write_new(&path, b"second").unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

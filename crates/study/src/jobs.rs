@@ -8,21 +8,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Error, file_hash, hash_of, write_whole};
+use common::{Error, Shard, file_hash, hash_of, write_whole};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Stage;
-
-/// Which jobs are this process's: job `i` of a stage is that of shard `i mod count`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    /// From 0.
-    pub index: usize,
-    /// Number of processes.
-    pub count: usize,
-}
 
 /// The jobs of a study's folder.
 #[derive(Debug)]
@@ -102,7 +93,7 @@ impl Jobs {
             self.states.push(state(true));
             return Ok(Some(done));
         }
-        let mine = self.shard.is_none_or(|s| at % s.count == s.index);
+        let mine = self.shard.is_none_or(|s| s.has(at));
         if !job.ready || !mine || !self.stages.contains(&job.stage) {
             self.states.push(state(false));
             return Ok(None);

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use bench_math::PromptSettings;
 use burn::tensor::Device;
-use common::Error;
+use common::{Error, Shard};
 use model_qwen::Qwen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::{StudyConfig, TrainConfig};
-use crate::jobs::{JobState, Jobs, Shard};
+use crate::jobs::{JobState, Jobs};
 use crate::results::Results;
 use crate::stages::{self, Benchmark, StagePlan, Subject};
 

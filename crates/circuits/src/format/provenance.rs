@@ -116,7 +116,7 @@ impl Provenance {
     }
 
     /// Whether scores of `other` may be averaged with these: same level, method and settings, metric, positions,
-    /// model, pairs, dtype.
+    /// model, adapter, pairs, dtype, arithmetic, per-pair scores.
     ///
     /// # Errors
     /// The first field that differs, by its name in the file, with both values.
@@ -133,6 +133,9 @@ impl Provenance {
                 "positions",
                 "source_only",
                 "dtype",
+                "adapter",
+                "compute",
+                "keep_per_pair",
             ],
         )
     }
