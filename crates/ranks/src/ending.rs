@@ -24,7 +24,8 @@ pub(crate) struct Ending {
 
 impl Ending {
     /// Says why this rank fails and ends the job, where there are several ranks. Each waits for those before it: where
-    /// all fail at the same, the first ends the others before they speak.
+    /// all fail at the same, the first ends the others before they speak. A launcher that ends the job itself, by
+    /// signals to all, does no more for the first: then the others are silent.
     pub(crate) fn fail(&self, status: i32, say: impl FnOnce()) {
         let (start, before) = (Instant::now(), (self.signals)());
         let turn = (TURN * self.ranks.rank() as u32).min(LONGEST);
@@ -34,6 +35,9 @@ impl Ending {
                 common::exit_without_partial_files(status);
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+        if (self.signals)() > 0 && !self.ranks.is_first() {
+            common::exit_without_partial_files(status);
         }
         say();
         #[cfg(feature = "mpi")]

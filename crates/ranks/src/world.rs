@@ -62,10 +62,12 @@ impl Ranks for World {
 
     fn all_gather(&self, part: Vec<u8>) -> Vec<Vec<u8>> {
         let arriving = Self::arriving(&vec![counted(part.len()); self.count]);
-        let mut got = vec![0; total(&arriving)];
-        let mut into = PartitionMut::new(&mut got[..], &arriving[..], starts(&arriving));
-        SimpleCommunicator::world().all_gather_varcount_into(&part[..], &mut into);
-        split(&got, &arriving)
+        // One byte more than is sent: without any, a Rust buffer of bytes lies at address 1, which is MPI_IN_PLACE.
+        let (n, total) = (part.len(), total(&arriving));
+        let (given, mut got) = ([&part[..], &[0]].concat(), vec![0; total + 1]);
+        let mut into = PartitionMut::new(&mut got[..total], &arriving[..], starts(&arriving));
+        SimpleCommunicator::world().all_gather_varcount_into(&given[..n], &mut into);
+        split(&got[..total], &arriving)
     }
 }
 

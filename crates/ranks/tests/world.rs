@@ -46,6 +46,7 @@ fn exchange() {
     assert_eq!(got, (0..n).map(|from| value(from, me)).collect::<Vec<_>>());
     let all = ranks.all_gather(vec![me as u8; 3 * me]);
     assert_eq!(all, (0..n).map(|from| vec![from as u8; 3 * from]).collect::<Vec<_>>());
+    assert_eq!(ranks.all_gather(Vec::new()), vec![Vec::<u8>::new(); n]);
     assert!(ranks.any(me == n - 1) && !ranks.any(false));
     job.end();
 }

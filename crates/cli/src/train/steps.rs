@@ -257,6 +257,8 @@ impl Run<'_, '_> {
 
     fn interrupted(&self, trainer: &dyn Trainer) -> Error {
         self.bar.finish_and_clear();
+        // The first rank has written its checkpoint before any ends the job.
+        self.open.ranks.any(false);
         let State { progress, steps, .. } = trainer.state();
         let (done, dir, command) = (progress.step, self.dir().display(), self.open.kind.command());
         Error::internal(format!(
