@@ -263,8 +263,8 @@ impl Run {
 fn begin(dir: &Path, shard: Option<Shard>, other_answers: bool, stored: &Stored) -> Result<()> {
     let files = SampleFile::all(dir)?;
     // A whole run and a shard exclude each other.
-    let others = files.iter().filter(|other| other.shard.is_some() != shard.is_some());
-    others.map(SampleFile::check_idle).collect::<Result<()>>()?;
+    let mut others = files.iter().filter(|other| other.shard.is_some() != shard.is_some());
+    others.try_for_each(SampleFile::check_idle)?;
     let place = dir.join(PROTOCOL);
     match files.iter().find(|file| !file.is_empty()) {
         Some(begun) if !place.exists() => Err(Error::at(

@@ -327,8 +327,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
         n_edges: file.wiring.n_edges(),
         circuits,
     };
-    let measured = rows.mine().map(|batch| measure_batch(&task, &groups, &fill, batch));
-    let measured = measured.collect::<Result<_>>()?;
+    let measured = rows.work(|batch| measure_batch(&task, &groups, &fill, batch))?;
     if let Some(result) = args.output.give(common, &settings, rows, measured)? {
         settings.say(&result);
     }

@@ -5,19 +5,11 @@ use ranks::Job;
 use crate::options::{Common, Result};
 use crate::signals;
 
-/// What a signal does to a job of several processes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnSignal {
-    /// It is for the command's loop, which ends at its next safe point.
-    Polled,
-    /// It ends each process.
-    Ends,
-}
-
 /// Starts MPI, where a launcher started this process.
-pub(crate) fn start(common: &mut Common, on_signal: OnSignal) -> Result<Job> {
+pub(crate) fn start(common: &mut Common) -> Result<Job> {
     let job = Job::start(signals::seen)?;
-    if job.ranks().count() > 1 && on_signal == OnSignal::Polled {
+    if job.ranks().count() > 1 {
+        // A signal of the launcher is for the command's loop, where all agree.
         signals::polled();
     }
     if !job.ranks().is_first() {

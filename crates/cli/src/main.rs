@@ -48,7 +48,6 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use common::Error;
-use job::OnSignal;
 use ranks::Job;
 
 #[global_allocator]
@@ -113,19 +112,19 @@ enum Command {
 }
 
 impl Command {
-    /// Whether processes that a launcher started together share this command's work, and what a signal then does.
-    fn together(&self) -> Option<OnSignal> {
-        let (on_signal, shard) = match self {
-            Self::Sft(_) | Self::Grpo(_) => (OnSignal::Polled, &None),
-            Self::Eval(args) => (OnSignal::Polled, &args.shard),
-            Self::Attribute(args) => (OnSignal::Ends, &args.shard),
-            Self::Faithfulness(args) => (OnSignal::Ends, &args.output.shard),
-            Self::Patch(args) => (OnSignal::Ends, &args.output.shard),
-            Self::Sweep(args) => (OnSignal::Ends, &args.output.shard),
-            _ => return None,
+    /// Whether processes that a launcher started together share this command's work.
+    fn is_shared_out(&self) -> bool {
+        let shard = match self {
+            Self::Sft(_) | Self::Grpo(_) => &None,
+            Self::Eval(args) => &args.shard,
+            Self::Attribute(args) => &args.shard,
+            Self::Faithfulness(args) => &args.output.shard,
+            Self::Patch(args) => &args.output.shard,
+            Self::Sweep(args) => &args.output.shard,
+            _ => return false,
         };
         // Without MPI a launcher can start processes that have been told their shards.
-        (cfg!(feature = "mpi") || shard.is_none()).then_some(on_signal)
+        cfg!(feature = "mpi") || shard.is_none()
     }
 }
 
@@ -160,10 +159,8 @@ fn main() -> ExitCode {
         }
     };
     let mut common = cli.common;
-    let started = signals::install().and_then(|()| match cli.command.together() {
-        Some(on_signal) => job::start(&mut common, on_signal),
-        None => Ok(Job::alone()),
-    });
+    let started = signals::install()
+        .and_then(|()| if cli.command.is_shared_out() { job::start(&mut common) } else { Ok(Job::alone()) });
     let job = match started {
         Ok(job) => job,
         Err(error) => return failed(&error),

@@ -256,18 +256,17 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
     let model = common.load(&checkpoint)?;
     let task = Task::new(&model, &pairs, args.metric.clone()).batch_size(args.batch);
     let bar = progress(common, rows.mine().len(), "pairs");
-    let mut found = Vec::new();
-    for i in rows.mine() {
+    let found = rows.work(|i| {
         let one = hooks::Pairs::new(vec![pairs.as_slice()[i].clone()])?;
-        found.extend(patch_grid(&task.on(&one), grid, settings.direction())?.into_iter().map(Row::from));
         bar.inc(1);
-    }
+        Ok(patch_grid(&task.on(&one), grid, settings.direction())?.into_iter().map(Row::from))
+    })?;
     bar.finish_and_clear();
     let length = |i: usize| pairs.as_slice()[i].clean.len();
     if settings.has("position") && rows.all().any(|i| length(i) != length(0)) {
         common.note("the pairs have different lengths: no mean over pairs by position");
     }
-    if let Some(result) = args.output.give(common, &settings, rows, found)? {
+    if let Some(result) = args.output.give(common, &settings, rows, found.into_iter().flatten().collect())? {
         settings.say(&result);
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::{Error, Shard};
 use posttrain::Ranks;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::options::{Common, Result};
-use crate::shard;
+use crate::{shard, signals};
 
 /// All rows.
 const WHOLE: Shard = Shard { index: 0, count: 1 };
@@ -88,12 +89,33 @@ impl<'a> Rows<'a> {
         Some(part).filter(|part| *part != WHOLE)
     }
 
+    /// Does `work` on the rows of this process; fewer after a signal to one of several ranks, which [`gather`](Self::gather)
+    /// then refuses.
+    pub(crate) fn work<T>(&self, work: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
+        self.mine().take_while(|_| !self.is_signalled()).map(work).collect()
+    }
+
+    /// Whether this process was sent a signal, where it is one of several; one alone is ended by it.
+    fn is_signalled(&self) -> bool {
+        self.ranks.count() > 1 && signals::polled().load(Ordering::SeqCst)
+    }
+
+    /// Ends all ranks where any was sent a signal. Collective: where a rank failed, and the launcher ends the others by
+    /// signals, they wait here for their end.
+    fn check_interrupted(&self) -> Result {
+        if self.ranks.count() > 1 && self.ranks.any(self.is_signalled()) {
+            return Err(Error::internal("interrupted"));
+        }
+        Ok(())
+    }
+
     /// What all ranks found, in the order of [`all`](Self::all), for the rank that writes; `None` for the others.
     /// Collective.
     pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, mine: Vec<T>) -> Result<Option<Vec<T>>> {
         if self.ranks.count() == 1 {
             return Ok(Some(mine));
         }
+        self.check_interrupted()?;
         let given = self.ranks.all_gather(serde_json::to_vec(&mine).map_err(Error::internal)?);
         if !self.ranks.is_first() {
             return Ok(None);
@@ -143,6 +165,7 @@ where
 {
     /// One row a rank.
     fn round(&mut self) -> Result {
+        self.rows.check_interrupted()?;
         let ranks = self.rows.ranks;
         let mine = self.rows.mine().nth(self.round).map(&mut self.work).transpose()?;
         self.round += 1;

@@ -343,10 +343,13 @@ fn an_attribution_that_is_killed_or_interrupted_ends_and_leaves_nothing() {
     for signal in ["-9", "-15"] {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let line = row_commands().swap_remove(0).0;
+        let pairs = std::fs::read_to_string(root("tests/fixtures/eap/pairs.jsonl")).unwrap();
+        std::fs::write(dir.join("p.jsonl"), pairs.repeat(500)).unwrap();
+        let model = root("tests/fixtures/eap/model");
         let line = format!(
-            "echo $$ > pid-$OMPI_COMM_WORLD_RANK; exec sparks {} --steps 100000 --out scores.json",
-            line.trim()
+            "echo $$ > pid-$OMPI_COMM_WORLD_RANK; \
+             exec sparks attribute {} --pairs p.jsonl --threads 1 --steps 1000 --quiet --out scores.json",
+            model.display()
         );
         let Some(mut job) = job(dir, 3, &line) else { return };
         if signal == "-15" {
@@ -369,6 +372,10 @@ fn an_attribution_that_is_killed_or_interrupted_ends_and_leaves_nothing() {
         let said = says(&out);
         assert!(!out.status.success() && said.len() == usize::from(signal == "-15"), "{said:?}");
         let left: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name.to_string_lossy().starts_with("pid-")), "{left:?}");
+        assert!(
+            left.iter()
+                .all(|name| ["p.jsonl", "pid-0", "pid-1", "pid-2"].contains(&&*name.to_string_lossy())),
+            "{left:?}"
+        );
     }
 }
