@@ -49,7 +49,7 @@ def write(path, rows):
 
 
 def run(a, name, **given):
-    config = dict(model=ROOT / "crates/toy/assets", dir=name, steps=a.steps, lr=2e-4, warmup=3, prompts=16) | given
+    config = dict(model=ROOT / "crates/toy/assets", dir=name, steps=a.steps, lr=4e-4, warmup=3, prompts=16) | given
     (a.out / f"{name}.toml").write_text(CONFIG.format(**config))
     subprocess.run([a.sparks, "grpo", f"{name}.toml", "--quiet"], cwd=a.out, check=True)
     lines = [json.loads(line) for line in (a.out / name / "metrics.jsonl").read_text().splitlines()]
@@ -66,7 +66,7 @@ def main():
     p.add_argument("sparks", type=lambda path: pathlib.Path(path).resolve())
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--seeds", type=int, default=3)
-    p.add_argument("--steps", type=int, default=60)
+    p.add_argument("--steps", type=int, default=300)
     a = p.parse_args()
     a.out.mkdir(parents=True)
     r, known = random.Random(1), set()

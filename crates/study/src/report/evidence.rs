@@ -88,7 +88,7 @@ fn one(control: &Control) -> Markup {
             "; the pipeline tests at a false-discovery rate of " (percent(control.level)) "."
             @if let Some(rate) = &control.head_rate {
                 " Of all single tests of heads " (percent(rate.estimate)) " [" (percent(rate.low)) " to " (percent(rate.high))
-                "] find a change."
+                "] find a change: every weight did move a little, and a head is called emergent only where it is new as well."
             }
         }
         details {
