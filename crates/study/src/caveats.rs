@@ -6,6 +6,8 @@ use crate::results::{Caveat, CheckpointFacts, Results, Topic};
 
 /// The faithfulness below which a circuit is not taken to explain its model.
 const FAITHFUL: f64 = 0.5;
+/// Below this share of the widest difference between clean and corrupt prompts a checkpoint has next to none.
+const NARROW: f64 = 0.1;
 
 fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Caveat {
     Caveat { claim: claim.into(), control: control.into(), finding: finding.into(), about: None }
@@ -44,6 +46,31 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
                 ),
             ),
         ));
+    }
+    // A ratio whose divisor is next to nothing beside that of another checkpoint.
+    let gap = |c: &CheckpointFacts| c.circuit.as_ref().map(|c| (c.clean - c.corrupt).abs());
+    let widest = checkpoints().filter_map(|c| Some((c, gap(c)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((widest, most)) = widest {
+        let narrow = |c: &&CheckpointFacts| gap(c).is_some_and(|gap| gap < NARROW * most);
+        let shown = |c: &CheckpointFacts| {
+            let circuit = c.circuit.as_ref()?;
+            Some(format!("{} ({:.2} and {:.2})", c.label, circuit.clean, circuit.corrupt))
+        };
+        let labels: Vec<String> = checkpoints().filter(narrow).filter_map(shown).collect();
+        if !labels.is_empty() {
+            all.push(about(
+                Topic::Circuits,
+                warning(
+                    "A circuit shows how the model prefers the right answer.",
+                    format!("the metric on clean and on corrupt prompts, {}.", shown(widest).unwrap_or_default()),
+                    format!(
+                        "They hardly differ in {}: faithfulness divides by that difference, and heads that are new or lost \
+                         beside such a circuit say little.",
+                        labels.join(", ")
+                    ),
+                ),
+            ));
+        }
     }
     let at_edge = |c: &&CheckpointFacts| {
         c.circuit.as_ref().is_some_and(|c| c.heads.len() == results.model.n_layers * results.model.n_heads)

@@ -43,6 +43,16 @@ struct Tested {
     effect: Interval,
     p_value: f64,
     minimum: f64,
+    /// Random sets that the p-value is counted among, where it is.
+    sets: Option<usize>,
+    /// Whether what the measure leaves out is as claimed as well.
+    rest: bool,
+}
+
+impl Tested {
+    fn new(effect: Interval, p_value: f64, minimum: f64) -> Self {
+        Self { effect, p_value, minimum, sets: None, rest: true }
+    }
 }
 
 /// The hypotheses that `results` speak to, corrected together.
@@ -97,11 +107,8 @@ fn of_draws(estimate: f64, draws: &[f64]) -> Result<Tested, String> {
         |test: &dyn Fn(f64) -> bool| (draws.iter().filter(|&&x| test(x)).count() as f64 + 1.0) / (n + 1.0);
     let mean = draws.iter().sum::<f64>() / n;
     let sd = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-    Ok(Tested {
-        effect: Interval::percentile(estimate, draws, 0.95),
-        p_value: (2.0 * side(&|x| x <= 0.0).min(side(&|x| x >= 0.0))).min(1.0),
-        minimum: detectable(sd, LEVEL, POWER),
-    })
+    let p_value = (2.0 * side(&|x| x <= 0.0).min(side(&|x| x >= 0.0))).min(1.0);
+    Ok(Tested::new(Interval::percentile(estimate, draws, 0.95), p_value, detectable(sd, LEVEL, POWER)))
 }
 
 fn of_training<'a>(drawn: &Drawn<'a>, name: &str) -> Vec<&'a [DrawnHeads]> {
@@ -173,7 +180,7 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
     let (z, se) = (lag.coefficient.clamp(-0.999_999, 0.999_999).atanh(), 1.0 / (lag.n as f64 - 3.0).sqrt());
     let effect =
         Interval { estimate: lag.coefficient, low: (z - 1.96 * se).tanh(), high: (z + 1.96 * se).tanh() };
-    (claim, Ok(Tested { effect, p_value: dynamics.p_value, minimum: detectable(se, LEVEL, POWER).tanh() }))
+    (claim, Ok(Tested::new(effect, dynamics.p_value, detectable(se, LEVEL, POWER).tanh())))
 }
 
 fn fewer(sft: &Training, grpo: &Training, drawn: &Drawn<'_>) -> (Claim, Result<Tested, String>) {
@@ -284,7 +291,8 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
         let se = (standard_error(&difference).powi(2) + sd.powi(2)).sqrt();
         let estimate = row.accuracy.estimate - mean;
         let effect = Interval { estimate, low: estimate - 1.96 * se, high: estimate + 1.96 * se };
-        (claim, Ok(Tested { effect, p_value, minimum: detectable(se, LEVEL, POWER) }))
+        let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
+        (claim, Ok(Tested { sets: Some(draws.len()), ..tested }))
     };
     rows.iter().map(one).collect()
 }
@@ -319,7 +327,14 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
                 easy.suite
             ),
             source: "Thinking Sparks, Table 5, Figure 4",
-            measure: "change of accuracy on the hard problems less that on the easy ones".into(),
+            measure: match (hard.difference, easy.difference) {
+                (Some(a), Some(b)) => format!(
+                    "change of accuracy on the hard problems ({:+.1} points) less that on the easy ones ({:+.1} points)",
+                    100.0 * a.estimate,
+                    100.0 * b.estimate
+                ),
+                _ => "change of accuracy on the hard problems less that on the easy ones".into(),
+            },
             test: "Normal approximation from the paired bootstraps of both benchmarks.",
             direction: 1.0,
             matters: 0.05,
@@ -331,7 +346,8 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
                 let effect = Interval { estimate, low: estimate - 1.96 * se, high: estimate + 1.96 * se };
                 if se > 0.0 {
                     let p_value = normal_p(estimate / se);
-                    Ok(Tested { effect, p_value, minimum: detectable(se, LEVEL, POWER) })
+                    let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
+                    Ok(Tested { rest: a.estimate > 0.0 && b.estimate < 0.0, ..tested })
                 } else {
                     Err("No answer changed on either benchmark.".into())
                 }
@@ -346,11 +362,12 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
 /// Holm's correction over the tests that were made, and the verdicts.
 fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypothesis> {
     let p_values: Vec<f64> = all.iter().filter_map(|(_, t)| t.as_ref().ok().map(|t| t.p_value)).collect();
+    let tests = p_values.len();
     let mut adjusted = holm(&p_values).into_iter();
     let one = |(claim, tested): (Claim, Result<Tested, String>)| {
         let corrected = tested.as_ref().ok().and_then(|_| adjusted.next());
         let (verdict, reason) = match (&tested, corrected) {
-            (Ok(tested), Some(p)) => judge(&claim, tested, p),
+            (Ok(tested), Some(p)) => judge(&claim, tested, (p, tests)),
             (Err(why), _) => (Verdict::CannotTell, why.clone()),
             (Ok(_), None) => (Verdict::CannotTell, "There is no p-value.".into()),
         };
@@ -373,12 +390,18 @@ fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypothesis> {
     all.into_iter().map(one).collect()
 }
 
-fn judge(claim: &Claim, tested: &Tested, corrected: f64) -> (Verdict, String) {
+fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (Verdict, String) {
     let effect = tested.effect.estimate;
     let claimed = effect * claim.direction > 0.0;
     let matters = claim.matters;
     if corrected <= LEVEL {
         return match claimed {
+            true if !tested.rest => (
+                Verdict::NotSupported,
+                format!(
+                    "The difference is as claimed (p = {corrected:.3} after correction), and its parts are not."
+                ),
+            ),
             true => (
                 Verdict::Supported,
                 format!("The effect is as claimed; p = {corrected:.3} after correction."),
@@ -388,6 +411,16 @@ fn judge(claim: &Claim, tested: &Tested, corrected: f64) -> (Verdict, String) {
                 format!("The effect has the other direction; p = {corrected:.3} after correction."),
             ),
         };
+    }
+    let least = |sets: usize| tests as f64 / (sets + 1) as f64;
+    if let Some(sets) = tested.sets.filter(|&sets| least(sets) > LEVEL) {
+        let what = format!(
+            "{sets} random sets cannot give less than p = {:.3} after correction for {tests} tests, whatever the effect; \
+             {} could. Here p = {corrected:.3}.",
+            least(sets).min(1.0),
+            (tests as f64 / LEVEL).ceil() as usize - 1
+        );
+        return (Verdict::CannotTell, what);
     }
     if tested.minimum <= matters {
         let what = format!(

@@ -7,6 +7,7 @@ mod product;
 mod tensors;
 pub(crate) mod token_stats;
 
+use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Shape, Slice};

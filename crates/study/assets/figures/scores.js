@@ -25,7 +25,7 @@ FIGURES.accuracy = (results, pick) => {
     ...accuracy.interval,
   }));
   if (!rows.length) return { missing: `no checkpoint was measured on ${benchmark ?? "a benchmark"}` };
-  const about = results.task.suites.find((s) => s.name === benchmark)?.description ?? "";
+  const about = results.benchmarks?.find((b) => b.name === benchmark)?.description ?? "";
   return {
     title: `Accuracy on ${benchmark}, n = ${d3.max(rows, (r) => r.n)}`,
     caption: `${about} Bars are 95 % intervals over problems. Dashed: where the base stands.`,
