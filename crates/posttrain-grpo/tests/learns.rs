@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use model_qwen::{Config as ModelConfig, Param, Qwen};
 use posttrain::RunFolder;
 use posttrain::config::Kind;
-use posttrain_grpo::{Grpo, GrpoConfig, GrpoStats, LossKind, Ratio, Rollout};
+use posttrain_grpo::{Grpo, GrpoConfig, GrpoStats, LossKind, Ratio, Rollout, RolloutConfig, Rollouts};
 
 fn policy(seed: u64) -> Qwen {
     let text = r#"{"architectures":["Qwen2ForCausalLM"],"num_hidden_layers":2,"hidden_size":16,
@@ -185,6 +185,34 @@ fn rewards_that_make_no_sense() {
     assert_eq!(weights(grpo.policy()), before);
     assert!(grpo.sample(&[]).is_err());
     assert!(grpo.sample(&[vec![]]).is_err());
+}
+
+/// Completions of earlier weights: their own log-probabilities are the old ones, where they have any.
+#[test]
+fn stale_completions_have_ratios_of_their_own_log_probabilities() {
+    let elsewhere = |staleness| Some(RolloutConfig { staleness, ..RolloutConfig::default() });
+    let step = |own: &dyn Fn(f32) -> f32, staleness: usize| {
+        let mut grpo = start(|c| c.rollouts = elsewhere(staleness));
+        steps(&mut grpo, 2);
+        let made: Vec<Rollout> = grpo.sample(&prompts()).unwrap().iter().cloned().collect();
+        let made = made.into_iter().map(|r| Rollout {
+            sampled_at: 0,
+            sampling_logprobs: r.sampling_logprobs.iter().map(|&x| own(x)).collect(),
+            ..r
+        });
+        let rollouts = Rollouts::new(made.collect(), &config(|_| ())).unwrap();
+        grpo.step(&rollouts.score(three).unwrap())
+    };
+    // The sampler is the trainer up to rounding: one nat less is a ratio of e.
+    let stats = step(&|x| x - 1.0, 2).unwrap();
+    let e = std::f64::consts::E;
+    assert!((stats.ratio_min - e).abs() < 1e-4 && (stats.ratio_max - e).abs() < 1e-4, "{stats:?}");
+    let sampler = stats.sampler.unwrap();
+    assert_eq!((sampler.weight_min, sampler.weight_max, sampler.staleness_max), (1.0, 1.0, 2));
+    let stats = step(&|_| f32::NAN, 2).unwrap();
+    assert_eq!((stats.ratio_min, stats.ratio_max, stats.sampler_gap), (1.0, 1.0, 0.0));
+    let message = step(&|x| x, 1).unwrap_err().to_string();
+    assert!(message.contains("step 2: a completion of the weights after step 0"), "{message}");
 }
 
 #[test]
