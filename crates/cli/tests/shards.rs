@@ -158,3 +158,43 @@ fn what_does_not_belong_together_is_refused_by_name() {
         refused(dir, &[&sweep[..], &["--heads", "L0H0,L9H9", "--shard", "0/2", "--out", "x"]].concat());
     assert!(message.contains("L9H9"), "{message}");
 }
+
+#[test]
+fn shards_of_an_evaluation_share_a_folder_or_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let problems =
+        (10..17).map(|i| format!("{{\"id\":\"{i}\",\"problem\":\"{i}+12=\",\"answer\":\"{}\"}}\n", i + 12));
+    std::fs::write(dir.join("d.jsonl"), problems.collect::<String>()).unwrap();
+    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../toy/assets");
+    let eval =
+        ["eval", toy.to_str().unwrap(), "--suite", "d.jsonl", "--template", "plain", "--max-tokens", "8"];
+    let eval = [&eval[..], &["--samples", "2", "--temperature", "1", "--json", "--out"]].concat();
+    let run = |out: &str, more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&ok(dir, &[&eval[..], &[out], more].concat())).unwrap()
+    };
+    let bytes = |run: &str| std::fs::read(dir.join(run).join("samples.jsonl")).unwrap();
+    let whole = run("whole", &[]);
+    // In one folder; the last shard finds all samples there.
+    for (shard, missing) in [("0/3", 8), ("2/3", 4)] {
+        let said = run("shared", &["--shard", shard]);
+        assert_eq!((&said["missing"], said["pass_at_1"].is_null()), (&missing.into(), true), "{said}");
+    }
+    assert_eq!(run("shared", &["--shard", "1/3"])["pass_at_1"], whole["pass_at_1"]);
+    assert_eq!(run("shared", &[])["pass_at_1"], whole["pass_at_1"]);
+    assert!(bytes("shared") == bytes("whole") && !dir.join("shared/samples-0-of-3.jsonl").exists());
+    // A folder each.
+    for (shard, out) in [("1/2", "one"), ("2/2", "two")] {
+        run(out, &["--shard", shard]);
+    }
+    let message = refused(dir, &["merge", "one", "--out", "all"]);
+    assert!(message.contains("8 of 14 samples are missing, those of shards 0/2"), "{message}");
+    ok(dir, &["merge", "one", "two", "--out", "all"]);
+    assert!(bytes("all") == bytes("whole"));
+    assert_eq!(run("all", &[])["pass_at_1"], whole["pass_at_1"]);
+    // What a shard cannot do.
+    let message = refused(dir, &[&eval[..], &["whole", "--regrade", "--shard", "0/2"]].concat());
+    assert!(message.contains("--regrade: grades the samples of all shards"), "{message}");
+    let message = refused(dir, &[&eval[..], &["x", "--shard", "8/9"]].concat());
+    assert!(message.contains("no problem left of 7"), "{message}");
+}
