@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer import grpo_trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "tests/fixtures/qwen2-tied"
@@ -39,8 +40,16 @@ CASES = {
     "adaptive entropy, 4 steps": {"use_adaptive_entropy": True, "entropy_coef": 0.3, "entropy_coef_delta": 0.1, "entropy_coef_max": 0.45, "entropy_target": 10.0},
     "adaptive entropy above its target, 3 steps, 2 iterations": {"use_adaptive_entropy": True, "entropy_coef": 0.3, "entropy_coef_delta": 0.2, "entropy_coef_min": 0.05, "entropy_target": 0.1, "top_entropy_quantile": 0.8, "num_iterations": 2},
     "synchronised reference, 5 steps": {"loss_type": "grpo", "beta": 0.3, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.6, "learning_rate": 1e-3},
+    "2 minibatches": {"steps_per_generation": 2},
+    "grpo, KL, 4 minibatches, 2 iterations": {"loss_type": "grpo", "beta": 0.3, "steps_per_generation": 4, "num_iterations": 2, "epsilon": 0.002, "learning_rate": 1e-3},
+    "bnpo, top entropy, entropy bonus, 2 minibatches": {"loss_type": "bnpo", "top_entropy_quantile": 0.6, "entropy_coef": 0.5, "steps_per_generation": 2},
+    "gspo, off-policy mask, 2 minibatches": {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.0003, "off_policy_mask_threshold": 0.001, "steps_per_generation": 2, "learning_rate": 1e-3},
+    "synchronised reference, 3 steps, 2 minibatches": {"beta": 0.3, "sync_ref_model": True, "ref_model_sync_steps": 3, "steps_per_generation": 2, "learning_rate": 3e-4},
 }
 STEPS = {name: int(name.split(", ")[1].split()[0]) for name in CASES if " steps" in name}
+
+
+shuffle = grpo_trainer.shuffle_sequence_dict
 
 
 class Given(GRPOTrainer):
@@ -80,12 +89,15 @@ def train(options, given, trainer_class=Given, before=lambda trainer: None, step
     def score(completion_ids, **_):
         return [by_ids[tuple(ids)] for ids in completion_ids]
 
-    updates = options.get("num_iterations", 1)
+    minibatches = options.get("steps_per_generation", 1)
+    # TRL shuffles the completions of a generation before it divides them; here the parts keep their order.
+    grpo_trainer.shuffle_sequence_dict = shuffle if minibatches == 1 else lambda batch: batch
+    updates = options.get("num_iterations", 1) * minibatches
     config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions),
-        num_generations=GROUP, steps_per_generation=1, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates * steps,
+        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, gradient_checkpointing=False, per_device_train_batch_size=len(completions) // minibatches,
+        num_generations=GROUP, gradient_accumulation_steps=1, max_completion_length=BUDGET, max_steps=updates * steps,
         shuffle_dataset=False, lr_scheduler_type="constant", logging_steps=1, save_strategy="no", report_to="none",
-        disable_tqdm=True, **({"learning_rate": 1e-4} | options))
+        disable_tqdm=True, **({"learning_rate": 1e-4, "steps_per_generation": 1} | options))
     trainer = trainer_class(model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), reward_funcs=score, args=config,
                             train_dataset=Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in p) for p in prompts]}), processing_class=tokenizer)
     before(trainer)

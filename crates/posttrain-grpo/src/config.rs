@@ -82,8 +82,10 @@ pub struct GrpoConfig {
     pub kl: KlEstimator,
     /// Whether the KL term is multiplied by the importance ratio (`use_bias_correction_kl`).
     pub kl_ratio: bool,
-    /// Updates for each set of completions.
+    /// Passes over the completions of a step, each of `minibatches` updates.
     pub updates: usize,
+    /// Equal parts of the completions of a step, in their order, each with an update of its own; 1 takes all together.
+    pub minibatches: usize,
     /// Leave out completions that met the budget before a stop token.
     pub mask_truncated: bool,
     /// Completions in work at the same time: memory and time only, never the draws. A finished one's place is taken
@@ -127,6 +129,7 @@ impl Default for GrpoConfig {
             kl: KlEstimator::K3,
             kl_ratio: true,
             updates: 1,
+            minibatches: 1,
             mask_truncated: false,
             rollout_batch: 256,
             max_batch_tokens: None,
@@ -135,6 +138,11 @@ impl Default for GrpoConfig {
 }
 
 impl GrpoConfig {
+    /// Updates of a step.
+    pub fn updates_of_a_step(&self) -> usize {
+        self.updates * self.minibatches
+    }
+
     /// How many completions the sampler has in work.
     pub fn room(&self) -> Room {
         Room { rows: self.rollout_batch, tokens: self.max_batch_tokens.unwrap_or(usize::MAX) }
@@ -212,6 +220,13 @@ impl GrpoConfig {
             ("grpo.rollout_batch", self.rollout_batch as f64, 1.0, 1e9, "from 1"),
             ("grpo.max_batch_tokens", self.max_batch_tokens.unwrap_or(1) as f64, 1.0, 1e18, "from 1"),
             ("grpo.updates", self.updates as f64, 1.0, 1e9, "from 1"),
+            (
+                "grpo.minibatches",
+                self.minibatches as f64,
+                1.0,
+                (self.prompts * self.group_size) as f64,
+                "from 1 to grpo.prompts * grpo.group_size",
+            ),
         ])
     }
 
@@ -237,8 +252,8 @@ impl GrpoConfig {
             ),
             (
                 "grpo.off_policy_mask",
-                self.off_policy_mask.is_some() && self.updates == 1 && self.rollouts.is_none(),
-                "grpo.updates from 2, or [rollouts]",
+                self.off_policy_mask.is_some() && self.updates_of_a_step() == 1 && self.rollouts.is_none(),
+                "grpo.updates or grpo.minibatches from 2, or [rollouts]",
             ),
         ];
         match without.into_iter().find(|(_, idle, _)| *idle) {

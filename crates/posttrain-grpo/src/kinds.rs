@@ -34,6 +34,11 @@ impl LossKind {
     pub fn clips(self) -> bool {
         !matches!(self, Self::Cispo | Self::Sapo | Self::Vespo)
     }
+
+    /// Whether each of several minibatches divides by their mean number of tokens, and not by its own.
+    pub(crate) fn divides_by_mean_tokens(self) -> bool {
+        matches!(self, Self::Dapo | Self::Cispo | Self::Vespo)
+    }
 }
 
 /// Temperatures of the gate of [`LossKind::Sapo`]: the larger, the faster the gradient falls off with the ratio.

@@ -172,11 +172,23 @@ pub(crate) struct Seen {
     pub(crate) lr: f64,
     pub(crate) entropy_coef: Option<f64>,
     pub(crate) losses: LossStats,
+    /// Passes over the completions.
     pub(crate) updates: usize,
-    /// Of the first update.
+    /// Updates of such a pass.
+    pub(crate) minibatches: usize,
+    /// Updates so far.
+    pub(crate) made: usize,
+    /// Before the first update.
     pub(crate) mismatch: Mismatch,
     /// Sum over the tokens that count and were not run, of minus their log-probability; and how many.
     pub(crate) not_run: (f64, usize),
+}
+
+impl Seen {
+    /// Updates of a step.
+    pub(crate) fn all(&self) -> usize {
+        self.updates * self.minibatches
+    }
 }
 
 impl GrpoStats {

@@ -68,12 +68,13 @@ impl Grpo {
         }
         let trainer = &config.trainer;
         let rows = trainer.train.batch_size;
-        let groups = trainer.train.groups(&*ranks, (config.prompts * config.group_size).div_ceil(rows))?;
+        let completions = config.prompts * config.group_size / config.minibatches;
+        let groups = trainer.train.groups(&*ranks, completions.div_ceil(rows))?;
         let steps = trainer.steps(prompts.div_ceil(config.prompts));
         Ok(Self {
             reference: (config.beta > 0.0).then(|| policy.without_adapter()),
             optimizer: Optimizer::among(&policy, &trainer.optimizer, ranks)?,
-            schedule: trainer.schedule(steps * config.updates),
+            schedule: trainer.schedule(steps * config.updates_of_a_step()),
             progress: Progress { step: 0, position: 0, seed: trainer.seed },
             entropy: EntropyControl::new(config.entropy_coef),
             rows,

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use hooks::Batch;
 use model_qwen::{Finish, Qwen};
 use posttrain::ranks::Passes;
-use posttrain::{Gradients, TokenLogProbs, TokenWeights};
+use posttrain::{Gradients, TokenLogProbs, TokenStats, TokenWeights};
 
 use crate::correction::Mismatch;
 use crate::stats::{GrpoStats, Seen};
@@ -23,6 +23,19 @@ struct Row<'a> {
     weights: Vec<f32>,
     /// The reference's; empty without one.
     reference: Vec<f32>,
+}
+
+/// The completions of an update.
+#[derive(Default)]
+struct Minibatch<'a> {
+    /// Those that are run.
+    rows: Vec<Row<'a>>,
+    /// All of them.
+    sequences: f64,
+    /// Their tokens that count.
+    tokens: f64,
+    /// What a loss over tokens is divided by.
+    divisor: f64,
 }
 
 /// What a pass saw: the loss, how far sampler and trainer were apart, and the rest.
@@ -77,7 +90,8 @@ impl Row<'_> {
 }
 
 impl Grpo {
-    /// `grpo.updates` updates on scored completions, in passes of `train.batch_size` rows.
+    /// `grpo.updates` passes over scored completions, each of `grpo.minibatches` updates, in passes of `train.batch_size`
+    /// rows.
     ///
     /// Completions whose advantage is 0 are not run where they have no gradient: without a KL term and a term of
     /// the entropy. A step in which that is true of all leaves the model as it is.
@@ -85,83 +99,131 @@ impl Grpo {
     /// # Errors
     /// A loss or a gradient that is not finite, naming the step.
     pub fn step(&mut self, scored: &Scored) -> Result<GrpoStats, Error> {
-        let step = self.progress.step;
         self.check_staleness(scored)?;
-        let (entropies, updates) = (self.config.top_entropy < 1.0, self.config.updates);
-        let adaptive = self.config.adaptive_entropy;
-        let bonus = adaptive.is_some() || self.config.entropy_coef != 0.0;
-        let all = self.reference.is_some() || entropies || bonus;
+        let (updates, step) = (self.config.updates, self.progress.step);
+        let mut seen = Seen { updates, minibatches: self.config.minibatches, ..Seen::default() };
+        let mut parts = self.minibatches(scored, &mut seen);
+        for part in &mut parts[1..] {
+            self.begin(part, &mut seen)?;
+        }
+        for _ in 0..updates {
+            for part in &mut parts {
+                self.update(part, &mut seen)?;
+            }
+        }
+        self.progress.step += 1;
+        Ok(GrpoStats::new(step, scored, &seen, self.config.rollouts.is_some()))
+    }
+
+    /// The completions of each update, in the order in which they were sampled.
+    fn minibatches<'s>(&self, scored: &'s Scored, seen: &mut Seen) -> Vec<Minibatch<'s>> {
+        let n = self.config.minibatches;
+        let all = self.reference.is_some() || self.config.top_entropy < 1.0 || self.has_bonus();
         let counts = |r: &Rollout| !(self.config.mask_truncated && r.finish == Finish::Length);
-        let (mut rows, mut seen, mut tokens) = (Vec::new(), Seen { updates, ..Seen::default() }, 0);
-        for (rollout, advantage) in scored.used().filter(|(r, _)| counts(r)) {
-            tokens += rollout.ids.len();
+        let mut parts: Vec<Minibatch<'s>> = (0..n).map(|_| Minibatch::default()).collect();
+        let used = scored.used().count();
+        for (at, (rollout, advantage)) in scored.used().enumerate() {
+            let part = &mut parts[at * n / used];
+            part.sequences += 1.0;
+            if !counts(rollout) {
+                continue;
+            }
+            part.tokens += rollout.ids.len() as f64;
             if (all || advantage != 0.0) && !rollout.ids.is_empty() {
                 let (old, weights, reference) = Default::default();
-                rows.push(Row { rollout, advantage, old, weights, reference });
+                part.rows.push(Row { rollout, advantage, old, weights, reference });
             } else {
                 let known = rollout.sampling_logprobs.iter().filter(|x| !x.is_nan());
                 seen.not_run.1 += known.clone().count();
                 seen.not_run.0 -= known.map(|&x| f64::from(x)).sum::<f64>();
             }
         }
-        let (sequences, tokens) = (scored.used().count() as f64, tokens as f64);
-        let mut how = LossConfig::from(&self.config);
-        if rows.len() > self.rows {
-            // Rows of one pass are padded to its longest.
-            rows.sort_by_key(|row| std::cmp::Reverse(row.rollout.prompt_ids.len() + row.len()));
+        let mean = parts.iter().map(|part| part.tokens).sum::<f64>() / n as f64;
+        for part in &mut parts {
+            part.divisor = if self.config.loss.divides_by_mean_tokens() { mean } else { part.tokens };
+            if part.rows.len() > self.rows {
+                // Rows of one pass are padded to its longest.
+                part.rows.sort_by_key(|row| std::cmp::Reverse(row.rollout.prompt_ids.len() + row.len()));
+            }
         }
-        let passes = Passes { count: rows.len().div_ceil(self.rows), groups: self.groups };
-        for update in 0..updates {
-            seen.lr = self.schedule.rate(step * updates + update);
-            let (mut kept, mut kept_entropy) = (tokens, None);
+        parts
+    }
+
+    /// Takes the log-probabilities of completions that are not in the first update, before it.
+    fn begin(&self, part: &mut Minibatch<'_>, seen: &mut Seen) -> Result<(), Error> {
+        let config = self.config.rollouts.as_ref();
+        let now = self.values(part, &self.policy, |token| token.log_prob)?;
+        for (row, now) in part.rows.iter_mut().zip(now) {
+            seen.mismatch.add(&row.begin(now, self.progress.step, config));
+        }
+        if let Some(reference) = &self.reference {
+            let values = self.values(part, reference, |token| token.log_prob)?;
+            part.rows.iter_mut().zip(values).for_each(|(row, values)| row.reference = values);
+        }
+        Ok(())
+    }
+
+    /// One update of the policy.
+    fn update(&mut self, part: &mut Minibatch<'_>, seen: &mut Seen) -> Result<(), Error> {
+        let step = self.progress.step;
+        let before = step * seen.all() + seen.made;
+        seen.made += 1;
+        seen.lr = self.schedule.rate(before);
+        let (mut kept, mut kept_entropy, mut how) = (part.tokens, None, LossConfig::from(&self.config));
+        let adaptive = self.config.adaptive_entropy;
+        if let Some(adaptive) = &adaptive {
+            how.entropy_coef = self.entropy.applied(adaptive);
+        }
+        if self.config.top_entropy < 1.0 && !part.rows.is_empty() {
+            // The quantile is over the whole update, so that passes do not change it.
+            let all = self.values(part, &self.policy, |token| token.entropy)?.concat();
+            let floor = entropy_threshold(&all, self.config.top_entropy);
+            let above = || all.iter().map(|&h| f64::from(h)).filter(|&h| h >= floor);
+            (kept, kept_entropy) = (above().count() as f64, Some(above().sum()));
+            how.entropy_floor = Some(floor);
+        }
+        how.whole = Some(Whole { sequences: part.sequences, tokens: part.divisor, kept });
+        let passes = self.passes(&part.rows);
+        let mut rows: Vec<&mut [Row<'_>]> = part.rows.chunks_mut(self.rows).collect();
+        let summed = self.optimizer.sum(passes, |at| {
+            let (numbers, mut part) = self.pass(rows[at], &how)?;
+            if !numbers.value.is_finite() {
+                let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
+                return Err(Error::internal(format!("step {step}: the loss is {}{which}", numbers.value)));
+            }
+            Ok(Some((numbers.into(), part)))
+        })?;
+        let mut entropy = 0.0;
+        for PassNumbers { value, mismatch, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
+            seen.loss += value / seen.all() as f64;
+            seen.losses.add(&stats);
+            seen.mismatch.add(&mismatch);
+            entropy += stats.entropy;
+        }
+        if !part.rows.is_empty() {
+            let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
+            let norm = done.map_err(|e| e.within(format!("step {step}")))?.grad_norm;
+            seen.grad_norm += norm / seen.all() as f64;
             if let Some(adaptive) = &adaptive {
-                how.entropy_coef = self.entropy.applied(adaptive);
-            }
-            if entropies && !rows.is_empty() {
-                let all = self.entropies(&rows, passes)?;
-                let floor = entropy_threshold(&all, self.config.top_entropy);
-                let above = || all.iter().map(|&h| f64::from(h)).filter(|&h| h >= floor);
-                (kept, kept_entropy) = (above().count() as f64, Some(above().sum()));
-                how.entropy_floor = Some(floor);
-            }
-            how.whole = Some(Whole { sequences, tokens, kept });
-            let mut parts: Vec<&mut [Row<'_>]> = rows.chunks_mut(self.rows).collect();
-            let summed = self.optimizer.sum(passes, |at| {
-                let (numbers, mut part) = self.pass(parts[at], update == 0, &how)?;
-                if !numbers.value.is_finite() {
-                    let which = part.not_finite_names().map(|names| format!("; {names}")).unwrap_or_default();
-                    return Err(Error::internal(format!(
-                        "step {step}: the loss is {}{which}",
-                        numbers.value
-                    )));
-                }
-                Ok(Some((numbers.into(), part)))
-            })?;
-            let mut entropy = 0.0;
-            for PassNumbers { value, mismatch, stats } in summed.numbers.into_iter().map(PassNumbers::from) {
-                seen.loss += value / updates as f64;
-                seen.losses.add(&stats);
-                seen.mismatch.add(&mismatch);
-                entropy += stats.entropy;
-            }
-            if !rows.is_empty() {
-                let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
-                let norm = done.map_err(|e| e.within(format!("step {step}")))?.grad_norm;
-                seen.grad_norm += norm / updates as f64;
-                if let Some(adaptive) = &adaptive {
-                    self.entropy.saw(kept_entropy.unwrap_or(entropy) / kept.max(1.0), adaptive);
-                }
-            }
-            seen.entropy_coef = bonus.then_some(self.entropy.coef);
-            let made = step * updates + update + 1;
-            if let (Some(sync), Some(reference)) = (self.config.sync_reference, &mut self.reference)
-                && made.is_multiple_of(sync.every)
-            {
-                sync.run(reference, &self.policy);
+                self.entropy.saw(kept_entropy.unwrap_or(entropy) / kept.max(1.0), adaptive);
             }
         }
-        self.progress.step += 1;
-        Ok(GrpoStats::new(step, scored, &seen, self.config.rollouts.is_some()))
+        seen.entropy_coef = self.has_bonus().then_some(self.entropy.coef);
+        if let (Some(sync), Some(reference)) = (self.config.sync_reference, &mut self.reference)
+            && (before + 1).is_multiple_of(sync.every)
+        {
+            sync.run(reference, &self.policy);
+        }
+        Ok(())
+    }
+
+    /// Whether the loss has a term of the entropy.
+    fn has_bonus(&self) -> bool {
+        self.config.adaptive_entropy.is_some() || self.config.entropy_coef != 0.0
+    }
+
+    fn passes(&self, rows: &[Row<'_>]) -> Passes {
+        Passes { count: rows.len().div_ceil(self.rows), groups: self.groups }
     }
 
     /// Another program's completions are of weights that are at most `staleness` steps behind.
@@ -180,12 +242,8 @@ impl Grpo {
 
     /// One forward and backward pass: numbers and gradients. In the first update the policy's log-probabilities become the
     /// old ones, and the reference's are asked for.
-    fn pass(
-        &self,
-        rows: &mut [Row<'_>],
-        is_first: bool,
-        how: &LossConfig,
-    ) -> Result<(PassNumbers, Gradients), Error> {
+    fn pass(&self, rows: &mut [Row<'_>], how: &LossConfig) -> Result<(PassNumbers, Gradients), Error> {
+        let is_first = rows.iter().all(|row| row.old.is_empty());
         if let Some(reference) = self.reference.as_ref().filter(|_| is_first) {
             let values = split(&self.log_probs(reference, rows)?.values(), rows);
             rows.iter_mut().zip(values).for_each(|(row, values)| row.reference = values);
@@ -232,14 +290,19 @@ impl Grpo {
         Ok((PassNumbers { value, mismatch, stats }, gradients))
     }
 
-    /// The policy's entropy at each token. The quantile is over the whole step, so that passes do not change it.
-    fn entropies(&self, rows: &[Row<'_>], passes: Passes) -> Result<Vec<f32>, Error> {
-        let parts: Vec<&[Row<'_>]> = rows.chunks(self.rows).collect();
-        let values = self.optimizer.values(passes, |at| {
-            let stats = self.log_probs(&self.policy, parts[at])?.stats();
-            Ok(stats.iter().map(|token| token.entropy).collect())
+    /// A number of each token under `model`, by row.
+    fn values(
+        &self,
+        part: &Minibatch<'_>,
+        model: &Qwen,
+        of: impl Fn(&TokenStats) -> f32,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let rows: Vec<&[Row<'_>]> = part.rows.chunks(self.rows).collect();
+        let all = self.optimizer.values(self.passes(&part.rows), |at| {
+            let stats = self.log_probs(model, rows[at])?.stats();
+            Ok(stats.iter().map(&of).collect())
         });
-        Ok(values?.concat())
+        Ok(split(&all?.concat(), &part.rows))
     }
 
     /// The completions' tokens under `model`, row after row.

@@ -55,7 +55,10 @@ fn ranks_have_the_bits_of_one_process() {
     let base = model();
     let lora = LoraConfig::new(2, 4.0, &["q_proj", "up_proj"]);
     let lora = Adapter::new(lora, &base, 1).unwrap().attach(&base).unwrap();
-    let with_reference: fn(&mut GrpoConfig) = |c| (c.beta, c.updates) = (0.1, 2);
+    let with_reference: fn(&mut GrpoConfig) = |c| {
+        (c.beta, c.updates, c.minibatches) = (0.1, 2, 2);
+        c.trainer.train.batch_size = 1;
+    };
     let with_entropies: fn(&mut GrpoConfig) = |c| c.top_entropy = 0.5;
     for (start, config) in [(&base, config(with_reference)), (&lora, config(with_entropies))] {
         let one = run(start, &config, Arc::new(Alone));

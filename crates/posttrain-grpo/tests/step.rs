@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use model_qwen::{Checkpoint, Dtype, Finish, Param};
 use posttrain::config::Kind;
 use posttrain_grpo::{
-    Advantage, Correction, CorrectionKind, Grpo, GrpoConfig, Rollout, RolloutConfig, Rollouts,
+    Advantage, Correction, CorrectionKind, Grpo, GrpoConfig, Ratio, Rollout, RolloutConfig, Rollouts,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ fn ours(name: &str) -> &str {
         "loss_type" => "loss",
         "use_bias_correction_kl" => "kl_ratio",
         "num_iterations" => "updates",
+        "steps_per_generation" => "minibatches",
         "scale_rewards" => "advantage",
         "mask_truncated_completions" => "mask_truncated",
         "importance_sampling_level" => "ratio",
@@ -107,7 +108,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn weights_and_metrics_after_a_step_are_those_of_trl() {
-    assert_eq!(compare("step"), 13);
+    assert_eq!(compare("step"), 18);
 }
 
 #[test]
@@ -133,12 +134,18 @@ fn compare(stem: &str) -> usize {
             let model = checkpoint.load(Dtype::F32, &Device::flex()).unwrap();
             let mut grpo = Grpo::new(model, vec![], &config, 2).unwrap();
             let log = case["log"].as_array().unwrap();
-            assert_eq!(log.len(), config.updates * grpo.steps());
-            for log in log.chunks(config.updates) {
+            assert_eq!(log.len(), config.updates_of_a_step() * grpo.steps());
+            for log in log.chunks(config.updates_of_a_step()) {
                 let mut at = rewards.iter();
                 let scored = rollouts(&given, case, &config).score(|_| *at.next().unwrap()).unwrap();
                 let stats = serde_json::to_value(grpo.step(&scored).unwrap()).unwrap();
-                metrics(&stats, (name, log), &config);
+                let tokens: Vec<usize> = given["completions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|ids| ids.as_array().unwrap().len())
+                    .collect();
+                metrics(&stats, (name, log), &config, &tokens);
             }
             let mut policy = grpo.into_policy();
             for (parameter, value) in policy.params() {
@@ -159,8 +166,11 @@ fn compare(stem: &str) -> usize {
     given["cases"].as_array().unwrap().len()
 }
 
-/// Those of TRL are logged update after update; ours are means over the updates of a step.
-fn metrics(stats: &Value, (case, log): (&str, &[Value]), config: &GrpoConfig) {
+/// Those of TRL are logged update after update; ours are means over the updates of a step, or over their tokens, of which
+/// `lengths` has those of each completion.
+fn metrics(stats: &Value, (case, log): (&str, &[Value]), config: &GrpoConfig, lengths: &[usize]) {
+    let parts = lengths.chunks(lengths.len() / config.minibatches);
+    let tokens: Vec<f64> = parts.map(|part| part.iter().sum::<usize>() as f64).collect();
     for (name, value) in log[0].as_object().unwrap() {
         let ours = match name.as_str() {
             "learning_rate" => "lr",
@@ -178,12 +188,15 @@ fn metrics(stats: &Value, (case, log): (&str, &[Value]), config: &GrpoConfig) {
             // Of the whole batch there: 0 or 1.
             "frac_reward_zero_std" if config.advantage == Advantage::Batch => continue,
             // Extremes over the updates here.
-            "clip_ratio/low_min" | "clip_ratio/high_max" if config.updates > 1 => continue,
+            "clip_ratio/low_min" | "clip_ratio/high_max" if config.updates_of_a_step() > 1 => continue,
             same => same,
         };
-        let of = |line: &Value| line.get(name).and_then(Value::as_f64);
-        let all: Vec<f64> = log.iter().filter_map(of).collect();
-        let expected = all.iter().sum::<f64>() / all.len() as f64;
+        let of_tokens = ["entropy", "kl"].contains(&ours)
+            || ours.starts_with("clip_ratio") && config.ratio == Ratio::Token;
+        let weights = tokens.iter().cycle().map(|n| if of_tokens { *n } else { 1.0 });
+        let of = |(line, weight): (&Value, f64)| Some((line.get(name)?.as_f64()?, weight));
+        let all: Vec<(f64, f64)> = log.iter().zip(weights).filter_map(of).collect();
+        let expected = all.iter().map(|(x, w)| x * w).sum::<f64>() / all.iter().map(|(_, w)| w).sum::<f64>();
         let found = stats[ours].as_f64().unwrap_or_else(|| panic!("{ours}: {value}"));
         // Gradients and log-probabilities are f32 sums in another order: some parts in 1e6.
         assert!(
