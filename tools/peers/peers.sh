@@ -25,6 +25,8 @@ compare "forward 1x128" "forward $models/q05 --seq 128 --reps 3" "forward.py --s
 compare "forward 4x256" "forward $models/q05 --batch 4 --seq 256 --reps 2" "forward.py --shape qwen05b --batch 4 --seq 256 --reps 2"
 compare "decode f32" "decode $models/q05 --seq 32 --new 64 --reps 2" "decode.py --shape qwen05b --prompt 32 --new 64 --reps 2"
 compare "decode bf16" "decode $models/q05-bf16 --dtype bf16 --seq 32 --new 64 --reps 2" "decode.py --shape qwen05b --dtype bf16 --prompt 32 --new 64 --reps 2"
+compare "decode f32 batch 8" "decode $models/q05 --batch 8 --seq 32 --new 32 --reps 2" "decode.py --shape qwen05b --batch 8 --prompt 32 --new 32 --reps 2"
+compare "decode f32 batch 32" "decode $models/q05 --batch 32 --seq 32 --new 32 --reps 2" "decode.py --shape qwen05b --batch 32 --prompt 32 --new 32 --reps 2"
 compare "decode demo batch 8" "decode $models/demo --batch 8 --seq 32 --new 64 --reps 5" "decode.py --shape demo --batch 8 --prompt 32 --new 64 --reps 5"
 compare "gradients 1x128" "grads $models/q05 --seq 128 --reps 3" "$here/grads.py --shape qwen05b --seq 128 --reps 3"
 compare "load to logits" "load $models/q05 --seq 8 --reps 2" "$here/load.py $models/q05"

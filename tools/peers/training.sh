@@ -29,4 +29,3 @@ compare "LoRA 0.5B 1x512" "sft $models/q05 --seq 512 --rank 16 --reps 2" "$here/
 compare "LoRA 0.5B 1x512 recomputed" "sft $models/q05 --seq 512 --rank 16 --recompute --reps 2" ""
 compare "LoRA 1.5B 1x256 bf16" "sft $models/q15-bf16 --dtype bf16 --seq 256 --rank 16 --reps 2" ""
 compare "GRPO demo 8x64" "grpo $models/demo --reps 10" "grpo.py --shape demo --reps 10 --warmup 2"
-compare "GRPO demo 8x64, KL" "grpo $models/demo --beta 0.04 --reps 10" "grpo.py --shape demo --beta 0.04 --reps 10 --warmup 2"

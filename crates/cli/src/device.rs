@@ -51,6 +51,14 @@ impl DeviceName {
         Self::Cpu
     };
 
+    /// The number of a CUDA device.
+    pub(crate) fn cuda(&self) -> Option<usize> {
+        match self {
+            Self::Cuda(n) => Some(n.unwrap_or(0)),
+            _ => None,
+        }
+    }
+
     /// The device.
     ///
     /// # Errors

@@ -176,7 +176,11 @@ fn main() -> ExitCode {
             Command::Watch(_) => common.without_model("watch")?,
             _ => {}
         }
-        let (ranks, common) = (job.ranks(), &common);
+        let ranks = match cli.command {
+            Command::Sft(_) | Command::Grpo(_) => job.ranks_on(common.gpu())?,
+            _ => job.ranks(),
+        };
+        let common = &common;
         rayon::scope(move |_| match cli.command {
             Command::Info(args) => info::run(common, args),
             Command::Bench(args) => bench::run(common, args),

@@ -77,6 +77,11 @@ impl Common {
         self.device.as_ref().unwrap_or(&DeviceName::BEST).open()
     }
 
+    /// The number of the CUDA device, where that is the one.
+    pub(crate) fn gpu(&self) -> Option<usize> {
+        self.device.as_ref().unwrap_or(&DeviceName::BEST).cuda()
+    }
+
     /// The device that commands compute on, by name.
     pub(crate) fn device_name(&self) -> String {
         self.device.as_ref().unwrap_or(&DeviceName::BEST).to_string()

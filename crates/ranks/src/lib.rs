@@ -5,6 +5,8 @@
 
 mod ending;
 mod launcher;
+#[cfg(feature = "nccl")]
+mod nccl;
 #[cfg(feature = "mpi")]
 mod world;
 
@@ -70,6 +72,19 @@ impl Job {
     /// The ranks.
     pub fn ranks(&self) -> Arc<dyn Ranks> {
         Arc::clone(&self.ending.ranks)
+    }
+
+    /// The ranks for training on the GPU `gpu`, where there is one: with the feature `nccl` large messages then go from
+    /// GPU to GPU. Collective.
+    ///
+    /// # Errors
+    /// With that feature, what NCCL says.
+    pub fn ranks_on(&self, gpu: Option<usize>) -> Result<Arc<dyn Ranks>, Error> {
+        match gpu {
+            #[cfg(feature = "nccl")]
+            Some(gpu) if self.ranks().count() > 1 => Ok(Arc::new(nccl::Gpus::start(self.ranks(), gpu)?)),
+            _ => Ok(self.ranks()),
+        }
     }
 
     /// Says by `say` why this process fails, and ends the others with the exit status `status`. What all ranks fail at is

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-use super::lanes::{Dots, Lanes, Level, Plain, Vector};
+use super::lanes::{Dots, Lanes, Level, Plain, Vector, prefetch};
 use super::product::{Shared, product};
 
 /// A weight matrix `[out, in]`, row after row.
@@ -50,6 +50,8 @@ stored!(f16, load_f16);
 const PIECE: usize = 48;
 /// Widened weights held at a time, in values: they stay in a shared cache.
 const BLOCK: usize = 1 << 20;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Multiplications below which a product stays on one thread.
 const SERIAL: usize = 1 << 17;
 
@@ -66,6 +68,12 @@ fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(
     let mut sums = [[L::zero(); S]; T];
     let whole = n / 8 * 8;
     for k in (0..whole).step_by(8) {
+        if token == 0 && k % (LINE / size_of::<W>()) == 0 {
+            // Few tokens are bound by memory: the same place of the rows that come next.
+            for r in 0..rows {
+                prefetch(of.weight.as_ptr().wrapping_add((row + rows + r) * n + k));
+            }
+        }
         let mut tokens = [L::zero(); T];
         for t in 0..T {
             // SAFETY: T rows of n values, and k + 8 <= n.
