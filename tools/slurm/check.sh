@@ -122,6 +122,26 @@ if ldd "$sparks" | grep -q libmpi && srun --mpi=list 2>&1 | grep -q pmix; then
     sparks attribute "$model" --pairs p.jsonl --threads 1 --out whole.json --quiet
     cmp ranks.json whole.json
     echo "srun --mpi=pmix -n 2 sparks attribute: the bytes of one process"
+    cat > sft.toml <<TOML
+model.path = "$root/tests/fixtures/sft-trace/tied"
+data.train = "$root/tests/fixtures/sft-trace/data.jsonl"
+train = { steps = 4, batch_size = 2, accumulation = 2, groups = 2 }
+TOML
+    cat > grpo.toml <<TOML
+model.path = "$root/crates/toy/assets"
+data.train = "sums.jsonl"
+train = { steps = 2, batch_size = 2, groups = 2 }
+grpo = { prompts = 2, group_size = 4, max_tokens = 6 }
+TOML
+    printf '{"problem":"%s=","answer":%s}\n' 12+34 46 20+31 51 44+17 61 > sums.jsonl
+    for kind in sft grpo; do
+        srun --mpi=pmix -n 2 --overcommit sparks $kind $kind.toml --out two-$kind --threads 1 --quiet
+        sparks $kind $kind.toml --out one-$kind --threads 1 --quiet
+        for file in model optimizer; do
+            cmp {two,one}-$kind/checkpoints/step-$([ $kind = sft ] && echo 4 || echo 2)/$file.safetensors
+        done
+        echo "srun --mpi=pmix -n 2 sparks $kind: the weights of one process"
+    done
 else
     echo "not run: srun --mpi=pmix"
 fi

@@ -61,6 +61,13 @@ impl Checkpoint {
             return Err(Error::at(dir, "no such folder, expected a Hugging Face checkpoint folder"));
         }
         let path = dir.join("config.json");
+        if !path.exists() && dir.join("adapter_config.json").exists() {
+            return Err(Error::at(
+                dir,
+                "an adapter, expected the folder of the model beside which it is applied (`--adapter` or `adapter = …` \
+                 gives the adapter)",
+            ));
+        }
         let config = Config::parse(&read(&path)?).map_err(|e| Error::at(&path, e))?;
         let mut warnings = config.warnings.clone();
         let generation = dir.join("generation_config.json");
