@@ -21,11 +21,14 @@ def check(what, found, stated, tolerance=1e-9):
         wrong.append(f"{what}: {found} here, {stated} in results.json")
 
 
+def samples(folder):
+    return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+
+
 def rates(folder, problems):
     """Share of right samples of each problem, from samples.jsonl."""
     right = {name: [] for name in problems}
-    for line in (folder / "samples.jsonl").read_text().splitlines():
-        record = json.loads(line)
+    for record in samples(folder):
         if record["id"] in right:
             right[record["id"]].append(record["verdict"]["correct"])
     return [sum(r) / max(len(r), 1) for r in right.values()]
@@ -61,6 +64,13 @@ for row in RESULTS["interventions"]:
         far = lambda x: abs(x - mean(whole))
         as_far = sum(far(d) >= far(mean(found)) - 1e-12 for d in draws)
         check(f"interventions {name}: p", (as_far + 1) / (len(draws) + 1), row["p_value"])
+
+
+for case in RESULTS.get("cases", []):
+    for label, when in ((case["against"], "before"), (case["checkpoint"], "after")):
+        name = f"{label}/{case['benchmark']}"
+        wrong_samples = sum(not s["verdict"]["correct"] for s in samples(ROOT / "stages/answers" / name / "samples"))
+        check(f"cases {name}: wrong samples", wrong_samples, sum(f[when] for f in case["failures"]))
 
 
 def heads(label, suite, rule):

@@ -183,3 +183,31 @@ fn what_a_study_cannot_use_is_refused_by_name() {
         assert!(code == 2 && stderr.contains(expected), "{to}: {code} {stderr}");
     }
 }
+
+#[test]
+fn a_training_goes_on_from_the_adapter_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    prepare(dir);
+    let lora = "[lora]\nrank = 2\nalpha = 8.0\n";
+    let run = std::fs::read_to_string(dir.join("sft.toml")).unwrap();
+    std::fs::write(dir.join("lora.toml"), run + lora).unwrap();
+    // The second has a learning rate that moves nothing, so that its checkpoint is the first's last one.
+    let trainings = "[[train]]\nname = 'first'\nmethod = 'sft'\nfile = 'lora.toml'\nsteps = [5]\n\
+                     [[train]]\nname = 'second'\nmethod = 'sft'\nfile = 'lora.toml'\nparent = 'first'\nsteps = [5]\n\
+                     [train.overrides]\noptimizer = { lr = 1e-30 }\n";
+    let text = std::fs::read_to_string(dir.join("c.toml")).unwrap();
+    let text = text.replace("[[checkpoint]]\nname = 'sft'\npath = 'run'\n", "");
+    std::fs::write(dir.join("t.toml"), text.replacen("[[suite]]", &format!("{trainings}[[suite]]"), 1))
+        .unwrap();
+    ok(dir, &["study", "t.toml"]);
+    assert!(dir.join("study/stages/checkpoints/second/parent/model.safetensors").exists());
+    let found: Value = serde_json::from_slice(&results(dir, "study")).unwrap();
+    assert_eq!(found["checkpoints"][2]["parent"], "first-5");
+    let clean = |at: &Value| at["circuit"]["clean"].as_f64().unwrap();
+    let [first, second] = [0, 1].map(|k| clean(&found["trainings"][k]["checkpoints"][0]));
+    let base = clean(&found["base"]);
+    // Merging adds B·A to the weights in f32, which rounds otherwise than the adapter beside them does.
+    assert!((first - second).abs() < 1e-4 * first.abs().max(1.0), "{first} {second}");
+    assert!((first - base).abs() > 0.01, "{first} {base}");
+}

@@ -10,6 +10,9 @@ pub struct Lagged {
     pub lag: i64,
     /// Spearman's coefficient, −1 to 1.
     pub coefficient: f64,
+    /// Two-sided p-value at this lag alone, not corrected for the number of lags: the share of circular shifts of `y`,
+    /// the observed one included, whose coefficient at this lag is at least as large.
+    pub p_value: f64,
     /// Number of points compared.
     pub n: usize,
 }
@@ -35,29 +38,38 @@ pub fn lagged_spearman(x: &[f64], y: &[f64], max_lag: usize) -> Option<LaggedCor
     if x.len() != y.len() || x.len() < max_lag + 4 {
         return None;
     }
-    let lags = at_lags(x, y, max_lag);
-    let largest = |lags: &[Lagged]| lags.iter().map(|l| l.coefficient.abs()).fold(0.0, f64::max);
-    let observed = largest(&lags);
-    if lags.is_empty() {
-        return None;
-    }
+    let shifts = y.len();
     let mut shifted = y.to_vec();
-    let extreme = (0..y.len())
-        .filter(|_| {
-            let found = largest(&at_lags(x, &shifted, max_lag));
+    // One entry a shift, the observed one first.
+    let all: Vec<Vec<(i64, f64)>> = (0..shifts)
+        .map(|_| {
+            let found = at_lags(x, &shifted, max_lag);
             shifted.rotate_left(1);
-            found >= observed - 1e-12
+            found
         })
-        .count();
-    Some(LaggedCorrelation { lags, p_value: extreme as f64 / y.len() as f64, shifts: y.len() })
+        .collect();
+    let largest = |found: &[(i64, f64)]| found.iter().map(|(_, c)| c.abs()).reduce(f64::max);
+    let share = |least: f64, of: &dyn Fn(&[(i64, f64)]) -> Option<f64>| {
+        let as_large = |found: &&Vec<(i64, f64)>| of(found).is_some_and(|c| c.abs() >= least - 1e-12);
+        all.iter().filter(as_large).count() as f64 / shifts as f64
+    };
+    let observed = largest(&all[0])?;
+    let one = |&(lag, coefficient): &(i64, f64)| {
+        let at_lag = |found: &[(i64, f64)]| found.iter().find(|(l, _)| *l == lag).map(|(_, c)| *c);
+        let n = shifts - lag.unsigned_abs() as usize;
+        Lagged { lag, coefficient, p_value: share(coefficient.abs(), &at_lag), n }
+    };
+    let lags = all[0].iter().map(one).collect();
+    Some(LaggedCorrelation { lags, p_value: share(observed, &largest), shifts })
 }
 
-fn at_lags(x: &[f64], y: &[f64], max_lag: usize) -> Vec<Lagged> {
+/// The lags at which neither side is constant, with their coefficients.
+fn at_lags(x: &[f64], y: &[f64], max_lag: usize) -> Vec<(i64, f64)> {
     let n = x.len();
     let one = |lag: i64| {
         let by = lag.unsigned_abs() as usize;
         let (x, y) = if lag >= 0 { (&x[..n - by], &y[by..]) } else { (&x[by..], &y[..n - by]) };
-        pearson(&ranks(x), &ranks(y)).map(|coefficient| Lagged { lag, coefficient, n: n - by })
+        pearson(&ranks(x), &ranks(y)).map(|coefficient| (lag, coefficient))
     };
     (-(max_lag as i64)..=max_lag as i64).filter_map(one).collect()
 }
@@ -76,7 +88,8 @@ mod tests {
         let (x, y) = (&noise[2..], &noise[..40]); // y[t + 2] = x[t]
         let found = lagged_spearman(x, y, 3).unwrap();
         let best = found.lags.iter().max_by(|a, b| a.coefficient.total_cmp(&b.coefficient)).unwrap();
-        assert_eq!((best.lag, best.coefficient, best.n), (2, 1.0, 38));
+        // No other shift is as large at that lag.
+        assert_eq!((best.lag, best.coefficient, best.p_value, best.n), (2, 1.0, 1.0 / 40.0, 38));
         // The shift that lags by one more, still within the largest lag, is as large.
         assert_eq!((found.p_value, found.shifts), (2.0 / 40.0, 40));
     }

@@ -152,7 +152,7 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
         id: format!("follows-reward-{name}"),
         claim: format!("GRPO searches: heads come and go as reward changes ({name})."),
         source: "Thinking Sparks, Figures 3 and 7 to 9",
-        measure: "rank correlation of turnover, less its noise floor, with the size of the change of reward"
+        measure: "rank correlation, at lag 0, of turnover less its noise floor with the size of the change of reward"
             .into(),
         test: "Circular shifts of one series against the other, which keep the autocorrelation of both.",
         direction: 1.0,
@@ -169,9 +169,11 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
         return (
             claim,
             Err(format!(
-                "The correlation is {:+.2} over {n} checkpoints; {n} shifts cannot give a p-value below {:.2}, and \
-                 {SHIFTS} are needed.",
+                "The correlation is {:.2} (p = {:.3}, n = {}); {n} shifts cannot give a p-value below {:.2}, and {SHIFTS} are \
+                 needed.",
                 lag.coefficient,
+                lag.p_value,
+                lag.n,
                 1.0 / n as f64
             )),
         );
@@ -180,7 +182,7 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
     let (z, se) = (lag.coefficient.clamp(-0.999_999, 0.999_999).atanh(), 1.0 / (lag.n as f64 - 3.0).sqrt());
     let effect =
         Interval { estimate: lag.coefficient, low: (z - 1.96 * se).tanh(), high: (z + 1.96 * se).tanh() };
-    (claim, Ok(Tested::new(effect, dynamics.p_value, detectable(se, LEVEL, POWER).tanh())))
+    (claim, Ok(Tested::new(effect, lag.p_value, detectable(se, LEVEL, POWER).tanh())))
 }
 
 fn fewer(sft: &Training, grpo: &Training, drawn: &Drawn<'_>) -> (Claim, Result<Tested, String>) {
@@ -475,5 +477,26 @@ mod tests {
         let mut six: Vec<_> = (0..5).map(|_| (claim(1.0, 1.0), null())).collect();
         six.push((claim(1.0, 1.0), strong));
         assert_eq!(verdicts(six)[5], Verdict::CannotTell);
+    }
+
+    #[test]
+    fn too_few_random_sets_settle_nothing() {
+        let effect = Interval { estimate: -0.4, low: -0.5, high: -0.3 };
+        let among = |sets: usize| {
+            let tested = Tested { sets: Some(sets), ..Tested::new(effect, 1.0 / (sets + 1) as f64, 0.01) };
+            let all = corrected(vec![
+                (claim(-1.0, 0.05), Ok(tested)),
+                (claim(1.0, 1.0), Ok(Tested { p_value: 0.9, ..tested })),
+            ]);
+            (all[0].verdict, all[0].reason.clone())
+        };
+        // Two tests: 39 sets can give p = 0.05 after correction, 38 cannot, whatever the effect.
+        let (verdict, reason) = among(38);
+        assert_eq!(verdict, Verdict::CannotTell);
+        assert!(
+            reason.starts_with("38 random sets cannot give less than") && reason.contains("39 could"),
+            "{reason}"
+        );
+        assert_eq!(among(39).0, Verdict::Supported);
     }
 }

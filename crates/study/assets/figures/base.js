@@ -2,12 +2,35 @@
 //
 // A figure is a function of the results and of what is picked in them; it returns
 // { title, caption, label, columns, rows, draw(env) }, or { missing } with the reason where the results lack what it
-// shows. `draw` returns an SVG element made with env.document; env.colour(name) is a colour of the palette.
+// shows. `draw` returns an SVG element made with env.document; env.colour(name) is a colour of the palette. A figure of
+// many rows has `pieces`, and draw(env, piece) draws one of them, so that no drawing is longer than a printed page.
 const FIGURES = {};
 const WIDTH = 460;
 const WIDE = 920;
 // Colours of the palette for lines that stand beside each other.
 const SERIES = ["emergent", "base", "green", "violet", "ochre", "ink"];
+
+// The palette, as report/style.css has it.
+const LIGHT = {
+  ink: "#22262b", muted: "#666c74", rule: "#dedad2", cell: "#ece8e0", paper: "#fbfaf7", base: "#b5432d",
+  emergent: "#2a6cab", green: "#2f7d5b", violet: "#7a55a8", ochre: "#94660f", teal: "#147682",
+};
+const DARK = {
+  ink: "#e6e3dd", muted: "#9ba1a8", rule: "#34383e", cell: "#2a2e33", paper: "#15171a", base: "#ea8a70",
+  emergent: "#70b2ea", green: "#6fc39b", violet: "#b99be6", ochre: "#d8ab55", teal: "#5fc4cc",
+};
+// WCAG's relative luminance of a colour of the palette that covers a map's cell by `opacity`.
+const luminance = (palette, fill, opacity) => {
+  const channel = (colour, at) => parseInt(colour.slice(1 + 2 * at, 3 + 2 * at), 16) / 255;
+  const mixed = (at) => (fill ? opacity * channel(palette[fill], at) + (1 - opacity) * channel(palette.cell, at) : channel(palette.cell, at));
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * linear(mixed(0)) + 0.7152 * linear(mixed(1)) + 0.0722 * linear(mixed(2));
+};
+// Black or white, whichever is told better from such a cell: at least 4.58 to 1 on any colour.
+const inkOn = (env, fill, opacity = 1) => {
+  const ink = (palette) => ((luminance(palette, fill, opacity) + 0.05) ** 2 > 1.05 * 0.05 ? "#000" : "#fff");
+  return env.interactive ? `light-dark(${ink(LIGHT)}, ${ink(DARK)})` : ink(LIGHT);
+};
 
 // Results from their file, in which what is empty is left out.
 const read = (json) => ({ heads: [], think: [], roles: [], ...JSON.parse(json) });
@@ -72,7 +95,15 @@ const trainingOf = (results, pick) => results.trainings.find((t) => t.name === p
 const placeOf = (list, pick) => Math.min(pick.at ?? Infinity, list.length - 1);
 // The base and the checkpoints of a head study, alike.
 const members = (study) => [{ label: "base", step: 0, circuit: study.base, tests: [] }, ...study.checkpoints];
-const methodOf = (results, name) => results.trainings.find((t) => t.name === name)?.method ?? null;
+// How many pairs the circuits of a suite were found on, and samples of each problem of a benchmark, where that is known.
+const pairsOf = (results, suite) => {
+  const n = results.task.suites.find((s) => s.name === suite)?.pairs?.n;
+  return n ? `${count(n, "pair")} of prompts` : "the pairs of prompts";
+};
+const samplesOf = (results, benchmark) => {
+  const n = results.benchmarks?.find((b) => b.name === benchmark)?.samples;
+  return n ? `, ${count(n, "sample")} each` : "";
+};
 
 // Gives the marks of a plot the attributes of their data: data-head, data-node and so on, for the page to link.
 const tagged = (data, attributes) => (index, scales, values, dimensions, context, next) => {
@@ -85,6 +116,11 @@ const tagged = (data, attributes) => (index, scales, values, dimensions, context
   });
   return group;
 };
+
+// Rows of one piece of a long figure, and how many pieces there are; all rows where no piece is asked for.
+const PIECE = 14;
+const piecesOf = (rows) => Math.ceil(rows.length / PIECE);
+const pieceOf = (rows, piece) => (piece === undefined ? rows : rows.slice(PIECE * piece, PIECE * (piece + 1)));
 
 // Names in their colours, in lines above the frame from the right. A plot with a key has a marginTop of keyRoom more.
 const keyLines = (entries, width) => {

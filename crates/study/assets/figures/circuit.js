@@ -55,7 +55,7 @@ const drawCircuit = (env, { model, edges, metric, heads, most, layout, alone }) 
     return { node, head, x, y, kind, text: `${head ?? node}: ${words}; ${degree(node).join(" edges in, ")} out` };
   });
   const r = layered ? 10 : Math.max(4, Math.min(12, (width - 60) / (model.n_heads + 1) / 2.8));
-  const ring = { new: "emergent", emergent: "emergent", kept: "base", node: "muted", off: "rule" };
+  const ring = { new: "emergent", emergent: "emergent", kept: "base", node: "muted", off: "muted" };
   const edgeText = (e) => `${e.from} → ${e.end}: ${number(e.score, 3)}`;
   const wires = [...shown].reverse();
   const stroke = (e) => env.colour(raises(e) ? "emergent" : "base");
@@ -79,7 +79,7 @@ const drawCircuit = (env, { model, edges, metric, heads, most, layout, alone }) 
       ...paths,
       Plot.dot(nodes, {
         x: "x", y: "y", r, symbol: (d) => (d.head ? "circle" : "square"), fill: env.colour("paper"), stroke: (d) => env.colour(ring[d.kind]),
-        strokeWidth: (d) => (d.kind === "off" || d.kind === "node" ? 1.2 : 2.4),
+        strokeWidth: (d) => ({ off: 0.7, node: 1.4 })[d.kind] ?? 2.4,
         ...(env.interactive ? {} : { title: "text" }),
         render: tagged(nodes, (d) => ({ "data-node": d.node, ...(env.interactive && d.head ? { "data-head": d.head, class: "pick", role: "button", "aria-label": d.text } : {}) })),
       }),
@@ -119,7 +119,7 @@ FIGURES.circuit = (results, pick) => {
   const nulls = circuit.nulls.length ? `; random circuits of as many edges reach ${number(d3.max(circuit.nulls))} at most` : "";
   return {
     title: `${study.training}: the circuit of ${label}, ${study.suite}`,
-    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} Blue edges raise the metric, red dashed edges lower it; width is the size of the score. Ring: blue, new since the base; red, in the base's circuit too.`,
+    caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} Blue edges raise the metric (${circuit.metric}), red dashed edges lower it; width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, heads: kinds(results, study, at), most, layout: pick.layout }),
@@ -129,7 +129,7 @@ FIGURES.circuit = (results, pick) => {
 // A circuit of a file, alone.
 FIGURES.file = (circuit) => ({
   title: circuit.title,
-  caption: "",
+  caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). Blue edges raise the metric, red dashed edges lower it; width: root of the size of the score; all edges are alike where no scores were given.`,
   label: circuit.title,
   ...circuitTable(circuit.edges),
   draw: (env) => drawCircuit(env, { ...circuit, heads: new Map(circuit.heads.map((h) => [h, ["node", "in the circuit"]])), most: circuit.edges.length, alone: true }),
@@ -143,7 +143,7 @@ FIGURES.thinkCircuit = (results, pick) => {
   const only = new Set(study[`${pick.mode ?? "on"}_only`]);
   return {
     title: `${study.checkpoint} with thinking ${pick.mode ?? "on"}`,
-    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)}. Blue ring: in the circuit of this mode only (${names([...only])}).`,
+    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)} on ${count(study.pairs, "pair")} of prompts. Blue edges raise the metric (${circuit.metric}), red dashed edges lower it; width: root of the size of the score, which has no interval here. Look for blue rings: heads of this mode only (${names([...only])}).`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, most: pick.most ?? MOST, layout: pick.layout, heads: new Map(circuit.heads.map((h) => [h, only.has(h) ? ["new", "in this mode only"] : ["kept", "in both modes"]])) }),

@@ -1,10 +1,5 @@
 // Drawing into a file, outside a browser: linkedom is the document, and colours are those of the light page.
 
-const PAPER = {
-  ink: "#22262b", muted: "#666c74", rule: "#dedad2", cell: "#ece8e0", paper: "#fbfaf7", base: "#b5432d",
-  emergent: "#2a6cab", green: "#2f7d5b", violet: "#7a55a8", ochre: "#9a6b12", teal: "#16808a",
-};
-
 const made = (name, attributes, text) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -22,13 +17,13 @@ const note = (text, width) => {
     else lines.push(word);
   }
   const svg = made("svg", { width, height: 8 + 17 * lines.length });
-  lines.forEach((line, i) => svg.append(made("text", { x: 0, y: 15 + 17 * i, "font-size": 12, fill: PAPER.muted }, line)));
+  lines.forEach((line, i) => svg.append(made("text", { x: 0, y: 15 + 17 * i, "font-size": 12, fill: LIGHT.muted }, line)));
   return svg;
 };
 
 // A sheet of panels below each other, with their titles. A panel is { name, pick }.
 const drawSheet = (results, title, panels) => {
-  const env = { document, interactive: false, width: WIDTH, wide: WIDE, colour: (c) => PAPER[c] };
+  const env = { document, interactive: false, width: WIDTH, wide: WIDE, colour: (c) => LIGHT[c] };
   const drawn = panels.map(({ name, pick }) => {
     const { draw, ...figure } = FIGURES[name](results, pick);
     return { figure, svg: draw ? draw({ ...env }) : note(`Not in this study: ${figure.missing}.`, WIDTH) };
@@ -45,14 +40,14 @@ const drawSheet = (results, title, panels) => {
   };
   if (drawn.length > 1 || drawn[0].figure.missing) {
     const head = note(title, width - 24);
-    for (const line of head.childNodes) for (const [k, v] of [["font-weight", 600], ["font-size", 13.5], ["fill", PAPER.ink]]) line.setAttribute(k, v);
+    for (const line of head.childNodes) for (const [k, v] of [["font-weight", 600], ["font-size", 13.5], ["fill", LIGHT.ink]]) line.setAttribute(k, v);
     put(head, 12);
     y += 8;
   }
   drawn.forEach(({ figure, svg }, i) => {
     const letter = drawn.length > 1 ? `(${String.fromCharCode(65 + i)}) ` : "";
     if (!figure.missing) {
-      body.push(made("text", { x: 12, y: y + 14, "font-size": 13, "font-weight": 600, fill: PAPER.ink }, letter + figure.title));
+      body.push(made("text", { x: 12, y: y + 14, "font-size": 13, "font-weight": 600, fill: LIGHT.ink }, letter + figure.title));
       y += 24;
       svg.setAttribute("font-size", "12");
     }
@@ -60,10 +55,10 @@ const drawSheet = (results, title, panels) => {
     if (figure.caption) put(note(figure.caption, width - 24), 12);
     y += 16;
   });
-  const out = made("svg", { xmlns: "http://www.w3.org/2000/svg", width, height: y, viewBox: `0 0 ${width} ${y}`, role: "img", color: PAPER.ink, "font-family": "system-ui, sans-serif" });
+  const out = made("svg", { xmlns: "http://www.w3.org/2000/svg", width, height: y, viewBox: `0 0 ${width} ${y}`, role: "img", color: LIGHT.ink, "font-family": "system-ui, sans-serif" });
   out.append(made("title", {}, title));
   out.append(made("desc", {}, drawn.map((d) => d.figure.label ?? `Not in this study: ${d.figure.missing}.`).join(" ")));
-  out.append(made("rect", { width, height: y, fill: PAPER.paper }));
+  out.append(made("rect", { width, height: y, fill: LIGHT.paper }));
   out.append(...body);
   // XML has no form for control characters.
   const svg = out.toString().replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g, "\ufffd") + "\n";

@@ -14,8 +14,8 @@ FIGURES.interventions = (results, pick) => {
   // Drawn are those with random heads beside them, where there are any.
   const tested = rows.filter((r) => r.random.length);
   const drawn = tested.length ? tested : rows;
+  const problems = [...new Set(d3.extent(drawn, (r) => r.n))].join(" to ");
   const named = drawn.map((row, i) => ({ i, words: interventionWords(row), row }));
-  const draws = named.flatMap(({ i, row }) => row.random.map((draw) => ({ i, draw })));
   const text = ({ row }) =>
     `${interventionWords(row)} (${names(row.heads)}), ${row.suite}: ${between(row.accuracy, percent)}; as they are ${between(row.untouched, percent)}` +
     (row.difference ? `; change ${between(row.difference, points)} points` : "") +
@@ -23,7 +23,7 @@ FIGURES.interventions = (results, pick) => {
   return {
     title: pick.head ? `Interventions that change ${pick.head}` : `Heads of ${pick.training ?? "every training"} changed, against random heads`,
     caption:
-      "Blue dot: the heads named are changed. Ring: all heads as they are. Ticks below: as many random heads of the same layers, one tick a draw. Bars are 95 % intervals over problems. A loss is specific to these heads only where the blue dot lies left of all ticks." +
+      `Problems solved, %. Blue dot: the heads named are changed; ring: all heads as they are; bars: 95 % intervals over ${problems} problems. Ticks below: as many random heads of the same layers, one tick a draw (${d3.min(drawn, (r) => r.random.length)} draws where fewest). Look for blue dots left of all their ticks: only there is a loss these heads' own.` +
       (drawn.length < rows.length ? ` ${rows.length - drawn.length} more, without random heads beside them, are in the numbers.` : ""),
     label: named.map(text).join("; "),
     columns: ["intervention", "heads", "benchmark", "problems", "solved", "low", "high", "as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],
@@ -33,22 +33,25 @@ FIGURES.interventions = (results, pick) => {
       return [interventionWords(r), names(r.heads), r.suite, r.n, r.accuracy.estimate, r.accuracy.low, r.accuracy.high, r.untouched.estimate,
         change.estimate, change.low ?? "", change.high ?? "", d3.mean(random) ?? "", d3.min(random) ?? "", d3.max(random) ?? "", random.length, r.p_value ?? ""];
     }),
-    draw: (env) => {
-      const y = (shift) => (d) => d.i + shift;
+    pieces: piecesOf(named),
+    draw: (env, piece) => {
+      const shown = pieceOf(named, piece);
+      const draws = shown.flatMap(({ i, row }) => row.random.map((draw) => ({ i, draw })));
+      const y = (shift) => (d) => d.i - shown[0].i + shift;
       return plot(env, {
         width: env.wide,
-        height: 60 + 50 * drawn.length,
+        height: 60 + 50 * shown.length,
         marginLeft: 8,
         x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 10 },
-        y: { domain: [drawn.length - 0.35, -0.6], axis: null },
+        y: { domain: [shown.length - 0.35, -0.6], axis: null },
         marks: [
-          Plot.text(named, { x: 0, y: y(-0.38), text: (d) => short(`${d.words} · ${d.row.suite}`, Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
-          Plot.link(named, { x1: (d) => d.row.untouched.low, x2: (d) => d.row.untouched.high, y: y(-0.05), stroke: env.colour("muted") }),
-          Plot.dot(named, { x: (d) => d.row.untouched.estimate, y: y(-0.05), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
-          Plot.link(named, { x1: (d) => d.row.accuracy.low, x2: (d) => d.row.accuracy.high, y: y(0.08), stroke: env.colour("emergent"), strokeWidth: 2 }),
-          Plot.dot(named, { x: (d) => d.row.accuracy.estimate, y: y(0.08), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
+          Plot.text(shown, { x: 0, y: y(-0.38), text: (d) => short(`${d.words} · ${d.row.suite}`, Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
+          Plot.link(shown, { x1: (d) => d.row.untouched.low, x2: (d) => d.row.untouched.high, y: y(-0.05), stroke: env.colour("muted") }),
+          Plot.dot(shown, { x: (d) => d.row.untouched.estimate, y: y(-0.05), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
+          Plot.link(shown, { x1: (d) => d.row.accuracy.low, x2: (d) => d.row.accuracy.high, y: y(0.08), stroke: env.colour("emergent"), strokeWidth: 2 }),
+          Plot.dot(shown, { x: (d) => d.row.accuracy.estimate, y: y(0.08), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
           Plot.link(draws, { x: (d) => d.draw.accuracy.estimate, y1: y(0.2), y2: y(0.34), stroke: env.colour("ink"), strokeOpacity: 0.6 }),
-          ...tips(env, named, { x: (d) => d.row.accuracy.estimate, y: y(0.08), title: text }),
+          ...tips(env, shown, { x: (d) => d.row.accuracy.estimate, y: y(0.08), title: text }),
         ],
       });
     },
@@ -64,12 +67,13 @@ FIGURES.think = (results, pick) => {
     .filter((c) => c.benchmark === study.benchmark)
     .flatMap((c) => ["pass_at_k", "success_at_k"].flatMap((measure) =>
       c.measures[measure].map(({ k, value }) => ({ condition: name(c), measure: measure.replace("_at_", "@"), k, ...value }))));
+  const problems = study.conditions.find((c) => c.benchmark === study.benchmark)?.measures.problems;
   const conditions = [...new Set(rows.map((r) => r.condition))];
   const colour = (env, r) => env.colour(SERIES[conditions.indexOf(r.condition) % SERIES.length]);
   const text = (r) => `${r.condition}, ${r.measure}, k = ${r.k}: ${between(r, percent)}`;
   return {
     title: `${study.checkpoint} on ${study.benchmark}: thinking on and off`,
-    caption: `pass@k is the unbiased estimate; success@k takes the first k samples in order. Bands are 95 % intervals over problems. Heads of the circuit without thinking only: ${names(study.off_only)}.`,
+    caption: `Share of problems solved by k samples${problems ? ` (n = ${problems})` : ""}, %: pass@k is the unbiased estimate, success@k takes the first k in order; band: 95 % interval over problems. Changed are heads of the circuit without thinking only: ${names(study.off_only)}. Look at whether the lines without thinking, heads changed, leave the band of that without thinking as it is.`,
     label: rows.map(text).join("; "),
     columns: ["condition", "measure", "k", "value", "low", "high"],
     rows: rows.map((r) => [r.condition, r.measure, r.k, r.estimate, r.low, r.high]),
@@ -101,33 +105,39 @@ FIGURES.transfers = (results, pick) => {
   if (!rows.length) return { missing: "no activations of these heads were put into another checkpoint" };
   const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)} of ${t.from} put into ${t.into}, ${t.suite}`;
   const named = rows.map((row, i) => ({ i, row }));
-  const draws = named.flatMap(({ i, row }) => row.random.map((draw) => ({ i, change: draw.change })));
+  const metrics = [...new Set(rows.map((r) => r.metric))].join(", ");
+  const suites = [...new Set(rows.map((r) => r.suite))];
+  // All pieces have one scale.
+  const reach = d3.extent(rows.flatMap((t) => [0, t.source - t.before, t.change.low, t.change.high, ...t.random.map((r) => r.change)]));
   const text = ({ row }) =>
     `${words(row)} (${names(row.heads)}): ${row.metric} ${number(row.before)} → ${number(row.after)}, change ${between(row.change, number)}` +
     (row.share === undefined || row.share === null ? "" : `, ${percent(row.share)} of the difference between the checkpoints`) +
     (row.p_value === undefined || row.p_value === null ? "" : `; against random ${pValue(row.p_value)}`);
   return {
     title: pick.head ? `Activations of ${pick.head} put into another checkpoint` : "Activations of heads put into another checkpoint",
-    caption: "Blue dot: change of the metric when the heads' mixed values come from the other checkpoint, on the same prompts, with its 95 % interval over pairs. Ring: what the other checkpoint has. Ticks below: as many random heads of the same layers.",
+    caption: `Blue dot: change of the mean metric (${metrics}) when the heads' mixed values come from the other checkpoint, on the same prompts; bar: its 95 % interval over ${suites.map((s) => `${pairsOf(results, s)} (${s})`).join(", ")}. Ring: the whole difference between the two checkpoints. Ticks below: as many random heads of the same layers, one tick a draw (${d3.min(rows, (t) => t.random.length)} draws where fewest). Look for blue dots beyond all their ticks, on the side of the ring.`,
     label: named.map(text).join("; "),
     columns: ["heads", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "draws", "p against random"],
     rows: rows.map((t) => [names(t.heads), t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(t.random, (r) => r.change) ?? "", t.random.length, t.p_value ?? ""]),
-    draw: (env) => {
-      const y = (shift) => (d) => d.i + shift;
+    pieces: piecesOf(named),
+    draw: (env, piece) => {
+      const shown = pieceOf(named, piece);
+      const draws = shown.flatMap(({ i, row }) => row.random.map((draw) => ({ i, change: draw.change })));
+      const y = (shift) => (d) => d.i - shown[0].i + shift;
       return plot(env, {
         width: env.wide,
-        height: 60 + 50 * rows.length,
+        height: 60 + 50 * shown.length,
         marginLeft: 8,
-        x: { label: `change of the metric (${[...new Set(rows.map((r) => r.metric))].join(", ")})`, grid: true, nice: true, ticks: 8 },
-        y: { domain: [rows.length - 0.35, -0.6], axis: null },
+        x: { domain: reach, label: `change of the metric (${metrics})`, grid: true, nice: true, ticks: 8 },
+        y: { domain: [shown.length - 0.35, -0.6], axis: null },
         marks: [
           Plot.ruleX([0], { stroke: env.colour("muted") }),
-          Plot.text(named, { frameAnchor: "left", y: y(-0.38), text: (d) => short(words(d.row), Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
-          Plot.dot(named, { x: (d) => d.row.source - d.row.before, y: y(0), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
-          Plot.link(named, { x1: (d) => d.row.change.low, x2: (d) => d.row.change.high, y: y(0.06), stroke: env.colour("emergent"), strokeWidth: 2 }),
-          Plot.dot(named, { x: (d) => d.row.change.estimate, y: y(0.06), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
+          Plot.text(shown, { frameAnchor: "left", y: y(-0.38), text: (d) => short(words(d.row), Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
+          Plot.dot(shown, { x: (d) => d.row.source - d.row.before, y: y(0), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
+          Plot.link(shown, { x1: (d) => d.row.change.low, x2: (d) => d.row.change.high, y: y(0.06), stroke: env.colour("emergent"), strokeWidth: 2 }),
+          Plot.dot(shown, { x: (d) => d.row.change.estimate, y: y(0.06), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
           Plot.link(draws, { x: "change", y1: y(0.18), y2: y(0.32), stroke: env.colour("ink"), strokeOpacity: 0.6 }),
-          ...tips(env, named, { x: (d) => d.row.change.estimate, y: y(0.06), title: text }),
+          ...tips(env, shown, { x: (d) => d.row.change.estimate, y: y(0.06), title: text }),
         ],
       });
     },

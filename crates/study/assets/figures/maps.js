@@ -8,6 +8,7 @@ const headMap = (env, model, cells, options = {}) => {
   const every = (n) => d3.range(n).filter((i) => i % Math.ceil(n / 16) === 0);
   const data = cells.map((c) => ({ ...c, l: place(c.head)[0], h: place(c.head)[1] }));
   const xy = { x: "h", y: "l" };
+  const ink = (c) => inkOn(env, c.fill, c.opacity);
   const size = (width - 50) / heads;
   const room = options.key?.length ? keyRoom(options.key, width - 60) : 0;
   return plot(env, {
@@ -22,9 +23,11 @@ const headMap = (env, model, cells, options = {}) => {
     marks: [
       Plot.cell(data, { ...xy, fill: env.colour("cell"), rx: 2 }),
       Plot.cell(data.filter((c) => c.opacity > 0), { ...xy, fill: (c) => env.colour(c.fill), fillOpacity: "opacity", rx: 2 }),
-      Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("ink"), strokeWidth: 1.75, inset: 0.5, rx: 2 }),
-      Plot.dot(data.filter((c) => c.dot), { ...xy, r: Math.min(3, side / 6), fill: env.colour("ink"), dx: size / 2 - Math.min(7, size / 4), dy: -side / 2 + Math.min(7, side / 4) }),
-      ...(size >= 34 && side >= 20 ? [Plot.text(data.filter((c) => c.inside), { ...xy, text: "inside", fontSize: 10.5, fill: env.colour("ink") })] : []),
+      // Two lines, so that one of them stands out from any cell.
+      Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("paper"), strokeWidth: side > 14 ? 3.5 : 2, inset: 1, rx: 2 }),
+      Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("ink"), strokeWidth: side > 14 ? 1.75 : 1.25, inset: 0, rx: 2 }),
+      Plot.dot(data.filter((c) => c.dot), { ...xy, r: Math.min(3, side / 6), fill: ink, dx: size / 2 - Math.min(7, size / 4), dy: -side / 2 + Math.min(7, side / 4) }),
+      ...(size >= 34 && side >= 20 ? [Plot.text(data.filter((c) => c.inside), { ...xy, text: "inside", fontSize: 10.5, fill: ink })] : []),
       Plot.cell(data, {
         ...xy,
         fill: "transparent",
@@ -65,7 +68,7 @@ FIGURES.frequency = (results, pick) => {
   });
   return {
     title: `${study.training}: heads by number of checkpoints, ${study.suite}`,
-    caption: `Red: in the base's circuit, fading as checkpoints drop it. Blue: new, stronger the more checkpoints have it. Outlined: in the circuit of ${now.label}. Dot: emergent there.`,
+    caption: `One cell a head; its number: circuits that have it, of those of ${count(n, "checkpoint")}, found on ${pairsOf(results, study.suite)}. Red: in the base's circuit, fading as checkpoints drop it; blue: new, stronger the more have it; grey: in none. Outlined: in the circuit of ${now.label}; dot: emergent there. Look for strong blue cells with a dot: new heads that stay.`,
     label: `${names(study.frequency.filter((f) => !f.base).map((f) => f.head))} are new in some checkpoint`,
     columns: ["head", "kind", "share of checkpoints", `in the circuit of ${now.label}`, "test there"],
     rows: cells.filter((c) => c.opacity > 0).map((c) => c.row),
@@ -100,7 +103,7 @@ FIGURES.effect = (results, pick) => {
   });
   return {
     title: `${study.training}: effect E on each head, ${study.suite}`,
-    caption: `E = (after − before) / (after + before) of the head's share of all importance, ${now ? `at ${now.label}` : "mean over checkpoints"}: blue, gained; red, lost. Outlined: the 95 % interval over pairs leaves out 0.`,
+    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 to 1, ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost. Outlined: the 95 % interval over ${pairsOf(results, study.suite)} leaves out 0. Look at outlined cells: the others may be noise.`,
     label: cells.filter((c) => c.outline).map((c) => c.text).join("; ") || "no effect whose interval leaves out 0",
     columns: ["head", "effect", "low", "high", "share before", "share after"],
     rows: cells.filter((c) => c.row[1] !== "").map((c) => c.row),
@@ -131,7 +134,7 @@ FIGURES.methods = (results, pick) => {
   const suites = [...new Set(of.map((s) => s.suite))];
   return {
     title: "New heads by training",
-    caption: `A head is coloured where it was in a circuit of any checkpoint and not in the base's, on any suite (${suites.join(", ")}). ${trainings.map((t, i) => `${t}: ${sets[i].size}`).join("; ")}; of several: ${cells.filter((c) => c.mine.length > 1).length}. The table counts them by layer.`,
+    caption: `One cell a head, coloured where it was in a circuit of any checkpoint and not in the base's, on any suite (${suites.join(", ")}). Heads: ${trainings.map((t, i) => `${t}: ${sets[i].size}`).join("; ")}; of several: ${cells.filter((c) => c.mine.length > 1).length}. Counts of one study, without an interval. Look for layers that one training alone changes; the table counts by layer.`,
     label: cells.filter((c) => c.mine.length).map((c) => c.text).join("; ") || "no head is new",
     columns: ["layer", ...trainings],
     rows: layers,
@@ -170,7 +173,7 @@ FIGURES.roles = (results, pick) => {
   const named = [...new Set(cells.filter((c) => c.role).map((c) => c.role))];
   return {
     title: `${label}: roles of the heads, ${roles.suite}`,
-    caption: "A head is named after what gets at least 0.4 of its attention and twice what equal attention would give; stronger: more of it. Outlined: in the checkpoint's circuit.",
+    caption: `One cell a head, named after what gets at least 0.4 of its attention and twice what equal attention would give, mean over the clean prompts of ${pairsOf(results, roles.suite)}; its number: that share. No interval is computed. Outlined: in the circuit of ${label}. Look for outlined cells with a role: what the circuit's heads read.`,
     label: cells.filter((c) => c.role).map((c) => c.text).join("; ") || "no head has a role",
     columns: ["head", "role", "in the circuit", ...roles.heads[0].attended.map((a) => ROLES[a.relation]), "OV copying", "QK matching"],
     rows: cells.map((c) => c.row),

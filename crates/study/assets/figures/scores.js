@@ -28,7 +28,7 @@ FIGURES.accuracy = (results, pick) => {
   const about = results.benchmarks?.find((b) => b.name === benchmark)?.description ?? "";
   return {
     title: `Accuracy on ${benchmark}, n = ${d3.max(rows, (r) => r.n)}`,
-    caption: `${about} Bars are 95 % intervals over problems. Dashed: where the base stands.`,
+    caption: `${about} Dot: share of the ${count(d3.max(rows, (r) => r.n), "problem")} solved${samplesOf(results, benchmark)}; bar: its 95 % interval over problems; dashed line: the base. Look for bars that stay clear of the dashed line.`,
     label: rows.map((r) => `${r.name} ${between(r, percent)}`).join("; "),
     columns: ["model", "checkpoint", "solved", "low", "high", "problems", "thinks first"],
     rows: rows.map((r) => [r.name, r.label, r.estimate, r.low, r.high, r.n, r.worked ?? ""]),
@@ -78,7 +78,7 @@ FIGURES.scores = (results, pick) => {
   const picked = pick.at === undefined ? [] : [all[placeOf(training.checkpoints, pick) + 1]];
   return {
     title: `${training.name}: scores over checkpoints`,
-    caption: "Problems solved on each benchmark, with 95 % intervals over problems.",
+    caption: `Dot: share of the problems solved at each checkpoint, step 0 being the base; band: its 95 % interval over problems; grey bar: the checkpoint that is picked. ${last.map((r) => `${r.suite}: n = ${r.n}${samplesOf(results, r.suite)}`).join("; ")}. Look for bands that leave the height at which they begin.`,
     label: last.map((r) => `${r.suite}: ${between(r, percent)} at step ${r.step}`).join("; "),
     columns: ["benchmark", "checkpoint", "step", "solved", "low", "high", "problems"],
     rows: rows.map((r) => [r.suite, r.label, r.step, r.estimate, r.low, r.high, r.n]),
@@ -122,7 +122,7 @@ FIGURES.complexity = (results, pick) => {
   const text = (r) => `${r.label}: ${count(r.heads, "head")}, ${number(r.inputs, 1)} edges into a node; solves ${between(r, percent)}`;
   return {
     title: "Size of the circuit against accuracy",
-    caption: `Heads of each checkpoint's circuit against problems of ${rows[0].suite} solved; bars are 95 % intervals. Larger dots: more edges into a node.`,
+    caption: `One dot a checkpoint (n = ${rows.length}): heads of its circuit against the share of the problems of ${rows[0].suite} that it solves; bar: 95 % interval over problems; larger dot: more edges into a node, mean. Grey: the base. Look for a colour that drifts to one side as it rises.`,
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "heads", "edges into a node", "solved", "low", "high"],
     rows: rows.map((r) => [r.training, r.label, r.heads, r.inputs, r.estimate, r.low, r.high]),
@@ -137,7 +137,7 @@ FIGURES.complexity = (results, pick) => {
         y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `${rows[0].suite} solved, %`, grid: true, ticks: 5 },
         r: { range: [2.5, 8] },
         marks: [
-          Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.45 }),
+          Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r) }),
           Plot.dot(rows, { x: "heads", y: "estimate", r: "inputs", fill: (r) => colour(env, r), ariaLabel: text }),
           key(entries, env.width - 60),
           ...tips(env, rows, { x: "heads", y: "estimate", title: text }),

@@ -11,7 +11,7 @@ const matrix = (env, labels, rows) =>
     marks: [
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("cell"), rx: 2 }),
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("emergent"), fillOpacity: (r) => 0.85 * r.value, rx: 2, ...(env.interactive ? {} : { title: "text" }), ariaLabel: "text" }),
-      ...(labels.length <= 12 ? [Plot.text(rows, { x: "a", y: "b", text: (r) => number(r.value), fontSize: 10, fill: env.colour("ink") })] : []),
+      ...(labels.length <= 12 ? [Plot.text(rows, { x: "a", y: "b", text: (r) => number(r.value), fontSize: 10, fill: (r) => inkOn(env, "emergent", 0.85 * r.value) })] : []),
       ...tips(env, rows, { x: "a", y: "b", title: "text" }),
     ],
   });
@@ -31,7 +31,7 @@ FIGURES.similarity = (results, pick) => {
   const floor = 1 - study.base_noise.turnover.estimate;
   return {
     title: `${study.training}: likeness of the ${edges ? "edges" : "heads"} of checkpoints' circuits, ${study.suite}`,
-    caption: `Heads or edges in both circuits over those in either (Jaccard's index). ${edges ? "" : `Circuits of the base from resampled pairs, where no weight changes, have ${number(floor)} on average.`}`,
+    caption: `One cell a pair of ${count(named.length, "circuit")}, found on ${pairsOf(results, study.suite)}; its number: ${edges ? "edges" : "heads"} in both over those in either (Jaccard's index, 0 to 1). ${edges ? "No interval is computed." : `Circuits of the base from draws of the pairs, where no weight changes, have ${number(floor)} on average: look for cells below that.`}`,
     label: `base and ${named.at(-1)[0]}: ${number(rows.find((r) => r.a === "base" && r.b === named.at(-1)[0]).value)}`,
     columns: ["checkpoint", "checkpoint", "likeness"],
     rows: rows.map((r) => [r.a, r.b, r.value]),
@@ -49,7 +49,7 @@ FIGURES.overlap = (results, pick) => {
   const label = circuit(of[0]).label;
   return {
     title: `${pick.training}: overlap of the heads of ${label} between suites`,
-    caption: "Heads in both circuits over those in either (Jaccard's index). A circuit is of one task: little overlap means that the heads found belong to the suite, not to the model.",
+    caption: `One cell a pair of suites (n = ${suites.length}); its number: heads of ${label} in both circuits over those in either (Jaccard's index, 0 to 1); no interval is computed. A circuit is of one task. Look off the diagonal: little overlap means that the heads found belong to the suite, not to the model.`,
     label: rows.filter((r) => r.a < r.b).map((r) => r.text).join("; "),
     columns: ["suite", "suite", "likeness"],
     rows: rows.map((r) => [r.a, r.b, r.value]),

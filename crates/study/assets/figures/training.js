@@ -6,10 +6,11 @@ FIGURES.curve = (results, pick) => {
   const rows = (training?.curve ?? []).filter((p) => typeof p[field] === "number");
   if (!rows.length) return { missing: `no curve of reward or loss of ${pick.training ?? "a training"}` };
   const label = field === "reward" ? "mean reward of the step's samples" : "loss, nats a token";
+  const around = Math.max(1, Math.round(rows.length / 10));
   const picked = pick.at >= 0 ? [training.checkpoints[placeOf(training.checkpoints, pick)]] : [];
   return {
     title: `${training.name}: ${field} over its steps`,
-    caption: "Thin line: each step; bold: mean of a tenth of the steps around it.",
+    caption: `Thin line: ${label} of each of ${count(rows.length, "step")}; bold: mean over ${count(around, "step")} around it; grey bar: the checkpoint that is picked. No interval: this is one run. Look at whether the bold line has levelled off.`,
     label: `${label} from ${number(rows[0][field], 3)} at the first step to ${number(rows.at(-1)[field], 3)} at the last`,
     columns: ["step", "loss", "reward", "length of completions", "learning rate"],
     rows: training.curve.map((p) => [p.step, p.loss ?? "", p.reward ?? "", p.length ?? "", p.lr ?? ""]),
@@ -21,7 +22,7 @@ FIGURES.curve = (results, pick) => {
         marks: [
           Plot.ruleX(picked, { x: "step", stroke: env.colour("rule"), strokeWidth: 8 }),
           Plot.lineY(rows, { x: "step", y: field, stroke: env.colour("muted"), strokeWidth: 1, strokeOpacity: 0.5 }),
-          Plot.lineY(rows, Plot.windowY({ k: Math.max(1, Math.round(rows.length / 10)), anchor: "middle" }, { x: "step", y: field, stroke: env.colour("ink"), strokeWidth: 2 })),
+          Plot.lineY(rows, Plot.windowY({ k: around, anchor: "middle" }, { x: "step", y: field, stroke: env.colour("ink"), strokeWidth: 2 })),
           ...tips(env, rows, { x: "step", y: field, title: (p) => `step ${p.step}: ${number(p[field], 3)}` }),
         ],
       }),
@@ -46,7 +47,7 @@ FIGURES.cohorts = (results, pick) => {
   return {
     title: `${study.training}: cohorts of new heads, ${study.suite}`,
     caption:
-      "Blue line: heads of the checkpoint's circuit that the base's lacks; areas: the same heads by the checkpoint of their first circuit, later ones paler. Red, dashed: heads of the base's circuit that are kept. Dotted: emergent heads.",
+      `Numbers of heads at each of ${count(steps.length, "checkpoint")}, circuits found on ${pairsOf(results, study.suite)}. Blue line: new heads, which the base's circuit lacks; areas: the same by the checkpoint of their first circuit, later ones paler. Red, dashed: heads of the base's circuit that are kept. Dotted: emergent heads. No interval: see the noise floor under turnover. Look at whether areas stay (heads accumulate) or end (they are tried and dropped).`,
     label: text(end),
     columns: ["step", "new", "emergent", "kept", ...study.cohorts.map((c) => `first at ${c.step}`)],
     rows: lines.map((l, i) => [l.step, l.new, l.emergent ?? "", l.kept, ...study.cohorts.map((c) => layers.find((x) => x.cohort === c.step && x.step === l.step).n)]),
@@ -74,13 +75,9 @@ FIGURES.turnover = (results, pick) => {
   if (!study?.changes.length) return { missing: noCircuit(pick) };
   const rows = study.changes.map((c, i) => ({ ...c, noise: study.checkpoints[i].noise.turnover }));
   const text = (r) => `step ${r.step}: turnover ${percent(r.turnover)}, noise floor ${between(r.noise, percent)}; born ${names(r.births)}; gone ${names(r.deaths)}`;
-  const lags = study.dynamics;
-  const found = lags
-    ? `Rank correlation of turnover less its noise floor with the absolute change of reward or loss: ${lags.lags.map((l) => `${number(l.coefficient)} at lag ${l.lag} (n = ${l.n})`).join(", ")}; ${pValue(lags.p_value)} for the largest.`
-    : "Too few checkpoints, or no curve, for its correlation with reward.";
   return {
     title: `${study.training}: turnover of heads, ${study.suite}`,
-    caption: `Line: heads born or gone since the checkpoint before, over heads in either circuit. Grey bars: the same between circuits of one checkpoint from resampled pairs (mean and the range of 95 %), where no weight changes. ${found}`,
+    caption: `Line: heads born or gone since the checkpoint before, % of the heads in either circuit, at ${count(rows.length, "checkpoint")}. Grey cross and bar: the same between circuits of one checkpoint from draws of ${pairsOf(results, study.suite)}, where no weight changes: mean and the range of 95 % of draws. Look for points above the grey bar. Its correlation with reward is in the table “Turnover and reward”.`,
     label: text(rows.at(-1)),
     columns: ["step", "turnover", "noise floor", "noise low", "noise high", "born", "gone", "change of reward or loss"],
     rows: rows.map((r) => [r.step, r.turnover, r.noise.estimate, r.noise.low, r.noise.high, names(r.births), names(r.deaths), r.reward_change ?? ""]),
@@ -90,7 +87,7 @@ FIGURES.turnover = (results, pick) => {
         x: { label: "optimiser steps", ticks: 6, domain: [0, d3.max(rows, (r) => r.step)] },
         y: { domain: [0, 1], label: "turnover, %", tickFormat: (v) => Math.round(100 * v), grid: true, ticks: 5 },
         marks: [
-          Plot.ruleX(rows, { x: "step", y1: (r) => r.noise.low, y2: (r) => r.noise.high, stroke: env.colour("muted"), strokeWidth: 7, strokeOpacity: 0.3 }),
+          Plot.ruleX(rows, { x: "step", y1: (r) => r.noise.low, y2: (r) => r.noise.high, stroke: env.colour("muted"), strokeWidth: 4, strokeOpacity: 0.75 }),
           Plot.dot(rows, { x: "step", y: (r) => r.noise.estimate, symbol: "times", stroke: env.colour("muted"), r: 3 }),
           Plot.lineY(rows, { x: "step", y: "turnover", stroke: env.colour("ink"), strokeWidth: 1.75 }),
           Plot.dot(rows, { x: "step", y: "turnover", r: 3.5, fill: env.colour("ink"), ariaLabel: text }),
@@ -114,7 +111,7 @@ FIGURES.headEffect = (results, pick) => {
   const text = (r) => `${r.label}: E = ${between(r, number)}, ${r.fate}, ${pValue(r.p)}`;
   return {
     title: `Effect on ${pick.head} over checkpoints`,
-    caption: `E = (after − before) / (after + before) of the head's share of importance, with 95 % intervals over pairs. Filled: the change is found at the false-discovery rate.`,
+    caption: `E = (after − before) / (after + before) of the head's share of importance, −1 to 1, at ${count(rows.length, "checkpoint")} that tested it; bar: 95 % interval over ${pairsOf(results, pick.suite)}. Filled: the change is found at the false-discovery rate. Look for filled dots whose bar leaves out 0.`,
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "effect", "low", "high", "test", "p before correction"],
     rows: rows.map((r) => [r.training, r.label, r.estimate, r.low, r.high, r.fate, r.p]),
@@ -128,7 +125,7 @@ FIGURES.headEffect = (results, pick) => {
         y: { domain: [-1, 1], label: "effect E", grid: true, ticks: 5 },
         marks: [
           Plot.ruleY([0], { stroke: env.colour("muted") }),
-          Plot.ruleX(rows, { x: "step", y1: "low", y2: "high", stroke: (r) => colour(env, r), strokeOpacity: 0.5 }),
+          Plot.ruleX(rows, { x: "step", y1: "low", y2: "high", stroke: (r) => colour(env, r) }),
           Plot.lineY(rows, { x: "step", y: "estimate", z: "training", stroke: (r) => colour(env, r) }),
           Plot.dot(rows, { x: "step", y: "estimate", r: 4, fill: (r) => (r.found ? colour(env, r) : env.colour("paper")), stroke: (r) => colour(env, r), ariaLabel: text }),
           key(entries, env.width - 60),

@@ -59,7 +59,8 @@ class Edges {
         make("button", { type: "button", class: "sort", on: { click: () => { this.sort = { column, down: this.sort.column === column ? !this.sort.down : column > 1 }; this.show(); this.body.querySelectorAll("button.sort")[column].focus(); } } }, name)));
     const row = ([from, into, score]) => make("tr", {}, cellOf(from, 0), cellOf(into, 1), make("td", {}, number(Math.abs(score), 4)), make("td", {}, number(score, 4)));
     this.body.replaceChildren(make("table", { class: "numbers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows.slice(0, this.most).map(row))));
-    this.said.textContent = `${count(rows.length, "edge")}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. A score below 0: the edge raises the metric.`;
+    const cut = rows.length > this.most ? `, of which the first ${this.most} are listed` : "";
+    this.said.textContent = `${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. A score below 0: the edge raises the metric.`;
     this.more.hidden = rows.length <= 50;
     this.more.textContent = this.most === 50 ? `Show all ${rows.length}` : "Show the first 50";
   }
@@ -73,9 +74,11 @@ const headPanel = {
   show() {
     const { head } = state;
     if (!head) {
+      this.place.closest("section").classList.add("empty");
       this.place.replaceChildren(make("p", { class: "facts" }, "No head is selected. Select one in a map, a circuit, a table, or in the box above."));
       return;
     }
+    this.place.closest("section").classList.remove("empty");
     const below = [this.effects, this.changed, this.moved];
     for (const one of below) {
       one.pick = { head };

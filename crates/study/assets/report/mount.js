@@ -41,9 +41,10 @@ const svgFile = (svg) => {
   const copy = svg.cloneNode(true);
   for (const tip of copy.querySelectorAll('[aria-label="tip"]')) tip.remove();
   const style = getComputedStyle(document.documentElement);
-  const solid = (value) => value.replace(/var\((--[a-z]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const solid = (value) => value.replace(/var\((--[a-z]+)\)/g, (_, name) => style.getPropertyValue(name).trim()).replace(/light-dark\((\S+), (\S+)\)/, dark ? "$2" : "$1");
   for (const node of [copy, ...copy.querySelectorAll("*")]) {
-    for (const { name, value } of [...node.attributes]) if (value.includes("var(--")) node.setAttribute(name, solid(value));
+    for (const { name, value } of [...node.attributes]) if (/var\(--|light-dark/.test(value)) node.setAttribute(name, solid(value));
   }
   copy.setAttribute("color", style.getPropertyValue("--ink").trim());
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
@@ -64,7 +65,7 @@ class Shown {
       make("summary", {}, "Numbers"),
       make("p", { class: "save" },
         make("button", { type: "button", on: { click: () => save(`${file()}.csv`, "text/csv", csv(this.figure.columns, this.figure.rows)) } }, "Save as CSV"),
-        make("button", { type: "button", on: { click: () => save(`${file()}.svg`, "image/svg+xml", svgFile(this.drawing.querySelector("svg"))) } }, "Save as SVG")),
+        make("button", { type: "button", on: { click: () => save(`${file()}.svg`, "image/svg+xml", svgFile(this.figure.draw(env))) } }, "Save as SVG")),
       this.body);
     this.node = make("figure", { id: `fig-${slug([name, ...Object.values(pick)].join("-"))}` }, this.title, this.drawing, this.caption, this.numbers);
   }
@@ -76,13 +77,19 @@ class Shown {
     this.caption.textContent = figure.missing ? `Not in this study: ${figure.missing}.` : figure.caption;
     this.drawing.replaceChildren();
     if (figure.missing) return;
-    const svg = figure.draw(env);
-    svg.setAttribute("role", "group");
-    svg.setAttribute("aria-label", `${figure.title}. ${figure.label}`);
-    // A drawing far wider than its place scrolls.
-    svg.classList.toggle("scroll", Number(svg.getAttribute("width")) > 1.5 * env.wide || (Number(svg.getAttribute("width")) > 640 && env.width < WIDTH));
-    this.drawing.append(svg);
-    rove(svg);
+    const drawn = figure.pieces ? d3.range(figure.pieces).map((piece) => figure.draw(env, piece)) : [figure.draw(env)];
+    const width = d3.max(drawn, (svg) => Number(svg.getAttribute("width")));
+    drawn.forEach((svg, i) => {
+      const part = drawn.length > 1 ? `, part ${i + 1} of ${drawn.length}` : "";
+      svg.setAttribute("role", "group");
+      svg.setAttribute("aria-label", `${figure.title}${part}. ${i ? "" : figure.label}`);
+      // A drawing far wider than its place scrolls.
+      svg.classList.toggle("scroll", width > 1.5 * env.wide || (width > 640 && env.width < WIDTH));
+    });
+    // A wide one has a row of its own.
+    this.node.classList.toggle("broad", width > 1.25 * WIDTH);
+    this.drawing.append(...drawn);
+    drawn.forEach(rove);
     this.table();
   }
   table() {

@@ -98,6 +98,15 @@ document.addEventListener("keydown", (event) => {
     say(next.getAttribute("aria-label"));
   }
 });
+// Closed details are printed open. The style sheet does it where the browser can; this does it elsewhere.
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll("details:not(.numbers):not([open])")) {
+    one.open = true;
+    opened.push(one);
+  }
+});
+addEventListener("afterprint", () => { for (const one of opened.splice(0)) one.open = false; });
 let drawnAt = room.clientWidth;
 addEventListener("resize", () => {
   if (room.clientWidth === drawnAt) return;

@@ -23,3 +23,25 @@ pub(super) const FIGURES: &[&str] = &[
 ];
 /// Figures into files.
 pub(super) const FILES: &str = include_str!("../../assets/figures/file.js");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_and_styles_have_one_palette() {
+        let style = super::super::page::STYLE;
+        let (light, dark) = style.split_once("prefers-color-scheme:dark").expect("two palettes");
+        for (name, style) in [("const LIGHT = {", light), ("const DARK = {", dark)] {
+            let (_, colours) = FIGURES[0].split_once(name).expect("the palette");
+            let (colours, _) = colours.split_once('}').expect("its end");
+            let pairs: Vec<(&str, &str)> =
+                colours.split(',').filter_map(|entry| entry.trim().split_once(": ")).collect();
+            assert_eq!(pairs.len(), 11);
+            for (colour, value) in pairs {
+                let css = format!("--{colour}:{}", value.trim_matches('"'));
+                assert!(style.contains(&css), "{name} {css}");
+            }
+        }
+    }
+}

@@ -1,10 +1,10 @@
 //! The paper's claims with their tests, the controls of the method, and other seeds.
 
 use maud::{Markup, html};
-use stats::Interval;
 
-use super::words::{count, number, p_value, percent};
-use crate::results::{Control, Hypothesis, Results, Stability, Verdict};
+use super::tables::wide;
+use super::words::{between, count, number, p_value, percent, range};
+use crate::results::{Control, ControlTrial, Hypothesis, Results, Stability, Verdict};
 
 /// The claims of the paper.
 pub(super) fn claims(results: &Results) -> Markup {
@@ -25,16 +25,13 @@ pub(super) fn claims(results: &Results) -> Markup {
     }
 }
 
-fn interval(i: &Interval) -> String {
-    format!("{} [{} to {}]", number(i.estimate, 3), number(i.low, 3), number(i.high, 3))
-}
-
 fn claim(h: &Hypothesis) -> Markup {
     let (class, words) = match h.verdict {
         Verdict::Supported => ("holds", "supported"),
         Verdict::NotSupported => ("fails", "not supported"),
         Verdict::CannotTell => ("open", "cannot tell"),
     };
+    let three = |x: f64| number(x, 3);
     html! {
         li {
             p class=(format!("verdict {class}")) { (words) }
@@ -42,12 +39,14 @@ fn claim(h: &Hypothesis) -> Markup {
                 h3 { (h.claim) }
                 p { (h.reason) }
                 p class="facts" {
-                    (h.measure) ": " (h.effect.as_ref().map_or_else(|| "not measured".into(), interval)) ". " (h.test)
-                    @if let Some(p) = h.p_value { ": " (p_value(p)) }
+                    "Measured: " (h.measure)
+                    @if let Some(effect) = &h.effect { ": " (between(effect, three)) }
+                    ". Test: " (h.test.trim_end_matches('.'))
+                    @match h.p_value { Some(p) => { ": " (p_value(p)) }, None => ": not made" }
                     @if let Some(p) = h.corrected { ", corrected " (p_value(p)) }
-                    ". Smallest effect that would have been found: "
-                    (h.minimum_effect.map_or_else(|| "not computed".into(), |x| number(x, 3)))
-                    ". Claim: " (h.source) "."
+                    "."
+                    @if let Some(least) = h.minimum_effect { " Smallest effect that would have been found: " (three(least)) "." }
+                    " Claim: " (h.source) "."
                 }
             }
         }
@@ -60,7 +59,7 @@ pub(super) fn controls(results: &Results) -> Markup {
     let both = controls.map_or([None, None], |c| [c.positive.as_ref(), c.negative.as_ref()]);
     html! {
         section id="controls" {
-            h2 { "Does the method find what is there?" }
+            h2 { "Does the method find what is there, and nothing else?" }
             @if both.iter().all(Option::is_none) {
                 p class="facts" { "Not in this study: the pipeline was not run on planted changes or on noise." }
             }
@@ -73,69 +72,90 @@ pub(super) fn controls(results: &Results) -> Markup {
     }
 }
 
+/// Whether a trial came out as it should: what was planted was found, or where nothing was, nothing.
+fn as_wanted(trial: &ControlTrial) -> bool {
+    trial.found != trial.planted.is_empty()
+}
+
 fn one(control: &Control) -> Markup {
     let planted = control.trials.iter().any(|t| !t.planted.is_empty());
-    let words = if planted {
-        "the planted head is named"
+    let good = control.trials.iter().filter(|t| as_wanted(t)).count();
+    let (heading, wanted, happened) = if planted {
+        ("A planted change: it should be found", "the planted head is called emergent", "The planted head is")
     } else {
-        "a head is called emergent though nothing changed"
+        ("Noise alone: nothing should be found", "no head is called emergent", "Some head is")
+    };
+    let rate = &control.rate;
+    let level = percent(control.level);
+    let (class, verdict) = match planted {
+        true => (
+            "",
+            format!(
+                "The share is the power of the pipeline; the planted head was missed in {}.",
+                count(control.trials.len() - good, "trial")
+            ),
+        ),
+        false if rate.low > control.level => {
+            ("fails", format!("Not as wanted: more often than the stated rate of {level}."))
+        }
+        false if rate.estimate > control.level => (
+            "open",
+            format!("Cannot tell: above the stated rate of {level}, and so few trials do not rule it out."),
+        ),
+        false => ("holds", format!("As wanted: no more often than the stated rate of {level}.")),
     };
     html! {
-        h3 { @if planted { "A planted change" } @else { "Noise alone" } }
+        h3 { (heading) }
+        p { (control.planted.trim_end_matches('.')) "." }
         p {
-            (control.planted) ". In " (percent(control.rate.estimate)) " of " (count(control.trials.len(), "trial"))
-            " [" (percent(control.rate.low)) " to " (percent(control.rate.high)) "] " (words)
-            "; the pipeline tests at a false-discovery rate of " (percent(control.level)) "."
-            @if let Some(rate) = &control.head_rate {
-                " Of all single tests of heads " (percent(rate.estimate)) " [" (percent(rate.low)) " to " (percent(rate.high))
-                "] find a change: every weight did move a little, and a head is called emergent only where it is new as well."
+            "Wanted: " (wanted) ". As wanted in " strong { (good) " of " (count(control.trials.len(), "trial")) } ". "
+            (happened) " called emergent in " (percent(rate.estimate)) " of them, 95 % interval " (range(rate, percent)) "."
+        }
+        p class=(if planted { String::new() } else { format!("verdict {class}") }) { (verdict) }
+        @if let Some(rate) = &control.head_rate {
+            p class="facts" {
+                "Of all single tests of heads " (between(rate, percent)) " find a change: every weight did move a little, and a "
+                "head is called emergent only where it is new as well."
             }
         }
         details {
             summary { "Every trial" }
-            div class="wide" tabindex="0" {
-                table {
-                    thead { tr { @for name in ["seed", "planted", "new", "emergent", "lost", "found"] { th scope="col" { (name) } } } }
-                    tbody {
-                        @for t in &control.trials {
-                            tr {
-                                th scope="row" { (t.seed) }
-                                @for heads in [&t.planted, &t.new, &t.emergent, &t.lost] { td { (list(heads)) } }
-                                td { @if t.found { "yes" } @else { "no" } }
-                            }
-                        }
+            (wide("", &["seed", "planted", "new", "emergent", "lost", "as wanted"], html! {
+                @for t in &control.trials {
+                    tr {
+                        th scope="row" { (t.seed) }
+                        @for heads in [&t.planted, &t.new, &t.emergent, &t.lost] { td { (list(heads)) } }
+                        td { @if as_wanted(t) { "yes" } @else { "no" } }
                     }
                 }
-            }
+            }))
         }
         p class="facts" { "Made by " code { (control.command) } }
     }
 }
 
 fn list(heads: &[hooks::Head]) -> String {
-    heads.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    match heads {
+        [] => "none".into(),
+        heads => heads.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn stability(found: &Stability) -> Markup {
     html! {
         h3 { "Other seeds" }
-        div class="wide" tabindex="0" {
-            table {
-                thead { tr { @for name in ["seed", "training", "accuracy", "new", "emergent", "lost"] { th scope="col" { (name) } } } }
-                tbody {
-                    @for run in &found.runs {
-                        @for t in &run.trainings {
-                            tr {
-                                th scope="row" { (run.seed) }
-                                td { (t.name) }
-                                td { @for a in &t.accuracy { span { (a.suite) " " (percent(a.interval.estimate)) } " " } }
-                                @for heads in [&t.new, &t.emergent, &t.lost] { td { (list(heads)) } }
-                            }
-                        }
+        (wide("", &["seed", "training", "accuracy", "new", "emergent", "lost"], html! {
+            @for run in &found.runs {
+                @for t in &run.trainings {
+                    tr {
+                        th scope="row" { (run.seed) }
+                        td { (t.name) }
+                        td { @for a in &t.accuracy { span { (a.suite) " " (percent(a.interval.estimate)) } " " } }
+                        @for heads in [&t.new, &t.emergent, &t.lost] { td { (list(heads)) } }
                     }
                 }
             }
-        }
+        }))
         p class="facts" { "Made by " code { (found.command) } }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::draw::Painter;
 use super::page::STYLE;
+use super::tables::wide;
 use crate::Error;
 use crate::live::{LiveCircuit, LiveRun};
 
@@ -68,20 +69,19 @@ fn correlation(run: &LiveRun) -> String {
 
 fn table(run: &LiveRun) -> Markup {
     let number = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.2}"));
-    html! {
-        div class="wide" tabindex="0" { table {
-            thead { tr {
-                @for name in ["step", "heads", "born", "died", "turnover", "noise floor", "survival", "change of reward or loss"] {
-                    th scope="col" { (name) }
-                }
-            } }
-            tbody { @for c in &run.circuits { tr {
+    let columns =
+        ["step", "heads", "born", "died", "turnover", "noise floor", "survival", "change of reward or loss"];
+    wide(
+        "",
+        &columns,
+        html! {
+            @for c in &run.circuits { tr {
                 th scope="row" { (c.step) }
                 td { (c.heads) }
                 td { (c.born.join(", ")) }
                 td { (c.died.join(", ")) }
                 @for value in [c.turnover, c.noise_floor, c.survival, c.reward_change] { td { (number(value)) } }
-            } } }
-        } }
-    }
+            } }
+        },
+    )
 }

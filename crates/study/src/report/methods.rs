@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::tables::wide;
 use super::words::{duration, grouped};
 use crate::results::{Results, RunFacts, Setting};
 
@@ -30,7 +31,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Turnover",
-        "Births and deaths of heads since the checkpoint before, over heads in either circuit. The rank correlation of turnover, less its noise floor, with the absolute change of reward (or loss) is tested by circular shifts, which keep the autocorrelation of both.",
+        "Births and deaths of heads since the checkpoint before, over heads in either circuit: 0, the same heads; 1, none in common. Its rank correlation with reward is tested by circular shifts, which keep the autocorrelation of both.",
     ),
     (
         "Noise floor",
@@ -77,23 +78,19 @@ pub(super) fn methods(results: &Results) -> Markup {
         }
         details open {
             summary { "Every setting" }
-            div class="wide" tabindex="0" {
-                table class="settings" {
-                    tbody {
-                        @for (section, rows) in &sections {
-                            tr class="section" { th colspan="2" { (section) } }
-                            @for row in rows { tr { td { (row.name) } td { code { (row.value) } } } }
-                        }
-                    }
+            (wide("settings", &[], html! {
+                @for (section, rows) in &sections {
+                    tr class="section" { th colspan="2" { (section) } }
+                    @for row in rows { tr { td { (row.name) } td { code { (row.value) } } } }
                 }
-            }
+            }))
         }
         details {
             summary {
                 "Machine, versions and time"
                 @if !run.stages.is_empty() { " (" (duration(run.stages.iter().map(|s| s.seconds).sum())) ")" }
             }
-            div class="wide" tabindex="0" { table class="settings" { tbody { (machine(run)) } } }
+            (wide("settings", &[], machine(run)))
         }
     }
 }

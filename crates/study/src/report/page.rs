@@ -91,6 +91,7 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
                         span { "Of each circuit the page carries the " (edges) " strongest edges; results.json has all." }
                     }
                 }
+                p class="printed facts" { "Printed are the numbers of those figures whose numbers were open; the others’ are in results.json and in tables/." }
                 p { "Repeat with " code { (run.command) } }
             }
         }

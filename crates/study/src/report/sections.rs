@@ -49,7 +49,7 @@ pub(super) fn figures(results: &Results) -> Markup {
             (place("accuracy", "benchmark", false))
             @if any { (place("scores", "training", false)) }
             @if !results.task.examples.is_empty() {
-                details { summary { "Example completions" } div class="wide" tabindex="0" { table class="examples" { tbody { (examples(results)) } } } }
+                details { summary { "Example completions" } (tables::wide("examples", &[], examples(results))) }
             }
             details { summary { "Every checkpoint" } (tables::checkpoints(results)) }
         }
@@ -77,6 +77,7 @@ pub(super) fn figures(results: &Results) -> Markup {
                 (warnings(results, Topic::Training))
                 (place("curve", "training", false))
                 (place("turnover", "training", false))
+                (tables::turnover_and_reward(&results.heads))
                 (place("similarity", "training", false))
                 (place("overlap", "training", false))
                 (place("complexity", "", false))

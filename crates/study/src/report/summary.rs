@@ -1,11 +1,11 @@
 //! The findings: each a claim, its evidence and a verdict that can go either way. Every sentence is computed from
 //! the results.
 
-use stats::{Interval, wilson};
+use stats::wilson;
 
 use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, difference};
-use super::words::{count, number, p_value, percent, points};
+use super::words::{count, number, p_value, percent, points, range};
 use crate::results::{
     Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, Training, TrainingMethod,
 };
@@ -15,16 +15,24 @@ const ALPHA: f64 = 0.05;
 
 /// The findings of a study, most important first.
 pub fn findings(results: &Results) -> Vec<Finding> {
-    let mut all: Vec<Finding> = results.trainings.iter().filter_map(|run| accuracy(results, run)).collect();
-    all.extend(results.trainings.iter().flat_map(|run| elsewhere(results, run)));
-    all.extend(results.trainings.iter().filter_map(|run| emergence(results, run)));
+    let runs = || results.trainings.iter();
+    let (main, others): (Vec<&Accuracy>, Vec<_>) =
+        results.base.accuracy.iter().partition(|before| is_main(results, before));
+    let measured = main.into_iter().chain(others);
+    let mut all: Vec<Finding> =
+        measured.flat_map(|before| runs().filter_map(move |run| accuracy(results, run, before))).collect();
+    all.extend(runs().filter_map(|run| emergence(results, run)));
     all.extend(retention(results));
-    all.extend(results.trainings.iter().filter_map(rewarded));
     let zeroed =
         |i: &&Intervention| i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New);
     all.extend(results.interventions.iter().filter(zeroed).map(ablated));
     all.extend(faithful(results));
     all
+}
+
+/// Whether it is of the study's first suite.
+fn is_main(results: &Results, accuracy: &Accuracy) -> bool {
+    results.task.suites.first().is_some_and(|suite| suite.name == accuracy.suite)
 }
 
 /// The main numbers in two sentences.
@@ -69,24 +77,23 @@ fn emergent(change: &HeadChange) -> String {
     change.emergent.as_ref().map_or(String::new(), |heads| format!(" ({} emergent)", heads.len()))
 }
 
-fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
-    format!("[{} to {}]", write(i.low), write(i.high))
-}
-
-fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
-    let suite = results.task.suites.first()?;
-    let before = results.base.accuracy(&suite.name)?;
-    let after = run.checkpoints.last()?.accuracy(&suite.name)?;
-    let (gain, how) = match &run.gain {
-        Some(gain) => (*gain, "paired by problem"),
+/// What a run gained or lost on one benchmark: on the main one the claim is a gain, on the others that nothing is lost.
+fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Finding> {
+    let last = run.checkpoints.last()?;
+    let after = last.accuracy(&before.suite)?;
+    let main = is_main(results, before);
+    let answers = results.answers.iter().find(|a| a.checkpoint == last.label && a.benchmark == before.suite);
+    let paired = answers.and_then(|a| a.gain).or(run.gain.filter(|_| main));
+    let (gain, how) = match paired {
+        Some(gain) => (gain, "paired by problem"),
         None => (difference(&before.interval, &after.interval), "unpaired"),
     };
     let verdict = match () {
-        () if gain.low > 0.0 => ClaimVerdict::Holds,
         () if gain.high < 0.0 => ClaimVerdict::Fails,
+        () if main && gain.low > 0.0 => ClaimVerdict::Holds,
         () => ClaimVerdict::Open,
     };
-    let thinks = after.worked.zip(before.worked).map_or(String::new(), |(after, before)| {
+    let thinks = after.worked.zip(before.worked).filter(|_| main).map_or(String::new(), |(after, before)| {
         format!(
             " It thinks before it answers in {} of its completions; the base does in {}.",
             percent(after),
@@ -94,7 +101,10 @@ fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
         )
     });
     Some(Finding {
-        claim: format!("{} solves more held-out problems than the base", run.name),
+        claim: match main {
+            true => format!("{} solves more held-out problems than the base", run.name),
+            false => format!("{} loses nothing on {}", run.name, before.suite),
+        },
         evidence: format!(
             "{} of {} problems after {}, {} before: a change of {} points, 95 % interval {} ({how}).{thinks}",
             percent(after.interval.estimate),
@@ -106,30 +116,6 @@ fn accuracy(results: &Results, run: &Training) -> Option<Finding> {
         ),
         verdict,
     })
-}
-
-/// The other benchmarks than the first.
-fn elsewhere(results: &Results, run: &Training) -> Vec<Finding> {
-    let first = results.task.suites.first().map(|suite| suite.name.as_str());
-    let others = results.base.accuracy.iter().filter(|a| Some(a.suite.as_str()) != first);
-    let one = |before: &Accuracy| {
-        let after = run.checkpoints.last()?.accuracy(&before.suite)?;
-        let gain = difference(&before.interval, &after.interval);
-        Some(Finding {
-            claim: format!("{} loses nothing on {}", run.name, before.suite),
-            evidence: format!(
-                "{} of {} problems after {}, {} before: a change of {} points, 95 % interval {} (unpaired).",
-                percent(after.interval.estimate),
-                after.n,
-                run.name,
-                percent(before.interval.estimate),
-                points(gain.estimate),
-                range(&gain, points)
-            ),
-            verdict: if gain.high < 0.0 { ClaimVerdict::Fails } else { ClaimVerdict::Open },
-        })
-    };
-    others.filter_map(one).collect()
 }
 
 fn emergence(results: &Results, run: &Training) -> Option<Finding> {
@@ -202,40 +188,6 @@ fn retention(results: &Results) -> Option<Finding> {
             if a == 1 { "is" } else { "are" },
             count(m, "head"),
             grpo.name
-        ),
-        verdict,
-    })
-}
-
-fn rewarded(run: &Training) -> Option<Finding> {
-    if run.method != Some(TrainingMethod::Grpo) {
-        return None;
-    }
-    let claim = "Head turnover goes with reward during GRPO".to_owned();
-    let Some(found) = &run.dynamics else {
-        let evidence =
-            "Too few checkpoints, or a reward that never changed: no correlation was computed.".into();
-        return Some(Finding { claim, evidence, verdict: ClaimVerdict::Open });
-    };
-    let verdict = match () {
-        () if found.p_value < ALPHA && found.coefficient > 0.0 => ClaimVerdict::Holds,
-        () if found.p_value < ALPHA || found.n >= 20 => ClaimVerdict::Fails,
-        () => ClaimVerdict::Open,
-    };
-    let reading = if found.p_value < ALPHA {
-        ""
-    } else {
-        " Random orders of the checkpoints reach this too often to rule chance out."
-    };
-    Some(Finding {
-        claim,
-        evidence: format!(
-            "Rank correlation of turnover with the change of reward over {} intervals between checkpoints: {} ({}, {} \
-             permutations).{reading}",
-            found.n,
-            number(found.coefficient, 2),
-            p_value(found.p_value),
-            found.permutations
         ),
         verdict,
     })

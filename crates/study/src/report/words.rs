@@ -1,5 +1,7 @@
 //! Numbers as text for a reader: percent, points, p-values, durations, counts. Markup is `maud`'s.
 
+use stats::Interval;
+
 /// `text` with control characters other than line breaks and tabs replaced: XML has no form for them.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
@@ -32,6 +34,16 @@ pub(super) fn points(difference: f64) -> String {
 pub(super) fn number(x: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", x.abs());
     if x < 0.0 && text.contains(|c: char| ('1'..='9').contains(&c)) { format!("−{text}") } else { text }
+}
+
+/// The ends of an interval: `[0.10 to 0.30]`.
+pub(super) fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
+    format!("[{} to {}]", write(i.low), write(i.high))
+}
+
+/// An estimate with the ends of its interval.
+pub(super) fn between(i: &Interval, write: impl Fn(f64) -> String) -> String {
+    format!("{} {}", write(i.estimate), range(i, &write))
 }
 
 /// A p-value, never as zero.

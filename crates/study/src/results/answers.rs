@@ -80,16 +80,17 @@ pub struct Cases {
     pub newly_missed: Vec<String>,
     /// Exact test on these two numbers.
     pub mcnemar: Mcnemar,
-    /// Kinds of failure of the wrong samples, before and now. A sample may fail in several ways.
+    /// The main kind of failure of each wrong sample, before and now: the counts sum to the wrong samples. Empty in what
+    /// was a file of version 1, whose kinds were others.
     pub failures: Vec<FailureCount>,
     /// The first of the newly solved and missed problems, with the texts.
     pub examples: Vec<Case>,
 }
 
-/// How many samples fail in one way.
+/// How many samples have one main kind of failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureCount {
-    /// The way.
+    /// The kind.
     pub kind: Failure,
     /// Samples of the checkpoint that is compared with.
     pub before: usize,
@@ -108,9 +109,9 @@ pub struct Case {
     pub answer: String,
     /// Solved now, not before; else the other way round.
     pub newly_solved: bool,
-    /// The first sample of the checkpoint that is compared with.
+    /// The first sample of the checkpoint that is compared with: wrong where the problem is newly solved, else right.
     pub before: CaseSample,
-    /// The first sample of the checkpoint.
+    /// The first sample of the checkpoint: right where the problem is newly solved, else wrong.
     pub after: CaseSample,
 }
 
@@ -123,6 +124,6 @@ pub struct CaseSample {
     pub answer: Option<String>,
     /// Whether it is right.
     pub correct: bool,
-    /// How it fails.
+    /// How it fails, the main kind first; empty where it is right.
     pub failures: Vec<Failure>,
 }

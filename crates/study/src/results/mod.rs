@@ -10,6 +10,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Error;
 
@@ -43,8 +44,8 @@ pub use transfer::{Transfer, TransferDraw};
 
 /// The value of `schema` in every results file.
 pub const SCHEMA: &str = "thinking-sparks/results";
-/// The version that this build writes and reads.
-pub const VERSION: u32 = 1;
+/// The version that this build writes. It reads version 1 too.
+pub const VERSION: u32 = 2;
 
 /// A study and what it found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,7 +140,8 @@ impl Results {
         }
     }
 
-    /// Reads the file's text.
+    /// Reads the file's text. What version 1 says by other definitions is left out: kinds of failure, and correlations
+    /// whose p-value is not their lag's own.
     ///
     /// # Errors
     /// Text that is not a results file, or one of another version.
@@ -151,13 +153,15 @@ impl Results {
         }
         let fail = |e: serde_json::Error| Error::input(format!("results.json: {e}"));
         let header: Header = serde_json::from_str(text).map_err(fail)?;
-        if header.schema != SCHEMA || header.version != VERSION {
-            let Header { schema, version } = header;
-            return Err(Error::input(format!(
-                "results.json: `schema` is {schema} version {version}, expected {SCHEMA} version {VERSION}"
-            )));
+        match (header.schema.as_str(), header.version) {
+            (SCHEMA, VERSION) => serde_json::from_str(text).map_err(fail),
+            (SCHEMA, 1) => {
+                serde_json::from_value(upgraded(serde_json::from_str(text).map_err(fail)?)).map_err(fail)
+            }
+            (schema, version) => Err(Error::input(format!(
+                "results.json: `schema` is {schema} version {version}, expected {SCHEMA} version {VERSION} or 1"
+            ))),
         }
-        serde_json::from_str(text).map_err(fail)
     }
 
     /// Reads a file.
@@ -168,4 +172,22 @@ impl Results {
         let text = std::fs::read_to_string(path).map_err(|e| Error::at(path, e))?;
         Self::parse(&text).map_err(|e| Error::at(path, e))
     }
+}
+
+/// A file of version 1 without what version 2 says in another way.
+fn upgraded(mut file: Value) -> Value {
+    let each = |of: &mut Value, list: &str, change: &dyn Fn(&mut Value)| {
+        of.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().for_each(change);
+    };
+    file["version"] = VERSION.into();
+    each(&mut file, "heads", &|study| study["dynamics"] = Value::Null);
+    each(&mut file, "cases", &|cases| {
+        cases["failures"] = Value::Array(Vec::new());
+        each(cases, "examples", &|case| {
+            for at in ["before", "after"] {
+                case[at]["failures"] = Value::Array(Vec::new());
+            }
+        });
+    });
+    file
 }

@@ -3,7 +3,7 @@
 use hooks::Head;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stats::{Correlation, Interval};
+use stats::Interval;
 
 use super::CheckpointFacts;
 use super::as_text::{optional_texts, text, texts};
@@ -36,8 +36,6 @@ pub struct Training {
     pub changes: Vec<HeadChange>,
     /// Effect of the run on each head, mean over checkpoints.
     pub effects: Vec<TrainingEffect>,
-    /// Rank correlation of head turnover with the size of the change of reward (or loss).
-    pub dynamics: Option<Correlation>,
 }
 
 /// A training step.

@@ -14,16 +14,6 @@ use crate::{Stage, Study};
 /// Problems whose texts are kept, of the newly solved and of the newly missed.
 const EXAMPLES: usize = 4;
 
-/// Every kind of failure.
-const KINDS: [Failure; 6] = [
-    Failure::NoAnswer,
-    Failure::Truncated,
-    Failure::Loop,
-    Failure::ArithmeticSlip,
-    Failure::Abandoned,
-    Failure::Format,
-];
-
 /// The cases of `subject` against the base on `benchmark`, from the samples of the stage `answers`; `None` where they are
 /// not done here.
 pub(crate) fn cases(
@@ -33,8 +23,9 @@ pub(crate) fn cases(
     found: [Option<&Found>; 2],
 ) -> Result<Option<Cases>, Error> {
     let name = format!("{}/{}", subject.label, benchmark.config.name);
-    let inputs =
-        json!({ "benchmark": benchmark.inputs(), "models": [base.hash, subject.hash], "found": found });
+    let inputs = json!({
+        "benchmark": benchmark.inputs(), "models": [base.hash, subject.hash], "found": found, "kinds": Failure::ALL,
+    });
     let ready = found.iter().all(Option::is_some);
     let job = Job { stage: Stage::Cases, name: &name, inputs, files: &[], ready };
     let dir = study.config.study.dir.join("stages").join(Stage::Answers.name());
@@ -57,12 +48,15 @@ fn compare(
     let [was, is] = [before, after].map(|records| records.iter().collect::<Vec<&Record>>());
     let changed = measure::compare(&was, &is, LEVEL)?;
     let gold = |id: &str| benchmark.problems.iter().find(|p| p.id == id);
-    let ways = |record: &Record| gold(&record.id).map_or_else(Vec::new, |p| failures(&p.answer, record));
-    let count = |records: &[Record], kind| records.iter().filter(|r| ways(r).contains(&kind)).count();
+    let ways = |record: &Record| gold(&record.id).map_or_else(Vec::new, |problem| failures(problem, record));
+    let mains =
+        [before, after].map(|records| records.iter().filter_map(|r| ways(r).first().copied()).collect());
+    let [was, is]: [Vec<Failure>; 2] = mains;
+    let count = |mains: &[Failure], kind| mains.iter().filter(|main| **main == kind).count();
     let rows =
-        KINDS.map(|kind| FailureCount { kind, before: count(before, kind), after: count(after, kind) });
-    let sample = |records: &[Record], id: &str| -> Option<CaseSample> {
-        let record = records.iter().find(|r| r.id == id)?;
+        Failure::ALL.map(|kind| FailureCount { kind, before: count(&was, kind), after: count(&is, kind) });
+    let sample = |records: &[Record], id: &str, right: bool| -> Option<CaseSample> {
+        let record = records.iter().find(|r| r.id == id && r.verdict.correct == right)?;
         Some(CaseSample {
             text: record.completion.clone(),
             answer: record.answer.clone(),
@@ -72,7 +66,7 @@ fn compare(
     };
     let case = |id: &String, newly_solved: bool| -> Option<Case> {
         let Problem { id, problem, answer, .. } = gold(id)?.clone();
-        let (before, after) = (sample(before, &id)?, sample(after, &id)?);
+        let (before, after) = (sample(before, &id, !newly_solved)?, sample(after, &id, newly_solved)?);
         Some(Case { id, problem, answer, newly_solved, before, after })
     };
     let solved = changed.newly_solved.iter().take(EXAMPLES).filter_map(|id| case(id, true));

@@ -96,7 +96,6 @@ fn assemble(
             gain,
             changes: main.changes.clone(),
             effects: main.effects.clone(),
-            dynamics: None,
         }
     });
     let (think, differences): (Vec<ThinkStudy>, Vec<Vec<f64>>) = later.think.into_iter().unzip();

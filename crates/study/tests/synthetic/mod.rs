@@ -3,7 +3,7 @@
 use hooks::{Head, KeyValue, Reader, Wiring, Writer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stats::{spearman, wilson};
+use stats::wilson;
 use study::dynamics::{HeadsAt, changes, effect};
 use study::results::*;
 
@@ -116,9 +116,6 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
         }
         let start = HeadsAt { step: 0, heads: base_heads.clone(), changed: None, reward: Some(0.31) };
         let changes = changes(&start, &found);
-        let moves: Vec<(f64, f64)> =
-            changes.iter().filter_map(|c| Some((c.turnover, c.reward_change?))).collect();
-        let (turnover, reward): (Vec<f64>, Vec<f64>) = moves.into_iter().unzip();
         let effects = all
             .iter()
             .map(|&head| {
@@ -136,17 +133,7 @@ pub(crate) fn results_of(wiring: Wiring, seed: u64, effect_size: f64) -> Results
                 }
             })
             .collect();
-        let dynamics = spearman(&turnover, &reward, 9999, 0);
-        Training {
-            name: name.into(),
-            method: Some(method),
-            curve,
-            checkpoints,
-            gain: None,
-            changes,
-            effects,
-            dynamics,
-        }
+        Training { name: name.into(), method: Some(method), curve, checkpoints, gain: None, changes, effects }
     };
     let trainings = vec![
         train("SFT", TrainingMethod::Sft, 120, 20, 0.09, 0.93),

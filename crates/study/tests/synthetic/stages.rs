@@ -175,15 +175,16 @@ fn cases(label: &str, benchmark: &str) -> Cases {
         newly_missed: vec!["hard-91".into(), "hard-92".into()],
         mcnemar: Mcnemar { only_before: 2, only_after: 40, p_value: 1e-9 },
         failures: vec![
-            FailureCount { kind: Failure::NoAnswer, before: 30, after: 2 },
+            FailureCount { kind: Failure::Truncated, before: 30, after: 2 },
             FailureCount { kind: Failure::ArithmeticSlip, before: 5, after: 19 },
+            FailureCount { kind: Failure::LeftOut, before: 41, after: 0 },
         ],
         examples: vec![Case {
             id: "hard-0".into(),
             problem: "47+28+36=".into(),
             answer: "111".into(),
             newly_solved: true,
-            before: sample("101", Some("101"), false, &[Failure::ArithmeticSlip]),
+            before: sample("101", Some("101"), false, &[Failure::WrongAnswer]),
             after: sample("<think>47+28=75;75+36=111</think>111", Some("111"), true, &[]),
         }],
     }
