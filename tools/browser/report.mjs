@@ -4,7 +4,8 @@
 //
 // A folder has report.html and results.json. Checked: no message on the console, no request, every control does
 // something, a selected head is marked everywhere, keys work as the pointer does, every figure has its numbers as a
-// table, nothing is wider than a phone, texts of the results stay texts, axe finds nothing serious.
+// table, nothing is wider than a phone, texts of the results stay texts, axe finds nothing serious; numbers in cells
+// are told from them in light, dark and print (WCAG: 4.5 to 1); in print nothing is closed, cut or longer than a page.
 import assert from "node:assert/strict";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -211,11 +212,58 @@ const use = async (folder) => {
   await close();
 };
 
+// Texts of the drawings whose contrast with what lies below them is less than 4.5 to 1: the cells of a map, mixed over
+// the page's ground. Texts with a halo have the ground below them.
+const faint = (page) => page.evaluate(() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const luminance = (c) => {
+    const [r, g, b] = c.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = rgb(getComputedStyle(document.documentElement).backgroundColor);
+  const found = [];
+  for (const svg of document.querySelectorAll(".plot > svg")) {
+    const cells = [...svg.querySelectorAll("rect")].map((node) => ({ node, box: node.getBoundingClientRect(), style: getComputedStyle(node) }));
+    for (const text of svg.querySelectorAll("text")) {
+      const style = getComputedStyle(text);
+      if (!text.textContent.trim() || text.closest("[aria-label=tip]")) continue;
+      const box = text.getBoundingClientRect();
+      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+      const below = cells.filter((c) => c.box.left <= x && x <= c.box.right && c.box.top <= y && y <= c.box.bottom && c.style.fill !== "none" && !/^rgba\(.*, 0\)$|transparent/.test(c.style.fill));
+      const mixed = below.reduce((under, { style }) => {
+        const [over, opacity] = [rgb(style.fill), Number(style.fillOpacity)];
+        return under.map((v, i) => opacity * over[i] + (1 - opacity) * v);
+      }, ground);
+      const [a, b] = [luminance(rgb(style.fill)), luminance(mixed)].sort((p, q) => q - p);
+      const ratio = (a + 0.05) / (b + 0.05);
+      if (ratio < 4.5) found.push(`${svg.closest("figure").id}: “${text.textContent}” ${style.fill} on ${mixed.map(Math.round)}: ${ratio.toFixed(2)}`);
+    }
+  }
+  return found;
+});
+
+// What print would lose: closed details, drawings longer or wider than a page, columns of tables beyond its edge.
+const lost = (page) => page.evaluate(() => {
+  const [width, height] = [innerWidth, (innerWidth * 269) / 186];
+  const shown = (node) => node.checkVisibility({ contentVisibilityAuto: true }) && node.getBoundingClientRect().height > 0;
+  const name = (node) => `${node.tagName} in ${node.closest("[id]")?.id}: ${node.textContent.slice(0, 40)}`;
+  const closed = [...document.querySelectorAll("details:not(.numbers) > :not(summary)")].filter((node) => !shown(node));
+  const long = [...document.querySelectorAll("figure:not(.missing) .plot > svg")].filter((node) => !shown(node) || node.getBoundingClientRect().height > height);
+  const cut = [...document.querySelectorAll(".plot > svg, table")].filter((node) => shown(node) && node.getBoundingClientRect().right > width + 1);
+  const empty = [...document.querySelectorAll("td > *, th > *")].filter((node) => node.textContent.trim() && node.closest("table").checkVisibility() && !node.checkVisibility());
+  return [closed.map((n) => `closed ${name(n)}`), long.map((n) => `longer than a page: ${name(n)}`), cut.map((n) => `cut ${name(n)}`), empty.map((n) => `hidden ${name(n)}`)].flat();
+});
+
 const looks = {
   wide: { viewport: { width: 1280, height: 900 } },
   narrow: { viewport: { width: 390, height: 844 }, hasTouch: true },
   dark: { viewport: { width: 1280, height: 900 }, colorScheme: "dark" },
-  print: { viewport: { width: 794, height: 1123 } },
+  print: { viewport: { width: 703, height: 1017 } },
 };
 const look = async (folder, name) => {
   const { page, close } = await open(folder, looks[name]);
@@ -225,6 +273,8 @@ const look = async (folder, name) => {
   const paper = await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const light = Number(/\d+/.exec(paper)[0]) > 128;
   assert.equal(light, name !== "dark", `${name}: the ground is ${paper}`);
+  assert.deepEqual(await faint(page), [], name);
+  if (name === "print") assert.deepEqual(await lost(page), []);
   if (shots) {
     mkdirSync(shots, { recursive: true });
     await page.screenshot({ path: join(shots, `${basename(resolve(folder))}-${name}.png`), fullPage: true });

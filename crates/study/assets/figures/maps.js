@@ -26,7 +26,7 @@ const headMap = (env, model, cells, options = {}) => {
       // Two lines, so that one of them stands out from any cell.
       Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("paper"), strokeWidth: side > 14 ? 3.5 : 2, inset: 1, rx: 2 }),
       Plot.cell(data.filter((c) => c.outline), { ...xy, stroke: env.colour("ink"), strokeWidth: side > 14 ? 1.75 : 1.25, inset: 0, rx: 2 }),
-      Plot.dot(data.filter((c) => c.dot), { ...xy, r: Math.min(3, side / 6), fill: ink, dx: size / 2 - Math.min(7, size / 4), dy: -side / 2 + Math.min(7, side / 4) }),
+      Plot.dot(data.filter((c) => c.dot), { ...xy, r: Math.min(3, side / 6), fill: ink, dx: size / 2 - Math.min(10, size / 4), dy: -side / 2 + Math.min(9, side / 3) }),
       ...(size >= 34 && side >= 20 ? [Plot.text(data.filter((c) => c.inside), { ...xy, text: "inside", fontSize: 10.5, fill: ink })] : []),
       Plot.cell(data, {
         ...xy,

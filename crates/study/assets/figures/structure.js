@@ -2,12 +2,12 @@
 
 const matrix = (env, labels, rows) =>
   plot(env, {
-    height: 74 + Math.min(34, 380 / labels.length) * labels.length,
+    height: 10 + 26 + 4.4 * d3.max(labels, (l) => Math.min(l.length, 20)) + Math.min(34, 380 / labels.length) * labels.length,
     marginLeft: 20 + 6.4 * d3.max(labels, (l) => Math.min(l.length, 20)),
-    marginBottom: 64,
+    marginBottom: 26 + 4.4 * d3.max(labels, (l) => Math.min(l.length, 20)),
     padding: 0.06,
-    x: { type: "band", domain: labels, label: null, tickSize: 0, tickRotate: -35 },
-    y: { type: "band", domain: labels, label: null, tickSize: 0 },
+    x: { type: "band", domain: labels, label: null, tickSize: 0, tickFormat: (l) => short(l, 20), tickRotate: -35 },
+    y: { type: "band", domain: labels, label: null, tickSize: 0, tickFormat: (l) => short(l, 20) },
     marks: [
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("cell"), rx: 2 }),
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("emergent"), fillOpacity: (r) => 0.85 * r.value, rx: 2, ...(env.interactive ? {} : { title: "text" }), ariaLabel: "text" }),

@@ -121,13 +121,13 @@ fn example(case: &Case, of: &Cases) -> Markup {
 
 fn sample(label: &str, sample: &CaseSample) -> Markup {
     let verdict = if sample.correct { "right" } else { "wrong" };
+    let kinds: Vec<&str> = sample.failures.iter().map(|&kind| words(kind).0).collect();
     html! {
         tr {
             td { (label) }
             td { code { (visible(&sample.text)) } }
             td class=(verdict) {
-                (verdict)
-                @for &failure in &sample.failures { ", " (words(failure).0) }
+                @if kinds.is_empty() { (verdict) } @else { (kinds.join(", ")) }
             }
         }
     }
