@@ -79,17 +79,21 @@ fn announced(text: &str) -> bool {
         || text.to_ascii_lowercase().contains("answer")
 }
 
-/// The whole and decimal numbers in a text, without leading zeros and commas between thousands.
+/// The whole and decimal numbers in a text, without leading zeros.
 fn numbers(text: &str) -> BTreeSet<String> {
-    let thousands = |at: usize| text[at + 1..].chars().take_while(char::is_ascii_digit).count() == 3;
-    let plain: String =
-        text.char_indices().filter(|&(at, c)| c != ',' || !thousands(at)).map(|(_, c)| c).collect();
+    let plain = ungrouped(text);
     let words = plain.split(|c: char| !(c.is_ascii_digit() || c == '.'));
     let number = |word: &str| {
         let word = word.trim_matches('.').trim_start_matches('0');
         word.chars().any(|c| c.is_ascii_digit()).then(|| word.to_owned())
     };
     words.filter_map(number).collect()
+}
+
+/// The text without commas before groups of three digits.
+fn ungrouped(text: &str) -> String {
+    let thousands = |at: usize| text[at + 1..].chars().take_while(char::is_ascii_digit).count() == 3;
+    text.char_indices().filter(|&(at, c)| c != ',' || !thousands(at)).map(|(_, c)| c).collect()
 }
 
 /// Longest repeated unit that is recognised, in bytes.
@@ -114,20 +118,27 @@ struct Calculation {
 }
 
 /// The first false calculation: the text of both sides of its equals sign. Only numbers and `+ - * / × \times
-/// \cdot \div ( )` count; a decimal result may be rounded.
+/// \cdot \div ( )` count, an `x` between numbers, and dollars and a unit beside them; a decimal result may be rounded.
 pub fn arithmetic_slip(text: &str) -> Option<(String, String)> {
     calculations(text).into_iter().find(|sum| !sum.holds).map(|sum| (sum.left, sum.right))
 }
 
 /// The calculations in a text.
 fn calculations(text: &str) -> Vec<Calculation> {
-    let plain = text
-        .replace("\\times", "*")
-        .replace("\\cdot", "*")
-        .replace("\\div", "/")
-        .replace('×', "*")
-        .replace('÷', "/")
-        .replace("\\,", "");
+    let marks = [("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("×", "*"), ("÷", "/"), ("\\,", "")];
+    let plain = marks.iter().fold(ungrouped(text), |text, (from, to)| text.replace(from, to));
+    let digit = |side: &str, first: bool| {
+        let side = side.trim_matches([' ', '$']);
+        let next = if first { side.chars().next() } else { side.chars().next_back() };
+        next.is_some_and(|c| c.is_ascii_digit())
+    };
+    // `$3 x 4 = $12`: dollars are left out, and an x between numbers multiplies.
+    let one = |(at, c): (usize, char)| match c {
+        '$' if plain[at + 1..].starts_with(|c: char| c.is_ascii_digit()) => None,
+        'x' if digit(&plain[..at], false) && digit(&plain[at + 1..], true) => Some('*'),
+        c => Some(c),
+    };
+    let plain: String = plain.char_indices().filter_map(one).collect();
     plain.match_indices('=').take(2000).filter_map(|(at, _)| calculation(&plain, at)).collect()
 }
 
@@ -150,8 +161,12 @@ fn calculation(plain: &str, at: usize) -> Option<Calculation> {
     let right =
         &right_text[..right_text.find(|c: char| !(number(c) || c == '-')).unwrap_or(right_text.len())];
     let right = right.trim_end_matches(['.', '-']);
-    let after = right_text[right.len()..].trim_start().chars().next();
-    let continues = after.is_some_and(|c| c.is_alphanumeric() || "+-*/^%(\\{,".contains(c));
+    let rest = &right_text[right.len()..];
+    // A unit after a space is none of it.
+    let unit =
+        rest.starts_with(' ') && rest.trim_start().chars().take_while(|c| c.is_alphabetic()).count() > 1;
+    let after = rest.trim_start().chars().next();
+    let continues = !unit && after.is_some_and(|c| c.is_alphanumeric() || "+-*/^%(\\{,".contains(c));
     let operators = left.trim_start_matches('-').chars().any(|c| "+-*/".contains(c));
     if cut
         || !operators
@@ -219,6 +234,11 @@ mod tests {
             ("10 / 3 = 3.34", true),
             ("5 - 7 = -2", false),
             ("3 + 4 = 7x", false),
+            ("3 + 4 = 8 eggs", true),
+            ("3 + 4 = 8 x", false),
+            ("It costs $20 x 50 = $1,000 a week.", false),
+            ("$80,000 + $50,000 = $131,000", true),
+            ("so $3 + 4 = 7$ and $2x = 9$", false),
             ("f(2) + 3 = 9", false),
             ("(2 + 3) * 4 = 24", true),
             ("<think>61+48=109;109+43=142</think>142", true),
