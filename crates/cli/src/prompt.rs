@@ -60,6 +60,15 @@ impl Prompter {
             }
             (chat, _) => chat,
         };
+        if let (Ok(chat), Some(_), true) = (&chat, settings.thinking, settings.template.is_chat()) {
+            let probe = [Message { role: "user".to_owned(), content: "?".to_owned() }];
+            let render = |thinking| bounded(|| chat.render(&probe, true, Some(thinking)));
+            if render(true)? == render(false)? {
+                return Err(Error::input(
+                    "thinking has no effect: the chat template has no switch `enable_thinking`",
+                ));
+            }
+        }
         Ok(Self { settings, text, chat })
     }
 

@@ -83,14 +83,42 @@ fn a_program_that_dies_leaves_a_run_that_goes_on() {
     let whole = left(dir);
     std::fs::remove_dir_all(dir.join("run")).unwrap();
     // Two steps and a half.
-    let dies = format!("n=0; {}", good.replace("do ", "do n=$((n+1)); [ $n -gt 20 ] && exit 9; "));
+    let dies = format!(
+        "sleep 1000 > /dev/null & echo $! > sleeps; n=0; {}",
+        good.replace("do ", "do n=$((n+1)); [ $n -gt 20 ] && exit 9; ")
+    );
     std::fs::write(dir.join("reward.sh"), dies).unwrap();
-    let (status, message) = sparks(dir, &["grpo", "c.toml", "--quiet"]);
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--quiet", "--set", "run.checkpoint_every=0"]);
     assert!(status == 1 && message.contains("`command`") && message.contains("exit status: 9"), "{message}");
+    assert!(message.contains("go on with: sparks grpo --resume run"), "{message}");
     assert!(!dir.join("run/completions/step-2.jsonl.gz").exists());
+    // The steps before are there, and what the program started is not.
+    assert!(dir.join("run/checkpoints/step-2/model.safetensors").exists());
+    let sleeps = std::fs::read_to_string(dir.join("sleeps")).unwrap();
+    // A killed process that nobody asked for yet has no command line.
+    let command = Path::new("/proc").join(sleeps.trim()).join("cmdline");
+    assert_eq!(std::fs::read(command).unwrap_or_default(), b"");
     std::fs::write(dir.join("reward.sh"), good).unwrap();
+    let (status, message) = sparks(dir, &["sft", "--resume", "run"]);
+    assert!(status == 2 && message.contains("is a run of sparks grpo"), "{message}");
     assert_eq!(sparks(dir, &["grpo", "--resume", "run", "--quiet"]), (0, String::new()));
     assert!(left(dir) == whole, "the run that went on has other bits");
+}
+
+#[test]
+fn a_signal_ends_a_step_between_two_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    start(dir, "grpo.zero_variance = 'drop'\ngrpo.resample = 2\nreward.command = ['sh', 'reward.sh']\n");
+    // Three generations a step, since no rewards differ; the signal comes between the first two of the second step.
+    let program = "while read -r line; do n=$((n+1)); [ $n = 25 ] && kill -TERM $PPID; echo 0; done";
+    std::fs::write(dir.join("reward.sh"), format!("n=0; {program}")).unwrap();
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--quiet", "--set", "run.checkpoint_every=0"]);
+    assert!(status == 1 && message.contains("interrupted after 1 of 4 steps; go on with"), "{message}");
+    assert!(dir.join("run/checkpoints/step-1/model.safetensors").exists());
+    std::fs::write(dir.join("reward.sh"), "while read -r line; do echo 0; done").unwrap();
+    assert_eq!(sparks(dir, &["grpo", "--resume", "run", "--quiet"]), (0, String::new()));
+    assert_eq!(unmeasured(&dir.join("run/metrics.jsonl")).len(), 4);
 }
 
 #[test]
@@ -113,6 +141,16 @@ fn rewards_of_the_run_file_are_taken_or_refused_by_name() {
         assert!(!dir.join("run/metrics.jsonl").exists() || text.contains("/no/such"), "{text}");
         let _ = std::fs::remove_dir_all(dir.join("run"));
     }
+    start(dir, "");
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", "reward=[]"]);
+    assert!(status == 2 && message.contains("reward is an empty list"), "{message}");
+    std::fs::create_dir_all(dir.join("run/completions")).unwrap();
+    let (status, message) = sparks(dir, &["grpo", "c.toml"]);
+    assert!(status == 2 && message.contains("completions: exists, and no run of sparks"), "{message}");
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    std::fs::write(dir.join("u.jsonl"), "{\"problem\":\"1+2=\",\"answer\":\"\\\\frac{\"}\n").unwrap();
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", "data.eval=u.jsonl"]);
+    assert!(status == 2 && message.contains("no answer can be read"), "{message}");
     // Without a reward that asks for it, no answer is needed; groups that all have the same reward are sampled again.
     start(dir, "grpo.zero_variance = 'drop'\ngrpo.resample = 2\n");
     std::fs::write(dir.join("d.jsonl"), "{\"problem\":\"12+34=\"}\n").unwrap();

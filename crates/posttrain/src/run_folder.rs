@@ -8,6 +8,7 @@
 //! heads.jsonl           one object a circuit: its heads, their change, what it cost
 //! completions/          step-N.jsonl.gz: what the weights after step N sampled, written by the GRPO caller
 //! circuits/step-N.json  attribution and circuit of the weights after step N, written by the `[watch]` caller
+//! dynamics.json         the circuits so far beside the reward, written by the `[watch]` caller
 //! .lock                 held by the process that trains in this folder
 //! ```
 //! A checkpoint is written beside its place, synced and renamed, so that a run killed at any moment finds
@@ -43,6 +44,8 @@ pub struct Progress {
 const METRICS: &str = "metrics.jsonl";
 const HEADS: &str = "heads.jsonl";
 const COMPLETIONS: &str = "completions";
+const CIRCUITS: &str = "circuits";
+const DYNAMICS: &str = "dynamics.json";
 
 /// The folder in a checkpoint that holds a reference of its own, where the run has one that changes.
 pub const REFERENCE: &str = "reference";
@@ -109,8 +112,9 @@ impl RunFolder {
         }
         let config = dir.join("config.toml");
         let ours = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(WRITTEN));
-        let files = [config, dir.join(METRICS), dir.join(HEADS)];
-        match files.iter().find(|path| path.exists() && !ours) {
+        let names = [METRICS, HEADS, DYNAMICS, COMPLETIONS, CIRCUITS];
+        let files = std::iter::once(config).chain(names.map(|name| dir.join(name)));
+        match files.into_iter().find(|path| path.exists() && !ours) {
             Some(taken) => {
                 Err(Error::at(taken, "exists, and no run of sparks wrote it: choose another run.dir"))
             }
@@ -131,9 +135,12 @@ impl RunFolder {
         std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         common::write_whole(dir.join("config.toml"), format!("{WRITTEN}{config}").as_bytes())?;
         let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
-        let heads = dir.join(HEADS);
-        if heads.exists() {
-            std::fs::remove_file(&heads).map_err(|e| Error::io(&heads, e))?;
+        // What an attempt left that never wrote a checkpoint.
+        for file in [HEADS, DYNAMICS].map(|name| dir.join(name)).into_iter().filter(|path| path.exists()) {
+            std::fs::remove_file(&file).map_err(|e| Error::io(&file, e))?;
+        }
+        for of_steps in [COMPLETIONS, CIRCUITS].map(|name| dir.join(name)) {
+            forget_steps(&of_steps, 0)?;
         }
         Ok(Self::open(dir, 0, metrics, lock))
     }
@@ -200,7 +207,7 @@ impl RunFolder {
             // A line of heads is of the weights after its step, one of metrics of the step that follows.
             cut(&dir.join(HEADS), progress.step + 1)?;
         }
-        forget_completions(&dir.join(COMPLETIONS), progress.step)?;
+        forget_steps(&dir.join(COMPLETIONS), progress.step)?;
         let mut folder = Self::open(dir, progress.step, metrics, lock);
         folder.tokenizer = Some(checkpoint.clone());
         folder.state = state.clone();
@@ -437,12 +444,12 @@ fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
 }
 
 /// Removes the completions of steps that the resumed run makes again.
-fn forget_completions(dir: &Path, step: usize) -> Result<(), Error> {
+fn forget_steps(dir: &Path, step: usize) -> Result<(), Error> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
     for entry in entries.filter_map(Result::ok) {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        let of = name.strip_prefix("step-").and_then(|rest| rest.strip_suffix(".jsonl.gz"));
+        let of = name.strip_prefix("step-").and_then(|rest| rest.split('.').next());
         let again = of.and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n >= step);
         // Or what a killed run left half written.
         if again || name.ends_with(".tmp") {

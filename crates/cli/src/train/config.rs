@@ -61,6 +61,11 @@ impl RunFile {
     }
 
     pub(super) fn from_table(kind: Kind, table: toml::Table) -> Result<Self, Error> {
+        if table.get("reward").and_then(toml::Value::as_array).is_some_and(Vec::is_empty) {
+            return Err(Error::input(
+                "reward is an empty list, expected one or more; leave it out for `correct`",
+            ));
+        }
         let mut unknown = Vec::new();
         let mut file: Self = serde_ignored::deserialize(toml::Value::Table(table), |path| {
             unknown.push(path.to_string().replace(".?", ""));

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use common::Error;
-use model_qwen::{Checkpoint, Qwen, Sampling, StopStrings};
+use model_qwen::{Checkpoint, Next, Qwen, Sampling, StopStrings};
 use posttrain::{Order, REFERENCE, Ranks, RunFolder};
 use posttrain_grpo::reward::{RewardConfig, RewardKind, Rewards};
 use posttrain_grpo::{Grpo, GrpoConfig, Scored};
@@ -51,9 +52,19 @@ pub(crate) fn grpo(common: &Common, args: &Args, ranks: Arc<dyn Ranks>) -> Resul
     let elsewhere = Elsewhere::open(&open, &prompter.settings.stops(), longest)?;
     let seed = open.file.data.shuffle.then_some(open.file.run.seed);
     let order = Order { len: problems.len(), seed };
-    let (scored, samples_from) = (None, None);
-    let mut trainer =
-        Problems { grpo, rewards, problems, held_out, order, prompter, elsewhere, scored, samples_from };
+    let (scored, samples_from, stop) = (None, None, crate::signals::polled());
+    let mut trainer = Problems {
+        grpo,
+        rewards,
+        problems,
+        held_out,
+        order,
+        prompter,
+        elsewhere,
+        scored,
+        samples_from,
+        stop,
+    };
     let done = steps::run(&mut open, watch.as_ref(), &mut trainer);
     if let Some(elsewhere) = trainer.elsewhere {
         elsewhere.close();
@@ -70,6 +81,9 @@ fn longest(problems: &[Problem]) -> usize {
 fn held_out(open: &Open<'_>, prompter: &Prompter) -> Result<Option<HeldOut>> {
     let Some(path) = &open.file.data.eval else { return Ok(None) };
     let problems = read(open, path, prompter)?;
+    if !problems.iter().any(|problem| problem.readable) {
+        return Err(Error::at(path, "data.eval: no answer can be read by the grader"));
+    }
     let config = open.file.grpo();
     let room = config.room();
     let GrpoConfig { max_tokens, temperature, top_p, top_k, min_p, .. } = config;
@@ -159,8 +173,11 @@ struct Problems<'a> {
     elsewhere: Option<Elsewhere<'a>>,
     /// Of the last step.
     scored: Option<Scored>,
-    /// The position that a step samples from, until all its completions are there.
+    /// The position that a step samples from, until all its completions are there and judged. None among several ranks,
+    /// which would have to go back together.
     samples_from: Option<u64>,
+    /// Set by a signal.
+    stop: Arc<AtomicBool>,
 }
 
 impl Problems<'_> {
@@ -178,8 +195,14 @@ impl Problems<'_> {
                 let stops = self.prompter.settings.stops();
                 let mut watch = StopStrings::new(text, &stops, n * self.grpo.group_size());
                 let prompts = prompts(self.grpo.progress().position);
-                let rollouts = self.grpo.sample_watched(&prompts, |row, token| watch.push(row, token))?;
+                let (stop, may_stop) = (&self.stop, self.samples_from.is_some());
+                let stopped = || may_stop && stop.load(Ordering::SeqCst);
+                let push = |row, token| if stopped() { Next::EndAll } else { watch.push(row, token) };
+                let rollouts = self.grpo.sample_watched(&prompts, push)?;
                 watch.into_result()?;
+                if stopped() {
+                    return Err(Error::internal("interrupted while completions were sampled"));
+                }
                 rollouts
             }
         };
@@ -200,7 +223,8 @@ impl Problems<'_> {
 impl Trainer for Problems<'_> {
     fn step(&mut self) -> Result<Line> {
         let mut phase = Phase::default();
-        self.samples_from = self.elsewhere.is_some().then(|| self.grpo.progress().position);
+        let is_alone = self.grpo.optimizer().ranks().count() == 1;
+        self.samples_from = is_alone.then(|| self.grpo.progress().position);
         let mut scored = self.generation(&mut phase)?;
         while scored.wants_more() {
             scored.append(self.generation(&mut phase)?);

@@ -40,6 +40,13 @@ impl Kind {
     fn command(self) -> String {
         format!("sparks {}", self.name())
     }
+
+    /// That of the run that wrote this `config.toml`: rewards are written out in each of GRPO, and in no other.
+    fn of_run(config: &str) -> crate::options::Result<Self> {
+        let table = keys::table(config)?;
+        let is_grpo = table.contains_key("reward") || table.contains_key("grpo");
+        Ok(if is_grpo { Self::Grpo } else { Self::Sft })
+    }
 }
 
 #[derive(clap::Args, Debug)]

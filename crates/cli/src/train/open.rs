@@ -140,9 +140,12 @@ impl Asked<'_> {
 
     fn resume(&self, dir: &Path) -> Result<Opened> {
         let Self { common, kind, args, ranks } = *self;
-        let place = dir.join("config.toml");
-        let began =
-            RunFile::written(kind, &RunFolder::config(dir)?).map_err(|e| e.within(place.display()))?;
+        let (place, text) = (dir.join("config.toml"), RunFolder::config(dir)?);
+        let of = Kind::of_run(&text).map_err(|e| e.within(place.display()))?;
+        if of != kind {
+            return Err(Error::at(dir, format!("is a run of {0}: go on with {0} --resume", of.command())));
+        }
+        let began = RunFile::written(kind, &text).map_err(|e| e.within(place.display()))?;
         let before = began.to_table(kind)?;
         let mut file = match &args.config {
             Some(path) => user_file(common, kind, path, &args.set)?,

@@ -52,6 +52,16 @@ impl Program {
         Ok(Self { child, stdin, lines, timeout: Duration::from_secs_f64(timeout), name })
     }
 
+    /// Kills what the program started and what is left of it: the processes of its group.
+    fn end_group(&self) {
+        #[cfg(unix)]
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            use nix::sys::signal::{Signal, killpg};
+            // An error says that none is left.
+            let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+
     fn failed(&mut self, what: &str) -> Error {
         // A program that just closed its output needs a moment until its status can be asked for.
         for _ in 0..20 {
@@ -120,10 +130,11 @@ impl Drop for Program {
         drop(self.stdin.take());
         for _ in 0..20 {
             if let Ok(Some(_)) = self.child.try_wait() {
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.end_group();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
