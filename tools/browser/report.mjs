@@ -259,7 +259,12 @@ const lost = (page) => page.evaluate(() => {
   const closed = [...document.querySelectorAll("details:not(.numbers) > :not(summary)")].filter((node) => !shown(node));
   const long = [...document.querySelectorAll("figure:not(.missing) .plot > svg")].filter((node) => !shown(node) || node.getBoundingClientRect().height > height);
   const cut = [...document.querySelectorAll(".plot > svg, table")].filter((node) => shown(node) && node.getBoundingClientRect().right > width + 1);
-  const empty = [...document.querySelectorAll("td > *, th > *")].filter((node) => node.textContent.trim() && node.closest("table").checkVisibility() && !node.checkVisibility());
+  const drawn = (node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return [...range.getClientRects()].some((box) => box.height > 0);
+  };
+  const empty = [...document.querySelectorAll("td > *, th > *")].filter((node) => node.textContent.trim() && node.closest("table").checkVisibility() && !drawn(node));
   return [closed.map((n) => `closed ${name(n)}`), long.map((n) => `longer than a page: ${name(n)}`), cut.map((n) => `cut ${name(n)}`), empty.map((n) => `hidden ${name(n)}`)].flat();
 });
 
