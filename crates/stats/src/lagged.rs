@@ -49,18 +49,19 @@ pub fn lagged_spearman(x: &[f64], y: &[f64], max_lag: usize) -> Option<LaggedCor
         })
         .collect();
     let largest = |found: &[(i64, f64)]| found.iter().map(|(_, c)| c.abs()).reduce(f64::max);
-    let share = |least: f64, of: &dyn Fn(&[(i64, f64)]) -> Option<f64>| {
-        let as_large = |found: &&Vec<(i64, f64)>| of(found).is_some_and(|c| c.abs() >= least - 1e-12);
-        all.iter().filter(as_large).count() as f64 / shifts as f64
+    let share = |least: f64, sizes: &mut dyn Iterator<Item = f64>| {
+        sizes.filter(|size| *size >= least - 1e-12).count() as f64 / shifts as f64
+    };
+    let at_lag = |found: &[(i64, f64)], lag: i64| found.iter().find(|(l, _)| *l == lag).map(|(_, c)| c.abs());
+    let one = |&(lag, coefficient): &(i64, f64)| Lagged {
+        lag,
+        coefficient,
+        p_value: share(coefficient.abs(), &mut all.iter().filter_map(|found| at_lag(found, lag))),
+        n: shifts - lag.unsigned_abs() as usize,
     };
     let observed = largest(&all[0])?;
-    let one = |&(lag, coefficient): &(i64, f64)| {
-        let at_lag = |found: &[(i64, f64)]| found.iter().find(|(l, _)| *l == lag).map(|(_, c)| *c);
-        let n = shifts - lag.unsigned_abs() as usize;
-        Lagged { lag, coefficient, p_value: share(coefficient.abs(), &at_lag), n }
-    };
-    let lags = all[0].iter().map(one).collect();
-    Some(LaggedCorrelation { lags, p_value: share(observed, &largest), shifts })
+    let p_value = share(observed, &mut all.iter().filter_map(|found| largest(found)));
+    Some(LaggedCorrelation { lags: all[0].iter().map(one).collect(), p_value, shifts })
 }
 
 /// The lags at which neither side is constant, with their coefficients.
