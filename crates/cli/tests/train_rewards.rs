@@ -101,6 +101,11 @@ fn a_program_that_dies_leaves_a_run_that_goes_on() {
     std::fs::write(dir.join("reward.sh"), good).unwrap();
     let (status, message) = sparks(dir, &["sft", "--resume", "run"]);
     assert!(status == 2 && message.contains("is a run of sparks grpo"), "{message}");
+    let rows = std::fs::read_to_string(dir.join("d.jsonl")).unwrap();
+    std::fs::write(dir.join("d.jsonl"), rows.replace("12+34", "34+12")).unwrap();
+    let (status, message) = sparks(dir, &["grpo", "--resume", "run"]);
+    assert!(status == 2 && message.contains("data.train is not what the run began with"), "{message}");
+    std::fs::write(dir.join("d.jsonl"), rows).unwrap();
     assert_eq!(sparks(dir, &["grpo", "--resume", "run", "--quiet"]), (0, String::new()));
     assert!(left(dir) == whole, "the run that went on has other bits");
 }

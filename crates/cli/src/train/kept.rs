@@ -1,10 +1,15 @@
 //! What the loop needs to go on beside weights and moments: tokens so far, the best evaluation, and how many
 //! evaluations passed since.
 
-use common::Error;
+use std::path::Path;
+
+use common::{Error, file_hash, hash_of};
+use model_qwen::model_hash;
+use posttrain::rows::data_files;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Kind;
 use super::open::Open;
 use super::sections::{BestMetric, RunSection};
 use crate::options::Result;
@@ -24,6 +29,9 @@ pub(super) struct Kept {
     /// What the trainer needs beside: the weight of the entropy bonus, where it follows the entropy.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(super) trainer: Value,
+    /// SHA-256 of what the run is made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inputs: Option<Inputs>,
     /// Evaluations since the last one that counts as better.
     #[serde(default, skip_serializing_if = "is_zero")]
     waited: usize,
@@ -31,6 +39,42 @@ pub(super) struct Kept {
 
 fn is_zero(n: &usize) -> bool {
     *n == 0
+}
+
+/// What checkpoints do not hold and a resumed run reads again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Inputs {
+    /// The files of `data.train`.
+    data: String,
+    /// The model, where the run trains an adapter beside it or has a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+}
+
+impl Inputs {
+    fn of(open: &Open<'_>) -> Result<Self> {
+        let hashes: Vec<String> =
+            data_files(&open.file.data.train)?.iter().map(file_hash).collect::<Result<_>>()?;
+        let is_read_again =
+            open.file.lora.is_some() || open.kind == Kind::Grpo && open.file.grpo().beta > 0.0;
+        let model = is_read_again.then(|| model_hash(&open.file.model.path)).transpose()?;
+        Ok(Self { data: hash_of(hashes.concat().as_bytes()), model })
+    }
+
+    /// Refuses others than `began`, those of the run so far.
+    fn check(&self, began: &Self, open: &Open<'_>) -> Result {
+        let changed = |what: &str, path: &Path| {
+            Err(Error::at(path, format!("{what} is not what the run began with, expected the same contents")))
+        };
+        if self.data != began.data {
+            return changed("data.train", &open.file.data.train);
+        }
+        // None where the run had no reference then.
+        match (&self.model, &began.model) {
+            (Some(now), Some(then)) if now != then => changed("model.path", &open.file.model.path),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The best evaluation so far.
@@ -44,12 +88,18 @@ struct Best {
 
 impl Kept {
     /// What the checkpoint kept; a best of another metric or another file is no best.
+    ///
+    /// # Errors
+    /// Data or a model that changed since the run began.
     pub(super) fn new(open: &Open<'_>) -> Result<Self> {
+        let inputs = Inputs::of(open)?;
         let Some(resumed) = open.resumed.as_ref().filter(|r| !r.state.is_null()) else {
-            return Ok(Self::default());
+            return Ok(Self { inputs: Some(inputs), ..Self::default() });
         };
         let kept: Self = serde_json::from_value(resumed.state.clone())
             .map_err(|e| Error::at(resumed.dir.join("state.json"), e))?;
+        kept.inputs.as_ref().map_or(Ok(()), |began| inputs.check(began, open))?;
+        let kept = Self { inputs: Some(inputs), ..kept };
         let same = kept.best.is_none_or(|best| Some(best.metric) == open.file.run.best);
         Ok(if same && !open.other_eval { kept } else { Self { best: None, waited: 0, ..kept } })
     }
