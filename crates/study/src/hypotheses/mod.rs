@@ -4,17 +4,15 @@
 use std::collections::BTreeSet;
 
 use hooks::Head;
-use stats::{Interval, detectable, holm, normal_p};
+use stats::{Interval, detectable, normal_p};
 
+use self::verdict::{Claim, LEVEL, POWER, Tested, corrected};
 use crate::results::{
-    Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod, Verdict,
+    Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod,
 };
 use crate::stages::DrawnHeads;
 
-/// Two-sided level of every test, after correction.
-const LEVEL: f64 = 0.05;
-/// Power behind each minimum effect.
-const POWER: f64 = 0.8;
+mod verdict;
 
 /// Circuits of draws of the pairs: of the base, and of each checkpoint of each training, on the first suite and rule.
 pub(crate) struct Drawn<'a> {
@@ -22,37 +20,6 @@ pub(crate) struct Drawn<'a> {
     pub(crate) trainings: Vec<(&'a str, Vec<&'a [DrawnHeads]>)>,
     /// For each study of thinking: heads without thinking less heads with it, draw by draw.
     pub(crate) think: Vec<Vec<f64>>,
-}
-
-/// A claim before its test.
-struct Claim {
-    id: String,
-    claim: String,
-    source: &'static str,
-    measure: String,
-    test: &'static str,
-    /// The direction that is claimed: 1 or −1.
-    direction: f64,
-    /// The smallest effect that would matter, in its unit.
-    matters: f64,
-}
-
-/// What was measured.
-#[derive(Debug, Clone, Copy)]
-struct Tested {
-    effect: Interval,
-    p_value: f64,
-    minimum: f64,
-    /// Random sets that the p-value is counted among, where it is.
-    sets: Option<usize>,
-    /// Whether what the measure leaves out is as claimed as well.
-    rest: bool,
-}
-
-impl Tested {
-    fn new(effect: Interval, p_value: f64, minimum: f64) -> Self {
-        Self { effect, p_value, minimum, sets: None, rest: true }
-    }
 }
 
 /// The hypotheses that `results` speak to, corrected together.
@@ -105,8 +72,7 @@ fn of_draws(estimate: f64, draws: &[f64]) -> Result<Tested, String> {
     }
     let side =
         |test: &dyn Fn(f64) -> bool| (draws.iter().filter(|&&x| test(x)).count() as f64 + 1.0) / (n + 1.0);
-    let mean = draws.iter().sum::<f64>() / n;
-    let sd = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    let (_, sd) = spread(draws);
     let p_value = (2.0 * side(&|x| x <= 0.0).min(side(&|x| x >= 0.0))).min(1.0);
     Ok(Tested::new(Interval::percentile(estimate, draws, 0.95), p_value, detectable(sd, LEVEL, POWER)))
 }
@@ -261,6 +227,18 @@ fn zeroed<'a>(results: &'a Results, training: &Training) -> Vec<&'a Intervention
     if emergent.is_empty() { of(HeadSet::New) } else { emergent }
 }
 
+/// Mean and standard deviation.
+fn spread(draws: &[f64]) -> (f64, f64) {
+    let n = draws.len() as f64;
+    let mean = draws.iter().sum::<f64>() / n;
+    (mean, (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt())
+}
+
+/// An estimate with the 95 % interval of a normal distribution.
+fn normal(estimate: f64, se: f64) -> Interval {
+    Interval { estimate, low: estimate - 1.96 * se, high: estimate + 1.96 * se }
+}
+
 fn standard_error(interval: &Interval) -> f64 {
     (interval.high - interval.low) / (2.0 * 1.96)
 }
@@ -287,12 +265,9 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
                 Err(format!("{} random sets: 19 are needed for a p-value of 0.05.", draws.len())),
             );
         };
-        let n = draws.len() as f64;
-        let mean = draws.iter().sum::<f64>() / n;
-        let sd = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        let (mean, sd) = spread(&draws);
         let se = (standard_error(&difference).powi(2) + sd.powi(2)).sqrt();
-        let estimate = row.accuracy.estimate - mean;
-        let effect = Interval { estimate, low: estimate - 1.96 * se, high: estimate + 1.96 * se };
+        let effect = normal(row.accuracy.estimate - mean, se);
         let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
         (claim, Ok(Tested { sets: Some(draws.len()), ..tested }))
     };
@@ -345,7 +320,7 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
             (Some(a), Some(b)) => {
                 let se = (standard_error(&a).powi(2) + standard_error(&b).powi(2)).sqrt();
                 let estimate = a.estimate - b.estimate;
-                let effect = Interval { estimate, low: estimate - 1.96 * se, high: estimate + 1.96 * se };
+                let effect = normal(estimate, se);
                 if se > 0.0 {
                     let p_value = normal_p(estimate / se);
                     let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
@@ -359,144 +334,4 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
         all.push((claim, tested));
     }
     all
-}
-
-/// Holm's correction over the tests that were made, and the verdicts.
-fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypothesis> {
-    let p_values: Vec<f64> = all.iter().filter_map(|(_, t)| t.as_ref().ok().map(|t| t.p_value)).collect();
-    let tests = p_values.len();
-    let mut adjusted = holm(&p_values).into_iter();
-    let one = |(claim, tested): (Claim, Result<Tested, String>)| {
-        let corrected = tested.as_ref().ok().and_then(|_| adjusted.next());
-        let (verdict, reason) = match (&tested, corrected) {
-            (Ok(tested), Some(p)) => judge(&claim, tested, (p, tests)),
-            (Err(why), _) => (Verdict::CannotTell, why.clone()),
-            (Ok(_), None) => (Verdict::CannotTell, "There is no p-value.".into()),
-        };
-        let Claim { id, claim, source, measure, test, .. } = claim;
-        let tested = tested.ok();
-        Hypothesis {
-            id,
-            claim,
-            source: source.into(),
-            measure,
-            test: test.into(),
-            effect: tested.map(|t| t.effect),
-            p_value: tested.map(|t| t.p_value),
-            corrected,
-            minimum_effect: tested.map(|t| t.minimum),
-            verdict,
-            reason,
-        }
-    };
-    all.into_iter().map(one).collect()
-}
-
-fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (Verdict, String) {
-    let effect = tested.effect.estimate;
-    let claimed = effect * claim.direction > 0.0;
-    let matters = claim.matters;
-    if corrected <= LEVEL {
-        return match claimed {
-            true if !tested.rest => (
-                Verdict::NotSupported,
-                format!(
-                    "The difference is as claimed (p = {corrected:.3} after correction), and its parts are not."
-                ),
-            ),
-            true => (
-                Verdict::Supported,
-                format!("The effect is as claimed; p = {corrected:.3} after correction."),
-            ),
-            false => (
-                Verdict::NotSupported,
-                format!("The effect has the other direction; p = {corrected:.3} after correction."),
-            ),
-        };
-    }
-    let least = |sets: usize| tests as f64 / (sets + 1) as f64;
-    if let Some(sets) = tested.sets.filter(|&sets| least(sets) > LEVEL) {
-        let what = format!(
-            "{sets} random sets cannot give less than p = {:.3} after correction for {tests} tests, whatever the effect; \
-             {} could. Here p = {corrected:.3}.",
-            least(sets).min(1.0),
-            (tests as f64 / LEVEL).ceil() as usize - 1
-        );
-        return (Verdict::CannotTell, what);
-    }
-    if tested.minimum <= matters {
-        let what = format!(
-            "No effect was found (p = {corrected:.3} after correction), and one of {:.3} would have been; {matters:.3} matters.",
-            tested.minimum
-        );
-        return (Verdict::NotSupported, what);
-    }
-    let what = format!(
-        "No effect was found (p = {corrected:.3} after correction), and only one of {:.3} or more would have been; \
-         {matters:.3} matters.",
-        tested.minimum
-    );
-    (Verdict::CannotTell, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(direction: f64, matters: f64) -> Claim {
-        Claim {
-            id: "a".into(),
-            claim: "b".into(),
-            source: "c",
-            measure: "d".into(),
-            test: "e",
-            direction,
-            matters,
-        }
-    }
-
-    fn verdicts(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Verdict> {
-        corrected(all).into_iter().map(|h| h.verdict).collect()
-    }
-
-    #[test]
-    fn verdicts_take_direction_power_and_the_number_of_tests_into_account() {
-        let draws = |centre: f64, wide: f64| -> Vec<f64> {
-            (0..200).map(|k| centre + wide * (f64::from(k) / 199.0 - 0.5)).collect()
-        };
-        let strong = of_draws(5.0, &draws(5.0, 4.0));
-        assert_eq!(strong.as_ref().map(|t| t.p_value), Ok(2.0 / 201.0));
-        assert_eq!(verdicts(vec![(claim(1.0, 1.0), strong.clone())]), [Verdict::Supported]);
-        assert_eq!(verdicts(vec![(claim(-1.0, 1.0), strong.clone())]), [Verdict::NotSupported]);
-        // Standard deviation 4/√12: 3.2 would have been seen.
-        let null = || of_draws(0.0, &draws(0.0, 4.0));
-        assert_eq!(verdicts(vec![(claim(1.0, 4.0), null())]), [Verdict::NotSupported]);
-        assert_eq!(verdicts(vec![(claim(1.0, 1.0), null())]), [Verdict::CannotTell]);
-        assert_eq!(verdicts(vec![(claim(1.0, 1.0), Err("no".into()))]), [Verdict::CannotTell]);
-        // One in a hundred is nothing among six tests.
-        let mut six: Vec<_> = (0..5).map(|_| (claim(1.0, 1.0), null())).collect();
-        six.push((claim(1.0, 1.0), strong));
-        assert_eq!(verdicts(six)[5], Verdict::CannotTell);
-    }
-
-    #[test]
-    fn too_few_random_sets_settle_nothing() {
-        let effect = Interval { estimate: -0.4, low: -0.5, high: -0.3 };
-        let among = |sets: usize| {
-            let tested = Tested { sets: Some(sets), ..Tested::new(effect, 1.0 / (sets + 1) as f64, 0.01) };
-            let all = corrected(vec![
-                (claim(-1.0, 0.05), Ok(tested)),
-                (claim(1.0, 1.0), Ok(Tested { p_value: 0.9, ..tested })),
-            ]);
-            (all[0].verdict, all[0].reason.clone())
-        };
-        // Two tests: 39 sets can give p = 0.05 after correction, 38 cannot, whatever the effect.
-        let (verdict, reason) = among(38);
-        assert_eq!(verdict, Verdict::CannotTell);
-        assert!(
-            reason.starts_with("38 random sets cannot give less than") && reason.contains("39 could"),
-            "{reason}"
-        );
-        assert_eq!(among(39).0, Verdict::Supported);
-    }
 }
