@@ -135,8 +135,8 @@ grpo = { prompts = 2, group_size = 4, max_tokens = 6 }
 TOML
     printf '{"problem":"%s=","answer":%s}\n' 12+34 46 20+31 51 44+17 61 > sums.jsonl
     for kind in sft grpo; do
-        srun --mpi=pmix -n 2 --overcommit sparks $kind $kind.toml --out two-$kind --threads 1 --quiet
-        sparks $kind $kind.toml --out one-$kind --threads 1 --quiet
+        srun --mpi=pmix -n 2 --overcommit sparks $kind $kind.toml --threads 1 --quiet --set run.dir=two-$kind
+        sparks $kind $kind.toml --threads 1 --quiet --set run.dir=one-$kind
         for file in model optimizer; do
             cmp {two,one}-$kind/checkpoints/step-$([ $kind = sft ] && echo 4 || echo 2)/$file.safetensors
         done
