@@ -144,6 +144,14 @@ fn a_policy_is_evaluated_on_held_out_problems() {
         assert!(get(line, "eval_length") >= 1.0 && get(line, "eval_truncated") < 1.0, "{line}");
         assert!(line["tokens_seen"].as_u64() > line["tokens"].as_u64(), "{line}");
     }
+    // The judge is that of the reward: no completion of this model ends a thought.
+    assert!(greedy.iter().all(|line| get(line, "eval_accuracy") > 0.0), "{greedy:?}");
+    std::fs::remove_dir_all(dir.join("run")).unwrap();
+    let after_think = "reward=[{kind='correct', after_think=true}]";
+    let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", after_think]);
+    assert_eq!(status, 0, "{message}");
+    let unthinking = unmeasured(&dir.join("run/metrics.jsonl"));
+    assert!(unthinking.iter().all(|line| get(line, "eval_accuracy") == 0.0), "{unthinking:?}");
     // Sampled, several a problem: rates are of 32 completions.
     std::fs::remove_dir_all(dir.join("run")).unwrap();
     let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", "run.eval_samples=2"]);

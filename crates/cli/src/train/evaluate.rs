@@ -6,6 +6,7 @@ use common::Error;
 use model_qwen::{Finish, Next, Qwen, Request, Sampling, StopStrings, generate};
 use posttrain::Ranks;
 use posttrain::ranks::gather;
+use posttrain_grpo::reward::{RewardConfig, RewardKind, Sample, is_right};
 use serde_json::{Map, Value};
 
 use super::problems::Problem;
@@ -24,10 +25,21 @@ pub(super) struct HeldOut {
     /// The random stream is a function of its seed and the problem alone, so that evaluations of two steps draw
     /// the same numbers.
     pub(super) how: Sampling,
+    /// As the reward `correct` of the run has it.
+    pub(super) after_think: bool,
+}
+
+/// Whether the first reward `correct` of a run judges what follows `</think>` alone.
+pub(super) fn judges_after_think(rewards: &[RewardConfig]) -> bool {
+    let correct = rewards.iter().find_map(|reward| match reward.kind {
+        RewardKind::Correct { after_think } => Some(after_think),
+        _ => None,
+    });
+    correct.unwrap_or(false)
 }
 
 impl HeldOut {
-    /// Accuracy with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
+    /// Accuracy by the judge of the reward `correct` with its interval, length and truncated share: fields of `metrics.jsonl`. Problems whose answer
     /// the grader cannot read count in length alone. Nothing where `stop` says on any rank to end before the end.
     /// Collective: each rank answers some of the problems.
     pub(super) fn evaluate(
@@ -59,9 +71,16 @@ impl HeldOut {
             let problem = &self.problems[request.origin];
             let mut correct = false;
             if problem.readable {
-                let completion = prompter.text.decode(&done.ids)?;
-                correct =
-                    math_grade::grade(problem.answer.as_deref().unwrap_or_default(), &completion).correct;
+                let sample = Sample {
+                    prompt: request.origin,
+                    prompt_text: &prompter.text.decode_all(&problem.prompt)?,
+                    completion: &prompter.text.decode(&done.ids)?,
+                    ids: &done.ids,
+                    finish: done.finish,
+                    answer: problem.answer.as_deref(),
+                    columns: &problem.fields,
+                };
+                correct = is_right(&sample, self.after_think) == Some(true);
             }
             let facts = [done.ids.len(), usize::from(done.finish == Finish::Length), usize::from(correct)];
             mine.push((request.stream as usize, facts.map(|x| x as u64).to_vec()));

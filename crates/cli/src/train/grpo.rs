@@ -13,7 +13,7 @@ use posttrain_grpo::reward::{RewardConfig, RewardKind, Rewards};
 use posttrain_grpo::{Grpo, GrpoConfig, Scored};
 use serde_json::{Map, Value};
 
-use super::evaluate::HeldOut;
+use super::evaluate::{HeldOut, judges_after_think};
 use super::open::Open;
 use super::problems::{self, Problem};
 use super::rollouts::Elsewhere;
@@ -93,7 +93,8 @@ fn held_out(open: &Open<'_>, prompter: &Prompter) -> Result<Option<HeldOut>> {
         None => (1, greedy),
         Some(n) => (n, Sampling { temperature, top_p, top_k, min_p, ..greedy }),
     };
-    Ok(Some(HeldOut { problems, samples, how }))
+    let after_think = judges_after_think(&open.file.reward);
+    Ok(Some(HeldOut { problems, samples, how, after_think }))
 }
 
 /// Reads the problems; notes what was cut or left out, and warns of what is not used or cannot be judged.

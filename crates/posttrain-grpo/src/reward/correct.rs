@@ -2,6 +2,7 @@
 
 use math_grade::{extract, grade};
 
+use super::calculation::gains_nothing;
 use super::{Reward, Sample};
 use crate::Error;
 
@@ -10,34 +11,19 @@ pub fn is_readable(answer: &str) -> bool {
     [&format!("\\boxed{{{answer}}}"), answer].into_iter().any(|pred| grade(answer, pred).correct)
 }
 
-/// Whether a completion is right; `None` without an answer that can be read. Where the answer is written in digits, a
+/// Whether a completion is right; `None` without an answer that can be read. Where the answer is a plain number, a
 /// calculation is none: "12+34=" has the value of its own question.
-fn judge(sample: &Sample<'_>) -> Option<bool> {
-    let answer = sample.answer.filter(|answer| is_readable(answer))?;
-    let right = grade(answer, sample.completion).correct;
-    Some(right && !(in_digits(answer) && is_calculation(sample)))
-}
-
-fn in_digits(answer: &str) -> bool {
-    answer.replace([',', '$', ' '], "").parse::<f64>().is_ok()
-}
-
-/// Whether the last side of the completion's answer is a sum or a product, or a quotient or power of the prompt's.
-fn is_calculation(sample: &Sample<'_>) -> bool {
-    let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace() && *c != '$').collect::<String>();
-    let Some(found) = extract(sample.completion).answer else { return false };
-    let found = squeezed(&found).replace("\\times", "*").replace("\\cdot", "*").replace(['×', '·', '−'], "*");
-    let Some(side) = found.split('=').rfind(|side| !side.is_empty()) else { return false };
-    // A product with a power of ten is how a number is written.
-    let side = side.replace("*10^", "e").replace("*10**", "e").replace("*{10}^", "e");
-    let joins = |(at, c): (usize, char)| match c {
-        '+' | '-' | '*' => {
-            side[..at].ends_with(|before: char| before.is_ascii_digit() || ")}".contains(before))
-        }
-        _ => false,
+///
+/// With `after_think` only what follows the last `</think>` counts, and without one nothing is right.
+pub fn is_right(sample: &Sample<'_>, after_think: bool) -> Option<bool> {
+    let completion = match sample.completion.rsplit_once("</think>").filter(|_| after_think) {
+        Some((_, after)) => after,
+        None if after_think => return Some(false),
+        None => sample.completion,
     };
-    let repeats = side.contains(['/', '^']) || side.contains("\\frac");
-    side.char_indices().any(joins) || repeats && squeezed(sample.prompt_text).contains(&side)
+    let reference = sample.answer.filter(|answer| is_readable(answer))?;
+    let unpaid = |found: String| gains_nothing(reference, sample.prompt_text, &found);
+    Some(grade(reference, completion).correct && !extract(completion).answer.is_some_and(unpaid))
 }
 
 /// 1 for the right answer and 0 for any other.
@@ -48,16 +34,7 @@ pub(super) struct Correct {
 
 impl Reward for Correct {
     fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
-        let one = |sample: &Sample<'_>| {
-            let mut sample = *sample;
-            if self.after_think {
-                match sample.completion.rsplit_once("</think>") {
-                    Some((_, after)) => sample.completion = after,
-                    None => return 0.0,
-                }
-            }
-            judge(&sample).map_or(f32::NAN, |right| f32::from(u8::from(right)))
-        };
+        let one = |sample| is_right(sample, self.after_think).map_or(f32::NAN, |right| f32::from(u8::from(right)));
         Ok(samples.iter().map(one).collect())
     }
 }
@@ -73,7 +50,7 @@ pub(super) struct Cosine {
 impl Reward for Cosine {
     fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
         let one = |sample: &Sample<'_>| {
-            let Some(right) = judge(sample) else { return f32::NAN };
+            let Some(right) = is_right(sample, false) else { return f32::NAN };
             let [short, long] = if right { self.right } else { self.wrong };
             let progress = (sample.ids.len() as f64 / self.max_tokens as f64).min(1.0);
             let cosine = (progress * std::f64::consts::PI).cos();
@@ -92,7 +69,7 @@ impl Reward for Length {
         for group in samples.chunk_by(|a, b| a.prompt == b.prompt) {
             let lengths = group.iter().map(|s| s.ids.len());
             let (min, max) = (lengths.clone().min().unwrap_or(0), lengths.max().unwrap_or(0));
-            all.extend(group.iter().map(|sample| match judge(sample) {
+            all.extend(group.iter().map(|sample| match is_right(sample, false) {
                 None => f32::NAN,
                 Some(_) if min == max => 0.0,
                 Some(right) => {

@@ -1,9 +1,11 @@
 //! Rewards: functions of completions, with names and weights.
 
+mod calculation;
 mod command;
 mod config;
 mod correct;
 mod length;
+mod spelling;
 mod text;
 
 use std::fmt;
@@ -14,7 +16,7 @@ use posttrain::ranks::{Ranks, gather};
 use serde_json::{Map, Value};
 
 pub use config::{FormatStyle, RepetitionUnit, RewardConfig, RewardKind};
-pub use correct::is_readable;
+pub use correct::{is_readable, is_right};
 
 use crate::Error;
 
