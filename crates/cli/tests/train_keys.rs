@@ -91,6 +91,10 @@ fn files(dir: &Path) {
         "text.jsonl",
         &|n| serde_json::json!({ "text": format!("{}+1={}", n, n + 1), "t": format!("{}+20={}", n, n + 20) }),
     );
+    write("alpaca.jsonl", &|n| {
+        let (instruction, i, output) = (format!("{n}+20="), format!("{n}+{n}="), format!("{}", n + 20));
+        serde_json::json!({ "instruction": instruction, "i": i, "output": output, "text": "1+1=2" })
+    });
     let turn = |(user, assistant): (String, String)| {
         [
             serde_json::json!({"role": "user", "content": user}),

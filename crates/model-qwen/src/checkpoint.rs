@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 
+use crate::chat::{special_token, tokenizer_config};
 use crate::stored::{Loaded, WeightFiles};
 use crate::text::last_id;
 use crate::{ChatTemplate, Config, Dtype, Error, Qwen, Text};
@@ -117,6 +118,25 @@ impl Checkpoint {
     /// No `tokenizer.json`, or one that cannot be read.
     pub fn text(&self) -> Result<Text, Error> {
         Text::open(&self.dir.join("tokenizer.json"))
+    }
+
+    /// The token that ends a text: `eos_token` of `tokenizer_config.json`, else the first `eos_token_id` of
+    /// `config.json`, else the first stop id.
+    ///
+    /// # Errors
+    /// A `tokenizer_config.json` that cannot be read; an `eos_token` that the tokenizer has not.
+    pub fn end_id(&self, text: &Text) -> Result<Option<u32>, Error> {
+        let path = self.dir.join("tokenizer_config.json");
+        let config = tokenizer_config(&self.dir)?;
+        let token = special_token(&config, "eos_token").map_err(|e| Error::at(&path, e))?;
+        if !token.is_empty() {
+            let missing =
+                || Error::at(&path, format!("`eos_token` is {token:?}, which tokenizer.json has not"));
+            return text.id(token).map(Some).ok_or_else(missing);
+        }
+        let listed = &self.config.raw["eos_token_id"];
+        let id = listed.get(0).unwrap_or(listed).as_u64().filter(|&id| id < self.config.vocab as u64);
+        Ok(id.map(|id| id as u32).or(self.stop_ids.first().copied()))
     }
 
     /// The chat template, from `chat_template.jinja` or `tokenizer_config.json`.

@@ -50,7 +50,11 @@ fn solutions_are_paid() {
         one(&problem, &answer, &format!("{solution}\n#### {answer}"));
     }
     for row in rows("qwen25_math_cot_samples.jsonl.gz") {
-        one(row["problem"].as_str().unwrap(), row["answer"].as_str().unwrap(), row["response"].as_str().unwrap());
+        one(
+            row["problem"].as_str().unwrap(),
+            row["answer"].as_str().unwrap(),
+            row["response"].as_str().unwrap(),
+        );
     }
     // A reference alone is an answer, whatever the problem has in it.
     for row in rows("math_train_rlvr.jsonl.gz") {
@@ -72,7 +76,8 @@ fn formulas_of_the_problem_are_not() {
             continue;
         }
         for found in formula.captures_iter(problem) {
-            let found = found.get(1).or(found.get(2)).unwrap().as_str().trim().trim_end_matches(['.', '?', ',']);
+            let found =
+                found.get(1).or(found.get(2)).unwrap().as_str().trim().trim_end_matches(['.', '?', ',']);
             // A number of the problem, and a variable with its value, are guesses.
             let side = found.rsplit('=').next().unwrap().trim();
             let guess = side.chars().all(|c| c.is_ascii_digit() || "-.,".contains(c))

@@ -14,7 +14,7 @@ pub struct Columns {
     /// A prompt: a text or a list of messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// What follows it and is trained: a text or a list of messages.
+    /// What follows it and is trained: a text or a list of messages; with `instruction`, a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
     /// A text that is trained whole.
@@ -23,6 +23,9 @@ pub struct Columns {
     /// A conversation, whose assistant messages are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<String>,
+    /// Alpaca's instruction, with the column `input` where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
     /// The factor of the loss of a row's tokens, a number from 0; a row of weight 0 is left out. `weight` where not
     /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,10 @@ const COMMON: [&[&str]; 8] = [
     &["question", "answer"],
     &["instruction", "output"],
 ];
+
+/// What can be chosen.
+const CHOICES: &str = "prompt with completion, instruction with completion (Alpaca's form: instruction = \"instruction\", completion = \
+     \"output\"), text, or messages";
 
 /// Columns that other trainers give a meaning which would change the loss; they are refused where nothing
 /// reads them.
@@ -107,25 +114,26 @@ impl Columns {
                 || Error::input(format!("has no column `{column}`, which data.columns.{key} names"));
             take(column).map(Some).ok_or_else(missing)
         };
-        let Self { prompt, completion, text, messages, weight: _ } = self;
-        match (prompt, completion, text, messages) {
-            (None, None, None, None) => {}
-            (Some(_), Some(_), None, None) => {
+        let Self { prompt, completion, text, messages, instruction, weight: _ } = self;
+        match (prompt, completion, text, messages, instruction) {
+            (None, None, None, None, None) => {}
+            (Some(_), Some(_), None, None, None) => {
                 let prompt = named(prompt, "prompt", &mut take)?.unwrap_or_default();
                 let completion = named(completion, "completion", &mut take)?.unwrap_or_default();
                 return Ok(Form::Completion(prompt, completion));
             }
-            (None, None, Some(_), None) => {
+            (None, Some(_), None, None, Some(_)) => {
+                let instruction = named(instruction, "instruction", &mut take)?.unwrap_or_default();
+                let output = named(completion, "completion", &mut take)?.unwrap_or_default();
+                return Ok(Form::Alpaca(instruction, take("input").unwrap_or_default(), output));
+            }
+            (None, None, Some(_), None, None) => {
                 return Ok(Form::Text(named(text, "text", &mut take)?.unwrap_or_default()));
             }
-            (None, None, None, Some(_)) => {
+            (None, None, None, Some(_), None) => {
                 return Ok(Form::Chat(named(messages, "messages", &mut take)?.unwrap_or_default()));
             }
-            _ => {
-                return Err(Error::input(
-                    "data.columns: expected prompt with completion, or text, or messages",
-                ));
-            }
+            _ => return Err(Error::input(format!("data.columns: expected {CHOICES}"))),
         }
         let has = |name: &&str| fields.get(*name).is_some_and(|v| !v.is_null());
         let found: Vec<&[&str]> = COMMON.into_iter().filter(|names| names.iter().all(has)).collect();
@@ -152,7 +160,7 @@ impl Columns {
             }
             [first, second, ..] => {
                 return Err(Error::input(format!(
-                    "has {} as well as {}: choose by data.columns",
+                    "has {} as well as {}: choose by data.columns, {CHOICES}",
                     listed(first),
                     listed(second)
                 )));

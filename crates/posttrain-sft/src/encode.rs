@@ -24,15 +24,16 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The encoder of a checkpoint: its tokenizer and chat template, where it has them, and its first stop
-    /// token.
+    /// The encoder of a checkpoint: its tokenizer and chat template, where it has them, and its
+    /// [end](Checkpoint::end_id).
     ///
     /// # Errors
-    /// A tokenizer or a chat template that is there but cannot be read.
+    /// A tokenizer that is there but cannot be read, or without the token that ends a text.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let has_text = checkpoint.dir().join("tokenizer.json").exists();
         let text = if has_text { Some(checkpoint.text()?) } else { None };
-        let (template, end) = (checkpoint.chat_template().ok(), checkpoint.stop_ids.first().copied());
+        let end = text.as_ref().map_or(Ok(None), |text| checkpoint.end_id(text))?;
+        let template = checkpoint.chat_template().ok();
         Ok(Self { text, template, end, vocab: Some(checkpoint.config.vocab), seen: Mutex::default() })
     }
 
@@ -206,6 +207,9 @@ impl Encoder {
             for (n, generate) in [(at, true), (at + 1, false)] {
                 let rendered = chat.render(template, n, generate)?;
                 let Some(new) = rendered.strip_prefix(so_far.as_str()) else { return Ok(None) };
+                if !generate {
+                    chat.check_reasoning(at..n, new)?;
+                }
                 let new = text.encode_raw(new)?;
                 trained.extend(std::iter::repeat_n(!generate, new.len()));
                 ids.extend(new);
@@ -228,15 +232,25 @@ impl Encoder {
         let end = if let Bound::Excluded(&end) = range.end_bound() { end } else { chat.messages.len() };
         let prompt = chat.render(template, start, true)?;
         let whole = chat.render(template, end, false)?;
-        let answer = whole.strip_prefix(&prompt).ok_or_else(|| {
+        let mut ids = text.encode_raw(&prompt)?;
+        if let Some(answer) = whole.strip_prefix(&prompt) {
+            chat.check_reasoning(start..end, answer)?;
+            let start = ids.len();
+            ids.extend(text.encode_raw(answer)?);
+            return Ok(Example::new(id, ids, start));
+        }
+        // A generation prompt that goes on beyond the answer's own beginning (DeepSeek-R1's `<think>`): what both have
+        // at their beginning is the prompt, as in TRL.
+        let before = chat.render(template, start, false)?;
+        let answer = whole.strip_prefix(&before).ok_or_else(|| {
             Error::input(format!(
                 "messages[{start}]: the chat template does not put the answer after its generation prompt"
             ))
         })?;
-        let mut ids = text.encode_raw(&prompt)?;
-        let start = ids.len();
-        ids.extend(text.encode_raw(answer)?);
-        Ok(Example::new(id, ids, start))
+        chat.check_reasoning(start..end, answer)?;
+        let all = text.encode_raw(&whole)?;
+        let shared = ids.iter().zip(&all).take_while(|(a, b)| a == b).count();
+        Ok(Example::new(id, all, shared))
     }
 
     pub(crate) fn tokenizer(&self) -> Result<&Text, Error> {

@@ -21,6 +21,9 @@ impl Encoder {
         let template = self.template()?;
         let ends = answers.iter().map(|&at| chat.render_with_spans(template, at + 1));
         let ends = ends.collect::<Result<Vec<_>, _>>()?;
+        for (&at, end) in answers.iter().zip(&ends) {
+            chat.check_reasoning(at..at + 1, &end.text)?;
+        }
         let Some(whole) = ends.last() else { return Ok(Vec::new()) };
         if turns == Turns::Last {
             return Ok(vec![self.last_marked(id, chat, answers[answers.len() - 1], whole)?]);

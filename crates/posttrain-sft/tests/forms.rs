@@ -87,6 +87,21 @@ fn other_spellings_are_the_same_examples() {
     let alpaca = one(json!({"instruction": "Add", "input": "2 2", "output": "4"}));
     assert_eq!(alpaca.tokens(), 2, "4 and the stop token");
 
+    // The hub's file has a column `text` beside them: the form is chosen.
+    let hub = json!({"instruction": "Add", "input": "2 2", "output": "4", "text": "whole"});
+    let message = refused(hub.clone());
+    assert!(message.contains("`text`") && message.contains("instruction = \"instruction\""), "{message}");
+    let columns = Columns {
+        instruction: Some("instruction".into()),
+        completion: Some("output".into()),
+        ..Columns::default()
+    };
+    let chosen = |value| encoder().row(row(value), &columns, Turns::All, &mut BTreeSet::new());
+    assert_eq!(chosen(hub).unwrap(), [alpaca]);
+    let short = json!({"instruction": "Add", "output": "4"});
+    assert_eq!(chosen(short.clone()).unwrap(), [one(short)]);
+    assert!(chosen(json!({"output": "4"})).unwrap_err().to_string().contains("data.columns.instruction"));
+
     let ids = json!([5, 14, 5, 18, 6]);
     let labels = one(json!({"input_ids": ids, "labels": [-100, 14, -100, -100, 6]}));
     assert_eq!(one(json!({"input_ids": ids, "assistant_masks": [0, 1, 0, 0, 1]})), labels);

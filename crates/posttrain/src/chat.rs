@@ -1,6 +1,7 @@
 //! Conversations as rows have them, in the one form that chat templates take.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use model_qwen::{ChatOptions, ChatTemplate, Rendered};
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ const PROBE: &str = "\u{2063}probe\u{2063}";
 
 /// Fields of a message that change what is trained, so that a template must use them.
 const MATTERS: [&str; 4] = ["reasoning_content", "thinking", "reasoning", "tool_calls"];
+
+/// Fields of a message with the reasoning of an answer.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// Fields of a message that other trainers give a meaning, and none is given here.
 const REFUSED: [&str; 4] = ["weight", "train", "loss", "prefix"];
@@ -147,6 +151,33 @@ impl Conversation {
                 return Err(Error::input("`tools`: the chat template leaves them out"));
             }
             seen.written.insert(tools);
+        }
+        Ok(())
+    }
+
+    /// Checks that what is trained of some messages has the reasoning of their answers: what stands before
+    /// `</think>`, or in a field of its own.
+    ///
+    /// # Errors
+    /// Reasoning that the template leaves out.
+    pub fn check_reasoning(&self, messages: Range<usize>, trained: &str) -> Result<(), Error> {
+        for at in messages.filter(|&at| self.messages[at]["role"] == "assistant") {
+            let message = &self.messages[at];
+            let content = message["content"].as_str().unwrap_or_default();
+            let before =
+                content.rsplit_once("</think>").map(|(before, _)| ("what is before `</think>`", before));
+            let fields = REASONING.iter().filter_map(|&field| Some((field, message[field].as_str()?)));
+            for (what, text) in fields.chain(before) {
+                let text = text.trim();
+                let text = text.strip_prefix("<think>").unwrap_or(text).trim();
+                if !trained.contains(text) {
+                    return Err(Error::input(format!(
+                        "messages[{at}]: the chat template leaves out the reasoning of the answer that is trained \
+                         ({what}): put a chat_template.jinja that writes it into the model's folder, or take the \
+                         reasoning out of the data"
+                    )));
+                }
+            }
         }
         Ok(())
     }

@@ -114,14 +114,14 @@ impl RunFile {
 
     pub(super) fn examples(&self) -> DataConfig {
         let DataSection { shuffle, packing, max_length, truncation, turns, columns, .. } = self.data.clone();
-        let DataColumns { prompt, completion, text, messages, weight, .. } = columns;
+        let DataColumns { prompt, completion, text, messages, instruction, weight, .. } = columns;
         DataConfig {
             shuffle,
             packing,
             max_length: max_length.unwrap_or(DataConfig::default().max_length),
             truncation: truncation.unwrap_or_default(),
             turns,
-            columns: Columns { prompt, completion, text, messages, weight },
+            columns: Columns { prompt, completion, text, messages, instruction, weight },
         }
     }
 

@@ -30,6 +30,7 @@ fn without_effect(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("data.columns.completion", EXAMPLES),
             ("data.columns.text", EXAMPLES),
             ("data.columns.messages", EXAMPLES),
+            ("data.columns.instruction", EXAMPLES),
             ("data.columns.weight", EXAMPLES),
             (
                 "train.accumulation",
@@ -282,6 +283,7 @@ pub(super) fn every_key() -> Table {
         completion: name(),
         text: name(),
         messages: name(),
+        instruction: name(),
         answer: name(),
         weight: name(),
     };

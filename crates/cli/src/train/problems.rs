@@ -87,11 +87,25 @@ pub(super) fn read(path: &Path, data: &DataSection, prompter: &Prompter, answers
     Ok(problems)
 }
 
+/// Takes a column, or a field of nested ones: `reward_model.ground_truth`. Objects that become empty go with it.
+fn remove(fields: &mut Fields, name: &str) -> Option<Value> {
+    if let Some(value) = fields.remove(name) {
+        return Some(value);
+    }
+    let (column, rest) = name.split_once('.')?;
+    let inner = fields.get_mut(column)?.as_object_mut()?;
+    let value = remove(inner, rest);
+    if inner.is_empty() {
+        fields.remove(column);
+    }
+    value
+}
+
 /// Takes a column: the named one, or the one of the common names that the row has. Two that differ are refused.
 fn take(fields: &mut Fields, named: &Option<String>, common: &[&str], what: &str) -> Result<Value> {
     if let Some(name) = named {
         let missing = || Error::input(format!("has no column `{name}`, which data.columns.{what} names"));
-        return fields.remove(name).filter(|v| !v.is_null()).ok_or_else(missing);
+        return remove(fields, name).filter(|v| !v.is_null()).ok_or_else(missing);
     }
     let here = common.iter().copied().filter(|name| fields.get(*name).is_some_and(|v| !v.is_null()));
     // A solution beside an answer is its derivation.
@@ -151,7 +165,7 @@ mod tests {
     use model_qwen::Checkpoint;
     use serde_json::json;
 
-    use super::super::sections::{PromptSection, Switch};
+    use super::super::sections::{DataColumns, PromptSection, Switch};
     use super::*;
 
     fn prompter(settings: PromptSettings) -> Prompter {
@@ -194,6 +208,28 @@ mod tests {
         }
         // The fixture's template has no switch, and `chat` with a system prompt differs from the others' own.
         assert!(all.len() > Template::ALL.len(), "{}", all.len());
+    }
+
+    #[test]
+    fn a_dotted_name_is_a_nested_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let train = dir.path().join("d.jsonl");
+        let read_with = |row: Value, answer: &str| {
+            std::fs::write(&train, format!("{row}\n")).unwrap();
+            let columns = DataColumns { answer: Some(answer.to_owned()), ..DataColumns::default() };
+            let data = DataSection { columns, ..DataSection::default() };
+            read(&train, &data, &prompter(PromptSection::default().settings()), true)
+        };
+        // As verl's files have it.
+        let row = json!({ "prompt": "12+34=", "reward_model": { "style": "rule", "ground_truth": "46" } });
+        let found = read_with(row.clone(), "reward_model.ground_truth").unwrap();
+        assert_eq!(found.all[0].answer.as_deref(), Some("46"));
+        assert_eq!(found.all[0].fields["reward_model"], json!({ "style": "rule" }));
+        let message = read_with(row, "reward_model.answer").unwrap_err().to_string();
+        assert!(message.contains("`reward_model.answer`, which data.columns.answer names"), "{message}");
+        // A column of that very name comes first.
+        let row = json!({ "prompt": "12+34=", "a.b": "46", "a": { "b": "47" } });
+        assert_eq!(read_with(row, "a.b").unwrap().all[0].answer.as_deref(), Some("46"));
     }
 
     #[test]

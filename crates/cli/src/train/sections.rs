@@ -161,6 +161,10 @@ pub(super) struct DataColumns {
     pub(super) text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) messages: Option<String>,
+    /// Alpaca's, with `completion` for its output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instruction: Option<String>,
+    /// With dots, a nested field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

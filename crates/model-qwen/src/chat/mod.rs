@@ -58,6 +58,25 @@ const MAX_RENDERED: usize = 1 << 26;
 const PLAIN: &str = "chat";
 const MARKED: &str = "marked";
 
+/// `tokenizer_config.json` of a folder; null where there is none.
+pub(crate) fn tokenizer_config(dir: &Path) -> Result<Json, Error> {
+    let path = dir.join("tokenizer_config.json");
+    let config = if path.exists() { read_json(&path)? } else { Json::Null };
+    if !config.is_object() && !config.is_null() {
+        return Err(Error::at(&path, "expected a JSON object"));
+    }
+    Ok(config)
+}
+
+/// The text of `bos_token` or another of a tokenizer's configuration; empty where there is none.
+pub(crate) fn special_token<'a>(config: &'a Json, name: &str) -> Result<&'a str, String> {
+    match (&config[name], &config[name]["content"]) {
+        (Json::Null, _) => Ok(""),
+        (Json::String(token), _) | (Json::Object(_), Json::String(token)) => Ok(token),
+        (other, _) => Err(format!("`{name}` is {other}, expected a text or an object with `content`")),
+    }
+}
+
 impl ChatTemplate {
     /// Reads the template of a checkpoint folder: `chat_template.jinja`, or the field of that name in
     /// `tokenizer_config.json`.
@@ -66,18 +85,8 @@ impl ChatTemplate {
     /// No template, or one that does not parse.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("tokenizer_config.json");
-        let config = if path.exists() { read_json(&path)? } else { Json::Null };
-        if !config.is_object() && !config.is_null() {
-            return Err(Error::at(&path, "expected a JSON object"));
-        }
-        let token = |name: &str| match (&config[name], &config[name]["content"]) {
-            (Json::Null, _) => Ok(""),
-            (Json::String(token), _) | (Json::Object(_), Json::String(token)) => Ok(token.as_str()),
-            (other, _) => Err(Error::at(
-                &path,
-                format!("`{name}` is {}, expected a text or an object with `content`", other),
-            )),
-        };
+        let config = tokenizer_config(dir)?;
+        let token = |name: &str| special_token(&config, name).map_err(|e| Error::at(&path, e));
         let file = dir.join("chat_template.jinja");
         let source = if file.exists() {
             read(&file)?

@@ -87,9 +87,8 @@ fn stands_in(side: &str, prompt: &str) -> bool {
         gap = is_gap(&c);
     }
     let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else { return false };
-    let one = |a: char, b: char| {
-        a.is_ascii_digit() && b.is_ascii_digit() || a.is_alphabetic() && b.is_alphabetic()
-    };
+    let one =
+        |a: char, b: char| a.is_ascii_digit() && b.is_ascii_digit() || a.is_alphabetic() && b.is_alphabetic();
     given.windows(wanted.len()).enumerate().any(|(at, window)| {
         let end = at + wanted.len();
         let begins = window[0].1 || !one(given[at.max(1) - 1].0, first);

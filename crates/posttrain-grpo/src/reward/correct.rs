@@ -34,7 +34,8 @@ pub(super) struct Correct {
 
 impl Reward for Correct {
     fn score(&mut self, samples: &[Sample<'_>]) -> Result<Vec<f32>, Error> {
-        let one = |sample| is_right(sample, self.after_think).map_or(f32::NAN, |right| f32::from(u8::from(right)));
+        let one =
+            |sample| is_right(sample, self.after_think).map_or(f32::NAN, |right| f32::from(u8::from(right)));
         Ok(samples.iter().map(one).collect())
     }
 }

@@ -26,9 +26,31 @@ const COMMANDS: &[(&str, &str)] = &[
 
 /// Commands that only say how something looks.
 const LOOKS: &[&str] = &[
-    "left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "bigg", "Bigg", "displaystyle", "textstyle",
-    "text", "textbf", "textrm", "mbox", "hbox", "mathrm", "mathbf", "operatorname", "quad", "qquad", "limits",
-    "boxed", "fbox",
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "bigg",
+    "Bigg",
+    "displaystyle",
+    "textstyle",
+    "text",
+    "textbf",
+    "textrm",
+    "mbox",
+    "hbox",
+    "mathrm",
+    "mathbf",
+    "operatorname",
+    "quad",
+    "qquad",
+    "limits",
+    "boxed",
+    "fbox",
 ];
 
 /// Commands of two arguments, by the word between them.
