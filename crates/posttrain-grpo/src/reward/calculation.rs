@@ -94,7 +94,7 @@ fn stands_in(side: &str, prompt: &str) -> bool {
         let begins = window[0].1 || !one(given[at.max(1) - 1].0, first);
         let ends = given.get(end).is_none_or(|&(next, gap)| {
             let decimal = next == '.' && given.get(end + 1).is_some_and(|d| d.0.is_ascii_digit() && !d.1);
-            gap || !one(last, next) && !(decimal && last.is_ascii_digit())
+            gap || !(one(last, next) || decimal && last.is_ascii_digit())
         });
         begins && ends && window.iter().zip(&wanted).all(|((a, _), b)| a == b)
     })
