@@ -1,4 +1,5 @@
-//! Whether a checkpoint's folder is whole: all files there, of the length that they state themselves.
+//! The folders of checkpoints: which there are, whether one is whole (all files there, of the length that they state
+//! themselves), and what is left of those that are not.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -71,6 +72,41 @@ fn tensors(path: &Path) -> Result<(), Error> {
     let expected = ends.max().unwrap_or(0).saturating_add(8 + n);
     if length != expected {
         return Err(Error::at(path, format!("has {length} bytes, expected {expected}")));
+    }
+    Ok(())
+}
+
+/// Renames a damaged checkpoint, out of the way of its step's next one and of the rotation.
+pub(crate) fn put_aside(checkpoint: &Path) -> Result<(), Error> {
+    let aside = checkpoint.with_extension("damaged");
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+    }
+    std::fs::rename(checkpoint, &aside).map_err(|e| Error::io(checkpoint, e))
+}
+
+/// Steps of the checkpoints, oldest first.
+pub(crate) fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
+    let entries = std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?;
+    let step = |name: &str| name.strip_prefix("step-").and_then(|n| n.parse().ok());
+    let mut steps: Vec<usize> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| step(&entry.file_name().to_string_lossy()))
+        .collect();
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Removes what a killed run left half written.
+pub(crate) fn sweep(checkpoints: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?.filter_map(Result::ok)
+    {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with("step-") && name.ends_with(".part") || name.starts_with(".step-") {
+            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?;
+        }
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use model_qwen::{Adapter, LoraConfig, Qwen};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checkpoint_files::{put_aside, steps, sweep};
 use crate::events::Events;
 use crate::{Error, Optimizer, checkpoint_files};
 
@@ -421,28 +422,6 @@ fn lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
-/// Renames a damaged checkpoint, out of the way of its step's next one and of the rotation.
-fn put_aside(checkpoint: &Path) -> Result<(), Error> {
-    let aside = checkpoint.with_extension("damaged");
-    if aside.exists() {
-        std::fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
-    }
-    std::fs::rename(checkpoint, &aside).map_err(|e| Error::io(checkpoint, e))
-}
-
-/// Steps of the checkpoints, oldest first.
-fn steps(checkpoints: &Path) -> Result<Vec<usize>, Error> {
-    let entries = std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?;
-    let step = |name: &str| name.strip_prefix("step-").and_then(|n| n.parse().ok());
-    let mut steps: Vec<usize> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| step(&entry.file_name().to_string_lossy()))
-        .collect();
-    steps.sort_unstable();
-    Ok(steps)
-}
-
 /// Removes the completions of steps that the resumed run makes again.
 fn forget_steps(dir: &Path, step: usize) -> Result<(), Error> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
@@ -454,19 +433,6 @@ fn forget_steps(dir: &Path, step: usize) -> Result<(), Error> {
         // Or what a killed run left half written.
         if again || name.ends_with(".tmp") {
             std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes what a killed run left half written.
-fn sweep(checkpoints: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(checkpoints).map_err(|e| Error::io(checkpoints, e))?.filter_map(Result::ok)
-    {
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        if name.starts_with("step-") && name.ends_with(".part") || name.starts_with(".step-") {
-            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?;
         }
     }
     Ok(())

@@ -115,7 +115,8 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             ),
         ));
     }
-    if results.trainings.iter().any(|run| !run.checkpoints.is_empty()) {
+    let one_seed = results.stability.as_ref().is_none_or(|found| found.runs.len() < 2);
+    if one_seed && results.trainings.iter().any(|run| !run.checkpoints.is_empty()) {
         all.push(about(
             Topic::Heads,
             warning(

@@ -1,13 +1,15 @@
 //! The findings: each a claim, its evidence and a verdict that can go either way. Every sentence is computed from
 //! the results.
 
+use hooks::Head;
 use stats::wilson;
 
 use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, difference};
 use super::words::{count, number, p_value, percent, points, range};
 use crate::results::{
-    Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, Training, TrainingMethod,
+    Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, SeedTraining, Training,
+    TrainingMethod, Transfer,
 };
 
 /// Significance level of the tests.
@@ -22,7 +24,9 @@ pub fn findings(results: &Results) -> Vec<Finding> {
     let mut all: Vec<Finding> =
         measured.flat_map(|before| runs().filter_map(move |run| accuracy(results, run, before))).collect();
     all.extend(runs().filter_map(|run| emergence(results, run)));
+    all.extend(runs().filter_map(|run| repeated(results, run)));
     all.extend(retention(results));
+    all.extend(results.transfers.iter().filter(|t| t.set == HeadSet::Emergent).map(transferred));
     let zeroed =
         |i: &&Intervention| i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New);
     all.extend(results.interventions.iter().filter(zeroed).map(ablated));
@@ -68,6 +72,13 @@ pub(super) fn headline(results: &Results) -> String {
     }
     if results.trainings.iter().any(|run| !run.changes.is_empty()) {
         out.push('.');
+        if let Some(floor) = &results.noise {
+            out += &format!(
+                " Circuits of {} itself, from resampled pairs, differ by up to {} heads.",
+                floor.checkpoint,
+                number(floor.changed_heads.high, 0)
+            );
+        }
     }
     out
 }
@@ -135,7 +146,19 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         ),
         Some(floor) => {
             let range = &floor.changed_heads;
-            let verdict = if changed as f64 > range.high { ClaimVerdict::Holds } else { ClaimVerdict::Fails };
+            let verdict = match () {
+                () if changed == 0 => ClaimVerdict::Fails,
+                () if changed as f64 > range.high => ClaimVerdict::Holds,
+                () => ClaimVerdict::Open,
+            };
+            let tested = last.emergent.as_ref().filter(|heads| !heads.is_empty()).map_or(String::new(), |heads| {
+                format!(
+                    " That {} emergent is another test: scores of its edges changed, at a false-discovery rate of {}, which \
+                     says nothing of whether a head is in the circuit by the choice of pairs.",
+                    if heads.len() == 1 { "a head is" } else { "heads are" },
+                    results.false_discovery_rate.map_or_else(|| "the test’s level".to_owned(), percent)
+                )
+            });
             let control = format!(
                 " Circuits of one checkpoint ({}) from resampled pairs differ by {} heads on average, {} at most in 95 % \
                  of cases: the difference of {changed} is {} that.",
@@ -143,7 +166,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 number(range.estimate, 1),
                 number(range.high, 1),
                 if verdict == ClaimVerdict::Holds { "beyond" } else { "within" }
-            );
+            ) + &tested;
             (control, verdict)
         }
     };
@@ -152,6 +175,72 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         evidence: evidence + &control,
         verdict,
     })
+}
+
+/// Whether other seeds find the emergent heads of a run as well.
+fn repeated(results: &Results, run: &Training) -> Option<Finding> {
+    let heads = run.changes.last()?.emergent.as_ref().filter(|heads| !heads.is_empty())?;
+    let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
+    let ends: Vec<_> = seeds.iter().filter_map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
+    let one = |head: &Head| {
+        let of = |sets: &dyn Fn(&SeedTraining) -> bool| ends.iter().filter(|t| sets(t)).count();
+        (of(&|t| t.emergent.contains(head)), of(&|t| t.new.contains(head)))
+    };
+    let found: Vec<(usize, usize)> = heads.iter().map(one).collect();
+    let always = found.iter().filter(|(emergent, _)| *emergent == ends.len()).count();
+    let each: Vec<String> = heads
+        .iter()
+        .zip(&found)
+        .map(|(head, (e, n))| format!("{head} emergent in {e} and new in {n}"))
+        .collect();
+    Some(Finding {
+        claim: format!("Other seeds of {} find the same heads", run.name),
+        evidence: format!(
+            "Of {} seeds: {}. Intervals elsewhere are over problems and pairs, not over seeds.",
+            ends.len(),
+            each.join("; ")
+        ),
+        verdict: match () {
+            () if always == heads.len() => ClaimVerdict::Holds,
+            () if always == 0 => ClaimVerdict::Fails,
+            () => ClaimVerdict::Open,
+        },
+    })
+}
+
+/// Whether activations of emergent heads, put into another checkpoint, take more of the difference along than random ones.
+fn transferred(row: &Transfer) -> Finding {
+    let changes = || row.random.iter().map(|draw| draw.change);
+    let (least, most) =
+        (changes().fold(f64::INFINITY, f64::min), changes().fold(f64::NEG_INFINITY, f64::max));
+    let toward = (row.source - row.before).signum();
+    let less = changes().filter(|change| change * toward < row.change.estimate * toward).count();
+    let two = |x: f64| number(x, 2);
+    Finding {
+        claim: format!(
+            "The emergent heads of {} take its behaviour into {} ({})",
+            row.from, row.into, row.suite
+        ),
+        evidence: format!(
+            "Their activations move the metric of {} by {} {}, of the {} that the two checkpoints differ by; {} of as many random \
+             heads of the same layers {} to {}: {less} of them less.{}",
+            row.into,
+            two(row.change.estimate),
+            range(&row.change, two),
+            two(row.source - row.before),
+            count(row.random.len(), "draw"),
+            two(least),
+            two(most),
+            row.p_value.map_or(String::new(), |p| format!(" ({}.)", p_value(p)))
+        ),
+        verdict: match () {
+            () if row.p_value.is_some_and(|p| p <= ALPHA) && row.change.estimate * toward > 0.0 => {
+                ClaimVerdict::Holds
+            }
+            () if row.random.len() >= 19 && less * 2 < row.random.len() => ClaimVerdict::Fails,
+            () => ClaimVerdict::Open,
+        },
+    }
 }
 
 /// How many of a run's heads that were ever new are in its last circuit, of how many.
