@@ -168,15 +168,15 @@ mod tests {
     use super::super::sections::{DataColumns, PromptSection, Switch};
     use super::*;
 
-    fn prompter(settings: PromptSettings) -> Prompter {
+    fn prompter(settings: PromptSettings) -> Result<Prompter> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sft-forms");
-        Prompter::new(&Checkpoint::open(&folder).unwrap(), settings).unwrap()
+        Prompter::new(&Checkpoint::open(&folder).unwrap(), settings)
     }
 
     fn problems(dir: &Path, row: &Value, prompt: &PromptSection) -> Result<Problems> {
         let train = dir.join("d.jsonl");
         std::fs::write(&train, format!("{row}\n")).unwrap();
-        read(&train, &DataSection::default(), &prompter(prompt.settings()), true)
+        read(&train, &DataSection::default(), &prompter(prompt.settings())?, true)
     }
 
     #[test]
@@ -185,12 +185,12 @@ mod tests {
         let row = json!({ "id": "a", "problem": " What is 12 + 34?\n", "answer": 46 });
         let mut all = BTreeSet::new();
         for template in Template::ALL {
-            for (system, think) in [(None, None), (Some("Be brief."), None), (None, Some(Switch::Off))] {
-                if (system.is_some() || think.is_some()) && !template.is_chat() {
+            for system in [None, Some("Be brief.")] {
+                if system.is_some() && !template.is_chat() {
                     continue;
                 }
                 let system = system.map(str::to_owned);
-                let prompt = PromptSection { template, system, think, stop: Vec::new() };
+                let prompt = PromptSection { template, system, think: None, stop: Vec::new() };
                 let trained = problems(dir.path(), &row, &prompt).unwrap();
                 // As `sparks eval` makes its requests.
                 let file = dir.path().join("d.jsonl");
@@ -199,15 +199,18 @@ mod tests {
                 let (prompt, temperature, top_p) = (prompt.settings(), 0.0, 1.0);
                 let protocol =
                     Protocol { prompt, samples, temperature, top_p, max_tokens: 1, seed: 0, subject };
-                let prompter = prompter(protocol.prompt.clone());
+                let prompter = prompter(protocol.prompt.clone()).unwrap();
                 let run = Run::open(dir.path().join(format!("run{}", all.len())), list, protocol).unwrap();
                 let evaluated = prompter.ids(&run.pending()[0].prompt).unwrap();
                 assert_eq!(trained.all[0].prompt, evaluated, "{template}");
                 all.insert(evaluated);
             }
         }
-        // The fixture's template has no switch, and `chat` with a system prompt differs from the others' own.
+        // `chat` with a system prompt differs from the others' own.
         assert!(all.len() > Template::ALL.len(), "{}", all.len());
+        let prompt = PromptSection { think: Some(Switch::Off), ..PromptSection::default() };
+        let message = problems(dir.path(), &row, &prompt).unwrap_err().to_string();
+        assert!(message.contains("no switch `enable_thinking`"), "{message}");
     }
 
     #[test]
@@ -218,7 +221,7 @@ mod tests {
             std::fs::write(&train, format!("{row}\n")).unwrap();
             let columns = DataColumns { answer: Some(answer.to_owned()), ..DataColumns::default() };
             let data = DataSection { columns, ..DataSection::default() };
-            read(&train, &data, &prompter(PromptSection::default().settings()), true)
+            read(&train, &data, &prompter(PromptSection::default().settings()).unwrap(), true)
         };
         // As verl's files have it.
         let row = json!({ "prompt": "12+34=", "reward_model": { "style": "rule", "ground_truth": "46" } });
