@@ -208,7 +208,8 @@ mod tests {
         }
         // `chat` with a system prompt differs from the others' own.
         assert!(all.len() > Template::ALL.len(), "{}", all.len());
-        let prompt = PromptSection { think: Some(Switch::Off), ..PromptSection::default() };
+        let prompt =
+            PromptSection { template: Template::Chat, think: Some(Switch::Off), ..PromptSection::default() };
         let message = problems(dir.path(), &row, &prompt).unwrap_err().to_string();
         assert!(message.contains("no switch `enable_thinking`"), "{message}");
     }
