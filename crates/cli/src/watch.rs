@@ -181,12 +181,12 @@ mod tests {
     #[test]
     fn the_screen_shows_the_run() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("config.toml"), "[train]\nsteps = 8\n[grpo]\ngroup_size = 2\n")
+        std::fs::write(dir.path().join("config.toml"), "[grpo]\ngroup_size = 2\n")
             .unwrap();
         let metrics: String = (0..6)
             .map(|k| {
                 format!(
-                    "{{\"step\":{k},\"lr\":0.1,\"reward\":{},\"length\":{}}}\n",
+                    "{{\"step\":{k},\"lr\":0.1,\"reward\":{},\"length\":{},\"steps\":8}}\n",
                     0.1 * f64::from(k),
                     9 + k
                 )

@@ -187,6 +187,11 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     // The first row: labels of its last five tokens, cut to ten tokens.
     assert_eq!(plan["example"], "43 46 32 6 37 48 32⟦0 44 38⟧");
     assert!(plan["seconds_a_step"].as_f64().unwrap() > 0.0);
+    // A step for which there is no room is not made.
+    let large = ["sft", "c.toml", "--dry-run", "--json", "--quiet", "--set", "train.batch_size=1000000000"];
+    let plan = command(dir, &large).output().unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert!(plan["seconds_a_step"].is_null() && plan["not_timed"].is_string(), "{plan}");
     assert!(!dir.join("run").exists());
     assert_eq!(sparks(dir, &["sft", "--resume", "run", "--dry-run"]).0, 2);
 }

@@ -107,6 +107,8 @@ fn a_circuit_has_a_line_with_what_changed_and_what_it_cost() {
     let watched: Vec<Value> = metrics.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert!(watched[3]["watch_percent"].as_f64().unwrap() > 0.0 && watched[2].get("watch_time").is_none());
     assert_eq!(watched[7]["total_tokens"].as_u64(), watched[0]["tokens_seen"].as_u64().map(|n| 8 * n));
+    // Four rows in batches of four.
+    assert!(watched.iter().zip(1..).all(|(l, done)| l["epoch"] == f64::from(done) && l["steps"] == 8));
 }
 
 #[test]

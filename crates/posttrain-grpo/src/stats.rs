@@ -21,7 +21,7 @@ pub struct GrpoStats {
     pub lr: f64,
     /// Global norm of the gradients before clipping, averaged over updates; 0 where nothing could be learnt.
     pub grad_norm: f64,
-    /// Mean reward of the completions that were judged.
+    /// Mean reward of the completions that were judged; NaN, null in files, where there is none.
     pub reward: f64,
     /// Standard deviation of the reward over the step.
     pub reward_std: f64,
@@ -163,6 +163,11 @@ pub struct ClipStats {
     pub region_mean: f64,
 }
 
+/// The mean of the rewards that are a number; NaN where there is none.
+fn mean_of_judged(rewards: &[f32]) -> f64 {
+    if rewards.iter().all(|r| r.is_nan()) { f64::NAN } else { mean(rewards) }
+}
+
 /// What the updates of a step saw.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
@@ -206,7 +211,7 @@ impl GrpoStats {
         let mut rewards = BTreeMap::new();
         for (at, name) in scored.table().names().iter().enumerate() {
             let values = scored.table().values(at);
-            rewards.insert(format!("rewards/{name}/mean"), mean(values));
+            rewards.insert(format!("rewards/{name}/mean"), mean_of_judged(values));
             rewards.insert(format!("rewards/{name}/std"), std(values));
         }
         Self {
@@ -214,7 +219,7 @@ impl GrpoStats {
             loss: seen.loss,
             lr: seen.lr,
             grad_norm: seen.grad_norm,
-            reward: mean(scored.rewards()),
+            reward: mean_of_judged(scored.rewards()),
             reward_std: std(scored.rewards()),
             frac_reward_zero_std: still,
             unjudged: scored.rewards().iter().filter(|r| r.is_nan()).count() as f64 / n,

@@ -180,6 +180,8 @@ fn rewards_that_make_no_sense() {
     let before = weights(grpo.policy());
     let stats = grpo.step(&rollouts.clone().score(|_| f32::NAN).unwrap()).unwrap();
     assert_eq!((stats.unjudged, stats.frac_reward_zero_std, stats.grad_norm), (1.0, 1.0, 0.0));
+    let line = serde_json::to_value(&stats).unwrap();
+    assert!(stats.reward.is_nan() && line["reward"].is_null(), "{line}");
     let stats = grpo.step(&rollouts.score(|_| 1.0).unwrap()).unwrap();
     assert_eq!((stats.reward, stats.frac_reward_zero_std), (1.0, 1.0));
     assert_eq!(weights(grpo.policy()), before);

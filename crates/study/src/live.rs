@@ -6,7 +6,6 @@ use std::path::Path;
 
 use common::Error;
 use hooks::Head;
-use posttrain::RunFolder;
 use serde::{Deserialize, Serialize};
 use stats::LaggedCorrelation;
 
@@ -23,7 +22,7 @@ pub struct LiveRun {
     pub method: Option<TrainingMethod>,
     /// Optimiser steps done and logged.
     pub done: u64,
-    /// Steps of the run, where its configuration says so.
+    /// Steps of the run; none before the first is logged.
     pub steps: Option<u64>,
     /// One point a logged step.
     pub curve: Vec<CurvePoint>,
@@ -68,11 +67,6 @@ impl LiveRun {
     /// # Errors
     /// A folder that is not a run's, or a file that cannot be read.
     pub fn read(run: &Path) -> Result<Self, Error> {
-        let config = RunFolder::config(run)?;
-        let config: toml::Table =
-            config.parse().map_err(|e: toml::de::Error| Error::at(run.join("config.toml"), e))?;
-        let steps =
-            config.get("train").and_then(|train| train.get("steps")).and_then(toml::Value::as_integer);
         let curves = curves::read(Some(run))?;
         let path = run.join("heads.jsonl");
         let text = if path.exists() { common::read_text(&path)? } else { String::new() };
@@ -84,7 +78,7 @@ impl LiveRun {
         Ok(Self {
             method: curves.method,
             done: curves.points.last().map_or(0, |point| point.step + 1),
-            steps: steps.and_then(|steps| u64::try_from(steps).ok()),
+            steps: curves.steps,
             dynamics: dynamics(&circuits),
             curve: curves.points,
             circuits,
@@ -155,9 +149,9 @@ mod tests {
 
     /// A run folder by hand: reward 0.1 a step, and heads that come and go.
     fn folder(dir: &Path, last: &str) {
-        std::fs::write(dir.join("config.toml"), "[train]\nsteps = 20\n[grpo]\ngroup_size = 4\n").unwrap();
+        std::fs::write(dir.join("config.toml"), "[grpo]\ngroup_size = 4\n").unwrap();
         let metrics = (0..6)
-            .map(|k| format!("{{\"step\":{k},\"loss\":0.0,\"lr\":1e-3,\"reward\":{}}}\n", 0.1 * k as f64));
+            .map(|k| format!("{{\"step\":{k},\"loss\":0.0,\"lr\":1e-3,\"reward\":{},\"steps\":20}}\n", 0.1 * k as f64));
         std::fs::write(dir.join("metrics.jsonl"), metrics.collect::<String>()).unwrap();
         let heads =
             [(0, "[\"L0H0\",\"L1H1\"]"), (2, "[\"L0H0\",\"L2H2\"]"), (4, "[\"L0H0\",\"L1H1\",\"L2H3\"]")];

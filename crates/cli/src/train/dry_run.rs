@@ -1,4 +1,5 @@
-//! `--dry-run`: what a run would take, from its data and one timed step; nothing is written.
+//! `--dry-run`: what a run would take, from its data and one timed step; nothing is written. A step that the machine's
+//! memory cannot hold is not made.
 
 use std::time::Instant;
 
@@ -9,11 +10,11 @@ use serde_json::{Value, json};
 use super::Kind;
 use super::open::Open;
 use super::steps::Trainer;
-use crate::memory::peak;
+use crate::memory::{peak, room};
 use crate::options::Result;
 use crate::output::{print_json, say, to_json};
 
-/// Makes one step with the model in memory and prints what the run would take.
+/// Makes one step with the model in memory, where there is room for it, and prints what the run would take.
 pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let state = trainer.state();
     let (steps, trained) = (state.steps, state.optimizer.n_params() as u64);
@@ -21,9 +22,13 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     let memory = |recompute| memory(open, (trained, owned), trainer.longest(), recompute);
     let recompute = open.file.train.recompute;
     let (planned, stored, recomputed) = (memory(recompute), memory(false).peak(), memory(true).peak());
+    let room = if kernels::is_cpu(&open.common.device()?) { room() } else { None };
+    let lacks = open.ranks.any(room.is_some_and(|room| planned.peak() > room));
     let start = Instant::now();
-    trainer.step()?;
-    let seconds = start.elapsed().as_secs_f64();
+    if !lacks {
+        trainer.step()?;
+    }
+    let seconds = (!lacks).then(|| start.elapsed().as_secs_f64());
     if !open.ranks.is_first() {
         return Ok(());
     }
@@ -38,7 +43,11 @@ pub(super) fn run(open: &Open<'_>, trainer: &mut dyn Trainer) -> Result {
     plan.insert("bytes_peak_recomputed".to_owned(), recomputed.into());
     plan.insert("bytes_measured".to_owned(), peak().into());
     plan.insert("seconds_a_step".to_owned(), json!(seconds));
-    plan.insert("seconds".to_owned(), json!(seconds * steps as f64));
+    plan.insert("seconds".to_owned(), json!(seconds.map(|s| s * steps as f64)));
+    if let (true, Some(room)) = (lacks, room) {
+        let why = format!("bytes_peak is {}, and this machine has room for {room}", planned.peak());
+        plan.insert("not_timed".to_owned(), why.into());
+    }
     plan.insert("example".to_owned(), example.into());
     if open.json {
         print_json(&Value::Object(plan));

@@ -300,6 +300,7 @@ impl Trainer for Problems<'_> {
             optimizer: self.grpo.optimizer(),
             progress: self.grpo.progress(),
             steps: self.grpo.steps(),
+            rows: self.problems.len(),
         }
     }
 }

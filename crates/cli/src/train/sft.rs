@@ -130,6 +130,7 @@ impl Trainer for Examples {
             optimizer: self.sft.optimizer(),
             progress: self.sft.progress(),
             steps: self.sft.steps(),
+            rows: self.data.len(),
         }
     }
 }

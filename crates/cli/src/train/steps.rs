@@ -59,6 +59,8 @@ pub(super) struct State<'a> {
     pub(super) progress: Progress,
     /// Steps of the run.
     pub(super) steps: usize,
+    /// Examples or prompts of an epoch.
+    pub(super) rows: usize,
 }
 
 /// A step's line in `metrics.jsonl`, on stderr and beside the progress bar.
@@ -153,6 +155,9 @@ impl Run<'_, '_> {
         let tokens = tokens.ok_or_else(|| Error::internal("metrics without tokens_seen"))?;
         self.kept.total_tokens += tokens;
         line.put("total_tokens", self.kept.total_tokens);
+        let State { progress, steps, rows, .. } = trainer.state();
+        line.put("epoch", progress.position as f64 / rows as f64);
+        line.put("steps", steps);
         line.put("step_time", seconds);
         line.put("tokens_per_s", tokens as f64 / seconds);
         line.put("peak_memory", crate::memory::peak());

@@ -74,7 +74,7 @@ fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(
                 prefetch(of.weight.as_ptr().wrapping_add((row + rows + r) * n + k));
             }
         }
-        let mut tokens = [L::zero(); T];
+        let (mut tokens, mut weights) = ([L::zero(); T], [L::zero(); S]);
         for t in 0..T {
             // SAFETY: T rows of n values, and k + 8 <= n.
             tokens[t] = L::token(unsafe { L::Eight::load(x.as_ptr().add(t * n + k)) });
@@ -82,9 +82,20 @@ fn tile<L: Dots, W: Stored, const T: usize, const S: usize>(
         for s in 0..S {
             // SAFETY: S * ROWS rows of n values, and k + 8 <= n.
             let one = |r| unsafe { W::load::<L::Eight>(w.as_ptr().add((s * L::ROWS + r) * n + k)) };
-            let weight = L::weights(one);
+            weights[s] = L::weights(one);
+        }
+        // The fewer of the two stay in registers, the others come one at a time.
+        if T > S {
             for t in 0..T {
-                sums[t][s] = sums[t][s].add_product(tokens[t], weight);
+                for s in 0..S {
+                    sums[t][s] = sums[t][s].add_product(tokens[t], weights[s]);
+                }
+            }
+        } else {
+            for s in 0..S {
+                for t in 0..T {
+                    sums[t][s] = sums[t][s].add_product(tokens[t], weights[s]);
+                }
             }
         }
     }
@@ -109,12 +120,16 @@ struct Projection<'a, W> {
 }
 
 impl<W: Stored> Projection<'_, W> {
-    /// All tokens by `S` registers of weight rows, four or two at a time.
+    /// All tokens by `S` registers of weight rows, eight, four or two at a time. Sums, weights and tokens fill sixteen
+    /// registers, or thirty-two where one holds two rows.
     #[inline(always)]
     fn strip<L: Dots, const S: usize>(&self, row: usize) {
         let tokens = self.x.len() / self.d_in;
         let mut token = 0;
-        // Two registers of a single row, or four of two: with the sums they fill sixteen registers, or thirty-two.
+        while L::ROWS == 2 && S <= 3 && token + 8 <= tokens {
+            tile::<L, W, 8, S>(self, token, row);
+            token += 8;
+        }
         while L::ROWS == 2 && token + 4 <= tokens {
             tile::<L, W, 4, S>(self, token, row);
             token += 4;
@@ -137,6 +152,11 @@ impl<W: Stored> Projection<'_, W> {
                 tile::<L::Eight, W, 1, 8>(self, 0, row);
                 row += 8;
             }
+        }
+        // Eight tokens go over the weights once, and a strip of three registers stays in the first cache for the next.
+        while L::ROWS == 2 && self.x.len() >= 8 * self.d_in && row + 3 * L::ROWS <= columns.end {
+            self.strip::<L, 3>(row);
+            row += 3 * L::ROWS;
         }
         while row + 6 * L::ROWS <= columns.end {
             self.strip::<L, 6>(row);
