@@ -394,6 +394,8 @@ fn a_stop_string_ends_a_rollout() {
         ("prompt.system=x", "prompt: system"),
         ("prompt.stop=['']", "prompt: stop"),
         ("prompt.temple=x", "prompt.template"),
+        ("grpo.loss=gspo", "here it is grpo.ratio = \"sequence\""),
+        ("grpo.max_prompt_length=9", "here it is data.max_length"),
     ] {
         let (status, message) = sparks(dir, &["grpo", "c.toml", "--set", set, "run.dir=other"]);
         assert!(status == 2 && message.contains(name), "{set}: {message}");

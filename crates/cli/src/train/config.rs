@@ -50,6 +50,7 @@ impl RunFile {
             keys::apply(&mut table, change)?;
         }
         keys::check_effect(kind, &table)?;
+        keys::check_algorithms(&table)?;
         Ok(table)
     }
 

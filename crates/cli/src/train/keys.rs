@@ -189,6 +189,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("eval_steps", "run.eval_every"),
     ("metric_for_best_model", "run.best"),
     ("max_seq_length", "data.max_length"),
+    ("max_prompt_length", "data.max_length"),
     ("truncation_mode", "data.truncation"),
     ("dataset_text_field", "data.columns.text"),
     ("shuffle_dataset", "data.shuffle"),
@@ -210,7 +211,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("scale_rewards", "grpo.advantage"),
     ("mask_truncated_completions", "grpo.mask_truncated"),
     ("top_entropy_quantile", "grpo.top_entropy"),
+    ("use_vllm", "rollouts.server"),
     ("vllm_server_base_url", "rollouts.server"),
+    ("vllm_server_host", "rollouts.server"),
     ("vllm_importance_sampling_mode", "rollouts.correction"),
     ("vllm_importance_sampling_clip_min", "rollouts.clip_min"),
     ("vllm_importance_sampling_clip_max", "rollouts.clip_max"),
@@ -223,6 +226,22 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("reward_funcs", "[[reward]]"),
     ("reward_weights", "[[reward]]"),
 ];
+
+/// Algorithms by name, and the settings that they are here.
+const ALGORITHMS: &[(&str, &str, &str)] = &[
+    ("grpo.loss", "gspo", "grpo.ratio = \"sequence\""),
+    ("grpo.loss", "rloo", "grpo.advantage = \"leave_one_out\""),
+    ("grpo.advantage", "rloo", "grpo.advantage = \"leave_one_out\""),
+];
+
+/// Refuses a value that is the name of an algorithm with a setting of another key.
+pub(super) fn check_algorithms(table: &Table) -> Result<(), Error> {
+    let given = |key, name| find(table, key).and_then(Value::as_str) == Some(name);
+    let found = ALGORITHMS.iter().find(|(key, name, _)| given(key, name));
+    found.map_or(Ok(()), |(key, name, ours)| {
+        Err(Error::input(format!("{key} = \"{name}\": here it is {ours} (docs/TRL.md)")))
+    })
+}
 
 /// What a name of another tool is here.
 fn elsewhere(key: &str) -> Option<&'static str> {
