@@ -1,4 +1,4 @@
-//! Beyond the paper: how large the circuits are against how much the checkpoints solve.
+//! Beyond the paper: how large the circuits are against the accuracy of the checkpoints.
 //! `cargo run -p examples --example figure_complexity_against_accuracy -- [STUDY [FOLDER]]`
 
 use examples::figures::Shown;

@@ -204,6 +204,8 @@ const use = async (folder) => {
   }
   await saves(page);
   await everyDetail(page);
+  const targets = await page.locator('a[href^="#"]').evaluateAll((all) => all.map((a) => a.getAttribute("href").slice(1)));
+  for (const id of targets) assert.equal(await page.locator(`[id="${id}"]`).count(), 1, `the target of #${id}`);
   // Texts of the results are texts: nothing of them became an element or ran.
   assert.equal(await page.evaluate(() => globalThis.ran), undefined);
   assert.equal(await page.locator("img, iframe, object, embed, main script").count(), 0);

@@ -1,13 +1,16 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, findings};
-use crate::results::{Caveat, CheckpointFacts, Results, Topic};
+use crate::report::{ClaimVerdict, findings, number};
+use crate::results::{Caveat, CheckpointFacts, Results, ThinkStudy, Topic};
 
 /// The faithfulness below which a circuit is not taken to explain its model.
 const FAITHFUL: f64 = 0.5;
 /// Below this share of the widest difference between clean and corrupt prompts a checkpoint has next to none.
 const NARROW: f64 = 0.1;
+
+/// The control of a claim that the report's summary names.
+pub(crate) const NAMED: &str = "the one named in the summary.";
 
 fn warning(claim: impl Into<String>, control: impl Into<String>, finding: impl Into<String>) -> Caveat {
     Caveat { claim: claim.into(), control: control.into(), finding: finding.into(), about: None }
@@ -23,11 +26,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         .into_iter()
         .filter(|f| f.verdict == ClaimVerdict::Fails)
         .map(|f| {
-            warning(
-                format!("{}.", f.claim),
-                "the one named in the summary.",
-                "The claim fails it; the numbers are in the summary.",
-            )
+            warning(format!("{}.", f.claim), NAMED, "The claim fails it; the numbers are in the summary.")
         })
         .collect();
     let checkpoints =
@@ -39,7 +38,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             Topic::Circuits,
             warning(
                 "A head that is in a circuit matters to the model.",
-                format!("faithfulness of at least {FAITHFUL}."),
+                format!("faithfulness of its circuit of at least {FAITHFUL}."),
                 format!(
                     "Lower in {}: heads that entered or left these circuits are weak evidence.",
                     labels.join(", ")
@@ -54,7 +53,8 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         let narrow = |c: &&CheckpointFacts| gap(c).is_some_and(|gap| gap < NARROW * most);
         let shown = |c: &CheckpointFacts| {
             let circuit = c.circuit.as_ref()?;
-            Some(format!("{} ({:.2} and {:.2})", c.label, circuit.clean, circuit.corrupt))
+            let [clean, corrupt] = [circuit.clean, circuit.corrupt].map(|x| number(x, 2));
+            Some(format!("{} ({clean} and {corrupt})", c.label))
         };
         let labels: Vec<String> = checkpoints().filter(narrow).filter_map(shown).collect();
         if !labels.is_empty() {
@@ -62,7 +62,11 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
                 Topic::Circuits,
                 warning(
                     "A circuit shows how the model prefers the right answer.",
-                    format!("the metric on clean and on corrupt prompts, {}.", shown(widest).unwrap_or_default()),
+                    format!(
+                        "the mean {} on clean and on corrupt prompts, {}.",
+                        widest.circuit.as_ref().map_or("metric", |c| c.metric.as_str()),
+                        shown(widest).unwrap_or_default()
+                    ),
                     format!(
                         "They hardly differ in {}: faithfulness divides by that difference, and heads that are new or lost \
                          beside such a circuit say little.",
@@ -97,7 +101,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             Topic::Interventions,
             warning(
                 "New heads, emergent or not, matter more than others.",
-                format!("random heads of the same layers, {n} draws where fewest."),
+                format!("random heads of the same layers, at least {n} draws."),
                 format!(
                     "{n} draws cannot give a p-value below {:.2}; 19 are needed for 0.05.",
                     1.0 / (n + 1) as f64
@@ -105,6 +109,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             ),
         ));
     }
+    all.extend(results.think.iter().filter_map(unfaithful));
     if results.noise.is_none() && results.trainings.iter().any(|run| !run.changes.is_empty()) {
         all.push(about(
             Topic::Heads,
@@ -130,4 +135,22 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         ));
     }
     all
+}
+
+/// A warning where a circuit with thinking on or off does not explain its model.
+fn unfaithful(think: &ThinkStudy) -> Option<Caveat> {
+    let both = [("on", &think.on), ("off", &think.off)];
+    let low: Vec<String> = both
+        .iter()
+        .filter(|(_, circuit)| circuit.faithfulness < FAITHFUL)
+        .map(|(mode, circuit)| format!("{} with thinking {mode}", number(circuit.faithfulness, 2)))
+        .collect();
+    let caveat = || {
+        warning(
+            format!("The circuits of {} differ between thinking on and off.", think.checkpoint),
+            format!("faithfulness of both of at least {FAITHFUL}."),
+            format!("It is {}: heads of one mode only are weak evidence.", low.join(" and ")),
+        )
+    };
+    (!low.is_empty()).then(|| about(Topic::Think, caveat()))
 }

@@ -8,8 +8,8 @@ mod synthetic;
 
 use circuits::Circuit;
 use hooks::{EdgeMap, KeyValue, Wiring};
-use study::report::{ClaimVerdict, circuit_svg, findings};
-use study::results::Results;
+use study::report::{ClaimVerdict, Figure, Painter, Pick, circuit_svg, findings};
+use study::results::{Results, Topic};
 
 fn written(results: &Results) -> (String, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -141,6 +141,96 @@ fn a_checkpoint_whose_prompts_hardly_differ_is_warned_of() {
     assert_eq!(differ(1.3).1, [""; 0]);
     let (label, found) = differ(1.1);
     assert!(found.len() == 1 && found[0].contains(&label), "{found:?}");
+}
+
+/// The page between the heading of one section and that of the next.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("<section id=\"{id}\">")).unwrap();
+    rest.split_once("<section ").map_or(rest, |(mine, _)| mine)
+}
+
+#[test]
+fn effects_have_units_and_claims_say_whether_they_were_tested() {
+    let (page, _dir) = written(&stages::complete(synthetic::results(1, 1.0)));
+    let claims = section(&page, "claims");
+    for words in
+        ["+4 heads [+2 to +6]", "r = 0.05 [−0.25 to 0.35]", "−20 points [−30 to −10]", "found: 0.2 heads."]
+    {
+        assert!(claims.contains(words), "{words} in {claims}");
+    }
+    assert!(claims.contains("Of the 4 claims, 3 could be tested"));
+    assert_eq!(claims.matches("not made here: permutation test over heads.").count(), 1);
+}
+
+#[test]
+fn solved_is_said_of_problems_newly_solved_alone() {
+    let results = stages::complete(synthetic::results(1, 1.0));
+    let (page, _dir) = written(&results);
+    let (body, _) = page.split_once("<script").unwrap();
+    let elsewhere = body.replace(section(body, "cases"), "");
+    assert!(section(body, "cases").contains("Solved: more than half of the samples are right."));
+    assert!(!elsewhere.contains("solve"), "{}", elsewhere.split("solve").next().unwrap());
+    let painter = Painter::new(&results).unwrap();
+    for figure in [Figure::Accuracy, Figure::Scores, Figure::Complexity, Figure::Interventions, Figure::Think]
+    {
+        let panel = &painter.sheet("", &[(figure, Pick::training("SFT"))]).unwrap().panels[0];
+        let words = format!("{}{}{}{:?}", panel.title, panel.caption, panel.label, panel.columns);
+        assert!(panel.missing.is_none() && !words.contains("solved"), "{words}");
+    }
+}
+
+#[test]
+fn columns_without_a_value_are_left_out() {
+    let mut results = synthetic::results(1, 1.0);
+    let heads = |results: &Results| {
+        let (page, _dir) = written(results);
+        let (_, table) = section(&page, "accuracy").split_once("Every checkpoint").unwrap();
+        table.matches("scope=\"col\"").count()
+    };
+    // The checkpoint, two suites, "thinks first", heads, faithfulness.
+    assert_eq!(heads(&results), 6);
+    let mut of = results.task.suites[0].clone();
+    of.name = "pairs alone".into();
+    results.task.suites.push(of);
+    let all = std::iter::once(&mut results.base)
+        .chain(results.trainings.iter_mut().flat_map(|t| t.checkpoints.iter_mut()));
+    all.flat_map(|c| c.accuracy.iter_mut()).for_each(|a| a.worked = None);
+    assert_eq!(heads(&results), 5);
+}
+
+#[test]
+fn every_checkpoint_has_one_dot_in_size_against_accuracy() {
+    let results = stages::complete(synthetic::results(1, 1.0));
+    let n = 1 + results.trainings.iter().map(|t| t.checkpoints.len()).sum::<usize>();
+    let sheet = Painter::new(&results).unwrap().sheet("", &[(Figure::Complexity, Pick::default())]).unwrap();
+    assert_eq!(sheet.panels[0].rows.len(), n);
+    assert!(sheet.panels[0].caption.contains(&format!("each of {n} checkpoints")));
+}
+
+#[test]
+fn circuits_of_thinking_that_are_not_faithful_are_warned_of_beside_them() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let mut warned = |faithfulness: f64| {
+        results.think[0].off.faithfulness = faithfulness;
+        results.warnings = study::caveats(&results);
+        let about = results.warnings.iter().filter(|w| w.about == Some(Topic::Think)).count();
+        (about, section(&written(&results).0, "think").matches("with thinking off").count())
+    };
+    assert_eq!((warned(0.8), warned(0.49)), ((0, 0), (1, 1)));
+}
+
+#[test]
+fn lost_heads_within_the_noise_are_no_more_certain_than_new_ones() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let noise = results.noise.as_mut().unwrap();
+    noise.changed_heads.high = 16.0;
+    let (page, _dir) = written(&results);
+    assert!(
+        section(&page, "summary").contains("neither new nor lost heads can be told from the choice of pairs")
+    );
+    assert!(section(&page, "heads").contains(" to 16 in 95 % of draws, new and lost heads together"));
+    results.noise.as_mut().unwrap().changed_heads.high = 0.0;
+    assert!(!section(&written(&results).0, "summary").contains("can be told from the choice"));
 }
 
 #[test]

@@ -52,6 +52,13 @@ const points = (x) => {
 const pValue = (p) => (p < 0.001 ? `p${NARROW}<${NARROW}0.001` : `p${NARROW}=${NARROW}${p.toFixed(3)}`);
 const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const between = (i, words) => `${words(i.estimate)} [${words(i.low)} to ${words(i.high)}]`;
+// What a metric is called, and its unit.
+const METRICS = { "logit-diff": ["logit difference", "logits"], "prob-diff": ["probability difference", "of probability"], kl: ["KL divergence", "nats"], nll: ["negative log-likelihood", "nats"] };
+const metricWords = (metric) => METRICS[metric] ?? [metric, ""];
+// What the test of a head says. Which head is new or lost depends on the pairs as well: only a change that is found is one.
+const FATES = { emergent: "emergent", new: "new, not emergent", retained: "kept", lost: "lost", outside: "in neither circuit" };
+const fateWords = (test) => FATES[test.fate] + (test.fate === "lost" ? `, change ${test.found ? "found" : "not found"}` : "");
+const signed = (words) => (x) => (x > 0 ? "+" : "") + words(x);
 const names = (heads) => (heads.length ? heads.join(", ") : "none");
 
 // "L5H1" as [5, 1].

@@ -2,6 +2,11 @@
 
 const MOST = 160;
 const isLoss = (metric) => metric === "kl" || metric === "nll";
+// What the colour of an edge and the sign of its score mean.
+const signWords = (metric) => {
+  const [helps, hurts] = isLoss(metric) ? ["above", "below"] : ["below", "above"];
+  return `Blue edge (score ${helps} 0): it works for the answer, with its value from the corrupt prompt the ${metricWords(metric)[0]} would be ${isLoss(metric) ? "larger, which is worse" : "smaller"}; red, dashed (score ${hurts} 0): it works against it.`;
+};
 
 // Place of a node in the grid: the embeddings at the bottom, layers upwards, MLPs to the right, the logits on top.
 const gridPlace = (model) => (node) => {
@@ -100,7 +105,7 @@ const kinds = (results, study, at) => {
       if (base.has(head)) return [head, ["kept", at < 0 ? "in the base's circuit" : "in the base's circuit too"]];
       return [head, emergent.has(head) ? ["emergent", "emergent"] : ["new", "new, not emergent"]];
     }
-    return [head, ["off", base.has(head) ? "in the base's circuit, not in this one" : "not in the circuit"]];
+    return [head, ["off", base.has(head) ? "lost: in the base's circuit, not in this one" : "not in the circuit"]];
   }));
 };
 
@@ -119,7 +124,7 @@ FIGURES.circuit = (results, pick) => {
   const nulls = circuit.nulls.length ? `; random circuits of as many edges reach ${number(d3.max(circuit.nulls))} at most` : "";
   return {
     title: `${study.training}: the circuit of ${label}, ${study.suite}`,
-    caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} Blue edges raise the metric (${circuit.metric}), red dashed edges lower it; width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,
+    caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, heads: kinds(results, study, at), most, layout: pick.layout }),
@@ -129,7 +134,7 @@ FIGURES.circuit = (results, pick) => {
 // A circuit of a file, alone.
 FIGURES.file = (circuit) => ({
   title: circuit.title,
-  caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). Blue edges raise the metric, red dashed edges lower it; width: root of the size of the score; all edges are alike where no scores were given.`,
+  caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${signWords(circuit.metric)} Width: root of the size of the score; all edges are alike where no scores were given.`,
   label: circuit.title,
   ...circuitTable(circuit.edges),
   draw: (env) => drawCircuit(env, { ...circuit, heads: new Map(circuit.heads.map((h) => [h, ["node", "in the circuit"]])), most: circuit.edges.length, alone: true }),
@@ -143,7 +148,7 @@ FIGURES.thinkCircuit = (results, pick) => {
   const only = new Set(study[`${pick.mode ?? "on"}_only`]);
   return {
     title: `${study.checkpoint} with thinking ${pick.mode ?? "on"}`,
-    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)} on ${count(study.pairs, "pair")} of prompts. Blue edges raise the metric (${circuit.metric}), red dashed edges lower it; width: root of the size of the score, which has no interval here. Look for blue rings: heads of this mode only (${names([...only])}).`,
+    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)} on ${count(study.pairs, "pair")} of prompts. ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: ${only.size ? `blue, in this mode only (${names([...only])}); red, in both modes. Look for blue rings` : "red, in both modes; no head is in this mode only"}.`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, most: pick.most ?? MOST, layout: pick.layout, heads: new Map(circuit.heads.map((h) => [h, only.has(h) ? ["new", "in this mode only"] : ["kept", "in both modes"]])) }),

@@ -15,6 +15,8 @@ FIGURES.interventions = (results, pick) => {
   const tested = rows.filter((r) => r.random.length);
   const drawn = tested.length ? tested : rows;
   const problems = [...new Set(d3.extent(drawn, (r) => r.n))].join(" to ");
+  const each = d3.extent(drawn, (r) => r.samples ?? 1);
+  const samples = each[1] > 1 ? `, ${[...new Set(each)].join(" to ")} samples each` : "";
   const named = drawn.map((row, i) => ({ i, words: interventionWords(row), row }));
   const text = ({ row }) =>
     `${interventionWords(row)} (${names(row.heads)}), ${row.suite}: ${between(row.accuracy, percent)}; as they are ${between(row.untouched, percent)}` +
@@ -23,10 +25,10 @@ FIGURES.interventions = (results, pick) => {
   return {
     title: pick.head ? `Interventions that change ${pick.head}` : `Heads of ${pick.training ?? "every training"} changed, against random heads`,
     caption:
-      `Problems solved, %. Blue dot: the heads named are changed; ring: all heads as they are; bars: 95 % intervals over ${problems} problems. Ticks below: as many random heads of the same layers, one tick a draw (${d3.min(drawn, (r) => r.random.length)} draws where fewest). Look for blue dots left of all their ticks: only there is a loss these heads' own.` +
+      `Accuracy, the share of right samples, mean over problems, %. Blue dot: the heads named are changed; ring: all heads as they are; bars: 95 % intervals over ${problems} problems${samples}. Ticks below: as many random heads of the same layers, one tick a draw (at least ${count(d3.min(drawn, (r) => r.random.length), "draw")}). Look for blue dots left of all their ticks: only there is a loss these heads' own.` +
       (drawn.length < rows.length ? ` ${rows.length - drawn.length} more, without random heads beside them, are in the numbers.` : ""),
     label: named.map(text).join("; "),
-    columns: ["intervention", "heads", "benchmark", "problems", "solved", "low", "high", "as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],
+    columns: ["intervention", "heads", "benchmark", "problems", "accuracy", "low", "high", "accuracy as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],
     rows: rows.map((r) => {
       const random = r.random.map((d) => d.accuracy.estimate);
       const change = r.difference ?? { estimate: r.accuracy.estimate - r.untouched.estimate };
@@ -42,7 +44,7 @@ FIGURES.interventions = (results, pick) => {
         width: env.wide,
         height: 60 + 50 * shown.length,
         marginLeft: 8,
-        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 10 },
+        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "accuracy, %", grid: true, ticks: 10 },
         y: { domain: [shown.length - 0.35, -0.6], axis: null },
         marks: [
           Plot.text(shown, { x: 0, y: y(-0.38), text: (d) => short(`${d.words} · ${d.row.suite}`, Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
@@ -71,9 +73,14 @@ FIGURES.think = (results, pick) => {
   const conditions = [...new Set(rows.map((r) => r.condition))];
   const colour = (env, r) => env.colour(SERIES[conditions.indexOf(r.condition) % SERIES.length]);
   const text = (r) => `${r.condition}, ${r.measure}, k = ${r.k}: ${between(r, percent)}`;
+  const changed = study.conditions.some((c) => c.action)
+    ? `Changed are heads of the circuit without thinking only: ${names(study.off_only)}. Look at whether the lines “think off, heads …” leave the band of the line “think off”.`
+    : study.off_only.length
+      ? "No heads were changed. Look at whether the bands are apart."
+      : "No head is in the circuit without thinking only, so none was changed and there are two lines. Look at whether their bands are apart.";
   return {
     title: `${study.checkpoint} on ${study.benchmark}: thinking on and off`,
-    caption: `Share of problems solved by k samples${problems ? ` (n = ${problems})` : ""}, %: pass@k is the unbiased estimate, success@k takes the first k in order; band: 95 % interval over problems. Changed are heads of the circuit without thinking only: ${names(study.off_only)}. Look at whether the lines without thinking, heads changed, leave the band of that without thinking as it is.`,
+    caption: `Probability that at least one of k samples of a problem is right, mean over problems${problems ? ` (n = ${problems})` : ""}, %: pass@k is the unbiased estimate from all samples, success@k takes the first k in order; band: 95 % interval over problems. ${changed}`,
     label: rows.map(text).join("; "),
     columns: ["condition", "measure", "k", "value", "low", "high"],
     rows: rows.map((r) => [r.condition, r.measure, r.k, r.estimate, r.low, r.high]),
@@ -86,7 +93,7 @@ FIGURES.think = (results, pick) => {
         marginTop: 36 + room,
         fx: { label: null, domain: ["pass@k", "success@k"] },
         x: { type: "log", base: 2, label: "k, samples", tickFormat: "d", ticks: [...new Set(rows.map((r) => r.k))] },
-        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "solved, %", grid: true, ticks: 5 },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "probability, %", grid: true, ticks: 5 },
         marks: [
           Plot.areaY(rows, { fx: "measure", x: "k", y1: "low", y2: "high", z: "condition", fill: (r) => colour(env, r), fillOpacity: 0.12 }),
           Plot.lineY(rows, { fx: "measure", x: "k", y: "estimate", z: "condition", stroke: (r) => colour(env, r), strokeWidth: 1.75 }),
@@ -99,47 +106,83 @@ FIGURES.think = (results, pick) => {
   };
 };
 
-// Heads' activations of one checkpoint put into another.
+// Heads' activations of one checkpoint put into another. Rows of the same two checkpoints and pairs are a group with a
+// scale of its own: differences between checkpoints are of very different sizes.
+const TRANSFER = { head: 30, row: 46, axis: 44 };
 FIGURES.transfers = (results, pick) => {
   const rows = (results.transfers ?? []).filter((t) => !pick.head || t.heads.includes(pick.head));
   if (!rows.length) return { missing: "no activations of these heads were put into another checkpoint" };
-  const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)} of ${t.from} put into ${t.into}, ${t.suite}`;
-  const named = rows.map((row, i) => ({ i, row }));
-  const metrics = [...new Set(rows.map((r) => r.metric))].join(", ");
+  const two = signed(number);
+  const unit = (t) => metricWords(t.metric)[1];
+  const groups = [...d3.group(rows, (t) => [t.from, t.into, t.suite].join("\n")).values()].map((rows) => {
+    const [first] = rows;
+    const whole = first.source - first.before;
+    const reach = d3.extent(rows.flatMap((t) => [0, whole, t.change.low, t.change.high, ...t.random.map((r) => r.change)]));
+    return { rows, whole, reach, words: `${first.from} into ${first.into}, ${first.suite}: they differ by ${two(whole)} ${unit(first)}` };
+  });
+  const p = (t) => (t.p_value === undefined || t.p_value === null ? "too few random sets for a test" : `against random ${pValue(t.p_value)}`);
+  const share = (t) => (t.share === undefined || t.share === null ? "" : `, ${percent(t.share)} of the difference`);
+  const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)}: ${between(t.change, two)} ${unit(t)}${share(t)}; ${p(t)}`;
+  const text = (t) => `${t.from} into ${t.into}, ${t.suite}, ${words(t)} (${names(t.heads)}); ${t.metric} ${number(t.before)} → ${number(t.after)}`;
   const suites = [...new Set(rows.map((r) => r.suite))];
-  // All pieces have one scale.
-  const reach = d3.extent(rows.flatMap((t) => [0, t.source - t.before, t.change.low, t.change.high, ...t.random.map((r) => r.change)]));
-  const text = ({ row }) =>
-    `${words(row)} (${names(row.heads)}): ${row.metric} ${number(row.before)} → ${number(row.after)}, change ${between(row.change, number)}` +
-    (row.share === undefined || row.share === null ? "" : `, ${percent(row.share)} of the difference between the checkpoints`) +
-    (row.p_value === undefined || row.p_value === null ? "" : `; against random ${pValue(row.p_value)}`);
+  const metrics = [...new Set(rows.map((r) => r.metric))].map((m) => `${metricWords(m)[0]}, ${metricWords(m)[1] || "in its unit"}`).join("; ");
+  // As many groups a piece as have the height of a printed page.
+  const tall = (g) => TRANSFER.head + TRANSFER.row * g.rows.length + TRANSFER.axis;
+  const pieces = [];
+  for (const g of groups) {
+    if (!pieces.length || d3.sum(pieces.at(-1), tall) + tall(g) > 760) pieces.push([]);
+    pieces.at(-1).push(g);
+  }
   return {
     title: pick.head ? `Activations of ${pick.head} put into another checkpoint` : "Activations of heads put into another checkpoint",
-    caption: `Blue dot: change of the mean metric (${metrics}) when the heads' mixed values come from the other checkpoint, on the same prompts; bar: its 95 % interval over ${suites.map((s) => `${pairsOf(results, s)} (${s})`).join(", ")}. Ring: the whole difference between the two checkpoints. Ticks below: as many random heads of the same layers, one tick a draw (${d3.min(rows, (t) => t.random.length)} draws where fewest). Look for blue dots beyond all their ticks, on the side of the ring.`,
-    label: named.map(text).join("; "),
-    columns: ["heads", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "draws", "p against random"],
-    rows: rows.map((t) => [names(t.heads), t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(t.random, (r) => r.change) ?? "", t.random.length, t.p_value ?? ""]),
-    pieces: piecesOf(named),
-    draw: (env, piece) => {
-      const shown = pieceOf(named, piece);
-      const draws = shown.flatMap(({ i, row }) => row.random.map((draw) => ({ i, change: draw.change })));
-      const y = (shift) => (d) => d.i - shown[0].i + shift;
-      return plot(env, {
-        width: env.wide,
-        height: 60 + 50 * shown.length,
-        marginLeft: 8,
-        x: { domain: reach, label: `change of the metric (${metrics})`, grid: true, nice: true, ticks: 8 },
-        y: { domain: [shown.length - 0.35, -0.6], axis: null },
-        marks: [
-          Plot.ruleX([0], { stroke: env.colour("muted") }),
-          Plot.text(shown, { frameAnchor: "left", y: y(-0.38), text: (d) => short(words(d.row), Math.floor(env.wide / 6.4)), textAnchor: "start", fill: env.colour("ink"), stroke: env.colour("paper"), strokeWidth: 4 }),
-          Plot.dot(shown, { x: (d) => d.row.source - d.row.before, y: y(0), r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
-          Plot.link(shown, { x1: (d) => d.row.change.low, x2: (d) => d.row.change.high, y: y(0.06), stroke: env.colour("emergent"), strokeWidth: 2 }),
-          Plot.dot(shown, { x: (d) => d.row.change.estimate, y: y(0.06), r: 5.5, fill: env.colour("emergent"), ariaLabel: text, title: env.interactive ? undefined : text }),
-          Plot.link(draws, { x: "change", y1: y(0.18), y2: y(0.32), stroke: env.colour("ink"), strokeOpacity: 0.6 }),
-          ...tips(env, shown, { x: (d) => d.row.change.estimate, y: y(0.06), title: text }),
-        ],
-      });
-    },
+    caption: `Blue dot: change of the mean metric (${metrics}) of the second checkpoint when the heads' mixed values come from the first, on the same clean prompts; bar: its 95 % interval over ${suites.map((s) => `${pairsOf(results, s)} (${s})`).join(", ")}. Ring: the whole difference between the two checkpoints. Ticks below: as many random heads of the same layers, one tick a draw (at least ${count(d3.min(rows, (t) => t.random.length), "draw")}). Each pair of checkpoints and suite has an axis of its own: compare distances from 0 within one, and percentages of the difference between them. Look for blue dots beyond all their ticks, on the side of the ring.`,
+    label: rows.map(text).join("; "),
+    columns: ["heads", "set", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "random, least", "random, most", "draws", "p against random"],
+    rows: rows.map((t) => {
+      const random = t.random.map((r) => r.change);
+      return [names(t.heads), SETS[t.set] ?? t.set, t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(random) ?? "", d3.min(random) ?? "", d3.max(random) ?? "", random.length, t.p_value ?? ""];
+    }),
+    pieces: pieces.length,
+    draw: (env, piece) => drawTransfers(env, piece === undefined ? groups : pieces[piece], { tall, words, text, unit }),
   };
+};
+
+const drawTransfers = (env, groups, { tall, words, text, unit }) => {
+  const [left, right] = [10, env.wide - 14];
+  const fits = Math.floor((env.wide - 10) / 6.4);
+  const drawn = { heads: [], axes: [], grid: [], zero: [], rows: [], draws: [] };
+  let top = 4;
+  for (const group of groups) {
+    const scale = d3.scaleLinear(group.reach[0] === group.reach[1] ? [-1, 1] : group.reach, [left, right]).nice();
+    drawn.heads.push({ y: top + 14, text: group.words });
+    group.rows.forEach((t, i) => {
+      const y = top + TRANSFER.head + TRANSFER.row * i;
+      drawn.rows.push({ t, y, at: scale(t.change.estimate), low: scale(t.change.low), high: scale(t.change.high), whole: scale(group.whole) });
+      drawn.draws.push(...t.random.map((r) => ({ x: scale(r.change), y: y + 27 })));
+    });
+    const foot = top + TRANSFER.head + TRANSFER.row * group.rows.length + 2;
+    const write = scale.tickFormat(7);
+    drawn.axes.push(...scale.ticks(env.wide < 600 ? 4 : 8).map((v) => ({ x: scale(v), y: foot, text: write(v) + (v === 0 ? ` ${unit(group.rows[0])}` : "") })));
+    drawn.grid.push(...scale.ticks(env.wide < 600 ? 4 : 8).map((v) => ({ x: scale(v), y1: top + TRANSFER.head - 4, y2: foot })));
+    drawn.zero.push({ x: scale(0), y1: top + TRANSFER.head - 4, y2: foot });
+    top += tall(group);
+  }
+  const halo = { stroke: env.colour("paper"), strokeWidth: 4 };
+  return plot(env, {
+    width: env.wide, height: top, marginLeft: 0, marginRight: 0, marginTop: 0, marginBottom: 0,
+    x: { type: "identity", axis: null },
+    y: { type: "identity", axis: null },
+    marks: [
+      Plot.ruleX(drawn.grid, { x: "x", y1: "y1", y2: "y2", stroke: env.colour("rule") }),
+      Plot.ruleX(drawn.zero, { x: "x", y1: "y1", y2: "y2", stroke: env.colour("muted") }),
+      Plot.text(drawn.axes, { x: "x", y: (d) => d.y + 9, text: "text", fill: env.colour("muted") }),
+      Plot.text(drawn.heads, { x: left - 10, y: "y", text: (d) => short(d.text, fits), textAnchor: "start", fontWeight: 600, fill: env.colour("ink") }),
+      Plot.text(drawn.rows, { x: left - 10, y: (d) => d.y + 4, text: (d) => short(words(d.t), fits), textAnchor: "start", fill: env.colour("ink"), ...halo }),
+      Plot.dot(drawn.rows, { x: "whole", y: (d) => d.y + 19, r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
+      Plot.link(drawn.rows, { x1: "low", x2: "high", y: (d) => d.y + 19, stroke: env.colour("emergent"), strokeWidth: 2 }),
+      Plot.dot(drawn.rows, { x: "at", y: (d) => d.y + 19, r: 5, fill: env.colour("emergent"), ariaLabel: (d) => text(d.t), title: env.interactive ? undefined : (d) => text(d.t) }),
+      Plot.link(drawn.draws, { x: "x", y1: "y", y2: (d) => d.y + 7, stroke: env.colour("ink"), strokeOpacity: 0.6 }),
+      ...tips(env, drawn.rows, { x: "at", y: (d) => d.y + 19, title: (d) => text(d.t) }),
+    ],
+  });
 };

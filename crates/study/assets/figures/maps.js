@@ -62,8 +62,8 @@ FIGURES.frequency = (results, pick) => {
       outline: inside.has(head),
       dot: test?.fate === "emergent",
       inside: found ? `${Math.round(share * n)}/${n}` : "",
-      text: `${head}: ${kind}; in ${Math.round(share * n)} of ${count(n, "checkpoint")}${inside.has(head) ? `, ${now.label} among them` : ""}${test ? `; at ${now.label} ${test.fate}, ${pValue(test.p_value)}` : ""}`,
-      row: [head, kind, share, inside.has(head) ? "yes" : "no", test?.fate ?? ""],
+      text: `${head}: ${kind}; in ${Math.round(share * n)} of ${count(n, "checkpoint")}${inside.has(head) ? `, ${now.label} among them` : ""}${test ? `; at ${now.label} ${fateWords(test)}, ${pValue(test.p_value)}` : ""}`,
+      row: [head, kind, share, inside.has(head) ? "yes" : "no", test ? fateWords(test) : ""],
     };
   });
   return {
@@ -96,14 +96,20 @@ FIGURES.effect = (results, pick) => {
       fill: value < 0 ? "base" : "emergent",
       opacity: 0.8 * Math.min(1, Math.abs(value)),
       outline: sure,
+      dot: test?.found,
       inside: number(value),
       text: `${head}: E = ${number(value)}${effect.low === undefined ? "" : ` [${number(effect.low)} to ${number(effect.high)}]`}${mean ? `; share of importance ${percent(mean.before)} before, ${percent(mean.after)} after` : ""}`,
       row: [head, value, effect.low ?? "", effect.high ?? "", mean?.before ?? "", mean?.after ?? ""],
     };
   });
+  const tested = cells.filter((c) => c.outline !== undefined);
+  const last = study.checkpoints.at(-1).label;
+  const look = now
+    ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${percent(results.false_discovery_rate)})` : ""}, over all heads together. Look at cells with a dot; of the outlined ones without, one in 20 would be by chance.`
+    : `Tests of the change are those of a picked checkpoint. Look at outlined cells; one in 20 would be by chance.`;
   return {
     title: `${study.training}: effect E on each head, ${study.suite}`,
-    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 to 1, ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost. Outlined: the 95 % interval over ${pairsOf(results, study.suite)} leaves out 0. Look at outlined cells: the others may be noise.`,
+    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit. Outlined (${tested.filter((c) => c.outline).length} of ${tested.length}): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,
     label: cells.filter((c) => c.outline).map((c) => c.text).join("; ") || "no effect whose interval leaves out 0",
     columns: ["head", "effect", "low", "high", "share before", "share after"],
     rows: cells.filter((c) => c.row[1] !== "").map((c) => c.row),

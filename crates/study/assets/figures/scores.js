@@ -28,9 +28,9 @@ FIGURES.accuracy = (results, pick) => {
   const about = results.benchmarks?.find((b) => b.name === benchmark)?.description ?? "";
   return {
     title: `Accuracy on ${benchmark}, n = ${d3.max(rows, (r) => r.n)}`,
-    caption: `${about} Dot: share of the ${count(d3.max(rows, (r) => r.n), "problem")} solved${samplesOf(results, benchmark)}; bar: its 95 % interval over problems; dashed line: the base. Look for bars that stay clear of the dashed line.`,
+    caption: `${about} Dot: accuracy, the share of right samples, mean over ${count(d3.max(rows, (r) => r.n), "problem")}${samplesOf(results, benchmark)}; bar: its 95 % interval over problems; dashed line: the base. Look for bars that stay clear of the base's bar.`,
     label: rows.map((r) => `${r.name} ${between(r, percent)}`).join("; "),
-    columns: ["model", "checkpoint", "solved", "low", "high", "problems", "thinks first"],
+    columns: ["model", "checkpoint", "accuracy", "low", "high", "problems", "thinks first"],
     rows: rows.map((r) => [r.name, r.label, r.estimate, r.low, r.high, r.n, r.worked ?? ""]),
     draw: (env) => {
       const text = (r) => `${r.name} (${r.label}): ${between(r, percent)}, n = ${r.n}`;
@@ -38,7 +38,7 @@ FIGURES.accuracy = (results, pick) => {
         height: 56 + 34 * rows.length,
         marginLeft: 30 + 7 * d3.max(rows, (r) => Math.min(r.name.length, 22)),
         marginRight: 50,
-        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 5 },
+        x: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "accuracy, %", grid: true, ticks: 5 },
         y: { domain: rows.map((r) => r.name), label: null, type: "band" },
         marks: [
           Plot.ruleX(rows.filter((r) => r.name === "Base"), { x: "estimate", stroke: env.colour("base"), strokeDasharray: "5 4" }),
@@ -77,10 +77,10 @@ FIGURES.scores = (results, pick) => {
   const names = apart(last);
   const picked = pick.at === undefined ? [] : [all[placeOf(training.checkpoints, pick) + 1]];
   return {
-    title: `${training.name}: scores over checkpoints`,
-    caption: `Dot: share of the problems solved at each checkpoint, step 0 being the base; band: its 95 % interval over problems; grey bar: the checkpoint that is picked. ${last.map((r) => `${r.suite}: n = ${r.n}${samplesOf(results, r.suite)}`).join("; ")}. Look for bands that leave the height at which they begin.`,
+    title: `${training.name}: accuracy over checkpoints`,
+    caption: `Dot: accuracy, the share of right samples, mean over problems, at each checkpoint, step 0 being the base; band: its 95 % interval over problems; grey bar: the checkpoint that is picked. ${last.map((r) => `${r.suite}: n = ${r.n}${samplesOf(results, r.suite)}`).join("; ")}. Look for bands that leave the heights of their first end, at step 0.`,
     label: last.map((r) => `${r.suite}: ${between(r, percent)} at step ${r.step}`).join("; "),
-    columns: ["benchmark", "checkpoint", "step", "solved", "low", "high", "problems"],
+    columns: ["benchmark", "checkpoint", "step", "accuracy", "low", "high", "problems"],
     rows: rows.map((r) => [r.suite, r.label, r.step, r.estimate, r.low, r.high, r.n]),
     draw: (env) => {
       const text = (r) => `${r.suite}, step ${r.step}: ${between(r, percent)}`;
@@ -88,7 +88,7 @@ FIGURES.scores = (results, pick) => {
         height: 250,
         marginRight: 24 + 6.4 * d3.max(suites, (s) => short(s).length),
         x: { label: "optimiser steps", ticks: 6 },
-        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "problems solved, %", grid: true, ticks: 5 },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: "accuracy, %", grid: true, ticks: 5 },
         marks: [
           Plot.ruleX(picked, { x: "step", stroke: env.colour("rule"), strokeWidth: 8 }),
           Plot.areaY(rows, { x: "step", y1: "low", y2: "high", z: "suite", fill: (r) => colour(env, r.suite), fillOpacity: 0.13 }),
@@ -102,29 +102,30 @@ FIGURES.scores = (results, pick) => {
   };
 };
 
-// How large the circuits are against how much the checkpoints solve.
+// How large the circuits are against the accuracy of the checkpoints; the base, which all trainings share, once.
 FIGURES.complexity = (results, pick) => {
+  const [suite, rule] = [pick.suite ?? results.heads[0]?.suite, pick.rule ?? results.heads[0]?.rule];
   const rows = results.heads
-    .filter((s) => (!pick.suite || s.suite === pick.suite) && (!pick.rule || s.rule === pick.rule))
-    .flatMap((s) =>
-      members(s).flatMap((m) => {
+    .filter((s) => s.suite === suite && s.rule === rule)
+    .flatMap((s, i) =>
+      members(s).slice(i ? 1 : 0).flatMap((m) => {
         const at = [results.base, ...(trainingOf(results, { training: s.training })?.checkpoints ?? [])];
-        const solved = at.find((c) => c.label === m.label)?.accuracy.find((a) => !pick.benchmark || a.suite === pick.benchmark);
-        if (!solved) return [];
+        const found = at.find((c) => c.label === m.label)?.accuracy.find((a) => !pick.benchmark || a.suite === pick.benchmark);
+        if (!found) return [];
         const heads = m.circuit.heads.length;
         const inputs = d3.mean(d3.rollups(m.circuit.edges, (e) => e.length, (e) => nodesOf(results.model, ends(e.edge)[1])[0]), (e) => e[1]);
-        return [{ training: s.training, label: m.label, heads, inputs: inputs ?? 0, suite: solved.suite, ...solved.interval }];
+        return [{ training: m.label === "base" ? "" : s.training, label: m.label, heads, inputs: inputs ?? 0, suite: found.suite, n: found.n, ...found.interval }];
       })
     );
   if (new Set(rows.map((r) => r.label)).size < 3) return { missing: "fewer than three checkpoints have both a circuit and a benchmark" };
-  const trainings = [...new Set(rows.map((r) => r.training))];
+  const trainings = [...new Set(rows.map((r) => r.training))].filter((t) => t);
   const colour = (env, r) => env.colour(r.label === "base" ? "muted" : SERIES[trainings.indexOf(r.training) % SERIES.length]);
-  const text = (r) => `${r.label}: ${count(r.heads, "head")}, ${number(r.inputs, 1)} edges into a node; solves ${between(r, percent)}`;
+  const text = (r) => `${r.label}: ${count(r.heads, "head")}, ${number(r.inputs, 1)} edges into a node; accuracy ${between(r, percent)}`;
   return {
-    title: "Size of the circuit against accuracy",
-    caption: `One dot a checkpoint (n = ${rows.length}): heads of its circuit against the share of the problems of ${rows[0].suite} that it solves; bar: 95 % interval over problems; larger dot: more edges into a node, mean. Grey: the base. Look for a colour that drifts to one side as it rises.`,
+    title: `Size of the circuit on ${suite} against accuracy on ${rows[0].suite}`,
+    caption: `One dot for each of ${count(rows.length, "checkpoint")}, the base (grey) among them; dots of equal size and accuracy lie on each other. Heads of its circuit (rule ${rule}) against its accuracy on ${count(d3.max(rows, (r) => r.n), "problem")}${samplesOf(results, rows[0].suite)}; bar: 95 % interval over problems; larger dot: more edges into a node, mean. Look for a colour that drifts to one side as it rises.`,
     label: rows.map(text).join("; "),
-    columns: ["training", "checkpoint", "heads", "edges into a node", "solved", "low", "high"],
+    columns: ["training", "checkpoint", "heads", "edges into a node", "accuracy", "low", "high"],
     rows: rows.map((r) => [r.training, r.label, r.heads, r.inputs, r.estimate, r.low, r.high]),
     draw: (env) => {
       const entries = trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }));
@@ -134,7 +135,7 @@ FIGURES.complexity = (results, pick) => {
         marginTop: 20 + room,
         inset: 10,
         x: { label: "heads in the circuit", nice: true },
-        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `${rows[0].suite} solved, %`, grid: true, ticks: 5 },
+        y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `accuracy on ${short(rows[0].suite, 40)}, %`, grid: true, ticks: 5 },
         r: { range: [2.5, 8] },
         marks: [
           Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r) }),

@@ -1,6 +1,7 @@
 // How alike circuits are: over a training, and between suites.
 
-const matrix = (env, labels, rows) =>
+// A cell below `bound` is outlined.
+const matrix = (env, labels, rows, bound = -1) =>
   plot(env, {
     height: 10 + 26 + 4.4 * d3.max(labels, (l) => Math.min(l.length, 20)) + Math.min(34, 380 / labels.length) * labels.length,
     marginLeft: 20 + 6.4 * d3.max(labels, (l) => Math.min(l.length, 20)),
@@ -11,6 +12,7 @@ const matrix = (env, labels, rows) =>
     marks: [
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("cell"), rx: 2 }),
       Plot.cell(rows, { x: "a", y: "b", fill: env.colour("emergent"), fillOpacity: (r) => 0.85 * r.value, rx: 2, ...(env.interactive ? {} : { title: "text" }), ariaLabel: "text" }),
+      Plot.cell(rows.filter((r) => r.value < bound), { x: "a", y: "b", stroke: env.colour("ink"), strokeWidth: 1.5, inset: 0.5, rx: 2 }),
       ...(labels.length <= 12 ? [Plot.text(rows, { x: "a", y: "b", text: (r) => number(r.value), fontSize: 10, fill: (r) => inkOn(env, "emergent", 0.85 * r.value) })] : []),
       ...tips(env, rows, { x: "a", y: "b", title: "text" }),
     ],
@@ -28,14 +30,17 @@ FIGURES.similarity = (results, pick) => {
   const edges = pick.of === "edges";
   const named = members(study).map((m) => [m.label, m.circuit]);
   const rows = alike(named, edges ? (c) => c.edges.map((e) => e.edge) : (c) => c.heads);
-  const floor = 1 - study.base_noise.turnover.estimate;
+  const noise = study.base_noise.turnover;
+  const [floor, least] = [1 - noise.estimate, 1 - noise.high];
+  const bound = edges || !study.base_noise.repeats ? undefined : least;
+  const below = rows.filter((r) => r.a < r.b && r.value < least).length;
   return {
     title: `${study.training}: likeness of the ${edges ? "edges" : "heads"} of checkpoints' circuits, ${study.suite}`,
-    caption: `One cell a pair of ${count(named.length, "circuit")}, found on ${pairsOf(results, study.suite)}; its number: ${edges ? "edges" : "heads"} in both over those in either (Jaccard's index, 0 to 1). ${edges ? "No interval is computed." : `Circuits of the base from draws of the pairs, where no weight changes, have ${number(floor)} on average: look for cells below that.`}`,
+    caption: `One cell a pair of ${count(named.length, "circuit")}, found on ${pairsOf(results, study.suite)}; its number: ${edges ? "edges" : "heads"} in both over those in either (Jaccard's index, 0 to 1). ${bound === undefined ? "No interval is computed." : `Circuits of the base from two draws of the pairs, where no weight changes, have ${number(floor)} on average, ${number(least)} to ${number(1 - noise.low)} in 95 % of draws. Outlined: below ${number(least)} (${below} of ${(named.length * (named.length - 1)) / 2} pairs). Look at outlined cells: ${below ? "only these are less alike than the choice of pairs makes them" : "there is none, so no two circuits are less alike than the choice of pairs makes them"}.`}`,
     label: `base and ${named.at(-1)[0]}: ${number(rows.find((r) => r.a === "base" && r.b === named.at(-1)[0]).value)}`,
     columns: ["checkpoint", "checkpoint", "likeness"],
     rows: rows.map((r) => [r.a, r.b, r.value]),
-    draw: (env) => matrix(env, named.map((n) => n[0]), rows),
+    draw: (env) => matrix(env, named.map((n) => n[0]), rows, bound),
   };
 };
 

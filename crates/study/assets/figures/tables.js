@@ -33,7 +33,7 @@ const byBenchmark = (results, checkpoint, rows, title) => {
   const marked = (r) => cell(r?.accuracy) + (r?.p_value !== undefined && r?.p_value !== null && r.p_value < 0.05 ? " *" : "");
   return table(
     title,
-    `Problems solved by ${checkpoint}, with 95 % intervals over problems. In parentheses: the number of heads. * p < 0.05 against as many random heads of the same layers, before correction for the number of tests (${draws ? `${draws} draws where fewest` : "some have none beside them"}).`,
+    `Accuracy of ${checkpoint}, the share of right samples, mean over problems, with its 95 % interval. In parentheses: the number of heads. * p < 0.05 against as many random heads of the same layers, before correction for the number of tests (${draws ? `at least ${count(draws, "draw")}` : "some have none beside them"}).`,
     ["heads", ...benchmarks],
     [["as they are", ...untouched], ...[...groups].map(([name, of]) => [name, ...benchmarks.map((b) => marked(of.find((r) => r.suite === b)))])]
   );
@@ -66,7 +66,7 @@ FIGURES.table2 = (results, pick) => {
   const groups = d3.group(study.conditions, (c) => `think ${c.mode}${c.action ? `, ${count(c.heads.length, "head")} ${actionWords(c.action)}` : ""}`);
   return table(
     `${study.checkpoint} with thinking on and off`,
-    `pass@1 with 95 % intervals over problems. Changed are heads of the circuit without thinking only: ${names(study.off_only)}.`,
+    `Accuracy (pass@1) with 95 % intervals over problems. Changed are heads of the circuit without thinking only: ${names(study.off_only)}.`,
     ["condition", ...benchmarks],
     [...groups].map(([name, of]) => [name, ...benchmarks.map((b) => cell(of.find((c) => c.benchmark === b)?.measures.pass_at_1))])
   );
@@ -88,7 +88,7 @@ FIGURES.table3 = (results, pick) => {
   });
   return table(
     "Heads in the circuits",
-    `Rule ${of[0].rule}. New: in the checkpoint's circuit and not in the base's; emergent: new, and the change found at a false-discovery rate of ${results.false_discovery_rate ?? "–"}. Kept: heads of the base's circuit that stay. results.json has every list.`,
+    `Rule ${of[0].rule}. New: in the checkpoint's circuit and not in the base's; emergent: new, and the change found at a false-discovery rate of ${results.false_discovery_rate ? percent(results.false_discovery_rate) : "–"}. Kept: heads of the base's circuit that stay. results.json has every list.`,
     ["suite", "circuit", "heads", "emergent", "kept", "first heads"],
     rows
   );

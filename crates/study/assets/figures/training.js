@@ -44,10 +44,12 @@ FIGURES.cohorts = (results, pick) => {
   const text = (l) => `step ${l.step}: ${count(l.new, "new head")}${l.emergent === undefined ? "" : ` (${l.emergent} emergent)`}, ${l.kept} of the base's kept`;
   const picked = pick.at === undefined ? [] : [lines[placeOf(steps, pick) + 1]];
   const end = lines.at(-1);
+  const noise = study.base_noise;
+  const floor = noise.repeats ? `No interval; circuits of the base from draws of the pairs differ by ${number(noise.changed_heads.estimate, 1)} heads on average, ${number(noise.changed_heads.low, 0)} to ${number(noise.changed_heads.high, 0)} in 95 % of draws, new and lost together. ` : "No interval. ";
   return {
     title: `${study.training}: cohorts of new heads, ${study.suite}`,
     caption:
-      `Numbers of heads at each of ${count(steps.length, "checkpoint")}, circuits found on ${pairsOf(results, study.suite)}. Blue line: new heads, which the base's circuit lacks; areas: the same by the checkpoint of their first circuit, later ones paler. Red, dashed: heads of the base's circuit that are kept. Dotted: emergent heads. No interval: see the noise floor under turnover. Look at whether areas stay (heads accumulate) or end (they are tried and dropped).`,
+      `Numbers of heads at each of ${count(steps.length, "checkpoint")}, circuits found on ${pairsOf(results, study.suite)}. Blue line: new heads, which the base's circuit lacks; areas: the same by the checkpoint of their first circuit, later ones paler. Red, dashed: heads of the base's circuit (${study.base.heads.length}) that are kept; the rest are lost. Dotted: emergent heads. ${floor}Look at whether areas stay (heads accumulate) or end (they are tried and dropped).`,
     label: text(end),
     columns: ["step", "new", "emergent", "kept", ...study.cohorts.map((c) => `first at ${c.step}`)],
     rows: lines.map((l, i) => [l.step, l.new, l.emergent ?? "", l.kept, ...study.cohorts.map((c) => layers.find((x) => x.cohort === c.step && x.step === l.step).n)]),
@@ -108,13 +110,13 @@ FIGURES.headEffect = (results, pick) => {
   if (!rows.length) return { missing: `${pick.head} was in no circuit, and no change of it was found` };
   const trainings = [...new Set(rows.map((r) => r.training))];
   const colour = (env, r) => env.colour(SERIES[trainings.indexOf(r.training) % SERIES.length]);
-  const text = (r) => `${r.label}: E = ${between(r, number)}, ${r.fate}, ${pValue(r.p)}`;
+  const text = (r) => `${r.label}: E = ${between(r, number)}, ${fateWords(r)}, ${pValue(r.p)}`;
   return {
     title: `Effect on ${pick.head} over checkpoints`,
     caption: `E = (after − before) / (after + before) of the head's share of importance, −1 to 1, at ${count(rows.length, "checkpoint")} that tested it; bar: 95 % interval over ${pairsOf(results, pick.suite)}. Filled: the change is found at the false-discovery rate. Look for filled dots whose bar leaves out 0.`,
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "effect", "low", "high", "test", "p before correction"],
-    rows: rows.map((r) => [r.training, r.label, r.estimate, r.low, r.high, r.fate, r.p]),
+    rows: rows.map((r) => [r.training, r.label, r.estimate, r.low, r.high, fateWords(r), r.p]),
     draw: (env) => {
       const entries = trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }));
       const room = keyRoom(entries, env.width - 60);

@@ -1,7 +1,5 @@
 // The panel of the selected head, and the list of edges.
 
-const fates = { emergent: "emergent", new: "new, not emergent", retained: "kept", lost: "lost", outside: "in neither circuit" };
-
 const headRows = (head) =>
   results.heads
     .filter((s) => s.suite === state.suite && s.rule === state.rule)
@@ -13,7 +11,7 @@ const headRows = (head) =>
       const often = s.frequency.find((f) => f.head === head);
       const inside = now.circuit.heads.includes(head);
       return [
-        s.training, now.label, inside ? "yes" : "no", test ? fates[test.fate] : at < 0 ? "the base" : "not tested",
+        s.training, now.label, inside ? "yes" : "no", test ? fateWords(test) : at < 0 ? "the base" : "not tested",
         test ? between(test.effect, number) : "–", test ? pValue(test.p_value) : "–", often ? percent(often.share) : percent(0),
         mean ? percent(mean.before) : percent(0), mean ? percent(mean.after) : percent(0),
       ];
@@ -60,7 +58,7 @@ class Edges {
     const row = ([from, into, score]) => make("tr", {}, cellOf(from, 0), cellOf(into, 1), make("td", {}, number(Math.abs(score), 4)), make("td", {}, number(score, 4)));
     this.body.replaceChildren(make("table", { class: "numbers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows.slice(0, this.most).map(row))));
     const cut = rows.length > this.most ? `, of which the first ${this.most} are listed` : "";
-    this.said.textContent = `${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. A score below 0: the edge raises the metric.`;
+    this.said.textContent = `${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. ${signWords(studyOf(results, { ...state, training: this.training.value })?.base.metric)}`;
     this.more.hidden = rows.length <= 50;
     this.more.textContent = this.most === 50 ? `Show all ${rows.length}` : "Show the first 50";
   }

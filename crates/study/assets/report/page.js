@@ -72,7 +72,7 @@ for (const [id, key, values] of [["pick-suite", "suite", results.heads.map((s) =
   box.addEventListener("change", () => { state[key] = box.value; draw(); say(`${key} ${box.value}`); });
 }
 document.getElementById("pick-layout").addEventListener("change", (event) => { state.layout = event.target.value; draw(); });
-document.getElementById("heads").append(...allHeads(results.model).map((h) => make("option", { value: h })));
+document.getElementById("all-heads").append(...allHeads(results.model).map((h) => make("option", { value: h })));
 headBox.addEventListener("change", () => select(headBox.value.trim().toUpperCase()));
 document.getElementById("clear").addEventListener("click", () => select(undefined));
 document.getElementById("save-results").addEventListener("click", () => save("results.json", "application/json", JSON.stringify(results, null, 2) + "\n"));

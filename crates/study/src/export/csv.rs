@@ -284,6 +284,7 @@ fn hypotheses(results: &Results) -> Result<Table, Error> {
         "id",
         "claim",
         "measure",
+        "unit",
         "effect",
         "low",
         "high",
@@ -295,7 +296,8 @@ fn hypotheses(results: &Results) -> Result<Table, Error> {
     ];
     let mut table = Table::new("hypotheses", &columns);
     for h in &results.hypotheses {
-        let mut row = vec![h.id.clone(), h.claim.clone(), h.measure.clone()];
+        let unit = h.unit.as_ref().map(word).transpose()?.unwrap_or_default();
+        let mut row = vec![h.id.clone(), h.claim.clone(), h.measure.clone(), unit];
         row.extend(of(h.effect.as_ref()));
         row.extend([number(h.p_value), number(h.corrected), number(h.minimum_effect)]);
         row.extend([word(&h.verdict)?, h.reason.clone()]);

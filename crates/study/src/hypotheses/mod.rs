@@ -7,8 +7,9 @@ use hooks::Head;
 use stats::{Interval, detectable, normal_p};
 
 use self::verdict::{Claim, LEVEL, POWER, Tested, corrected};
+use crate::report::{number, points};
 use crate::results::{
-    Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod,
+    Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod, Unit,
 };
 use crate::stages::DrawnHeads;
 
@@ -43,6 +44,7 @@ pub(crate) fn hypotheses(results: &Results, drawn: &Drawn<'_>) -> Vec<Hypothesis
             claim: format!("Without thinking {} uses more heads than with it.", think.checkpoint),
             source: "Thinking Sparks, Figure 17 and Table 2",
             measure: "heads of the circuit without thinking less heads of that with it".into(),
+            unit: Unit::Heads,
             test: DRAWS,
             direction: 1.0,
             matters: share_of(think.on.heads.len()),
@@ -68,7 +70,7 @@ fn share_of(heads: usize) -> f64 {
 fn of_draws(estimate: f64, draws: &[f64]) -> Result<Tested, String> {
     let n = draws.len() as f64;
     if n < 20.0 {
-        return Err("There are fewer than 20 draws.".into());
+        return Err("Not tested: there are fewer than 20 draws of the pairs.".into());
     }
     let side =
         |test: &dyn Fn(f64) -> bool| (draws.iter().filter(|&&x| test(x)).count() as f64 + 1.0) / (n + 1.0);
@@ -93,6 +95,7 @@ fn accumulates(training: &Training, drawn: &Drawn<'_>) -> (Claim, Result<Tested,
         claim: format!("SFT accumulates new heads ({name})."),
         source: "Thinking Sparks, Figures 2 and 6",
         measure: "new heads at the last checkpoint less new heads at the first".into(),
+        unit: Unit::Heads,
         test: DRAWS,
         direction: 1.0,
         matters: share_of(training.changes.first().map_or(0, |c| c.kept.len() + c.lost.len())),
@@ -100,7 +103,7 @@ fn accumulates(training: &Training, drawn: &Drawn<'_>) -> (Claim, Result<Tested,
     let all = of_training(drawn, name);
     let (Some(first), Some(last), true) = (training.changes.first(), training.changes.last(), all.len() > 1)
     else {
-        return (claim, Err("There are fewer than two checkpoints.".into()));
+        return (claim, Err("Not tested: there are fewer than two checkpoints.".into()));
     };
     let count = |at: &[DrawnHeads], k| new_heads(drawn, at, k).len() as f64;
     let draws: Vec<f64> =
@@ -120,6 +123,7 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
         source: "Thinking Sparks, Figures 3 and 7 to 9",
         measure: "rank correlation, at lag 0, of turnover less its noise floor with the size of the change of reward"
             .into(),
+        unit: Unit::Correlation,
         test: "Circular shifts of one series against the other, which keep the autocorrelation of both.",
         direction: 1.0,
         matters: 0.5,
@@ -128,17 +132,16 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
     let found = study.and_then(|h| h.dynamics.as_ref());
     let at = found.and_then(|d| d.lags.iter().find(|lag| lag.lag == 0).map(|lag| (d, lag)));
     let Some((dynamics, lag)) = at else {
-        return (claim, Err("There are too few checkpoints, or no reward.".into()));
+        return (claim, Err("Not tested: there are too few checkpoints, or no reward.".into()));
     };
     if dynamics.shifts < SHIFTS {
         let n = dynamics.shifts;
         return (
             claim,
             Err(format!(
-                "The correlation is {:.2} (p = {:.3}, n = {}); {n} shifts cannot give a p-value below {:.2}, and {SHIFTS} are \
-                 needed.",
-                lag.coefficient,
-                lag.p_value,
+                "Not tested: r = {} over {} checkpoints. {n} circular shifts cannot give a p-value below {:.2}, whatever the \
+                 effect; {SHIFTS} are needed for 0.05.",
+                number(lag.coefficient, 2),
                 lag.n,
                 1.0 / n as f64
             )),
@@ -157,12 +160,13 @@ fn fewer(sft: &Training, grpo: &Training, drawn: &Drawn<'_>) -> (Claim, Result<T
         claim: format!("GRPO adds fewer heads than SFT ({} against {}).", grpo.name, sft.name),
         source: "Thinking Sparks, Figures 3 and 7 to 9",
         measure: "new heads at the last checkpoint of GRPO less those of SFT".into(),
+        unit: Unit::Heads,
         test: DRAWS,
         direction: -1.0,
         matters: share_of(sft.changes.first().map_or(0, |c| c.kept.len() + c.lost.len())),
     };
     let (Some(a), Some(b)) = (grpo.changes.last(), sft.changes.last()) else {
-        return (claim, Err("There is no checkpoint.".into()));
+        return (claim, Err("Not tested: there is no checkpoint.".into()));
     };
     let n = a.gained.len() as f64 - b.gained.len() as f64;
     let draws = between(sft, grpo, drawn, |a, b| Some(a.len() as f64 - b.len() as f64));
@@ -175,6 +179,7 @@ fn more_complex(sft: &Training, grpo: &Training, drawn: &Drawn<'_>) -> (Claim, R
         claim: format!("GRPO's new heads are more complex than SFT's ({} against {}).", grpo.name, sft.name),
         source: "Thinking Sparks, Table 3, Figures 16 and 18",
         measure: "mean number of circuit edges at a new head, GRPO less SFT, last checkpoints".into(),
+        unit: Unit::EdgesPerHead,
         test: DRAWS,
         direction: 1.0,
         matters: 1.0,
@@ -198,7 +203,7 @@ fn more_complex(sft: &Training, grpo: &Training, drawn: &Drawn<'_>) -> (Claim, R
     let estimate = degree(grpo).zip(degree(sft)).map(|(a, b)| a - b);
     let tested = match estimate {
         Some(estimate) if 2 * draws.len() >= drawn.base.len() => of_draws(estimate, &draws),
-        _ => Err("One of the two has no new head, or none in half of the draws.".into()),
+        _ => Err("Not tested: one of the two has no new head, or none in half of the draws.".into()),
     };
     (claim, tested)
 }
@@ -253,6 +258,7 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
             measure:
                 "accuracy with them zeroed less accuracy with as many random heads of the same layers zeroed"
                     .into(),
+            unit: Unit::Accuracy,
             test: "Share of the random sets, the heads among them, that move accuracy at least as far from that with all \
                    heads.",
             direction: -1.0,
@@ -262,7 +268,7 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
         let (Some(difference), Some(p_value)) = (row.difference, row.p_value) else {
             return (
                 claim,
-                Err(format!("{} random sets: 19 are needed for a p-value of 0.05.", draws.len())),
+                Err(format!("Not tested: {} random sets; 19 are needed for a p-value of 0.05.", draws.len())),
             );
         };
         let (mean, sd) = spread(&draws);
@@ -306,12 +312,13 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
             source: "Thinking Sparks, Table 5, Figure 4",
             measure: match (hard.difference, easy.difference) {
                 (Some(a), Some(b)) => format!(
-                    "change of accuracy on the hard problems ({:+.1} points) less that on the easy ones ({:+.1} points)",
-                    100.0 * a.estimate,
-                    100.0 * b.estimate
+                    "change of accuracy on the hard problems ({} points) less that on the easy ones ({} points)",
+                    points(a.estimate),
+                    points(b.estimate)
                 ),
                 _ => "change of accuracy on the hard problems less that on the easy ones".into(),
             },
+            unit: Unit::Accuracy,
             test: "Normal approximation from the paired bootstraps of both benchmarks.",
             direction: 1.0,
             matters: 0.05,
@@ -326,10 +333,10 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
                     let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
                     Ok(Tested { rest: a.estimate > 0.0 && b.estimate < 0.0, ..tested })
                 } else {
-                    Err("No answer changed on either benchmark.".into())
+                    Err("Not tested: no answer changed on either benchmark.".into())
                 }
             }
-            _ => Err("One of the two was not measured.".into()),
+            _ => Err("Not tested: one of the two was not measured.".into()),
         };
         all.push((claim, tested));
     }

@@ -2,7 +2,8 @@
 
 use stats::{Interval, holm};
 
-use crate::results::{Hypothesis, Verdict};
+use crate::report::{amount, p_value};
+use crate::results::{Hypothesis, Unit, Verdict};
 
 /// Two-sided level of every test, after correction.
 pub(super) const LEVEL: f64 = 0.05;
@@ -15,6 +16,7 @@ pub(super) struct Claim {
     pub(super) claim: String,
     pub(super) source: &'static str,
     pub(super) measure: String,
+    pub(super) unit: Unit,
     pub(super) test: &'static str,
     /// The direction that is claimed: 1 or −1.
     pub(super) direction: f64,
@@ -52,13 +54,14 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
             (Err(why), _) => (Verdict::CannotTell, why.clone()),
             (Ok(_), None) => (Verdict::CannotTell, "There is no p-value.".into()),
         };
-        let Claim { id, claim, source, measure, test, .. } = claim;
+        let Claim { id, claim, source, measure, unit, test, .. } = claim;
         let tested = tested.ok();
         Hypothesis {
             id,
             claim,
             source: source.into(),
             measure,
+            unit: Some(unit),
             test: test.into(),
             effect: tested.map(|t| t.effect),
             p_value: tested.map(|t| t.p_value),
@@ -72,50 +75,60 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
 }
 
 fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (Verdict, String) {
-    let effect = tested.effect.estimate;
-    let claimed = effect * claim.direction > 0.0;
-    let matters = claim.matters;
+    let claimed = tested.effect.estimate * claim.direction > 0.0;
+    let after = format!("{} after correction", p_value(corrected));
     if corrected <= LEVEL {
         return match claimed {
             true if !tested.rest => (
                 Verdict::NotSupported,
-                format!(
-                    "The difference is as claimed (p = {corrected:.3} after correction), and its parts are not."
-                ),
+                format!("The difference is as claimed ({after}), and its parts are not."),
             ),
-            true => (
-                Verdict::Supported,
-                format!("The effect is as claimed; p = {corrected:.3} after correction."),
-            ),
-            false => (
-                Verdict::NotSupported,
-                format!("The effect has the other direction; p = {corrected:.3} after correction."),
-            ),
+            true => (Verdict::Supported, format!("The effect is as claimed ({after}).")),
+            false => (Verdict::NotSupported, format!("The effect has the other direction ({after}).")),
         };
     }
     let least = |sets: usize| tests as f64 / (sets + 1) as f64;
     if let Some(sets) = tested.sets.filter(|&sets| least(sets) > LEVEL) {
         let what = format!(
             "{sets} random sets cannot give less than p = {:.3} after correction for {tests} tests, whatever the effect; \
-             {} could. Here p = {corrected:.3}.",
+             {} could. Here {} before correction.",
             least(sets).min(1.0),
-            (tests as f64 / LEVEL).ceil() as usize - 1
+            (tests as f64 / LEVEL).ceil() as usize - 1,
+            p_value(tested.p_value)
         );
         return (Verdict::CannotTell, what);
     }
-    if tested.minimum <= matters {
-        let what = format!(
-            "No effect was found (p = {corrected:.3} after correction), and one of {:.3} would have been; {matters:.3} matters.",
-            tested.minimum
-        );
-        return (Verdict::NotSupported, what);
-    }
+    let sees = tested.minimum <= claim.matters;
     let what = format!(
-        "No effect was found (p = {corrected:.3} after correction), and only one of {:.3} or more would have been; \
-         {matters:.3} matters.",
-        tested.minimum
+        "{} {}effect of {} or more would have been found; one of {} matters.",
+        not_significant(tested, tests, &after),
+        if sees { "An " } else { "Only an " },
+        amount(Some(claim.unit), tested.minimum),
+        amount(Some(claim.unit), claim.matters)
     );
-    (Verdict::CannotTell, what)
+    (if sees { Verdict::NotSupported } else { Verdict::CannotTell }, what)
+}
+
+/// What a test that is not significant after correction says; `after` is its p-value then.
+fn not_significant(tested: &Tested, tests: usize, after: &str) -> String {
+    let Interval { low, high, .. } = tested.effect;
+    let beside_0 = low > 0.0 || high < 0.0;
+    let before = p_value(tested.p_value);
+    match (tested.p_value <= LEVEL, beside_0) {
+        (true, true) => format!(
+            "Significant before correction ({before}; the 95 % interval leaves out 0), not for {tests} tests ({after})."
+        ),
+        (true, false) => {
+            format!("Significant before correction ({before}), not for {tests} tests ({after}).")
+        }
+        (false, true) => format!(
+            "Not significant ({before} before correction, {after}), although the 95 % interval, which is not of this test, \
+             leaves out 0."
+        ),
+        (false, false) => {
+            format!("Not significant ({before} before correction, {after}); the 95 % interval includes 0.")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +142,7 @@ mod tests {
             claim: "b".into(),
             source: "c",
             measure: "d".into(),
+            unit: Unit::Heads,
             test: "e",
             direction,
             matters,
@@ -157,6 +171,39 @@ mod tests {
         let mut six: Vec<_> = (0..5).map(|_| (claim(1.0, 1.0), null())).collect();
         six.push((claim(1.0, 1.0), strong));
         assert_eq!(verdicts(six)[5], Verdict::CannotTell);
+    }
+
+    #[test]
+    fn what_is_significant_before_correction_alone_is_said_so() {
+        let effect = Interval { estimate: 0.11, low: 0.01, high: 0.21 };
+        let points = || Claim { unit: Unit::Accuracy, ..claim(1.0, 0.05) };
+        let other = Tested::new(Interval { low: -0.1, ..effect }, 0.9, 0.15);
+        let all = corrected(vec![
+            (points(), Ok(Tested::new(effect, 0.031, 0.15))),
+            (points(), Ok(other)),
+            (claim(1.0, 1.7), Ok(Tested { minimum: 2.667, ..other })),
+            (points(), Err("Not tested: no.".into())),
+        ]);
+        let p = |p: &str| format!("p\u{202f}=\u{202f}{p}");
+        let expected = [
+            format!(
+                "Significant before correction ({}; the 95 % interval leaves out 0), not for 3 tests ({} after correction). \
+                 Only an effect of 15 points or more would have been found; one of 5.0 points matters.",
+                p("0.031"),
+                p("0.093")
+            ),
+            format!(
+                "Not significant ({} before correction, {} after correction); the 95 % interval includes 0. Only an effect of \
+                 15 points or more would have been found; one of 5.0 points matters.",
+                p("0.900"),
+                p("1.000")
+            ),
+        ];
+        assert_eq!([&all[0].reason, &all[1].reason], [&expected[0], &expected[1]]);
+        assert!(all[2].reason.ends_with(
+            "Only an effect of 2.7 heads or more would have been found; one of 1.7 heads matters."
+        ));
+        assert!(all.iter().all(|h| h.verdict == Verdict::CannotTell));
     }
 
     #[test]

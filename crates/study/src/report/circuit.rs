@@ -7,8 +7,8 @@ use super::draw::{CircuitFile, Painter};
 use crate::Error;
 use crate::results::ScoredEdge;
 
-/// A circuit as an SVG file: heads (circles) and other nodes (boxes) layer by layer. Blue edges raise the metric (for
-/// `kl` and `nll` lower it), red dashed edges the opposite; width is the square root of the share of the largest
+/// A circuit as an SVG file: heads (circles) and other nodes (boxes) layer by layer. Blue edges work
+/// for the answer: with their value from the corrupt prompt the metric would be worse; red dashed edges the opposite; width is the square root of the share of the largest
 /// absolute score. Without `scores` all edges are alike.
 ///
 /// # Errors

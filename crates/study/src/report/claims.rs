@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::summary::{findings, headline};
 use super::verdict::ClaimVerdict;
 use super::words::{count, duration};
+use crate::caveats::NAMED;
 use crate::results::{Caveat, Results};
 
 /// The findings with their verdicts, and the warnings.
@@ -26,16 +27,12 @@ pub(super) fn section(results: &Results) -> Markup {
         took.unwrap_or_default()
     );
     // A claim that fails its control is a finding already; other warnings stand below.
-    let others: Vec<&Caveat> = results
-        .warnings
-        .iter()
-        .filter(|w| !all.iter().any(|f| w.claim.trim_end_matches('.') == f.claim))
-        .collect();
+    let others: Vec<&Caveat> = results.warnings.iter().filter(|w| w.control != NAMED).collect();
     html! {
         section id="summary" {
             h2 { "What changed, and how sure" }
             p class="lead" { (results.task.description) " " (headline(results)) }
-            p { (counts) }
+            p { (counts) " " a href="#words" { "What the words mean" } "." }
             ol class="findings" {
                 @for finding in &all {
                     li {

@@ -3,23 +3,27 @@
 use maud::{Markup, html};
 
 use super::tables::wide;
-use super::words::{between, count, number, p_value, percent, range};
+use super::words::{amount, between, count, effect, p_value, percent, range};
 use crate::results::{Control, ControlTrial, Hypothesis, Results, Stability, Verdict};
 
 /// The claims of the paper.
 pub(super) fn claims(results: &Results) -> Markup {
-    let of = |verdict| results.hypotheses.iter().filter(|h| h.verdict == verdict).count();
+    let all = &results.hypotheses;
+    let of = |verdict| all.iter().filter(|h| h.verdict == verdict).count();
+    let tests = all.iter().filter(|h| h.p_value.is_some()).count();
     html! {
-        @if !results.hypotheses.is_empty() {
+        @if !all.is_empty() {
             section id="claims" {
                 h2 { "The claims of the paper" }
                 p {
+                    "The paper is Thinking Sparks (Park et al. 2025, arXiv 2509.25758). "
                     (of(Verdict::Supported)) " supported, " (of(Verdict::NotSupported)) " not supported, "
-                    (of(Verdict::CannotTell)) " that this study cannot tell. p-values are corrected for the number of tests "
-                    "(Holm). Beside each is the smallest effect that this study would have found with power 0.8: where it is "
-                    "larger than an effect that matters, more problems, pairs or checkpoints would change the verdict."
+                    (of(Verdict::CannotTell)) " that this study cannot tell. Of the " (count(all.len(), "claim")) ", "
+                    (tests) " could be tested; their p-values are corrected for that number of tests (Holm). Beside each "
+                    "claim is the smallest effect that this study would have found with power 0.8 at level 0.05, before "
+                    "correction: where it is larger than an effect that matters, more problems, pairs or checkpoints are needed."
                 }
-                ol class="findings" { @for h in &results.hypotheses { (claim(h)) } }
+                ol class="findings" { @for h in all { (claim(h)) } }
             }
         }
     }
@@ -31,7 +35,6 @@ fn claim(h: &Hypothesis) -> Markup {
         Verdict::NotSupported => ("fails", "not supported"),
         Verdict::CannotTell => ("open", "cannot tell"),
     };
-    let three = |x: f64| number(x, 3);
     html! {
         li {
             p class=(format!("verdict {class}")) { (words) }
@@ -40,13 +43,16 @@ fn claim(h: &Hypothesis) -> Markup {
                 p { (h.reason) }
                 p class="facts" {
                     "Measured: " (h.measure)
-                    @if let Some(effect) = &h.effect { ": " (between(effect, three)) }
-                    ". Test: " (h.test.trim_end_matches('.'))
-                    @match h.p_value { Some(p) => { ": " (p_value(p)) }, None => ": not made" }
-                    @if let Some(p) = h.corrected { ", corrected " (p_value(p)) }
+                    @if let Some(found) = &h.effect { ": " strong { (effect(h.unit, found)) } ", 95 % interval" }
+                    ". " @if h.p_value.is_none() { "The test that this claim takes, not made here: " } @else { "Test: " }
+                    (h.test.trim_end_matches('.'))
+                    @if let Some(p) = h.p_value { ": " (p_value(p)) " before correction" }
+                    @if let Some(p) = h.corrected { ", " (p_value(p)) " after it" }
                     "."
-                    @if let Some(least) = h.minimum_effect { " Smallest effect that would have been found: " (three(least)) "." }
-                    " Claim: " (h.source) "."
+                    @if let Some(least) = h.minimum_effect {
+                        " Smallest effect that would have been found: " (amount(h.unit, least)) "."
+                    }
+                    " Claimed in " (h.source) "."
                 }
             }
         }

@@ -17,6 +17,7 @@ mod page;
 mod sections;
 mod summary;
 mod tables;
+mod terms;
 mod verdict;
 mod words;
 
@@ -31,6 +32,7 @@ pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub use live::live_page;
 pub use summary::findings;
 pub use verdict::{ClaimVerdict, Finding};
+pub(crate) use words::{amount, number, p_value, points};
 
 /// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
 /// `results.json` and `figures/*.svg`.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::{assets, cases, claims, data, evidence, methods, sections};
+use super::{assets, cases, claims, data, evidence, methods, sections, terms};
 use crate::Error;
 use crate::results::Results;
 
@@ -71,6 +71,7 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
         }
         main {
             (claims::section(results))
+            (terms::section(results))
             (evidence::claims(results))
             (sections::controls())
             (sections::figures(results))

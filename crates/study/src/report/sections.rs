@@ -17,10 +17,10 @@ pub(super) fn controls() -> Markup {
                 input type="range" id="pick-at" min="0" max="0" value="0" step="1";
                 output id="at" for="pick-at" {}
             }
-            label { "Head" input id="pick-head" list="heads" autocomplete="off" spellcheck="false" placeholder="L0H0"; }
+            label { "Head" input id="pick-head" list="all-heads" autocomplete="off" spellcheck="false" placeholder="L0H0"; }
             button type="button" id="clear" { "Clear" }
             a href="#head" { "Details" }
-            datalist id="heads" {}
+            datalist id="all-heads" {}
             label { "Pairs" select id="pick-suite" {} }
             label { "Rule" select id="pick-rule" {} }
             label {
@@ -51,13 +51,17 @@ pub(super) fn figures(results: &Results) -> Markup {
             @if !results.task.examples.is_empty() {
                 details { summary { "Example completions" } (tables::wide("examples", &[], examples(results))) }
             }
-            details { summary { "Every checkpoint" } (tables::checkpoints(results)) }
+            details {
+                summary { "Every checkpoint" }
+                p class="facts" { "Accuracy with its 95 % interval over n problems; heads and faithfulness of the circuit." }
+                (tables::checkpoints(results))
+            }
         }
         @if any {
             section id="heads" {
                 h2 { "Heads kept, new and lost" }
                 (warnings(results, Topic::Heads))
-                (tables::heads(&results.trainings))
+                (tables::heads(results))
                 (place("cohorts", "training", false))
                 (place("frequency", "training", false))
                 (place("effect", "training", false))
@@ -92,6 +96,7 @@ pub(super) fn figures(results: &Results) -> Markup {
         @if !results.think.is_empty() {
             section id="think" {
                 h2 { "Thinking on and off" }
+                (warnings(results, Topic::Think))
                 (place("think", "think", true))
                 (place("thinkCircuit", "modes", false))
             }

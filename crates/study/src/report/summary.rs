@@ -1,12 +1,13 @@
 //! The findings: each a claim, its evidence and a verdict that can go either way. Every sentence is computed from
 //! the results.
 
+use circuits::Fate;
 use hooks::Head;
 use stats::wilson;
 
 use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, difference};
-use super::words::{count, number, p_value, percent, points, range};
+use super::words::{count, metric, number, p_value, percent, points, range};
 use crate::results::{
     Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, SeedTraining, Training,
     TrainingMethod, Transfer,
@@ -46,7 +47,7 @@ pub(super) fn headline(results: &Results) -> String {
         results.task.suites.first().and_then(|s| Some((s, results.base.accuracy(&s.name)?)))
     {
         out += &format!(
-            "Of held-out problems ({}) the base solves {}",
+            "Accuracy on held-out problems ({}): base {}",
             suite.name,
             percent(base.interval.estimate)
         );
@@ -73,14 +74,43 @@ pub(super) fn headline(results: &Results) -> String {
     if results.trainings.iter().any(|run| !run.changes.is_empty()) {
         out.push('.');
         if let Some(floor) = &results.noise {
+            let ends = results.trainings.iter().filter_map(|run| Some((run, changed(run.changes.last()?))));
+            let within: Vec<String> = ends
+                .filter(|&(_, n)| n > 0 && n as f64 <= floor.changed_heads.high)
+                .map(|(run, n)| format!("{} ({n})", run.name))
+                .collect();
             out += &format!(
-                " Circuits of {} itself, from resampled pairs, differ by up to {} heads.",
+                " Circuits of {} itself, from resampled pairs, differ by up to {} heads",
                 floor.checkpoint,
                 number(floor.changed_heads.high, 0)
             );
+            out += &match within.is_empty() {
+                true => ".".to_owned(),
+                false => format!(
+                    ", and {} by no more: which heads are new or lost there cannot be told from the choice of pairs. Emergent \
+                     heads passed a test of their own.",
+                    within.join(" and ")
+                ),
+            };
         }
     }
     out
+}
+
+/// Heads that are in one of the two circuits only.
+fn changed(change: &HeadChange) -> usize {
+    change.gained.len() + change.lost.len()
+}
+
+/// `100 problems × 4 samples`, or the problems alone where it is one sample or nobody said.
+fn judged(results: &Results, benchmark: &str, n: usize) -> String {
+    let samples = results.benchmarks.iter().find(|b| b.name == benchmark).map_or(1, |b| b.samples);
+    problems(n, samples)
+}
+
+fn problems(n: usize, samples: usize) -> String {
+    let each = if samples > 1 { format!(" × {samples} samples") } else { String::new() };
+    count(n, "problem") + &each
 }
 
 /// How many of the new heads are emergent, in parentheses; nothing where they were not tested.
@@ -113,15 +143,15 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
     });
     Some(Finding {
         claim: match main {
-            true => format!("{} solves more held-out problems than the base", run.name),
-            false => format!("{} loses nothing on {}", run.name, before.suite),
+            true => format!("{} raises accuracy on held-out problems ({})", run.name, before.suite),
+            false => format!("{} loses no accuracy on {}", run.name, before.suite),
         },
         evidence: format!(
-            "{} of {} problems after {}, {} before: a change of {} points, 95 % interval {} ({how}).{thinks}",
+            "Accuracy {} after {}, {} before ({}): a change of {} points, 95 % interval {} ({how}).{thinks}",
             percent(after.interval.estimate),
-            after.n,
             run.name,
             percent(before.interval.estimate),
+            judged(results, &before.suite, after.n),
             points(gain.estimate),
             range(&gain, points)
         ),
@@ -131,7 +161,7 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
 
 fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     let last = run.changes.last()?;
-    let changed = last.gained.len() + last.lost.len();
+    let changed = changed(last);
     let evidence = format!(
         "The last circuit has {}{}, lacks {} of the base’s, and keeps {}.",
         count(last.gained.len(), "new head"),
@@ -151,22 +181,20 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 () if changed as f64 > range.high => ClaimVerdict::Holds,
                 () => ClaimVerdict::Open,
             };
-            let tested = last.emergent.as_ref().filter(|heads| !heads.is_empty()).map_or(String::new(), |heads| {
-                format!(
-                    " That {} emergent is another test: scores of its edges changed, at a false-discovery rate of {}, which \
-                     says nothing of whether a head is in the circuit by the choice of pairs.",
-                    if heads.len() == 1 { "a head is" } else { "heads are" },
-                    results.false_discovery_rate.map_or_else(|| "the test’s level".to_owned(), percent)
-                )
-            });
             let control = format!(
-                " Circuits of one checkpoint ({}) from resampled pairs differ by {} heads on average, {} at most in 95 % \
-                 of cases: the difference of {changed} is {} that.",
+                " Circuits of one checkpoint ({}) from resampled pairs differ by {} heads on average, {} to {} in \
+                 95 % of draws: the difference of {changed} is {}.",
                 floor.checkpoint,
                 number(range.estimate, 1),
-                number(range.high, 1),
-                if verdict == ClaimVerdict::Holds { "beyond" } else { "within" }
-            ) + &tested;
+                number(range.low, 0),
+                number(range.high, 0),
+                match verdict {
+                    ClaimVerdict::Holds => "beyond that",
+                    ClaimVerdict::Fails => "none",
+                    ClaimVerdict::Open =>
+                        "within that, so that neither new nor lost heads can be told from the choice of pairs",
+                }
+            ) + &scores_changed(results, run, last);
             (control, verdict)
         }
     };
@@ -175,6 +203,29 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         evidence: evidence + &control,
         verdict,
     })
+}
+
+/// What the test of scores says of the new and the lost heads: it is another question than which heads a cut lets in.
+fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> String {
+    let Some(emergent) = last.emergent.as_ref().filter(|_| changed(last) > 0) else { return String::new() };
+    let lost = lost_and_found(results, run).map_or(String::new(), |found| {
+        format!(" and in {} of the {}", found.len(), count(last.lost.len(), "lost head"))
+    });
+    format!(
+        " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds a change \
+         in {} of the {} (called emergent){lost}.",
+        results.false_discovery_rate.map_or_else(|| "the study’s level".to_owned(), percent),
+        emergent.len(),
+        count(last.gained.len(), "new head")
+    )
+}
+
+/// The lost heads at a run's last checkpoint of which a change of scores is found; nothing where none was tested.
+pub(super) fn lost_and_found(results: &Results, run: &Training) -> Option<Vec<Head>> {
+    let study = results.heads.iter().find(|study| study.training == run.name)?;
+    let tests = &study.checkpoints.last()?.tests;
+    let lost = tests.iter().filter(|t| t.fate == Fate::Lost && t.found).map(|t| t.head);
+    (!tests.is_empty()).then(|| lost.collect())
 }
 
 /// Whether other seeds find the emergent heads of a run as well.
@@ -215,15 +266,16 @@ fn transferred(row: &Transfer) -> Finding {
         (changes().fold(f64::INFINITY, f64::min), changes().fold(f64::NEG_INFINITY, f64::max));
     let toward = (row.source - row.before).signum();
     let less = changes().filter(|change| change * toward < row.change.estimate * toward).count();
-    let two = |x: f64| number(x, 2);
+    let two = |x: f64| if x > 0.0 { format!("+{}", number(x, 2)) } else { number(x, 2) };
+    let (metric, unit) = metric(&row.metric);
     Finding {
         claim: format!(
             "The emergent heads of {} take its behaviour into {} ({})",
             row.from, row.into, row.suite
         ),
         evidence: format!(
-            "Their activations move the metric of {} by {} {}, of the {} that the two checkpoints differ by; {} of as many random \
-             heads of the same layers {} to {}: {less} of them less.{}",
+            "Their activations move the mean {metric} of {} by {} {unit}, 95 % interval {}, of the {} by which the two checkpoints \
+             differ; {} of as many random heads of the same layers move it by {} to {}: {less} of them less.{}",
             row.into,
             two(row.change.estimate),
             range(&row.change, two),
@@ -264,9 +316,12 @@ fn retention(results: &Results) -> Option<Finding> {
     let reading = match verdict {
         _ if n == 0 || m == 0 => " One of them never had a new head, so there is nothing to compare.".into(),
         ClaimVerdict::Open => {
-            format!(" With so few heads the difference could be anything in {} points.", range(&d, points))
+            format!(
+                " With so few heads the difference of the two shares could be anything in {} points.",
+                range(&d, points)
+            )
         }
-        _ => format!(" The difference has the 95 % interval {} points.", range(&d, points)),
+        _ => format!(" The difference of the two shares has the 95 % interval {} points.", range(&d, points)),
     };
     Some(Finding {
         claim: "SFT accumulates heads, GRPO tries and prunes them".into(),
@@ -289,7 +344,10 @@ pub(super) fn control_p(row: &Intervention) -> f64 {
 }
 
 fn ablated(row: &Intervention) -> Finding {
-    let drop = difference(&row.untouched, &row.accuracy);
+    let (drop, how) = match row.difference {
+        Some(paired) => (paired, "paired by problem"),
+        None => (difference(&row.untouched, &row.accuracy), "unpaired"),
+    };
     let random: Vec<f64> = row.random.iter().map(|d| d.accuracy.estimate).collect();
     let worst = random.iter().copied().fold(f64::INFINITY, f64::min);
     let best = random.iter().copied().fold(0.0, f64::max);
@@ -320,15 +378,16 @@ fn ablated(row: &Intervention) -> Finding {
         ),
     };
     let set = if row.set == HeadSet::New { "new" } else { "emergent" };
-    let p = if random.is_empty() { String::new() } else { format!(" ({}).", p_value(control_p(row))) };
+    let p =
+        if random.is_empty() { String::new() } else { format!(" (one-sided {}).", p_value(control_p(row))) };
     Finding {
         claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
         evidence: format!(
-            "{}: {} of {} problems instead of {}, a change of {} points {}.{control}{p}",
+            "{}: accuracy {} instead of {} ({}), a change of {} points, 95 % interval {} ({how}).{control}{p}",
             described(row),
             percent(row.accuracy.estimate),
-            row.n,
             percent(row.untouched.estimate),
+            problems(row.n, row.samples),
             points(drop.estimate),
             range(&drop, points)
         ),
@@ -361,8 +420,8 @@ fn faithful(results: &Results) -> Option<Finding> {
     Some(Finding {
         claim: "The circuits are faithful to the models they were found in".into(),
         evidence: format!(
-            "With every other edge corrupted they keep {} to {} of the difference between clean and corrupt prompts (1 is \
-             all of it). {control}",
+            "Faithfulness: with every other edge corrupted they keep {} to {} of the difference between clean and corrupt \
+             prompts (1 is all of it). {control}",
             number(worst, 2),
             number(best, 2)
         ),

@@ -4,10 +4,9 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
+use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent};
-use crate::results::{
-    Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts, Training,
-};
+use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
 
 /// A table in a box that scrolls where the page is narrow. Its head is repeated on each printed page.
 pub(super) fn wide(class: &str, columns: &[&str], rows: Markup) -> Markup {
@@ -41,6 +40,7 @@ pub(super) fn described(row: &Intervention) -> String {
     format!("{}: {} of {} {action}", row.checkpoint, count(row.heads.len(), set), row.training)
 }
 
+/// Heads as buttons.
 fn chips(heads: &[Head], class: &str) -> Markup {
     html! {
         @if heads.is_empty() {
@@ -56,9 +56,9 @@ fn chips(heads: &[Head], class: &str) -> Markup {
 }
 
 /// Heads kept, new, emergent and lost at the end of each run.
-pub(super) fn heads(runs: &[Training]) -> Markup {
-    let ends = runs.iter().filter_map(|run| Some((run, run.changes.last()?)));
-    wide(
+pub(super) fn heads(results: &Results) -> Markup {
+    let ends = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
+    let table = wide(
         "stack",
         &["Run", "New", "Emergent", "Kept", "Lost"],
         html! {
@@ -73,11 +73,27 @@ pub(super) fn heads(runs: &[Training]) -> Markup {
                         }
                     }
                     td data-label="Kept" { (chips(&last.kept, "old")) }
-                    td data-label="Lost" { (chips(&last.lost, "off")) }
+                    td data-label="Lost" {
+                        (chips(&last.lost, "off"))
+                        @if let Some(found) = lost_and_found(results, run).filter(|_| !last.lost.is_empty()) {
+                            small { "a change of scores is found in " (found.len()) " of " (last.lost.len()) }
+                        }
+                    }
                 }
             }
         },
-    )
+    );
+    html! {
+        (table)
+        @if let Some(floor) = results.noise.as_ref().filter(|_| results.trainings.iter().any(|run| !run.changes.is_empty())) {
+            p class="facts" {
+                "Noise floor: circuits of " (floor.checkpoint) " itself, from resampled pairs, differ by "
+                (number(floor.changed_heads.estimate, 1)) " heads on average, " (number(floor.changed_heads.low, 0)) " to "
+                (number(floor.changed_heads.high, 0)) " in 95 % of draws, new and lost heads together. Where a row has no more "
+                "than that, which of its heads are new or lost cannot be told from the choice of pairs."
+            }
+        }
+    }
 }
 
 /// Lags of the table of turnover against reward.
@@ -118,34 +134,42 @@ fn cell(i: &Interval) -> Markup {
     html! { span { (percent(i.estimate)) } " " small { (percent(i.low)) " to " (percent(i.high)) } }
 }
 
-/// Accuracy of every checkpoint on every suite.
-pub(super) fn checkpoints(results: &Results) -> Markup {
-    let suites = &results.task.suites;
-    let all = std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    let measured = suites.iter().map(|suite| suite.name.as_str());
-    let columns: Vec<&str> = std::iter::once("Checkpoint")
-        .chain(measured)
-        .chain(["Thinks first", "Heads", "Faithfulness"])
-        .collect();
-    wide("numbers", &columns, html! { @for at in all { (checkpoint(at, suites)) } })
+/// What a checkpoint has in one column.
+type Column<'a> = (&'a str, Box<dyn Fn(&CheckpointFacts) -> Option<Markup> + 'a>);
+
+fn accuracies(suite: &SuiteFacts) -> Column<'_> {
+    let one = |at: &CheckpointFacts| {
+        let found = at.accuracy(&suite.name)?;
+        Some(html! { (cell(&found.interval)) " " small { "n = " (found.n) } })
+    };
+    (&suite.name, Box::new(one))
 }
 
-fn checkpoint(at: &CheckpointFacts, suites: &[SuiteFacts]) -> Markup {
-    let circuit = at.circuit.as_ref();
-    html! {
-        tr {
-            th scope="row" { (at.label) }
-            @for suite in suites {
-                td {
-                    @match at.accuracy(&suite.name) {
-                        Some(a) => { (cell(&a.interval)) " " small { "n = " (a.n) } },
-                        None => "–",
-                    }
+/// Accuracy of every checkpoint on every suite, and its circuit. A column that no checkpoint has a value in is left out.
+pub(super) fn checkpoints(results: &Results) -> Markup {
+    let all: Vec<&CheckpointFacts> = std::iter::once(&results.base)
+        .chain(results.trainings.iter().flat_map(|run| &run.checkpoints))
+        .collect();
+    let rest: [Column<'_>; 3] = [
+        ("Thinks first", Box::new(|at| at.accuracy.first()?.worked.map(|share| html! { (percent(share)) }))),
+        ("Heads", Box::new(|at| at.circuit.as_ref().map(|c| html! { (c.heads.len()) }))),
+        ("Faithfulness", Box::new(|at| at.circuit.as_ref().map(|c| html! { (number(c.faithfulness, 2)) }))),
+    ];
+    let columns: Vec<Column<'_>> = (results.task.suites.iter().map(accuracies).chain(rest))
+        .filter(|(_, value)| all.iter().any(|at| value(at).is_some()))
+        .collect();
+    let names: Vec<&str> =
+        std::iter::once("Checkpoint").chain(columns.iter().map(|(name, _)| *name)).collect();
+    wide(
+        "numbers",
+        &names,
+        html! {
+            @for at in all {
+                tr {
+                    th scope="row" { (at.label) }
+                    @for (_, value) in &columns { td { @match value(at) { Some(text) => (text), None => "–" } } }
                 }
             }
-            td { (at.accuracy.first().and_then(|a| a.worked).map_or("–".into(), percent)) }
-            td { (circuit.map_or("–".into(), |c| c.heads.len().to_string())) }
-            td { (circuit.map_or("–".into(), |c| number(c.faithfulness, 2))) }
-        }
-    }
+        },
+    )
 }

@@ -2,6 +2,8 @@
 
 use stats::Interval;
 
+use crate::results::Unit;
+
 /// `text` with control characters other than line breaks and tabs replaced: XML has no form for them.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
@@ -18,7 +20,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A difference of shares in percentage points, with its sign.
-pub(super) fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     let points = 100.0 * difference;
     let digits = usize::from(points.abs() < 9.95);
     let number = format!("{:.digits$}", points.abs());
@@ -31,7 +33,7 @@ pub(super) fn points(difference: f64) -> String {
 }
 
 /// A number with a true minus sign and `digits` decimals.
-pub(super) fn number(x: f64, digits: usize) -> String {
+pub(crate) fn number(x: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", x.abs());
     if x < 0.0 && text.contains(|c: char| ('1'..='9').contains(&c)) { format!("−{text}") } else { text }
 }
@@ -47,8 +49,51 @@ pub(super) fn between(i: &Interval, write: impl Fn(f64) -> String) -> String {
 }
 
 /// A p-value, never as zero.
-pub(super) fn p_value(p: f64) -> String {
+pub(crate) fn p_value(p: f64) -> String {
     if p < 0.001 { "p\u{202f}<\u{202f}0.001".into() } else { format!("p\u{202f}=\u{202f}{p:.3}") }
+}
+
+/// A size of an effect in its unit, without a sign: `2.7 heads`, `15 points`.
+pub(crate) fn amount(unit: Option<Unit>, size: f64) -> String {
+    match unit {
+        Some(Unit::Heads) => heads(shortest(size)),
+        Some(Unit::EdgesPerHead) => format!("{} edges a head", shortest(size)),
+        Some(Unit::Correlation) => format!("r = {}", number(size, 2)),
+        Some(Unit::Accuracy) => format!("{} points", points(size).trim_start_matches('+')),
+        None => number(size, 3),
+    }
+}
+
+/// A difference with its unit, its sign and the ends of its interval: `+1 head [−1 to +2]`.
+pub(super) fn effect(unit: Option<Unit>, i: &Interval) -> String {
+    let signed = |x: f64| if x > 0.0 { format!("+{}", shortest(x)) } else { shortest(x) };
+    match unit {
+        Some(Unit::Heads) => format!("{} {}", heads(signed(i.estimate)), range(i, signed)),
+        Some(Unit::EdgesPerHead) => format!("{} edges a head {}", signed(i.estimate), range(i, signed)),
+        Some(Unit::Correlation) => format!("r = {}", between(i, |x| number(x, 2))),
+        Some(Unit::Accuracy) => format!("{} points {}", points(i.estimate), range(i, points)),
+        None => between(i, |x| number(x, 3)),
+    }
+}
+
+/// What a metric is called, and its unit.
+pub(super) fn metric(name: &str) -> (&str, &str) {
+    match name {
+        "logit-diff" => ("logit difference", "logits"),
+        "prob-diff" => ("probability difference", "of probability"),
+        "kl" => ("KL divergence", "nats"),
+        "nll" => ("negative log-likelihood", "nats"),
+        other => (other, "in its unit"),
+    }
+}
+
+/// A number with at most one decimal.
+fn shortest(x: f64) -> String {
+    number(x, 1).trim_end_matches(".0").to_owned()
+}
+
+fn heads(n: String) -> String {
+    format!("{n} {}", if matches!(n.as_str(), "1" | "+1" | "−1") { "head" } else { "heads" })
 }
 
 /// Seconds for people.
@@ -99,6 +144,17 @@ mod tests {
             ("±0.0".into(), "−25".into(), "+3.1".into())
         );
         assert_eq!((number(-0.0, 2), number(-1.5, 1)), ("0.00".into(), "−1.5".into()));
+        let i = Interval { estimate: -2.0, low: -3.04, high: 0.26 };
+        let of = |unit| (effect(Some(unit), &i), amount(Some(unit), 2.667));
+        assert_eq!(of(Unit::Heads), ("−2 heads [−3 to +0.3]".into(), "2.7 heads".into()));
+        assert_eq!(
+            of(Unit::EdgesPerHead),
+            ("−2 edges a head [−3 to +0.3]".into(), "2.7 edges a head".into())
+        );
+        let i = Interval { estimate: 0.113, low: 0.01, high: 0.215 };
+        let of = |unit| (effect(Some(unit), &i), amount(Some(unit), 0.146));
+        assert_eq!(of(Unit::Accuracy), ("+11 points [+1.0 to +22]".into(), "15 points".into()));
+        assert_eq!(of(Unit::Correlation), ("r = 0.11 [0.01 to 0.21]".into(), "r = 0.15".into()));
         assert_eq!(duration(312.0), "5\u{202f}min 12\u{202f}s");
         assert_eq!(grouped(1_543_714), "1\u{202f}543\u{202f}714");
         assert_eq!((count(1, "head"), count(0, "head")), ("1 head".into(), "0 heads".into()));

@@ -27,7 +27,7 @@ pub struct Accuracy {
     pub suite: String,
     /// Problems judged (each once, or several samples averaged).
     pub n: usize,
-    /// Share solved, with its 95 % interval over problems.
+    /// Mean over problems of the share of samples that are right, with its 95 % interval over problems.
     pub interval: Interval,
     /// Share of completions that think before they answer.
     pub worked: Option<f64>,

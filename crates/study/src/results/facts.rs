@@ -200,6 +200,8 @@ pub enum Topic {
     Training,
     /// Heads ablated and scaled.
     Interventions,
+    /// Thinking on and off.
+    Think,
 }
 
 /// A setting as it was used.

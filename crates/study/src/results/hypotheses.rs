@@ -16,6 +16,20 @@ pub enum Verdict {
     CannotTell,
 }
 
+/// The unit of an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// A difference of numbers of heads.
+    Heads,
+    /// A difference of mean numbers of circuit edges at a head.
+    EdgesPerHead,
+    /// A rank correlation, −1 to 1.
+    Correlation,
+    /// A difference of accuracies, as a fraction; reports write it in percentage points.
+    Accuracy,
+}
+
 /// A claim and its test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Hypothesis {
@@ -25,11 +39,14 @@ pub struct Hypothesis {
     pub claim: String,
     /// Where the paper says it.
     pub source: String,
-    /// What the effect is, with its unit.
+    /// What the effect is.
     pub measure: String,
-    /// The effect with its 95 % interval; `None` where it was not measured.
+    /// The unit of `effect` and `minimum_effect`; files of earlier builds do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The effect with its 95 % interval; `None` where it was not tested.
     pub effect: Option<Interval>,
-    /// The test, in words.
+    /// The test that the claim takes, in words; it was made where there is a p-value.
     pub test: String,
     /// p-value before correction.
     pub p_value: Option<f64>,

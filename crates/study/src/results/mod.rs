@@ -35,7 +35,7 @@ pub use facts::{
     StageTime, SuiteFacts, TaskExample, TaskFacts, Topic, Version,
 };
 pub use heads::{CheckpointHeads, Cohort, HeadFrequency, HeadStudy, TestedHead};
-pub use hypotheses::{Hypothesis, Verdict};
+pub use hypotheses::{Hypothesis, Unit, Verdict};
 pub use intervention::{Action, HeadSet, Intervention, RandomDraw};
 pub use roles::{AttentionExample, HeadAttention, HeadRole, HeadRoles};
 pub use think::{ThinkCondition, ThinkStudy};

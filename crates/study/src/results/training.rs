@@ -102,7 +102,7 @@ pub struct TrainingEffect {
     pub after: f64,
     /// `(after − before) / (after + before + ε)`, −1 to 1.
     pub effect: f64,
-    /// 95 % bootstrap interval of the effect over pairs.
+    /// 95 % bootstrap interval, over pairs, of the effect at the last checkpoint.
     pub interval: Option<Interval>,
 }
 

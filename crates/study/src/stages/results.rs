@@ -307,7 +307,12 @@ fn settings(config: &StudyConfig) -> Result<Vec<Setting>, Error> {
         };
         for (section, table) in tables {
             for (name, value) in table.iter().filter(|(name, _)| *name != "name") {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = match value {
+                    toml::Value::String(text) => text.clone(),
+                    // One that is an f32 is written as one.
+                    toml::Value::Float(x) if f64::from(*x as f32) == *x => format!("{:?}", *x as f32),
+                    other => other.to_string(),
+                };
                 rows.push(Setting { section: section.clone(), name: name.clone(), value });
             }
         }

@@ -244,32 +244,39 @@ fn roles(results: &Results, label: &str, suite: &str, rng: &mut ChaCha8Rng) -> H
 }
 
 fn hypotheses() -> Vec<Hypothesis> {
-    let one = |id: &str, claim: &str, effect: Option<Interval>, verdict: Verdict| Hypothesis {
-        id: id.into(),
-        claim: claim.into(),
-        source: "section 4".into(),
-        measure: "new heads kept to the last checkpoint, share".into(),
-        effect,
-        test: "permutation test over heads".into(),
-        p_value: effect.map(|_| 0.004),
-        corrected: effect.map(|_| 0.02),
-        minimum_effect: Some(0.21),
-        verdict,
-        reason: "Invented for a test.".into(),
-    };
+    let one =
+        |id: &str, claim: &str, (effect, unit): (Option<Interval>, Unit), verdict: Verdict| Hypothesis {
+            id: id.into(),
+            claim: claim.into(),
+            source: "section 4".into(),
+            measure: "a number that was invented".into(),
+            unit: Some(unit),
+            effect,
+            test: "permutation test over heads".into(),
+            p_value: effect.map(|_| 0.004),
+            corrected: effect.map(|_| 0.02),
+            minimum_effect: effect.map(|_| 0.21),
+            verdict,
+            reason: "Invented for a test.".into(),
+        };
     vec![
-        one("sft-accumulates", "SFT accumulates heads", Some(around(0.4, 0.2)), Verdict::Supported),
+        one(
+            "sft-accumulates",
+            "SFT accumulates heads",
+            (Some(around(4.0, 2.0)), Unit::Heads),
+            Verdict::Supported,
+        ),
         one(
             "grpo-prunes",
             "GRPO searches and prunes with reward",
-            Some(around(0.05, 0.3)),
+            (Some(around(0.05, 0.3)), Unit::Correlation),
             Verdict::CannotTell,
         ),
-        one("off-recruits", "Off-mode recruits more heads", None, Verdict::CannotTell),
+        one("off-recruits", "Off-mode recruits more heads", (None, Unit::Heads), Verdict::CannotTell),
         one(
             "hard-easy",
             "Strengthened heads help hard and hurt easy problems",
-            Some(around(-0.2, 0.1)),
+            (Some(around(-0.2, 0.1)), Unit::Accuracy),
             Verdict::NotSupported,
         ),
     ]

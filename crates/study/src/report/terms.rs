@@ -1,0 +1,134 @@
+//! The words of the report, each in a line: what the summary and the figures take for granted.
+
+use maud::{Markup, html};
+
+use super::words::{count, metric, percent};
+use crate::results::{HeadStudy, Results};
+
+/// The section's markup, below the summary.
+pub(super) fn section(results: &Results) -> Markup {
+    html! {
+        section id="words" {
+            h2 { "What the words mean" }
+            dl class="terms short" {
+                @for (term, text) in terms(results) { div { dt { (term) } dd { (text) } } }
+            }
+            p class="facts" { "Definitions in full: " a href="#methods" { "Methods" } "." }
+        }
+    }
+}
+
+fn terms(results: &Results) -> Vec<(String, String)> {
+    let mut all = benchmarks(results);
+    let mut say = |term: &str, text: String| all.push((term.to_owned(), text));
+    say(
+        "Accuracy",
+        "The share of a problem’s samples that are right, mean over problems. Differences of shares are in percentage points, \
+         “points”."
+            .into(),
+    );
+    let Some(circuit) = &results.base.circuit else { return all };
+    let (name, unit) = metric(&circuit.metric);
+    say("Pairs", pairs(results));
+    say(
+        "Metric",
+        format!(
+            "What a circuit is to explain. Here {}: {}; {unit}.",
+            circuit.metric,
+            measured(&circuit.metric, name)
+        ),
+    );
+    say(
+        "Circuit",
+        "The heads, MLPs and edges between them that carry the metric: edges of large scores, pruned. The score of an edge is \
+         by how much the metric would change if the edge alone carried its value on the corrupt prompt."
+            .to_owned()
+            + &rules(results),
+    );
+    say(
+        "Faithfulness",
+        "The share of the metric’s difference between clean and corrupt prompts that is left when every edge outside the \
+         circuit carries its value on the corrupt prompt: 1, all of it; 0, none."
+            .into(),
+    );
+    say(
+        "New, lost, kept",
+        "Heads of a later circuit that the base’s lacks; of the base’s that the later lacks; of both.".into(),
+    );
+    let rate = results
+        .false_discovery_rate
+        .map_or(String::new(), |r| format!(" (false-discovery rate {})", percent(r)));
+    say("Emergent", format!("New, and a test finds that the scores of the head’s edges changed{rate}."));
+    say(
+        "Noise floor",
+        "How much circuits of one checkpoint differ when its pairs are drawn anew: no weight changes there."
+            .into(),
+    );
+    all
+}
+
+/// The benchmarks by name, with what is in them.
+fn benchmarks(results: &Results) -> Vec<(String, String)> {
+    if results.benchmarks.is_empty() {
+        let asked = results.task.suites.iter().filter(|s| s.n > 0);
+        return asked
+            .map(|s| (s.name.clone(), format!("{} {}.", s.description, count(s.n, "problem"))))
+            .collect();
+    }
+    let each =
+        |samples: usize| if samples > 1 { format!(", {samples} samples of each") } else { String::new() };
+    let one = |b: &crate::results::BenchmarkFacts| {
+        (b.name.clone(), format!("{} {}{}.", b.description, count(b.n, "problem"), each(b.samples)))
+    };
+    results.benchmarks.iter().map(one).collect()
+}
+
+/// What a metric says of an answer; `name` where there is nothing to add.
+fn measured<'a>(metric: &str, name: &'a str) -> &'a str {
+    match metric {
+        "logit-diff" => "the logit of the right answer less that of the wrong one beside it",
+        "prob-diff" => "the probability of the right answer less that of the wrong one beside it",
+        "kl" => {
+            "how far the distribution of the next token is from that on the clean prompt, a KL divergence"
+        }
+        "nll" => "the negative logarithm of the right answer’s probability",
+        _ => name,
+    }
+}
+
+/// What each rule takes, where the settings tell it.
+fn rules(results: &Results) -> String {
+    let mut names: Vec<&str> = results.heads.iter().map(|HeadStudy { rule, .. }| rule.as_str()).collect();
+    names.dedup();
+    let mut said: Vec<String> = Vec::new();
+    for name in names {
+        let section = format!("circuit {name}");
+        let of = |key: &str| {
+            let found = results.settings.iter().find(|s| s.section == section && s.name == key);
+            found.map(|s| s.value.as_str())
+        };
+        let signed = of("signed") == Some("true");
+        let scores =
+            if signed { "scores, signed so that the edge helps the answer" } else { "absolute scores" };
+        let sources = if of("source_only") == Some("true") { ", heads as sources alone" } else { "" };
+        let one = match (of("top"), of("threshold")) {
+            (Some(top), _) => format!("{name}, the {top} largest {scores}{sources}"),
+            (None, Some(least)) => format!("{name}, {scores} of at least {least}{sources}"),
+            (None, None) => continue,
+        };
+        if !said.contains(&one) {
+            said.push(one);
+        }
+    }
+    if said.is_empty() { String::new() } else { format!(" Rules: {}.", said.join("; ")) }
+}
+
+/// The suites of pairs by name.
+fn pairs(results: &Results) -> String {
+    let suites = results.task.suites.iter().filter_map(|s| {
+        let n = s.pairs.as_ref()?.n;
+        Some(format!(" {} ({}): {}", s.name, count(n, "pair"), s.description))
+    });
+    "A clean prompt and a corrupt one of equal length, alike but for what decides the answer. ".to_owned()
+        + suites.collect::<String>().trim_start()
+}
