@@ -37,10 +37,12 @@ const read = (json) => ({ heads: [], think: [], roles: [], ...JSON.parse(json) }
 
 const NARROW = "\u202f";
 const percent = (x) => {
-  const p = 100 * x;
+  const p = 100 * Math.abs(x);
   const digits = (p > 0 && p < 9.95) || (p > 99 && p < 100) ? 1 : 0;
-  return p.toFixed(digits) + NARROW + "%";
+  return (x < 0 ? "−" : "") + p.toFixed(digits) + NARROW + "%";
 };
+// A stated rate: 5 %.
+const rate = (x) => `${Number((100 * x).toFixed(1))}${NARROW}%`;
 const number = (x, digits = 2) => {
   const text = Math.abs(x).toFixed(digits);
   return x < 0 && /[1-9]/.test(text) ? "−" + text : text;

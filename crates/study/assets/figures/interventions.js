@@ -118,11 +118,12 @@ FIGURES.transfers = (results, pick) => {
     const [first] = rows;
     const whole = first.source - first.before;
     const reach = d3.extent(rows.flatMap((t) => [0, whole, t.change.low, t.change.high, ...t.random.map((r) => r.change)]));
-    return { rows, whole, reach, words: `${first.from} into ${first.into}, ${first.suite}: they differ by ${two(whole)} ${unit(first)}` };
+    return { rows, whole, reach, words: (wide) => `${first.from} into ${first.into}, ${first.suite}: ${wide ? "they differ by " : ""}${two(whole)} ${unit(first)}` };
   });
   const p = (t) => (t.p_value === undefined || t.p_value === null ? "too few random sets for a test" : `against random ${pValue(t.p_value)}`);
   const share = (t) => (t.share === undefined || t.share === null ? "" : `, ${percent(t.share)} of the difference`);
   const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)}: ${between(t.change, two)} ${unit(t)}${share(t)}; ${p(t)}`;
+  const fewer = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)}: ${two(t.change.estimate)}${share(t).replace(" of the difference", "")}; ${t.p_value === undefined || t.p_value === null ? "no test" : pValue(t.p_value)}`;
   const text = (t) => `${t.from} into ${t.into}, ${t.suite}, ${words(t)} (${names(t.heads)}); ${t.metric} ${number(t.before)} → ${number(t.after)}`;
   const suites = [...new Set(rows.map((r) => r.suite))];
   const metrics = [...new Set(rows.map((r) => r.metric))].map((m) => `${metricWords(m)[0]}, ${metricWords(m)[1] || "in its unit"}`).join("; ");
@@ -143,27 +144,30 @@ FIGURES.transfers = (results, pick) => {
       return [names(t.heads), SETS[t.set] ?? t.set, t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(random) ?? "", d3.min(random) ?? "", d3.max(random) ?? "", random.length, t.p_value ?? ""];
     }),
     pieces: pieces.length,
-    draw: (env, piece) => drawTransfers(env, piece === undefined ? groups : pieces[piece], { tall, words, text, unit }),
+    draw: (env, piece) => drawTransfers(env, piece === undefined ? groups : pieces[piece], { tall, words: env.wide < 600 ? fewer : words, text }),
   };
 };
 
-const drawTransfers = (env, groups, { tall, words, text, unit }) => {
-  const [left, right] = [10, env.wide - 14];
+const drawTransfers = (env, groups, { tall, words, text }) => {
+  const [left, right] = [22, env.wide - 22];
   const fits = Math.floor((env.wide - 10) / 6.4);
   const drawn = { heads: [], axes: [], grid: [], zero: [], rows: [], draws: [] };
   let top = 4;
   for (const group of groups) {
     const scale = d3.scaleLinear(group.reach[0] === group.reach[1] ? [-1, 1] : group.reach, [left, right]).nice();
-    drawn.heads.push({ y: top + 14, text: group.words });
+    drawn.heads.push({ y: top + 14, text: group.words(env.wide >= 600) });
     group.rows.forEach((t, i) => {
       const y = top + TRANSFER.head + TRANSFER.row * i;
       drawn.rows.push({ t, y, at: scale(t.change.estimate), low: scale(t.change.low), high: scale(t.change.high), whole: scale(group.whole) });
       drawn.draws.push(...t.random.map((r) => ({ x: scale(r.change), y: y + 27 })));
     });
     const foot = top + TRANSFER.head + TRANSFER.row * group.rows.length + 2;
-    const write = scale.tickFormat(7);
-    drawn.axes.push(...scale.ticks(env.wide < 600 ? 4 : 8).map((v) => ({ x: scale(v), y: foot, text: write(v) + (v === 0 ? ` ${unit(group.rows[0])}` : "") })));
-    drawn.grid.push(...scale.ticks(env.wide < 600 ? 4 : 8).map((v) => ({ x: scale(v), y1: top + TRANSFER.head - 4, y2: foot })));
+    const most = env.wide < 600 ? 4 : 8;
+    const write = scale.tickFormat(most);
+    for (const v of scale.ticks(most)) {
+      drawn.axes.push({ x: scale(v), y: foot, text: write(v) });
+      drawn.grid.push({ x: scale(v), y1: top + TRANSFER.head - 4, y2: foot });
+    }
     drawn.zero.push({ x: scale(0), y1: top + TRANSFER.head - 4, y2: foot });
     top += tall(group);
   }
@@ -176,8 +180,8 @@ const drawTransfers = (env, groups, { tall, words, text, unit }) => {
       Plot.ruleX(drawn.grid, { x: "x", y1: "y1", y2: "y2", stroke: env.colour("rule") }),
       Plot.ruleX(drawn.zero, { x: "x", y1: "y1", y2: "y2", stroke: env.colour("muted") }),
       Plot.text(drawn.axes, { x: "x", y: (d) => d.y + 9, text: "text", fill: env.colour("muted") }),
-      Plot.text(drawn.heads, { x: left - 10, y: "y", text: (d) => short(d.text, fits), textAnchor: "start", fontWeight: 600, fill: env.colour("ink") }),
-      Plot.text(drawn.rows, { x: left - 10, y: (d) => d.y + 4, text: (d) => short(words(d.t), fits), textAnchor: "start", fill: env.colour("ink"), ...halo }),
+      Plot.text(drawn.heads, { x: 0, y: "y", text: (d) => short(d.text, Math.floor(0.86 * fits)), textAnchor: "start", fontWeight: 600, fill: env.colour("ink") }),
+      Plot.text(drawn.rows, { x: 0, y: (d) => d.y + 4, text: (d) => short(words(d.t), fits), textAnchor: "start", fill: env.colour("ink"), ...halo }),
       Plot.dot(drawn.rows, { x: "whole", y: (d) => d.y + 19, r: 5, fill: env.colour("paper"), stroke: env.colour("muted") }),
       Plot.link(drawn.rows, { x1: "low", x2: "high", y: (d) => d.y + 19, stroke: env.colour("emergent"), strokeWidth: 2 }),
       Plot.dot(drawn.rows, { x: "at", y: (d) => d.y + 19, r: 5, fill: env.colour("emergent"), ariaLabel: (d) => text(d.t), title: env.interactive ? undefined : (d) => text(d.t) }),

@@ -91,13 +91,15 @@ FIGURES.effect = (results, pick) => {
     const value = now ? test?.effect.estimate : mean?.effect;
     if (value === undefined) return { head, opacity: 0, text: `${head}: not in these circuits`, row: [head, "", "", "", mean?.before ?? "", mean?.after ?? ""] };
     const sure = effect.low > 0 || effect.high < 0;
+    // A head of neither circuit has no share of importance; the test looks at all its edges.
+    const outside = test?.fate === "outside";
     return {
       head,
       fill: value < 0 ? "base" : "emergent",
       opacity: 0.8 * Math.min(1, Math.abs(value)),
       outline: sure,
       dot: test?.found,
-      inside: number(value),
+      inside: outside ? "" : number(value),
       text: `${head}: E = ${number(value)}${effect.low === undefined ? "" : ` [${number(effect.low)} to ${number(effect.high)}]`}${mean ? `; share of importance ${percent(mean.before)} before, ${percent(mean.after)} after` : ""}`,
       row: [head, value, effect.low ?? "", effect.high ?? "", mean?.before ?? "", mean?.after ?? ""],
     };
@@ -105,11 +107,11 @@ FIGURES.effect = (results, pick) => {
   const tested = cells.filter((c) => c.outline !== undefined);
   const last = study.checkpoints.at(-1).label;
   const look = now
-    ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${percent(results.false_discovery_rate)})` : ""}, over all heads together. Look at cells with a dot; of the outlined ones without, one in 20 would be by chance.`
+    ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${rate(results.false_discovery_rate)})` : ""}, over all heads together. Look at cells with a dot; of the outlined ones without, one in 20 would be by chance.`
     : `Tests of the change are those of a picked checkpoint. Look at outlined cells; one in 20 would be by chance.`;
   return {
     title: `${study.training}: effect E on each head, ${study.suite}`,
-    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit. Outlined (${tested.filter((c) => c.outline).length} of ${tested.length}): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,
+    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit, where the test may find a change all the same. Outlined (${tested.filter((c) => c.outline).length} of ${tested.length}): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,
     label: cells.filter((c) => c.outline).map((c) => c.text).join("; ") || "no effect whose interval leaves out 0",
     columns: ["head", "effect", "low", "high", "share before", "share after"],
     rows: cells.filter((c) => c.row[1] !== "").map((c) => c.row),

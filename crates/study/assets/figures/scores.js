@@ -113,8 +113,9 @@ FIGURES.complexity = (results, pick) => {
         const found = at.find((c) => c.label === m.label)?.accuracy.find((a) => !pick.benchmark || a.suite === pick.benchmark);
         if (!found) return [];
         const heads = m.circuit.heads.length;
-        const inputs = d3.mean(d3.rollups(m.circuit.edges, (e) => e.length, (e) => nodesOf(results.model, ends(e.edge)[1])[0]), (e) => e[1]);
-        return [{ training: m.label === "base" ? "" : s.training, label: m.label, heads, inputs: inputs ?? 0, suite: found.suite, n: found.n, ...found.interval }];
+        // Every node that is left after pruning has edges into it, but the embeddings.
+        const inputs = (m.circuit.n_edges ?? m.circuit.edges.length) / Math.max(1, m.circuit.n_nodes - 1);
+        return [{ training: m.label === "base" ? "" : s.training, label: m.label, heads, inputs, suite: found.suite, n: found.n, ...found.interval }];
       })
     );
   if (new Set(rows.map((r) => r.label)).size < 3) return { missing: "fewer than three checkpoints have both a circuit and a benchmark" };
@@ -123,23 +124,27 @@ FIGURES.complexity = (results, pick) => {
   const text = (r) => `${r.label}: ${count(r.heads, "head")}, ${number(r.inputs, 1)} edges into a node; accuracy ${between(r, percent)}`;
   return {
     title: `Size of the circuit on ${suite} against accuracy on ${rows[0].suite}`,
-    caption: `One dot for each of ${count(rows.length, "checkpoint")}, the base (grey) among them; dots of equal size and accuracy lie on each other. Heads of its circuit (rule ${rule}) against its accuracy on ${count(d3.max(rows, (r) => r.n), "problem")}${samplesOf(results, rows[0].suite)}; bar: 95 % interval over problems; larger dot: more edges into a node, mean. Look for a colour that drifts to one side as it rises.`,
+    caption: `One dot for each of ${count(rows.length, "checkpoint")}, the base (grey) among them; those of different trainings stand beside each other. Heads of its circuit (rule ${rule}) against its accuracy on ${count(d3.max(rows, (r) => r.n), "problem")}${samplesOf(results, rows[0].suite)}; bar: 95 % interval over problems; larger dot: more edges into a node, mean. Look for a colour that drifts to one side as it rises.`,
     label: rows.map(text).join("; "),
     columns: ["training", "checkpoint", "heads", "edges into a node", "accuracy", "low", "high"],
     rows: rows.map((r) => [r.training, r.label, r.heads, r.inputs, r.estimate, r.low, r.high]),
     draw: (env) => {
       const entries = trainings.map((text, i) => ({ text, colour: env.colour(SERIES[i % SERIES.length]) }));
       const room = keyRoom(entries, env.width - 60);
+      // Those of each training beside those of the others, the base between them.
+      const beside = trainings.map((_, i) => i + (2 * i >= trainings.length ? 1 : 0));
+      const shift = (r) => 7 * ((r.training ? beside[trainings.indexOf(r.training)] : Math.ceil(trainings.length / 2)) - trainings.length / 2);
+      const apart = d3.groups(rows, shift);
       return plot(env, {
         height: 270 + room,
         marginTop: 20 + room,
         inset: 10,
         x: { label: "heads in the circuit", nice: true },
         y: { domain: [0, 1], tickFormat: (v) => Math.round(100 * v), label: `accuracy on ${short(rows[0].suite, 40)}, %`, grid: true, ticks: 5 },
-        r: { range: [2.5, 8] },
+        r: { range: [2, 6] },
         marks: [
-          Plot.ruleX(rows, { x: "heads", y1: "low", y2: "high", stroke: (r) => colour(env, r) }),
-          Plot.dot(rows, { x: "heads", y: "estimate", r: "inputs", fill: (r) => colour(env, r), ariaLabel: text }),
+          ...apart.map(([dx, mine]) => Plot.ruleX(mine, { x: "heads", y1: "low", y2: "high", dx, stroke: (r) => colour(env, r) })),
+          ...apart.map(([dx, mine]) => Plot.dot(mine, { x: "heads", y: "estimate", r: "inputs", dx, fill: (r) => colour(env, r), stroke: env.colour("paper"), ariaLabel: text })),
           key(entries, env.width - 60),
           ...tips(env, rows, { x: "heads", y: "estimate", title: text }),
         ],

@@ -88,7 +88,7 @@ FIGURES.table3 = (results, pick) => {
   });
   return table(
     "Heads in the circuits",
-    `Rule ${of[0].rule}. New: in the checkpoint's circuit and not in the base's; emergent: new, and the change found at a false-discovery rate of ${results.false_discovery_rate ? percent(results.false_discovery_rate) : "–"}. Kept: heads of the base's circuit that stay. results.json has every list.`,
+    `Rule ${of[0].rule}. New: in the checkpoint's circuit and not in the base's; emergent: new, and the change found at a false-discovery rate of ${results.false_discovery_rate ? rate(results.false_discovery_rate) : "–"}. Kept: heads of the base's circuit that stay. results.json has every list.`,
     ["suite", "circuit", "heads", "emergent", "kept", "first heads"],
     rows
   );

@@ -19,11 +19,11 @@ const headRows = (head) =>
 
 const headColumns = ["training", "checkpoint", "in its circuit", "test against the base", "effect E, 95 % interval", "p before correction", "share of checkpoints with it", "share of importance before", "mean share after"];
 
+const circuitOf = (study) => members(study)[placeOf(study.checkpoints, state) + 1].circuit;
 const edgesOf = (training) => {
   const study = studyOf(results, { ...state, training });
   if (!study) return [];
-  const now = members(study)[placeOf(study.checkpoints, state) + 1];
-  return edgeRows(now.circuit.edges);
+  return edgeRows(circuitOf(study).edges);
 };
 
 // A table whose columns sort, at most `most` rows until all are asked for.
@@ -58,7 +58,9 @@ class Edges {
     const row = ([from, into, score]) => make("tr", {}, cellOf(from, 0), cellOf(into, 1), make("td", {}, number(Math.abs(score), 4)), make("td", {}, number(score, 4)));
     this.body.replaceChildren(make("table", { class: "numbers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows.slice(0, this.most).map(row))));
     const cut = rows.length > this.most ? `, of which the first ${this.most} are listed` : "";
-    this.said.textContent = `${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. ${signWords(studyOf(results, { ...state, training: this.training.value })?.base.metric)}`;
+    const study = studyOf(results, { ...state, training: this.training.value });
+    const all = study && circuitOf(study).n_edges;
+    this.said.textContent = `${all ? `Of the ${all} edges this page has the strongest: ` : ""}${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. ${signWords(study?.base.metric)}`;
     this.more.hidden = rows.length <= 50;
     this.more.textContent = this.most === 50 ? `Show all ${rows.length}` : "Show the first 50";
   }

@@ -122,12 +122,9 @@ fn not_significant(tested: &Tested, tests: usize, after: &str) -> String {
             format!("Significant before correction ({before}), not for {tests} tests ({after}).")
         }
         (false, true) => format!(
-            "Not significant ({before} before correction, {after}), although the 95 % interval, which is not of this test, \
-             leaves out 0."
+            "Not significant ({before} before correction), although the 95 % interval, which is not of this test, leaves out 0."
         ),
-        (false, false) => {
-            format!("Not significant ({before} before correction, {after}); the 95 % interval includes 0.")
-        }
+        (false, false) => format!("Not significant ({after}); the 95 % interval includes 0."),
     }
 }
 
@@ -193,9 +190,8 @@ mod tests {
                 p("0.093")
             ),
             format!(
-                "Not significant ({} before correction, {} after correction); the 95 % interval includes 0. Only an effect of \
-                 15 points or more would have been found; one of 5.0 points matters.",
-                p("0.900"),
+                "Not significant ({} after correction); the 95 % interval includes 0. Only an effect of 15 points or more \
+                 would have been found; one of 5.0 points matters.",
                 p("1.000")
             ),
         ];

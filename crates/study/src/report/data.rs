@@ -82,7 +82,10 @@ pub(super) fn carried(results: &Results, size: usize) -> (Cow<'_, Results>, Opti
     let of_trainings = std::iter::once(&mut less.base)
         .chain(less.trainings.iter_mut().flat_map(|t| t.checkpoints.iter_mut()))
         .filter_map(|c| c.circuit.as_mut());
-    of_heads.chain(of_trainings).for_each(|circuit| circuit.edges.truncate(EDGES));
+    for circuit in of_heads.chain(of_trainings).filter(|circuit| circuit.edges.len() > EDGES) {
+        circuit.n_edges = Some(circuit.edges.len());
+        circuit.edges.truncate(EDGES);
+    }
     (Cow::Owned(less), Some(EDGES))
 }
 

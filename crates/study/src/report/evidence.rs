@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::tables::wide;
-use super::words::{amount, between, count, effect, p_value, percent, range};
+use super::words::{self, amount, between, count, effect, p_value, percent, range};
 use crate::results::{Control, ControlTrial, Hypothesis, Results, Stability, Verdict};
 
 /// The claims of the paper.
@@ -92,7 +92,7 @@ fn one(control: &Control) -> Markup {
         ("Noise alone: nothing should be found", "no head is called emergent", "Some head is")
     };
     let rate = &control.rate;
-    let level = percent(control.level);
+    let level = words::rate(control.level);
     let (class, verdict) = match planted {
         true => (
             "",

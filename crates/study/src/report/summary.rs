@@ -7,7 +7,7 @@ use stats::wilson;
 
 use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, difference};
-use super::words::{count, metric, number, p_value, percent, points, range};
+use super::words::{count, metric, number, p_value, percent, points, range, rate};
 use crate::results::{
     Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, SeedTraining, Training,
     TrainingMethod, Transfer,
@@ -15,6 +15,8 @@ use crate::results::{
 
 /// Significance level of the tests.
 const ALPHA: f64 = 0.05;
+/// The smallest loss of accuracy that matters.
+const MATTERS: f64 = 0.05;
 
 /// The findings of a study, most important first.
 pub fn findings(results: &Results) -> Vec<Finding> {
@@ -35,24 +37,23 @@ pub fn findings(results: &Results) -> Vec<Finding> {
     all
 }
 
-/// Whether it is of the study's first suite.
+/// The study's first benchmark.
+fn main_benchmark(results: &Results) -> Option<&Accuracy> {
+    results.task.suites.iter().find_map(|suite| results.base.accuracy(&suite.name))
+}
+
+/// Whether it is of the study's first benchmark.
 fn is_main(results: &Results, accuracy: &Accuracy) -> bool {
-    results.task.suites.first().is_some_and(|suite| suite.name == accuracy.suite)
+    main_benchmark(results).is_some_and(|main| main.suite == accuracy.suite)
 }
 
 /// The main numbers in two sentences.
 pub(super) fn headline(results: &Results) -> String {
     let mut out = String::new();
-    if let Some((suite, base)) =
-        results.task.suites.first().and_then(|s| Some((s, results.base.accuracy(&s.name)?)))
-    {
-        out += &format!(
-            "Accuracy on held-out problems ({}): base {}",
-            suite.name,
-            percent(base.interval.estimate)
-        );
+    if let Some(base) = main_benchmark(results) {
+        out += &format!("Accuracy on {}: base {}", base.suite, percent(base.interval.estimate));
         for run in &results.trainings {
-            if let Some(after) = run.checkpoints.last().and_then(|c| c.accuracy(&suite.name)) {
+            if let Some(after) = run.checkpoints.last().and_then(|c| c.accuracy(&base.suite)) {
                 out += &format!(", after {} {}", run.name, percent(after.interval.estimate));
             }
         }
@@ -74,8 +75,11 @@ pub(super) fn headline(results: &Results) -> String {
     if results.trainings.iter().any(|run| !run.changes.is_empty()) {
         out.push('.');
         if let Some(floor) = &results.noise {
-            let ends = results.trainings.iter().filter_map(|run| Some((run, changed(run.changes.last()?))));
-            let within: Vec<String> = ends
+            let last = || results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
+            let any_emergent =
+                last().any(|(_, c)| c.emergent.as_ref().is_some_and(|heads| !heads.is_empty()));
+            let within: Vec<String> = last()
+                .map(|(run, change)| (run, changed(change)))
                 .filter(|&(_, n)| n > 0 && n as f64 <= floor.changed_heads.high)
                 .map(|(run, n)| format!("{} ({n})", run.name))
                 .collect();
@@ -87,9 +91,9 @@ pub(super) fn headline(results: &Results) -> String {
             out += &match within.is_empty() {
                 true => ".".to_owned(),
                 false => format!(
-                    ", and {} by no more: which heads are new or lost there cannot be told from the choice of pairs. Emergent \
-                     heads passed a test of their own.",
-                    within.join(" and ")
+                    ", and {} by no more: which heads are new or lost there cannot be told from the choice of pairs.{}",
+                    within.join(" and "),
+                    if any_emergent { " Emergent heads passed a test of their own." } else { "" }
                 ),
             };
         }
@@ -143,7 +147,7 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
     });
     Some(Finding {
         claim: match main {
-            true => format!("{} raises accuracy on held-out problems ({})", run.name, before.suite),
+            true => format!("{} raises accuracy on {}", run.name, before.suite),
             false => format!("{} loses no accuracy on {}", run.name, before.suite),
         },
         evidence: format!(
@@ -213,8 +217,8 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
     });
     format!(
         " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds a change \
-         in {} of the {} (called emergent){lost}.",
-        results.false_discovery_rate.map_or_else(|| "the study’s level".to_owned(), percent),
+         in {} of the {} (the emergent ones){lost}.",
+        results.false_discovery_rate.map_or_else(|| "the study’s level".to_owned(), rate),
         emergent.len(),
         count(last.gained.len(), "new head")
     )
@@ -268,14 +272,17 @@ fn transferred(row: &Transfer) -> Finding {
     let less = changes().filter(|change| change * toward < row.change.estimate * toward).count();
     let two = |x: f64| if x > 0.0 { format!("+{}", number(x, 2)) } else { number(x, 2) };
     let (metric, unit) = metric(&row.metric);
+    let test = row.p_value.map_or("; they are too few for a test".into(), |p| format!(" ({})", p_value(p)));
     Finding {
         claim: format!(
-            "The emergent heads of {} take its behaviour into {} ({})",
+            "The emergent heads take the behaviour of {} into {} ({})",
             row.from, row.into, row.suite
         ),
         evidence: format!(
-            "Their activations move the mean {metric} of {} by {} {unit}, 95 % interval {}, of the {} by which the two checkpoints \
-             differ; {} of as many random heads of the same layers move it by {} to {}: {less} of them less.{}",
+            "Their activations in {} move the mean {metric} of {} by {} {unit}, 95 % interval {}, of the {} by which the two \
+             checkpoints differ. {} of as many random heads of the same layers move it by {} to {}, {less} of them less far in \
+             that direction{test}.",
+            row.from,
             row.into,
             two(row.change.estimate),
             range(&row.change, two),
@@ -283,7 +290,6 @@ fn transferred(row: &Transfer) -> Finding {
             count(row.random.len(), "draw"),
             two(least),
             two(most),
-            row.p_value.map_or(String::new(), |p| format!(" ({}.)", p_value(p)))
         ),
         verdict: match () {
             () if row.p_value.is_some_and(|p| p <= ALPHA) && row.change.estimate * toward > 0.0 => {
@@ -357,7 +363,8 @@ fn ablated(row: &Intervention) -> Finding {
     let verdict = match () {
         () if row.random.is_empty() => ClaimVerdict::Open,
         () if hurts && beyond && control_p(row) <= ALPHA => ClaimVerdict::Holds,
-        () if !hurts => ClaimVerdict::Fails,
+        // No loss, and none that matters left in the interval.
+        () if !hurts && drop.low >= -MATTERS => ClaimVerdict::Fails,
         () => ClaimVerdict::Open,
     };
     let control = match (random.is_empty(), verdict) {
@@ -370,6 +377,7 @@ fn ablated(row: &Intervention) -> Finding {
             match verdict {
                 ClaimVerdict::Holds => ": no draw does nearly as much harm",
                 ClaimVerdict::Fails => "; there is no loss to explain",
+                ClaimVerdict::Open if !hurts => "; no loss is seen, and the interval does not rule one out",
                 ClaimVerdict::Open if row.accuracy.estimate >= worst =>
                     ": some draw does as much harm, so nothing shows that the loss is these heads' own",
                 ClaimVerdict::Open if !beyond => ": the worst draw is too close to tell apart",

@@ -55,6 +55,9 @@ fn chips(heads: &[Head], class: &str) -> Markup {
     }
 }
 
+/// Kept heads beyond which the table tells their number alone until it is asked.
+const MANY: usize = 40;
+
 /// Heads kept, new, emergent and lost at the end of each run.
 pub(super) fn heads(results: &Results) -> Markup {
     let ends = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
@@ -72,7 +75,13 @@ pub(super) fn heads(results: &Results) -> Markup {
                             None => span class="none" { "not tested" },
                         }
                     }
-                    td data-label="Kept" { (chips(&last.kept, "old")) }
+                    td data-label="Kept" {
+                        @if last.kept.len() > MANY {
+                            details { summary { (last.kept.len()) } (chips(&last.kept, "old")) }
+                        } @else {
+                            (chips(&last.kept, "old"))
+                        }
+                    }
                     td data-label="Lost" {
                         (chips(&last.lost, "off"))
                         @if let Some(found) = lost_and_found(results, run).filter(|_| !last.lost.is_empty()) {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{count, metric, percent};
+use super::words::{count, metric, rate};
 use crate::results::{HeadStudy, Results};
 
 /// The section's markup, below the summary.
@@ -33,7 +33,7 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     say(
         "Metric",
         format!(
-            "What a circuit is to explain. Here {}: {}; {unit}.",
+            "What a circuit is to explain. Here {}, {unit}: {}.",
             circuit.metric,
             measured(&circuit.metric, name)
         ),
@@ -55,10 +55,10 @@ fn terms(results: &Results) -> Vec<(String, String)> {
         "New, lost, kept",
         "Heads of a later circuit that the base’s lacks; of the base’s that the later lacks; of both.".into(),
     );
-    let rate = results
+    let found = results
         .false_discovery_rate
-        .map_or(String::new(), |r| format!(" (false-discovery rate {})", percent(r)));
-    say("Emergent", format!("New, and a test finds that the scores of the head’s edges changed{rate}."));
+        .map_or(String::new(), |r| format!(" (false-discovery rate {})", rate(r)));
+    say("Emergent", format!("New, and a test finds that the scores of the head’s edges changed{found}."));
     say(
         "Noise floor",
         "How much circuits of one checkpoint differ when its pairs are drawn anew: no weight changes there."
@@ -108,12 +108,11 @@ fn rules(results: &Results) -> String {
             found.map(|s| s.value.as_str())
         };
         let signed = of("signed") == Some("true");
-        let scores =
-            if signed { "scores, signed so that the edge helps the answer" } else { "absolute scores" };
+        let scores = if signed { "scores in favour of the answer" } else { "absolute scores" };
         let sources = if of("source_only") == Some("true") { ", heads as sources alone" } else { "" };
         let one = match (of("top"), of("threshold")) {
-            (Some(top), _) => format!("{name}, the {top} largest {scores}{sources}"),
-            (None, Some(least)) => format!("{name}, {scores} of at least {least}{sources}"),
+            (Some(top), _) => format!("{name}, the {top} edges with the largest {scores}{sources}"),
+            (None, Some(least)) => format!("{name}, edges with {scores} of at least {least}{sources}"),
             (None, None) => continue,
         };
         if !said.contains(&one) {

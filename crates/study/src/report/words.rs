@@ -9,21 +9,23 @@ pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
+/// The size of a number with so many decimals, a tie upwards as in the page's figures: 12.5 is 13 and not 12.
+fn fixed(x: f64, digits: usize) -> String {
+    format!("{:.digits$}", x.abs().next_up())
+}
+
 /// A share as percent, one decimal where it is small or there are enough problems to mean it.
 pub(super) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
-    if percent > 0.0 && percent < 9.95 || percent > 99.0 && percent < 100.0 {
-        format!("{percent:.1}\u{202f}%")
-    } else {
-        format!("{percent:.0}\u{202f}%")
-    }
+    let one = percent > 0.0 && percent < 9.95 || percent > 99.0 && percent < 100.0;
+    fixed(percent, usize::from(one)) + "\u{202f}%"
 }
 
 /// A difference of shares in percentage points, with its sign.
 pub(crate) fn points(difference: f64) -> String {
     let points = 100.0 * difference;
     let digits = usize::from(points.abs() < 9.95);
-    let number = format!("{:.digits$}", points.abs());
+    let number = fixed(points, digits);
     let sign = match number.trim_matches(['0', '.']) {
         "" => "±",
         _ if points < 0.0 => "−",
@@ -34,7 +36,7 @@ pub(crate) fn points(difference: f64) -> String {
 
 /// A number with a true minus sign and `digits` decimals.
 pub(crate) fn number(x: f64, digits: usize) -> String {
-    let text = format!("{:.digits$}", x.abs());
+    let text = fixed(x, digits);
     if x < 0.0 && text.contains(|c: char| ('1'..='9').contains(&c)) { format!("−{text}") } else { text }
 }
 
@@ -56,8 +58,8 @@ pub(crate) fn p_value(p: f64) -> String {
 /// A size of an effect in its unit, without a sign: `2.7 heads`, `15 points`.
 pub(crate) fn amount(unit: Option<Unit>, size: f64) -> String {
     match unit {
-        Some(Unit::Heads) => heads(shortest(size)),
-        Some(Unit::EdgesPerHead) => format!("{} edges a head", shortest(size)),
+        Some(Unit::Heads) => plural(shortest(size), "head"),
+        Some(Unit::EdgesPerHead) => plural(shortest(size), "edge") + " a head",
         Some(Unit::Correlation) => format!("r = {}", number(size, 2)),
         Some(Unit::Accuracy) => format!("{} points", points(size).trim_start_matches('+')),
         None => number(size, 3),
@@ -68,8 +70,10 @@ pub(crate) fn amount(unit: Option<Unit>, size: f64) -> String {
 pub(super) fn effect(unit: Option<Unit>, i: &Interval) -> String {
     let signed = |x: f64| if x > 0.0 { format!("+{}", shortest(x)) } else { shortest(x) };
     match unit {
-        Some(Unit::Heads) => format!("{} {}", heads(signed(i.estimate)), range(i, signed)),
-        Some(Unit::EdgesPerHead) => format!("{} edges a head {}", signed(i.estimate), range(i, signed)),
+        Some(Unit::Heads) => format!("{} {}", plural(signed(i.estimate), "head"), range(i, signed)),
+        Some(Unit::EdgesPerHead) => {
+            format!("{} a head {}", plural(signed(i.estimate), "edge"), range(i, signed))
+        }
         Some(Unit::Correlation) => format!("r = {}", between(i, |x| number(x, 2))),
         Some(Unit::Accuracy) => format!("{} points {}", points(i.estimate), range(i, points)),
         None => between(i, |x| number(x, 3)),
@@ -87,13 +91,19 @@ pub(super) fn metric(name: &str) -> (&str, &str) {
     }
 }
 
+/// A stated rate as percent: `5 %`.
+pub(super) fn rate(share: f64) -> String {
+    format!("{}\u{202f}%", shortest(100.0 * share))
+}
+
 /// A number with at most one decimal.
 fn shortest(x: f64) -> String {
     number(x, 1).trim_end_matches(".0").to_owned()
 }
 
-fn heads(n: String) -> String {
-    format!("{n} {}", if matches!(n.as_str(), "1" | "+1" | "−1") { "head" } else { "heads" })
+fn plural(n: String, noun: &str) -> String {
+    let many = if matches!(n.as_str(), "1" | "+1" | "−1") { "" } else { "s" };
+    format!("{n} {noun}{many}")
 }
 
 /// Seconds for people.
@@ -137,6 +147,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(percent(0.314), "31\u{202f}%");
+        assert_eq!((percent(0.125), percent(0.0625)), ("13\u{202f}%".into(), "6.3\u{202f}%".into()));
         assert_eq!(percent(0.0513), "5.1\u{202f}%");
         assert_eq!((percent(0.0), percent(1.0)), ("0\u{202f}%".into(), "100\u{202f}%".into()));
         assert_eq!(
@@ -150,6 +161,10 @@ mod tests {
         assert_eq!(
             of(Unit::EdgesPerHead),
             ("−2 edges a head [−3 to +0.3]".into(), "2.7 edges a head".into())
+        );
+        assert_eq!(
+            (amount(Some(Unit::EdgesPerHead), 1.0), rate(0.05)),
+            ("1 edge a head".into(), "5\u{202f}%".into())
         );
         let i = Interval { estimate: 0.113, low: 0.01, high: 0.215 };
         let of = |unit| (effect(Some(unit), &i), amount(Some(unit), 0.146));

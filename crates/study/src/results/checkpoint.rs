@@ -44,6 +44,9 @@ pub struct CircuitFacts {
     pub heads: Vec<Head>,
     /// Its edges after pruning, strongest first.
     pub edges: Vec<ScoredEdge>,
+    /// How many edges it has, where `edges` are the strongest of them alone: in the page of a large study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_edges: Option<usize>,
     /// Name of the metric below.
     pub metric: String,
     /// Mean metric of the whole model on clean prompts.

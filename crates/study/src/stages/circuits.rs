@@ -91,6 +91,7 @@ pub(crate) fn facts(
         n_nodes: circuit.nodes().len(),
         heads: circuit.heads().into_iter().collect(),
         edges,
+        n_edges: None,
         metric: task.metric.to_string(),
         clean: f64::from(found.clean),
         corrupt: f64::from(found.corrupt),

@@ -36,6 +36,7 @@ fn circuit(wiring: &Wiring, heads: &[Head], rng: &mut ChaCha8Rng) -> CircuitFact
         n_nodes: heads.len() + 6,
         heads: heads.to_vec(),
         edges,
+        n_edges: None,
         metric: "logit-diff".into(),
         clean: 6.2,
         corrupt: -5.8,
