@@ -11,7 +11,11 @@ pub(super) fn visible(text: &str) -> String {
 
 /// The size of a number with so many decimals, a tie upwards as in the page's figures: 12.5 is 13 and not 12.
 fn fixed(x: f64, digits: usize) -> String {
-    format!("{:.digits$}", x.abs().next_up())
+    let (x, scale) = (x.abs(), 10_f64.powi(digits as i32));
+    let scaled = x * scale;
+    // The product has no rounding of its own.
+    let tie = scaled.fract() == 0.5 && x.mul_add(scale, -scaled) == 0.0;
+    format!("{:.digits$}", if tie { x.next_up() } else { x })
 }
 
 /// A share as percent, one decimal where it is small or there are enough problems to mean it.
