@@ -181,8 +181,7 @@ mod tests {
     #[test]
     fn the_screen_shows_the_run() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("config.toml"), "[grpo]\ngroup_size = 2\n")
-            .unwrap();
+        std::fs::write(dir.path().join("config.toml"), "[grpo]\ngroup_size = 2\n").unwrap();
         let metrics: String = (0..6)
             .map(|k| {
                 format!(

@@ -150,8 +150,9 @@ mod tests {
     /// A run folder by hand: reward 0.1 a step, and heads that come and go.
     fn folder(dir: &Path, last: &str) {
         std::fs::write(dir.join("config.toml"), "[grpo]\ngroup_size = 4\n").unwrap();
-        let metrics = (0..6)
-            .map(|k| format!("{{\"step\":{k},\"loss\":0.0,\"lr\":1e-3,\"reward\":{},\"steps\":20}}\n", 0.1 * k as f64));
+        let metrics = (0..6).map(|k| {
+            format!("{{\"step\":{k},\"loss\":0.0,\"lr\":1e-3,\"reward\":{},\"steps\":20}}\n", 0.1 * k as f64)
+        });
         std::fs::write(dir.join("metrics.jsonl"), metrics.collect::<String>()).unwrap();
         let heads =
             [(0, "[\"L0H0\",\"L1H1\"]"), (2, "[\"L0H0\",\"L2H2\"]"), (4, "[\"L0H0\",\"L1H1\",\"L2H3\"]")];
