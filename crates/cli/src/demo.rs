@@ -74,7 +74,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         say!("{}: {}", verdict(hypothesis.verdict), hypothesis.claim);
     }
     for warning in &results.warnings {
-        say!("note: {}: {}", warning.claim, warning.finding);
+        say!("in doubt: {} {}", warning.claim, warning.finding);
     }
     say!("{} after {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     Ok(())

@@ -25,9 +25,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
     let mut all: Vec<Caveat> = findings(results)
         .into_iter()
         .filter(|f| f.verdict == ClaimVerdict::Fails)
-        .map(|f| {
-            warning(format!("{}.", f.claim), NAMED, "The claim fails it; the numbers are in the summary.")
-        })
+        .map(|f| warning(format!("{}.", f.claim), NAMED, format!("Not so: {}", f.evidence)))
         .collect();
     let checkpoints =
         || std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
