@@ -78,7 +78,7 @@ FIGURES.scores = (results, pick) => {
   const picked = pick.at === undefined ? [] : [all[placeOf(training.checkpoints, pick) + 1]];
   return {
     title: `${training.name}: accuracy over checkpoints`,
-    caption: `Dot: accuracy, the share of right samples, mean over problems, at each checkpoint, step 0 being the base; band: its 95 % interval over problems; grey bar: the checkpoint that is picked. ${last.map((r) => `${r.suite}: n = ${r.n}${samplesOf(results, r.suite)}`).join("; ")}. Look for bands that leave the heights of their first end, at step 0.`,
+    caption: `Dot: accuracy, the share of right samples, mean over problems, at each checkpoint, step 0 being the base; band: its 95 % interval over problems${picked.length ? "; grey bar: the checkpoint that is picked" : ""}. ${last.map((r) => `${r.suite}: n = ${r.n}${samplesOf(results, r.suite)}`).join("; ")}. Look for bands that leave the heights of their first end, at step 0.`,
     label: last.map((r) => `${r.suite}: ${between(r, percent)} at step ${r.step}`).join("; "),
     columns: ["benchmark", "checkpoint", "step", "accuracy", "low", "high", "problems"],
     rows: rows.map((r) => [r.suite, r.label, r.step, r.estimate, r.low, r.high, r.n]),

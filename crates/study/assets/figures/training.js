@@ -10,7 +10,7 @@ FIGURES.curve = (results, pick) => {
   const picked = pick.at >= 0 ? [training.checkpoints[placeOf(training.checkpoints, pick)]] : [];
   return {
     title: `${training.name}: ${field} over its steps`,
-    caption: `Thin line: ${label} of each of ${count(rows.length, "step")}; bold: mean over ${count(around, "step")} around it; grey bar: the checkpoint that is picked. No interval: this is one run. Look at whether the bold line has levelled off.`,
+    caption: `Thin line: ${label} of each of ${count(rows.length, "step")}; bold: mean over ${count(around, "step")} around it${picked.length ? "; grey bar: the checkpoint that is picked" : ""}. No interval: this is one run. Look at whether the bold line has levelled off.`,
     label: `${label} from ${number(rows[0][field], 3)} at the first step to ${number(rows.at(-1)[field], 3)} at the last`,
     columns: ["step", "loss", "reward", "length of completions", "learning rate"],
     rows: training.curve.map((p) => [p.step, p.loss ?? "", p.reward ?? "", p.length ?? "", p.lr ?? ""]),
