@@ -45,6 +45,9 @@ CASES = {
     "bnpo, top entropy, entropy bonus, 2 minibatches": {"loss_type": "bnpo", "top_entropy_quantile": 0.6, "entropy_coef": 0.5, "steps_per_generation": 2},
     "gspo, off-policy mask, 2 minibatches": {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.0003, "off_policy_mask_threshold": 0.001, "steps_per_generation": 2, "learning_rate": 1e-3},
     "synchronised reference, 3 steps, 2 minibatches": {"beta": 0.3, "sync_ref_model": True, "ref_model_sync_steps": 3, "steps_per_generation": 2, "learning_rate": 3e-4},
+    "nothing to learn in the second, 3 steps": {"weight_decay": 0.1, "learning_rate": 1e-3},
+    "a group without variance, 2 iterations": {"loss_type": "grpo", "num_iterations": 2, "epsilon": 0.003, "learning_rate": 1e-3},
+    "gspo, a group without variance, truncated masked, 2 iterations": {"loss_type": "grpo", "importance_sampling_level": "sequence", "mask_truncated_completions": True, "num_iterations": 2, "epsilon": 0.0003, "learning_rate": 1e-3},
 }
 STEPS = {name: int(name.split(", ")[1].split()[0]) for name in CASES if " steps" in name}
 
@@ -80,13 +83,14 @@ def task():
 def train(options, given, trainer_class=Given, before=lambda trainer: None, steps=1):
     """The log and every EVERY-th weight after the updates of `steps` generations."""
     prompts, completions, rewards = given
+    rewards = iter(rewards if isinstance(rewards[0], list) else [rewards] * steps)
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(61)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{EOS}", pad_token=f"w{PAD}", unk_token="w0", padding_side="left")
-    by_ids = {tuple(c): x for c, x in zip(completions, rewards)}
     trainer_class.completions = {tuple(p): completions[i * GROUP:(i + 1) * GROUP] for i, p in enumerate(prompts)}
 
     def score(completion_ids, **_):
+        by_ids = {tuple(c): x for c, x in zip(completions, next(rewards))}
         return [by_ids[tuple(ids)] for ids in completion_ids]
 
     minibatches = options.get("steps_per_generation", 1)
@@ -128,8 +132,14 @@ def main():
     cases, weights = [], {}
     for name, options in CASES.items():
         steps = STEPS.get(name, 1)
-        log, after = train(options, given, steps=steps)
-        cases.append({"name": name, "steps": steps, "options": options, "log": log})
+        rewards = given[2]
+        own = {}
+        if name.startswith("nothing"):
+            own = {"rewards": [rewards, [0.0] * len(rewards), rewards]}
+        elif "without variance" in name:
+            own = {"rewards": [rewards[:GROUP] + [1.0] * GROUP]}
+        log, after = train(options, given[:2] + (own.get("rewards", rewards),), steps=steps)
+        cases.append({"name": name, "steps": steps, "options": options, "log": log} | own)
         weights |= {f"{name}/{parameter}": value for parameter, value in after.items()}
     write(a.out, "step", given, cases, weights)
 

@@ -227,7 +227,21 @@ impl GrpoConfig {
                 (self.prompts * self.group_size) as f64,
                 "from 1 to grpo.prompts * grpo.group_size",
             ),
-        ])
+        ])?;
+        self.check_minibatches()
+    }
+
+    /// Refuses parts of a step that are not equal.
+    fn check_minibatches(&self) -> Result<(), Error> {
+        let completions = self.prompts * self.group_size;
+        if completions.is_multiple_of(self.minibatches) {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "grpo.minibatches is {}: expected a divisor of the {completions} completions of a step (grpo.prompts * \
+             grpo.group_size)",
+            self.minibatches
+        )))
     }
 
     /// Refuses settings that the others leave without an effect.

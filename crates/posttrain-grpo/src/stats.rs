@@ -23,7 +23,7 @@ pub struct GrpoStats {
     pub grad_norm: f64,
     /// Mean reward of the completions that were judged; NaN, null in files, where there is none.
     pub reward: f64,
-    /// Standard deviation of the reward over the step.
+    /// Standard deviation of the reward over the step; NaN as the mean.
     pub reward_std: f64,
     /// Share of groups whose rewards are all equal: they teach nothing.
     pub frac_reward_zero_std: f64,
@@ -163,9 +163,9 @@ pub struct ClipStats {
     pub region_mean: f64,
 }
 
-/// The mean of the rewards that are a number; NaN where there is none.
-fn mean_of_judged(rewards: &[f32]) -> f64 {
-    if rewards.iter().all(|r| r.is_nan()) { f64::NAN } else { mean(rewards) }
+/// A number of the rewards that are one; NaN where there is none.
+fn of_judged(rewards: &[f32], of: fn(&[f32]) -> f64) -> f64 {
+    if rewards.iter().all(|r| r.is_nan()) { f64::NAN } else { of(rewards) }
 }
 
 /// What the updates of a step saw.
@@ -187,6 +187,8 @@ pub(crate) struct Seen {
     pub(crate) mismatch: Mismatch,
     /// Sum over the tokens that count and were not run, of minus their log-probability; and how many.
     pub(crate) not_run: (f64, usize),
+    /// Importance ratios of completions that were not run, in one pass: none is clipped.
+    pub(crate) ratios_not_run: f64,
 }
 
 impl Seen {
@@ -203,7 +205,8 @@ impl GrpoStats {
         let tokens: usize = scored.all.iter().map(|r| r.ids.len()).sum();
         let groups = scored.rewards().chunks(scored.group_size());
         let still = groups.clone().filter(|g| is_still(g)).count() as f64 / groups.len().max(1) as f64;
-        let LossStats { ratios, clipped_low, clipped_high, .. } = seen.losses;
+        let LossStats { clipped_low, clipped_high, .. } = seen.losses;
+        let ratios = seen.losses.ratios + seen.ratios_not_run * seen.updates as f64;
         let ratio = |x: f64| if x.is_finite() { x } else { 1.0 };
         let updates = seen.updates.max(1) as f64;
         let run = seen.losses.tokens / updates;
@@ -211,16 +214,16 @@ impl GrpoStats {
         let mut rewards = BTreeMap::new();
         for (at, name) in scored.table().names().iter().enumerate() {
             let values = scored.table().values(at);
-            rewards.insert(format!("rewards/{name}/mean"), mean_of_judged(values));
-            rewards.insert(format!("rewards/{name}/std"), std(values));
+            rewards.insert(format!("rewards/{name}/mean"), of_judged(values, mean));
+            rewards.insert(format!("rewards/{name}/std"), of_judged(values, std));
         }
         Self {
             step,
             loss: seen.loss,
             lr: seen.lr,
             grad_norm: seen.grad_norm,
-            reward: mean_of_judged(scored.rewards()),
-            reward_std: std(scored.rewards()),
+            reward: of_judged(scored.rewards(), mean),
+            reward_std: of_judged(scored.rewards(), std),
             frac_reward_zero_std: still,
             unjudged: scored.rewards().iter().filter(|r| r.is_nan()).count() as f64 / n,
             length: tokens as f64 / n,
@@ -240,7 +243,7 @@ impl GrpoStats {
             completions,
             clip: ClipStats {
                 low_mean: clipped_low / ratios.max(1.0),
-                low_min: if ratios > 0.0 { seen.losses.clipped_low_min } else { 0.0 },
+                low_min: if seen.losses.ratios > 0.0 { seen.losses.clipped_low_min } else { 0.0 },
                 high_mean: clipped_high / ratios.max(1.0),
                 high_max: seen.losses.clipped_high_max,
                 region_mean: (clipped_low + clipped_high) / ratios.max(1.0),

@@ -9,7 +9,7 @@ use posttrain::{Gradients, TokenLogProbs, TokenStats, TokenWeights};
 use crate::correction::Mismatch;
 use crate::stats::{GrpoStats, Seen};
 use crate::{
-    Error, Grpo, LossConfig, LossInputs, LossStats, Rollout, RolloutConfig, SamplerInputs, Scored, Whole,
+    Error, Grpo, LossConfig, LossInputs, LossStats, Ratio, Rollout, RolloutConfig, SamplerInputs, Scored, Whole,
     entropy_threshold, loss,
 };
 
@@ -94,7 +94,8 @@ impl Grpo {
     /// rows.
     ///
     /// Completions whose advantage is 0 are not run where they have no gradient: without a KL term and a term of
-    /// the entropy. A step in which that is true of all leaves the model as it is.
+    /// the entropy. An update in which that is true of all has a gradient of 0, with which the optimiser goes on as TRL's
+    /// does: by its momentum and weight decay. One without completions is left out.
     ///
     /// # Errors
     /// A loss or a gradient that is not finite, naming the step.
@@ -126,6 +127,8 @@ impl Grpo {
             let part = &mut parts[at * n / used];
             part.sequences += 1.0;
             if !counts(rollout) {
+                // TRL's mean over ratios of sequences has no mask.
+                seen.ratios_not_run += f64::from(u8::from(self.config.ratio == Ratio::Sequence));
                 continue;
             }
             part.tokens += rollout.ids.len() as f64;
@@ -134,6 +137,10 @@ impl Grpo {
                 part.rows.push(Row { rollout, advantage, old, weights, reference });
             } else {
                 let known = rollout.sampling_logprobs.iter().filter(|x| !x.is_nan());
+                seen.ratios_not_run += match self.config.ratio {
+                    Ratio::Token => rollout.ids.len() as f64,
+                    Ratio::Sequence => 1.0,
+                };
                 seen.not_run.1 += known.clone().count();
                 seen.not_run.0 -= known.map(|&x| f64::from(x)).sum::<f64>();
             }
@@ -200,8 +207,13 @@ impl Grpo {
             seen.mismatch.add(&mismatch);
             entropy += stats.entropy;
         }
-        if !part.rows.is_empty() {
-            let done = self.optimizer.step(&mut self.policy, summed.gradients, seen.lr);
+        if part.sequences > 0.0 {
+            let gradients = if part.rows.is_empty() {
+                self.optimizer.zero_gradients(&mut self.policy)
+            } else {
+                summed.gradients
+            };
+            let done = self.optimizer.step(&mut self.policy, gradients, seen.lr);
             let norm = done.map_err(|e| e.within(format!("step {step}")))?.grad_norm;
             seen.grad_norm += norm / seen.all() as f64;
             if let Some(adaptive) = &adaptive {

@@ -226,6 +226,16 @@ impl Optimizer {
         Ok(Update { grad_norm, lr })
     }
 
+    /// Gradients of 0, of the parameters whose state this process keeps.
+    pub fn zero_gradients(&self, model: &mut Qwen) -> Gradients {
+        let mut gradients = Gradients::named(self.slots.iter().map(|slot| slot.name.clone()).collect());
+        let device = model.device();
+        for ((slot, grad), param) in self.slots.iter().zip(&mut gradients.by_param).zip(self.params(model)) {
+            *grad = slot.state.as_ref().map(|_| Tensor::zeros([param.len()], &device));
+        }
+        gradients
+    }
+
     /// The trained parameters of `model`.
     fn params<'a>(&self, model: &'a mut Qwen) -> Vec<Param<'a>> {
         let mut all = trained::params(model).into_iter();
