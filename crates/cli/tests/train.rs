@@ -41,6 +41,8 @@ fn two_settings_that_differ_and_unknown_keys_are_refused_by_name() {
         ("data.eval=/no/such", "/no/such"),
         ("optimizer.learning_rate=1", "here it is optimizer.lr"),
         ("lora.r=4", "here it is lora.rank"),
+        ("lora.targets=[]", "lora.targets is an empty list"),
+        ("schedule.kind=constant_with_warmup", "here it is schedule.kind = \"constant\""),
         ("data.packing=true", "expected a text in `data.packing`"),
         ("optimizer.groups=[{lr=1}]", "a group without pattern"),
     ] {

@@ -100,3 +100,10 @@ fn spans_end_where_a_message_is_continued() {
             .contains("excludes add_generation_prompt")
     );
 }
+
+#[test]
+fn every_kind_of_line_break_is_one() {
+    // jinja2 3.1: Template("a\r\n{{ 'b\r\nc\rd' }}").render() == "a\nb\nc\nd"
+    let template = ChatTemplate::new("a\r\n{{ 'b\r\nc\rd' }}".to_owned(), "", "").unwrap();
+    assert_eq!(template.apply(&[], &ChatOptions::default()).unwrap(), "a\nb\nc\nd");
+}

@@ -232,6 +232,9 @@ const ALGORITHMS: &[(&str, &str, &str)] = &[
     ("grpo.loss", "gspo", "grpo.ratio = \"sequence\""),
     ("grpo.loss", "rloo", "grpo.advantage = \"leave_one_out\""),
     ("grpo.advantage", "rloo", "grpo.advantage = \"leave_one_out\""),
+    ("schedule.kind", "constant_with_warmup", "schedule.kind = \"constant\" with schedule.warmup_steps"),
+    ("schedule.kind", "cosine_with_min_lr", "schedule.kind = \"cosine\" with schedule.min_lr_ratio"),
+    ("schedule.kind", "warmup_stable_decay", "schedule.kind = \"wsd\""),
 ];
 
 /// Refuses a value that is the name of an algorithm with a setting of another key.

@@ -91,6 +91,9 @@ impl LoraSection {
                 "lora.dropout: expected 0 in sparks grpo, where the ratio of fresh completions is 1",
             ));
         }
+        if matches!(&self.targets, LoraTargets::Names(names) if names.is_empty()) {
+            return Err(Error::input("lora.targets is an empty list, expected names, or \"all-linear\""));
+        }
         check_ranges(&[
             ("lora.dropout", self.dropout, 0.0, 0.999_999_999, "from 0 and below 1"),
             ("lora.rank", self.rank as f64, 1.0, 65536.0, "from 1 to 65536"),

@@ -108,6 +108,8 @@ impl ChatTemplate {
             let n = source.len();
             return Err(Error::input(format!("chat template: {n} bytes, expected at most {MAX_SOURCE}")));
         }
+        // Jinja reads every kind of line break as one, within texts too.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let mut environment = environment::environment();
         let plain = rewrite::rewrite(&source);
         // The function's name is in no template but where the rewriting put it.
