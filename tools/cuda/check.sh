@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Parity with the CPU and timing beside torch, on a machine with a GPU and python3 with torch, transformers and PEFT.
+# Parity with the CPU and timing beside torch, on a machine with a GPU and python3 with torch, transformers 5 and PEFT.
 #   tools/cuda/check.sh BINARY [OUT] [WORK]   BINARY: sparks of tools/cuda/build.sh, or its .xz
 # WORK: parity, speed or all (default). OUT (default cuda-check) gets check.json and check.md. Exit status 1 where a number
 # is outside its tolerance. DEVICE=wgpu:cpu checks a build with the feature wgpu in the same way, parity only.
