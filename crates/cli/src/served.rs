@@ -1,5 +1,6 @@
 //! `sparks eval --server`: a benchmark is answered by vLLM or SGLang.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,7 +53,34 @@ impl Args {
             }
             *place = Duration::from_secs_f64(seconds);
         }
-        Servers::open(settings, &|| false).map(Some).map_err(|e| e.within("--server"))
+        let told = Told::new(common, settings.patience.as_secs_f64());
+        let no_stop = || {
+            told.away(&[]);
+            false
+        };
+        Servers::open(settings, &no_stop).map(Some).map_err(|e| e.within("--server"))
+    }
+}
+
+/// Says once that servers are waited for.
+pub(crate) struct Told<'a> {
+    common: &'a Common,
+    patience: f64,
+    told: Cell<bool>,
+}
+
+impl<'a> Told<'a> {
+    pub(crate) fn new(common: &'a Common, patience: f64) -> Self {
+        Self { common, patience, told: Cell::new(false) }
+    }
+
+    /// `urls` do not answer; with none of them, servers do not that were asked for the first time.
+    pub(crate) fn away(&self, urls: &[&str]) {
+        if !self.told.replace(true) {
+            let who = if urls.is_empty() { "a server".to_owned() } else { urls.join(", ") };
+            self.common
+                .note(format!("{who} does not answer: asked again for up to {} seconds", self.patience));
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// The first pause after a server failed; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A server with a pause above it has failed four times or more, over about two seconds.
+const NOTICED: Duration = Duration::from_secs(2);
 
 /// Servers of one model. They answer requests of [`start`](Self::start), each by the version that is current when it is sent.
 #[derive(Debug)]
@@ -129,6 +131,13 @@ impl Servers {
         } else {
             said.into_iter().all(|s| s == Some(true)).then_some(true)
         }
+    }
+
+    /// Addresses of the servers that have not answered for some seconds.
+    pub fn away(&self) -> Vec<&str> {
+        let turns = self.shared.turns();
+        let away = self.shared.all.iter().zip(turns.iter()).filter(|(_, turn)| turn.pause > NOTICED);
+        away.map(|(server, _)| &*server.http.url).collect()
     }
 
     /// The servers' names of the model.

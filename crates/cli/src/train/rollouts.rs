@@ -16,6 +16,7 @@ use server::{Job, Running, Servers, Settings, Version};
 use super::open::Open;
 use super::sections;
 use crate::options::{Common, Result};
+use crate::served::Told;
 
 /// Servers that sample, and how their completions are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,6 +93,7 @@ impl RolloutsSection {
 pub(super) struct Elsewhere<'a> {
     servers: Servers,
     staleness: usize,
+    patience: f64,
     /// Where versions of the policy go, each in a folder of its own that no other run has.
     folder: PathBuf,
     /// Whether that is a folder of the run alone.
@@ -139,8 +141,15 @@ impl<'a> Elsewhere<'a> {
             std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e).within("rollouts.adapters"))?;
         }
         let stop = crate::signals::polled();
-        let servers = Servers::open(section.settings(), &|| stop.load(Ordering::SeqCst))
-            .map_err(|e| e.within("rollouts.server"))?;
+        let told = Told::new(open.common, section.patience);
+        let opened = Servers::open(section.settings(), &|| {
+            told.away(&[]);
+            stop.load(Ordering::SeqCst)
+        });
+        if stop.load(Ordering::SeqCst) {
+            return Err(Error::internal("interrupted before the servers sampled"));
+        }
+        let servers = opened.map_err(|e| e.within("rollouts.server"))?;
         let (budget, most) = (open.file.grpo().max_tokens, servers.max_len());
         if longest.saturating_add(budget) > most {
             return Err(Error::input(format!(
@@ -170,6 +179,7 @@ impl<'a> Elsewhere<'a> {
         Ok(Some(Self {
             servers,
             staleness: section.staleness,
+            patience: section.patience,
             folder: section.adapters.clone().unwrap_or_else(|| open.file.run.dir.join("rollouts")),
             is_own: section.adapters.is_none(),
             token: format!("{:x}", since.as_nanos()),
@@ -215,7 +225,14 @@ impl<'a> Elsewhere<'a> {
             }
         };
         let stops: Vec<&str> = self.stops.iter().map(String::as_str).collect();
-        let stopped = || self.stop.load(Ordering::SeqCst);
+        let told = Told::new(self.common, self.patience);
+        let stopped = || {
+            let away = self.servers.away();
+            if !away.is_empty() {
+                told.away(&away);
+            }
+            self.stop.load(Ordering::SeqCst)
+        };
         let mut made = Vec::new();
         while let Some((at, answer)) = now.running.next(&stopped)? {
             let mut completion = answer.completion;
