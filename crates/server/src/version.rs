@@ -67,7 +67,7 @@ pub(crate) fn load_adapter(http: &Http, card: &Card, version: &Version) -> Resul
     match once(http, path, &body) {
         Err(Failure::Refused(why)) if why.contains("already") => Ok(()),
         Err(Failure::Refused(why)) => Err(Failure::Refused(format!(
-            "{path}: {why} (expected a server that loads adapters while it runs, of this rank, and that sees {})",
+            "{why} (expected a server that loads adapters while it runs, of this rank, and that sees {})",
             version.dir.display()
         ))),
         other => other,
@@ -134,7 +134,9 @@ pub(crate) fn weights_version(http: &Http, card: &Card) -> Result<String, Failur
 fn once(http: &Http, path: &str, body: &serde_json::Value) -> Result<(), Failure> {
     match http.post(path, body) {
         Ok(said) if said["success"] == false => Err(Failure::Refused(format!("{path}: {said}"))),
-        Err(Failure::Away(Some(500), why)) => Err(Failure::Refused(format!("{path}: {why}"))),
+        Err(Failure::Away(Some(500), why) | Failure::Refused(why)) => {
+            Err(Failure::Refused(format!("{path}: {why}")))
+        }
         other => other.map(drop),
     }
 }
