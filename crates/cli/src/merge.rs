@@ -31,11 +31,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if n_parts == 0 {
         return scores(common, &args);
     }
-    if let Some((path, _)) = args.shards.iter().zip(&texts).find(|(_, text)| text.is_none()) {
-        return Err(Error::at(
-            path,
-            "is of another kind than the other files, expected shards of one command",
-        ));
+    let first = |is_part| args.shards.iter().zip(&texts).find(|(_, text)| text.is_some() == is_part);
+    if let (Some((path, _)), Some((other, _))) = (first(false), first(true)) {
+        let message = format!("is of another kind than {}, expected shards of one command", other.display());
+        return Err(Error::at(path, message));
     }
     let parts = args.shards.iter().zip(texts.iter().flatten()).map(|(path, text)| Part::parse(path, text));
     write_result(&args.out, &part::join(parts.collect::<Result<_>>()?)?)?;
