@@ -116,6 +116,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
         },
     };
     let problems = (suite.list.len(), "problem");
+    let whose = if ranks.count() > 1 { " for the first process" } else { "" };
     let rows = Rows::new(shard, ranks, problems)?;
     let open = || {
         let (list, protocol) = (suite.list.clone(), protocol.clone());
@@ -135,7 +136,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
             let what = format_args!("problem {} and --max-tokens", sample.id);
             common.strict_positions(what, budget, &checkpoint)?;
         }
-        common.note(format!("{}: {} samples to go", args.out.display(), asked.pending.len()));
+        common.note(format!("{}: {} samples to go{whose}", args.out.display(), asked.pending.len()));
         let bar = progress(common, asked.pending.len(), "samples");
         let how = Sampling {
             max_tokens: args.max_tokens,
