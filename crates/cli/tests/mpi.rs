@@ -5,6 +5,7 @@
 
 mod runs;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -332,6 +333,7 @@ fn an_evaluation_that_is_killed_or_interrupted_loses_no_sample() {
         let (status, message) = sparks(dir, &args);
         assert_eq!(status, 0, "{message}");
         let after = std::fs::read_to_string(dir.join("run/samples.jsonl")).unwrap();
+        let after: HashSet<&str> = after.split_inclusive('\n').collect();
         assert!(before.len() >= 30 && before.iter().all(|line| after.contains(line.as_str())));
         assert!(!dir.join("run/samples-0-of-3.jsonl").exists());
     }
