@@ -9,8 +9,8 @@ use posttrain::{Gradients, TokenLogProbs, TokenStats, TokenWeights};
 use crate::correction::Mismatch;
 use crate::stats::{GrpoStats, Seen};
 use crate::{
-    Error, Grpo, LossConfig, LossInputs, LossStats, Ratio, Rollout, RolloutConfig, SamplerInputs, Scored, Whole,
-    entropy_threshold, loss,
+    Error, Grpo, LossConfig, LossInputs, LossStats, Ratio, Rollout, RolloutConfig, SamplerInputs, Scored,
+    Whole, entropy_threshold, loss,
 };
 
 /// One completion on its way through the updates.
