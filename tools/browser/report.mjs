@@ -128,10 +128,16 @@ const heads = async (page) => {
   assert((await marked(page)) > 0);
   await page.locator("#clear").click();
   assert.equal(await marked(page), 0);
+  // A head that the model lacks is refused by name, until another is chosen.
+  await page.locator("#pick-head").fill("L999H0");
+  await page.locator("#pick-head").press("Enter");
+  assert.equal(await marked(page), 0);
+  assert.match(await page.locator("#no-head").innerText(), /^L999H0 is no head of this model: they are L0H0 to L\d+H\d+$/);
   const chip = page.locator("#heads .chip").first();
   const of = await chip.getAttribute("data-head");
   await chip.click();
   assert.equal(await page.locator("#head-panel h3").innerText(), of);
+  assert.equal(await page.locator("#no-head").innerText(), "");
   await page.keyboard.press("Escape");
   assert.equal(await marked(page), 0);
   const stop = page.locator("[data-figure=frequency] svg [tabindex='0']").first();

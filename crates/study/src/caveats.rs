@@ -1,13 +1,8 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, findings, number};
+use crate::report::{ClaimVerdict, FAITHFUL, NARROW, findings, number};
 use crate::results::{Caveat, CheckpointFacts, Results, ThinkStudy, Topic};
-
-/// The faithfulness below which a circuit is not taken to explain its model.
-const FAITHFUL: f64 = 0.5;
-/// Below this share of the widest difference between clean and corrupt prompts a checkpoint has next to none.
-const NARROW: f64 = 0.1;
 
 /// The control of a claim that the report's summary names.
 pub(crate) const NAMED: &str = "the one named in the summary.";

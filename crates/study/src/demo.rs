@@ -145,7 +145,7 @@ impl Demo {
             format!(
                 "[study]\ndir = {}\ntitle = \"What post-training did to the heads of a small adding model\"\n\
                  description = \"Sums of three and four two-digit numbers. The base model was trained on sums of two numbers \
-                 and on right steps between numbers in view that lead nowhere: it can do each step, and does not take the \
+                 and on right steps between numbers in view that lead nowhere: it can do each step, and seldom takes the \
                  result of the last step and the next number. SFT shows worked solutions; GRPO rewards right answers and \
                  shows nothing.\"\nseed = {seed}\n{evidence}",
                 quoted(&self.out)

@@ -15,6 +15,10 @@ FIGURES.interventions = (results, pick) => {
   const tested = rows.filter((r) => r.random.length);
   const drawn = tested.length ? tested : rows;
   const problems = [...new Set(d3.extent(drawn, (r) => r.n))].join(" to ");
+  const all = d3.max(drawn, (r) => (results.benchmarks ?? []).find((b) => b.name === r.suite)?.n ?? r.n);
+  const first = all > d3.max(drawn, (r) => r.n) ? `the first ${problems} of ${all}` : problems;
+  const task = (results.settings ?? []).find((s) => s.section === "interventions" && s.name === "control")?.value;
+  const controls = rows.some((r) => r.set === "control") ? ` Control-task heads: those of the circuit of ${task ?? "the control task"}, whichever other sets they are in.` : "";
   const each = d3.extent(drawn, (r) => r.samples ?? 1);
   const samples = each[1] > 1 ? `, ${[...new Set(each)].join(" to ")} samples each` : "";
   const named = drawn.map((row, i) => ({ i, words: interventionWords(row), row }));
@@ -25,7 +29,7 @@ FIGURES.interventions = (results, pick) => {
   return {
     title: pick.head ? `Interventions that change ${pick.head}` : `Heads of ${pick.training ?? "every training"} changed, against random heads`,
     caption:
-      `Accuracy, the share of right samples, mean over problems, %. Blue dot: the heads named are changed; ring: all heads as they are; bars: 95 % intervals over ${problems} problems${samples}. Ticks below: as many random heads of the same layers, one tick a draw (at least ${count(d3.min(drawn, (r) => r.random.length), "draw")}). Look for blue dots left of all their ticks: only there is a loss these heads' own.` +
+      `Accuracy, the share of right samples, mean over problems, %. Blue dot: the heads named are changed; ring: all heads as they are; bars: 95 % intervals over ${first} problems${samples}. Ticks below: as many random heads of the same layers, one tick a draw (at least ${count(d3.min(drawn, (r) => r.random.length), "draw")}). Look for blue dots left of all their ticks: only there is a loss these heads' own.${controls}` +
       (drawn.length < rows.length ? ` ${rows.length - drawn.length} more, without random heads beside them, are in the numbers.` : ""),
     label: named.map(text).join("; "),
     columns: ["intervention", "heads", "benchmark", "problems", "accuracy", "low", "high", "accuracy as they are", "change", "change low", "change high", "random, mean", "random, least", "random, most", "draws", "p against random"],

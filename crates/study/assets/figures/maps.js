@@ -106,9 +106,10 @@ FIGURES.effect = (results, pick) => {
   });
   const tested = cells.filter((c) => c.outline !== undefined);
   const last = study.checkpoints.at(-1).label;
+  const two = "a dot asks whether the head's scores over all its edges differ beyond an exchange of labels within pairs (the test that makes a new head emergent), an outline whether its share of the circuit's edges does beyond the draw of the pairs, so that a head may have either alone";
   const look = now
-    ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${rate(results.false_discovery_rate)})` : ""}, over all heads together. Look at cells with a dot; of the outlined ones without, one in 20 would be by chance.`
-    : `Tests of the change are those of a picked checkpoint. Look at outlined cells; one in 20 would be by chance.`;
+    ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${rate(results.false_discovery_rate)})` : ""}, over all heads together. Two tests: ${two}. Look at dots; of outlines alone one in 20 would be by chance.`
+    : `Dots, the tests of the change, are those of a picked checkpoint: ${two}. Look at outlined cells; one in 20 would be by chance.`;
   return {
     title: `${study.training}: effect E on each head, ${study.suite}`,
     caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit, where the test may find a change all the same. Outlined (${tested.filter((c) => c.outline).length} of ${tested.length}): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,

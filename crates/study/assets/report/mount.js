@@ -98,10 +98,13 @@ class Shown {
 }
 
 const shownNumber = (v) => (typeof v !== "number" ? v : Number.isInteger(v) ? String(v) : Number(v.toPrecision(5)).toString());
-const tableOf = (columns, rows) =>
-  make("table", {},
-    make("thead", {}, make("tr", {}, ...columns.map((c) => make("th", { scope: "col" }, c)))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((v, i) => cellOf(v, i))))));
+// A column in which no row has a value is left out.
+const tableOf = (columns, rows) => {
+  const kept = columns.map((_, i) => i).filter((i) => !rows.length || rows.some((row) => !["", "–", null, undefined].includes(row[i])));
+  return make("table", {},
+    make("thead", {}, make("tr", {}, ...kept.map((i) => make("th", { scope: "col" }, columns[i])))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...kept.map((i) => cellOf(row[i], i))))));
+};
 // The head that an edge end or a text names, as a button.
 const cellOf = (value, i) => {
   const head = /^L\d+H\d+$/.test(value) ? value : headOf(String(value).split("<")[0]);

@@ -38,6 +38,8 @@ const headBox = document.getElementById("pick-head");
 const select = (head, from) => {
   state.head = head && allHeads(results.model).includes(head) ? head : undefined;
   headBox.value = state.head ?? "";
+  headBox.removeAttribute("aria-invalid");
+  document.getElementById("no-head").textContent = "";
   headPanel.show();
   edges?.show();
   for (const svg of document.querySelectorAll(".plot > svg")) rove(svg);
@@ -73,9 +75,17 @@ for (const [id, key, values] of [["pick-suite", "suite", results.heads.map((s) =
 }
 document.getElementById("pick-layout").addEventListener("change", (event) => { state.layout = event.target.value; draw(); });
 document.getElementById("all-heads").append(...allHeads(results.model).map((h) => make("option", { value: h })));
-headBox.addEventListener("change", () => select(headBox.value.trim().toUpperCase()));
+const noHead = document.getElementById("no-head");
+headBox.addEventListener("change", () => {
+  const wanted = headBox.value.trim().toUpperCase();
+  const all = allHeads(results.model);
+  select(wanted || undefined);
+  if (!wanted || all.includes(wanted)) return;
+  headBox.setAttribute("aria-invalid", "true");
+  noHead.textContent = `${wanted.slice(0, 12)} is no head of this model: they are ${all[0]} to ${all.at(-1)}`;
+});
 document.getElementById("clear").addEventListener("click", () => select(undefined));
-document.getElementById("save-results").addEventListener("click", () => save("results.json", "application/json", JSON.stringify(results, null, 2) + "\n"));
+document.getElementById("save-results").addEventListener("click", () => save("page-results.json", "application/json", JSON.stringify(results, null, 2) + "\n"));
 
 document.addEventListener("click", (event) => {
   const one = event.target.closest("[data-head]");

@@ -2,7 +2,7 @@
 
 use stats::{Interval, holm};
 
-use crate::report::{amount, p_value};
+use crate::report::{amount, number, p_value};
 use crate::results::{Hypothesis, Unit, Verdict};
 
 /// Two-sided level of every test, after correction.
@@ -42,20 +42,29 @@ impl Tested {
     }
 }
 
-/// Holm's correction over the tests that were made, and the verdicts.
+/// The corrected p-value that no effect can fall below among so many claims, where random sets bound it.
+fn least(sets: usize, claims: usize) -> f64 {
+    claims as f64 / (sets + 1) as f64
+}
+
+/// Holm's correction over the tests that could succeed, and the verdicts. A test that its number of random sets keeps
+/// above the level, whatever the effect, is not made: leaving it out does not depend on the data (Tarone 1990).
 pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypothesis> {
-    let p_values: Vec<f64> = all.iter().filter_map(|(_, t)| t.as_ref().ok().map(|t| t.p_value)).collect();
+    let claims = all.iter().filter(|(_, tested)| tested.is_ok()).count();
+    let made = |t: &&Tested| t.sets.is_none_or(|sets| least(sets, claims) <= LEVEL);
+    let p_values: Vec<f64> =
+        all.iter().filter_map(|(_, t)| t.as_ref().ok().filter(made).map(|t| t.p_value)).collect();
     let tests = p_values.len();
     let mut adjusted = holm(&p_values).into_iter();
-    let one = |(claim, tested): (Claim, Result<Tested, String>)| {
-        let corrected = tested.as_ref().ok().and_then(|_| adjusted.next());
-        let (verdict, reason) = match (&tested, corrected) {
-            (Ok(tested), Some(p)) => judge(&claim, tested, (p, tests)),
-            (Err(why), _) => (Verdict::CannotTell, why.clone()),
-            (Ok(_), None) => (Verdict::CannotTell, "There is no p-value.".into()),
+    let one = |(claim, measured): (Claim, Result<Tested, String>)| {
+        let tested = measured.as_ref().ok().filter(made).copied();
+        let corrected = tested.and_then(|_| adjusted.next());
+        let (verdict, reason) = match (&measured, tested.zip(corrected)) {
+            (_, Some((tested, p))) => judge(&claim, &tested, (p, tests)),
+            (Ok(measured), None) => (Verdict::CannotTell, hopeless(measured, claims)),
+            (Err(why), None) => (Verdict::CannotTell, why.clone()),
         };
         let Claim { id, claim, source, measure, unit, test, .. } = claim;
-        let tested = tested.ok();
         Hypothesis {
             id,
             claim,
@@ -63,7 +72,7 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
             measure,
             unit: Some(unit),
             test: test.into(),
-            effect: tested.map(|t| t.effect),
+            effect: measured.ok().map(|t| t.effect),
             p_value: tested.map(|t| t.p_value),
             corrected,
             minimum_effect: tested.map(|t| t.minimum),
@@ -72,6 +81,17 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
         }
     };
     all.into_iter().map(one).collect()
+}
+
+/// Why a test with so few random sets was not made.
+fn hopeless(measured: &Tested, claims: usize) -> String {
+    let sets = measured.sets.unwrap_or(0);
+    format!(
+        "Could not be tested: among {claims} claims {sets} random sets cannot give a corrected p-value below {}, whatever the \
+         effect; {} could give {LEVEL}.",
+        number(least(sets, claims).min(1.0), 2),
+        (claims as f64 / LEVEL).ceil() as usize - 1,
+    )
 }
 
 fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (Verdict, String) {
@@ -87,20 +107,14 @@ fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (V
             false => (Verdict::NotSupported, format!("The effect has the other direction ({after}).")),
         };
     }
-    let least = |sets: usize| tests as f64 / (sets + 1) as f64;
-    if let Some(sets) = tested.sets.filter(|&sets| least(sets) > LEVEL) {
-        let what = format!(
-            "{sets} random sets cannot give less than p = {:.3} after correction for {tests} tests, whatever the effect; \
-             {} could. Here {} before correction.",
-            least(sets).min(1.0),
-            (tests as f64 / LEVEL).ceil() as usize - 1,
-            p_value(tested.p_value)
-        );
-        return (Verdict::CannotTell, what);
-    }
     let sees = tested.minimum <= claim.matters;
     let what = format!(
-        "{} {}effect of {} or more would have been found; one of {} matters.",
+        "{}{} {}effect of {} or more would have been found; one of {} matters.",
+        if claimed && !tested.rest {
+            "The difference alone is as claimed, its two parts are not. "
+        } else {
+            ""
+        },
         not_significant(tested, tests, &after),
         if sees { "An " } else { "Only an " },
         amount(Some(claim.unit), tested.minimum),
@@ -217,7 +231,8 @@ mod tests {
         let (verdict, reason) = among(38);
         assert_eq!(verdict, Verdict::CannotTell);
         assert!(
-            reason.starts_with("38 random sets cannot give less than") && reason.contains("39 could"),
+            reason.starts_with("Could not be tested: among 2 claims 38 random sets")
+                && reason.contains("39 could"),
             "{reason}"
         );
         assert_eq!(among(39).0, Verdict::Supported);

@@ -18,11 +18,11 @@ pub(super) fn section(results: &Results) -> Markup {
         format!(" The study took {} on {}.", duration(total), count(machine.threads, "thread"))
     });
     let counts = format!(
-        "Of {}, {} against {}, {} not supported, and {} cannot be settled by these data.{}",
+        "Of {}, {} against {}, {} not hold, and {} cannot be settled by these data.{}",
         count(all.len(), "claim"),
         if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
         if holds == 1 { "its control" } else { "their controls" },
-        if fails == 1 { "1 is".to_owned() } else { format!("{fails} are") },
+        if fails == 1 { "1 does".to_owned() } else { format!("{fails} do") },
         all.len() - holds - fails,
         took.unwrap_or_default()
     );
@@ -33,6 +33,14 @@ pub(super) fn section(results: &Results) -> Markup {
             h2 { "What changed, and how sure" }
             p class="lead" { (results.task.description) " " (headline(results)) }
             p { (counts) " " a href="#words" { "What the words mean" } "." }
+            @if !results.hypotheses.is_empty() {
+                p class="facts" {
+                    "These are findings of this study, each beside its own control and not corrected for their number. "
+                    a href="#claims" { "Below" } " are the claims of the paper Thinking Sparks! (Park et al. 2025, arXiv "
+                    "2509.25758), tested together; some, as that a training needs its heads, stand in both lists: here beside "
+                    "the worst random draw, there against the mean of the draws."
+                }
+            }
             ol class="findings" {
                 @for finding in &all {
                     li {

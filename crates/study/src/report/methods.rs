@@ -10,7 +10,7 @@ use crate::results::{Results, RunFacts, Setting};
 const DEFINITIONS: &[(&str, &str)] = &[
     (
         "Intervals",
-        "Wilson’s 95 % score interval over problems for a share; a gain is paired by problem where it says so, else Newcombe’s hybrid score interval.",
+        "Accuracy: Wilson’s 95 % score interval at an effective number of problems, p(1 − p)/SE² with the standard error of the problems’ means, times (z/t)² (Korn and Graubard 1998); n is the number of problems, and with one sample a problem the two agree nearly. Shares of trials: Wilson’s. A gain is paired by problem where it says so, else Newcombe’s hybrid score interval.",
     ),
     (
         "Circuit",
@@ -39,7 +39,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Claims",
-        "Each claim of the paper has an effect with a 95 % interval, a test, and Holm’s correction for the tests of the list. Supported: the effect has the claimed direction and the corrected p-value is below the level. Not supported: the test had the power to see an effect that matters and did not, or the effect has the other direction. Otherwise: cannot tell.",
+        "Each claim of the paper has an effect with a 95 % interval, a test, and Holm’s correction for the tests of the list. Supported: the effect has the claimed direction and the corrected p-value is below the level. Not supported: the effect has the other direction and the corrected p-value is below the level, or the test had the power to see an effect that matters and did not; the reason says which. Otherwise, an effect of the other direction that is not significant among them: cannot tell. A claim that no effect could have supported, because the random sets are too few for the number of claims, could not be tested, and is not among those corrected for.",
     ),
     (
         "Controls",
@@ -55,7 +55,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Interventions",
-        "A head’s mixed values are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers; “against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
+        "A head’s mixed values are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers. Control-task heads are those of the circuit on the control task of the settings, whichever other sets they are in. “Against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
     ),
 ];
 

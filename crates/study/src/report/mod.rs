@@ -4,6 +4,7 @@
 //! Every figure is drawn by the scripts of `assets/figures`, with Observable Plot: by the browser in the page, and
 //! by [`Painter`] into files.
 
+mod ablated;
 mod assets;
 mod cases;
 mod circuit;
@@ -11,10 +12,12 @@ mod claims;
 mod data;
 mod draw;
 mod evidence;
+mod kinds;
 mod live;
 mod methods;
 mod page;
 mod sections;
+mod signal;
 mod summary;
 mod tables;
 mod terms;
@@ -30,6 +33,7 @@ use common::write_whole;
 pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub use live::live_page;
+pub(crate) use signal::{FAITHFUL, NARROW};
 pub use summary::findings;
 pub use verdict::{ClaimVerdict, Finding};
 pub(crate) use words::{amount, number, p_value, points};

@@ -83,11 +83,13 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
                 p {
                     "Every number above is in "
                     a href="results.json" { "results.json" }
-                    " beside this page (" (size / 1000) " kB, schema " (results.schema) " version " (results.version)
-                    "), figures as files are in " code { "figures/" } "; each figure saves its numbers and its drawing."
+                    " (" (size / 1000) " kB, schema " (results.schema) " version " (results.version) "), figures as files are in "
+                    code { "figures/" } ", tables in " code { "tables/" } ": they lie beside this page in the study’s folder, and "
+                    "do not travel with it. What the page carries it saves itself: below, and each figure its numbers and its "
+                    "drawing."
                 }
                 p class="save" {
-                    button type="button" id="save-results" { "Save the results that this page carries" }
+                    button type="button" id="save-results" { "Save the results that this page carries (page-results.json)" }
                     @if let Some(edges) = edges {
                         span { "Of each circuit the page carries the " (edges) " strongest edges; results.json has all." }
                     }

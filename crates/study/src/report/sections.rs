@@ -4,8 +4,8 @@
 use maud::{Markup, html};
 
 use super::claims::warning;
-use super::tables;
 use super::words::visible;
+use super::{kinds, tables};
 use crate::results::{Results, Topic};
 
 /// The bar of controls, that all figures follow.
@@ -17,7 +17,8 @@ pub(super) fn controls() -> Markup {
                 input type="range" id="pick-at" min="0" max="0" value="0" step="1";
                 output id="at" for="pick-at" {}
             }
-            label { "Head" input id="pick-head" list="all-heads" autocomplete="off" spellcheck="false" placeholder="L0H0"; }
+            label { "Head" input id="pick-head" list="all-heads" autocomplete="off" spellcheck="false" placeholder="L0H0" aria-describedby="no-head"; }
+            span id="no-head" class="wrong" role="alert" {}
             button type="button" id="clear" { "Clear" }
             a href="#head" { "Details" }
             datalist id="all-heads" {}
@@ -47,6 +48,7 @@ pub(super) fn figures(results: &Results) -> Markup {
             h2 { "Accuracy before and after" }
             (warnings(results, Topic::Accuracy))
             (place("accuracy", "benchmark", false))
+            (kinds::table(results))
             @if any { (place("scores", "training", false)) }
             @if !results.task.examples.is_empty() {
                 details { summary { "Example completions" } (tables::wide("examples", &[], examples(results))) }

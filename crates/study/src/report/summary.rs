@@ -5,18 +5,15 @@ use circuits::Fate;
 use hooks::Head;
 use stats::wilson;
 
-use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, difference};
 use super::words::{count, metric, number, p_value, percent, points, range, rate};
+use super::{ablated, kinds, signal};
 use crate::results::{
-    Accuracy, Action, CircuitFacts, HeadChange, HeadSet, Intervention, Results, SeedTraining, Training,
-    TrainingMethod, Transfer,
+    Accuracy, HeadChange, HeadSet, Results, SeedTraining, Training, TrainingMethod, Transfer,
 };
 
 /// Significance level of the tests.
-const ALPHA: f64 = 0.05;
-/// The smallest loss of accuracy that matters.
-const MATTERS: f64 = 0.05;
+pub(super) const ALPHA: f64 = 0.05;
 
 /// The findings of a study, most important first.
 pub fn findings(results: &Results) -> Vec<Finding> {
@@ -29,11 +26,10 @@ pub fn findings(results: &Results) -> Vec<Finding> {
     all.extend(runs().filter_map(|run| emergence(results, run)));
     all.extend(runs().filter_map(|run| repeated(results, run)));
     all.extend(retention(results));
-    all.extend(results.transfers.iter().filter(|t| t.set == HeadSet::Emergent).map(transferred));
-    let zeroed =
-        |i: &&Intervention| i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New);
-    all.extend(results.interventions.iter().filter(zeroed).map(ablated));
-    all.extend(faithful(results));
+    let emergent = results.transfers.iter().filter(|t| t.set == HeadSet::Emergent);
+    all.extend(emergent.map(|row| transferred(results, row)));
+    all.extend(ablated::findings(results));
+    all.extend(signal::faithful(results));
     all
 }
 
@@ -47,18 +43,33 @@ fn is_main(results: &Results, accuracy: &Accuracy) -> bool {
     main_benchmark(results).is_some_and(|main| main.suite == accuracy.suite)
 }
 
-/// The main numbers in two sentences.
-pub(super) fn headline(results: &Results) -> String {
-    let mut out = String::new();
-    if let Some(base) = main_benchmark(results) {
-        out += &format!("Accuracy on {}: base {}", base.suite, percent(base.interval.estimate));
+/// Accuracy before and after on the main benchmark and then on the others, with what other seeds reach, and which kinds
+/// of problems alone rise.
+fn accuracies(results: &Results) -> String {
+    let main = main_benchmark(results);
+    let others = results.base.accuracy.iter().filter(|before| !is_main(results, before));
+    let one = |base: &Accuracy| {
+        let mut out = format!("Accuracy on {}: base {}", base.suite, percent(base.interval.estimate));
+        let mut narrow = String::new();
         for run in &results.trainings {
-            if let Some(after) = run.checkpoints.last().and_then(|c| c.accuracy(&base.suite)) {
-                out += &format!(", after {} {}", run.name, percent(after.interval.estimate));
+            let Some(after) = run.checkpoints.last().and_then(|c| c.accuracy(&base.suite)) else { continue };
+            let seeds = kinds::other_seeds(results, run, &base.suite);
+            let seeds = seeds.map_or(String::new(), |all| format!(" (other seeds {all})"));
+            out += &format!(", after {} {}{seeds}", run.name, percent(after.interval.estimate));
+            let changes = kinds::changes(results, run, &base.suite);
+            let rises = after.interval.estimate > base.interval.estimate;
+            if let Some(alone) = kinds::alone(&changes).filter(|_| rises) {
+                narrow += &format!(" With {} it rises on {alone}.", run.name);
             }
         }
-        out += ".";
-    }
+        format!("{out}.{narrow}")
+    };
+    main.into_iter().chain(others).map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// The main numbers in a few sentences.
+pub(super) fn headline(results: &Results) -> String {
+    let mut out = accuracies(results);
     let ends = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
     for (i, (run, last)) in ends.enumerate() {
         let (gained, lost) = (last.gained.len(), last.lost.len());
@@ -97,6 +108,7 @@ pub(super) fn headline(results: &Results) -> String {
                 ),
             };
         }
+        out += &signal::weak_base(results).map_or(String::new(), |why| format!(" {why}"));
     }
     out
 }
@@ -112,7 +124,7 @@ fn judged(results: &Results, benchmark: &str, n: usize) -> String {
     problems(n, samples)
 }
 
-fn problems(n: usize, samples: usize) -> String {
+pub(super) fn problems(n: usize, samples: usize) -> String {
     let each = if samples > 1 { format!(" × {samples} samples") } else { String::new() };
     count(n, "problem") + &each
 }
@@ -145,19 +157,29 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
             percent(before)
         )
     });
+    let changes = kinds::changes(results, run, &before.suite);
+    let alone = kinds::alone(&changes).filter(|_| verdict == ClaimVerdict::Holds);
+    let seeds = kinds::other_seeds(results, run, &before.suite);
+    let seeds = seeds.map_or(String::new(), |all| format!(" Other seeds end at {all}."));
     Some(Finding {
         claim: match main {
-            true => format!("{} raises accuracy on {}", run.name, before.suite),
+            true => format!(
+                "{} raises accuracy on {}{}",
+                run.name,
+                before.suite,
+                alone.map_or(String::new(), |kinds| format!(": on {kinds}"))
+            ),
             false => format!("{} loses no accuracy on {}", run.name, before.suite),
         },
         evidence: format!(
-            "Accuracy {} after {}, {} before ({}): a change of {} points, 95 % interval {} ({how}).{thinks}",
+            "Accuracy {} after {}, {} before ({}): a change of {} points, 95 % interval {} ({how}).{}{seeds}{thinks}",
             percent(after.interval.estimate),
             run.name,
             percent(before.interval.estimate),
             judged(results, &before.suite, after.n),
             points(gain.estimate),
-            range(&gain, points)
+            range(&gain, points),
+            kinds::sentence(&changes)
         ),
         verdict,
     })
@@ -166,6 +188,7 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
 fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     let last = run.changes.last()?;
     let changed = changed(last);
+    let weak = signal::weak_base(results);
     let evidence = format!(
         "The last circuit has {}{}, lacks {} of the base’s, and keeps {}.",
         count(last.gained.len(), "new head"),
@@ -173,7 +196,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         last.lost.len(),
         last.kept.len()
     );
-    let (control, verdict) = match &results.noise {
+    let (control, within) = match &results.noise {
         None => (
             " No noise floor was measured.".to_owned(),
             if changed == 0 { ClaimVerdict::Fails } else { ClaimVerdict::Open },
@@ -202,9 +225,15 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
             (control, verdict)
         }
     };
+    let verdict = match within {
+        ClaimVerdict::Holds if weak.is_some() => ClaimVerdict::Open,
+        verdict => verdict,
+    };
+    let noise = signal::lost_as_by_noise(results, last);
+    let weak = weak.map_or(String::new(), |why| format!(" {why}"));
     Some(Finding {
         claim: format!("{} changed which heads the circuit uses", run.name),
-        evidence: evidence + &control,
+        evidence: evidence + &control + &noise + &weak,
         verdict,
     })
 }
@@ -264,38 +293,53 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
 }
 
 /// Whether activations of emergent heads, put into another checkpoint, take more of the difference along than random ones.
-fn transferred(row: &Transfer) -> Finding {
+fn transferred(results: &Results, row: &Transfer) -> Finding {
     let changes = || row.random.iter().map(|draw| draw.change);
     let (least, most) =
         (changes().fold(f64::INFINITY, f64::min), changes().fold(f64::NEG_INFINITY, f64::max));
     let toward = (row.source - row.before).signum();
-    let less = changes().filter(|change| change * toward < row.change.estimate * toward).count();
+    let mine = row.change.estimate * toward;
+    let n = row.random.len();
+    let less = changes().filter(|change| change * toward < mine).count();
+    let as_little = changes().filter(|change| change * toward <= mine).count();
     let two = |x: f64| if x > 0.0 { format!("+{}", number(x, 2)) } else { number(x, 2) };
     let (metric, unit) = metric(&row.metric);
     let test = row.p_value.map_or("; they are too few for a test".into(), |p| format!(" ({})", p_value(p)));
+    let of = results
+        .trainings
+        .iter()
+        .find(|run| run.checkpoints.iter().any(|c| c.label == row.from || c.label == row.into));
     Finding {
         claim: format!(
-            "The emergent heads take the behaviour of {} into {} ({})",
-            row.from, row.into, row.suite
+            "The emergent heads{} take the behaviour of {} into {} ({})",
+            of.map_or(String::new(), |run| format!(" of {}", run.name)),
+            row.from,
+            row.into,
+            row.suite
         ),
         evidence: format!(
-            "Their activations in {} move the mean {metric} of {} by {} {unit}, 95 % interval {}, of the {} by which the two \
-             checkpoints differ. {} of as many random heads of the same layers move it by {} to {}, {less} of them less far in \
-             that direction{test}.",
+            "Their activations{} in {} move the mean {metric} of {} by {} {unit}, 95 % interval {}, of the {} by which the two \
+             checkpoints differ. {} of as many random heads of the same layers move it by {} to {}, {} less far in that \
+             direction{test}.",
+            kinds::few(&row.heads),
             row.from,
             row.into,
             two(row.change.estimate),
             range(&row.change, two),
             two(row.source - row.before),
-            count(row.random.len(), "draw"),
+            count(n, "draw"),
             two(least),
             two(most),
+            match less {
+                0 => "none of them".into(),
+                _ if less == n => "all of them".into(),
+                _ => format!("{less} of them"),
+            }
         ),
         verdict: match () {
-            () if row.p_value.is_some_and(|p| p <= ALPHA) && row.change.estimate * toward > 0.0 => {
-                ClaimVerdict::Holds
-            }
-            () if row.random.len() >= 19 && less * 2 < row.random.len() => ClaimVerdict::Fails,
+            () if row.p_value.is_some_and(|p| p <= ALPHA) && mine > 0.0 => ClaimVerdict::Holds,
+            // The same share on the other side: random heads take more along.
+            () if n >= 19 && (as_little + 1) as f64 / (n + 1) as f64 <= ALPHA => ClaimVerdict::Fails,
             () => ClaimVerdict::Open,
         },
     }
@@ -338,100 +382,6 @@ fn retention(results: &Results) -> Option<Finding> {
             if a == 1 { "is" } else { "are" },
             count(m, "head"),
             grpo.name
-        ),
-        verdict,
-    })
-}
-
-/// One-sided: the share of random draws that do at least as much harm, the intervention counted among them.
-pub(super) fn control_p(row: &Intervention) -> f64 {
-    let as_bad = row.random.iter().filter(|d| d.accuracy.estimate <= row.accuracy.estimate).count();
-    (as_bad + 1) as f64 / (row.random.len() + 1) as f64
-}
-
-fn ablated(row: &Intervention) -> Finding {
-    let (drop, how) = match row.difference {
-        Some(paired) => (paired, "paired by problem"),
-        None => (difference(&row.untouched, &row.accuracy), "unpaired"),
-    };
-    let random: Vec<f64> = row.random.iter().map(|d| d.accuracy.estimate).collect();
-    let worst = random.iter().copied().fold(f64::INFINITY, f64::min);
-    let best = random.iter().copied().fold(0.0, f64::max);
-    let hurts = drop.high < 0.0;
-    let worst_draw = row.random.iter().min_by(|a, b| a.accuracy.estimate.total_cmp(&b.accuracy.estimate));
-    let beyond = worst_draw.is_some_and(|d| difference(&d.accuracy, &row.accuracy).high < 0.0);
-    let verdict = match () {
-        () if row.random.is_empty() => ClaimVerdict::Open,
-        () if hurts && beyond && control_p(row) <= ALPHA => ClaimVerdict::Holds,
-        // No loss, and none that matters left in the interval.
-        () if !hurts && drop.low >= -MATTERS => ClaimVerdict::Fails,
-        () => ClaimVerdict::Open,
-    };
-    let control = match (random.is_empty(), verdict) {
-        (true, _) => " No random control was run.".to_owned(),
-        (_, verdict) => format!(
-            " The same done to {} of as many random heads of the same layers leaves {} to {}{}",
-            count(random.len(), "draw"),
-            percent(worst),
-            percent(best),
-            match verdict {
-                ClaimVerdict::Holds => ": no draw does nearly as much harm",
-                ClaimVerdict::Fails => "; there is no loss to explain",
-                ClaimVerdict::Open if !hurts => "; no loss is seen, and the interval does not rule one out",
-                ClaimVerdict::Open if row.accuracy.estimate >= worst =>
-                    ": some draw does as much harm, so nothing shows that the loss is these heads' own",
-                ClaimVerdict::Open if !beyond => ": the worst draw is too close to tell apart",
-                ClaimVerdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
-            }
-        ),
-    };
-    let set = if row.set == HeadSet::New { "new" } else { "emergent" };
-    let p =
-        if random.is_empty() { String::new() } else { format!(" (one-sided {}).", p_value(control_p(row))) };
-    Finding {
-        claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
-        evidence: format!(
-            "{}: accuracy {} instead of {} ({}), a change of {} points, 95 % interval {} ({how}).{control}{p}",
-            described(row),
-            percent(row.accuracy.estimate),
-            percent(row.untouched.estimate),
-            problems(row.n, row.samples),
-            points(drop.estimate),
-            range(&drop, points)
-        ),
-        verdict,
-    }
-}
-
-fn faithful(results: &Results) -> Option<Finding> {
-    let all = std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    let circuits: Vec<&CircuitFacts> = all.filter_map(|c| c.circuit.as_ref()).collect();
-    let nulls: Vec<f64> = circuits.iter().flat_map(|c| c.nulls.iter().copied()).collect();
-    let worst = circuits.iter().map(|c| c.faithfulness).reduce(f64::min)?;
-    let best = circuits.iter().map(|c| c.faithfulness).reduce(f64::max)?;
-    let beaten = circuits.iter().filter(|c| c.nulls.iter().all(|&null| null < c.faithfulness)).count();
-    let (control, verdict) = match nulls.iter().copied().reduce(f64::max) {
-        None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
-        Some(null) => (
-            format!(
-                "Random circuits of as many edges reach {} at most; {beaten} of {} circuits beat all of theirs.",
-                number(null, 2),
-                circuits.len()
-            ),
-            match () {
-                () if beaten < circuits.len() => ClaimVerdict::Fails,
-                () if worst >= 0.5 => ClaimVerdict::Holds,
-                () => ClaimVerdict::Open,
-            },
-        ),
-    };
-    Some(Finding {
-        claim: "The circuits are faithful to the models they were found in".into(),
-        evidence: format!(
-            "Faithfulness: with every other edge corrupted they keep {} to {} of the difference between clean and corrupt \
-             prompts (1 is all of it). {control}",
-            number(worst, 2),
-            number(best, 2)
         ),
         verdict,
     })

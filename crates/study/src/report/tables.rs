@@ -4,6 +4,7 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
+use super::signal::{lost_as_by_noise, weak_base};
 use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent};
 use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
@@ -87,13 +88,22 @@ pub(super) fn heads(results: &Results) -> Markup {
                         @if let Some(found) = lost_and_found(results, run).filter(|_| !last.lost.is_empty()) {
                             small { "a change of scores is found in " (found.len()) " of " (last.lost.len()) }
                         }
+                        @let noise = lost_as_by_noise(results, last);
+                        @if !noise.is_empty() { small class="long" { (noise.trim_start()) } }
                     }
                 }
             }
         },
     );
     html! {
+        @if let Some(of) = results.heads.first() {
+            p class="facts" {
+                "Last checkpoints, pairs " (of.suite) ", rule " (of.rule) ": this table does not follow the controls above, the "
+                "figures do."
+            }
+        }
         (table)
+        @if let Some(why) = weak_base(results) { p class="warned" { (why) } }
         @if let Some(floor) = results.noise.as_ref().filter(|_| results.trainings.iter().any(|run| !run.changes.is_empty())) {
             p class="facts" {
                 "Noise floor: circuits of " (floor.checkpoint) " itself, from resampled pairs, differ by "
@@ -139,7 +149,7 @@ pub(super) fn turnover_and_reward(heads: &[HeadStudy]) -> Markup {
     }
 }
 
-fn cell(i: &Interval) -> Markup {
+pub(super) fn cell(i: &Interval) -> Markup {
     html! { span { (percent(i.estimate)) } " " small { (percent(i.low)) " to " (percent(i.high)) } }
 }
 

@@ -27,6 +27,12 @@ fn terms(results: &Results) -> Vec<(String, String)> {
          “points”."
             .into(),
     );
+    say(
+        "Holds, does not hold, cannot tell",
+        "Holds: the data show it, and the control does not explain it. Does not hold: the data show the opposite, or leave no \
+         room for an effect that matters. Cannot tell: neither; it is no evidence against the claim."
+            .into(),
+    );
     let Some(circuit) = &results.base.circuit else { return all };
     let (name, unit) = metric(&circuit.metric);
     say("Pairs", pairs(results));

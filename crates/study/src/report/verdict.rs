@@ -5,9 +5,9 @@ use stats::Interval;
 /// Whether a claim holds against its control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimVerdict {
-    /// Supported: the control does not explain it.
+    /// Shown: the control does not explain it.
     Holds,
-    /// Not supported: the control explains it, or the effect has the other sign.
+    /// Refuted: the data show the opposite, or leave no room for an effect that matters.
     Fails,
     /// Undecided: too few data, or no control was run.
     Open,
@@ -18,7 +18,7 @@ impl ClaimVerdict {
     pub fn words(self) -> &'static str {
         match self {
             ClaimVerdict::Holds => "holds",
-            ClaimVerdict::Fails => "not supported",
+            ClaimVerdict::Fails => "does not hold",
             ClaimVerdict::Open => "cannot tell",
         }
     }

@@ -10,9 +10,11 @@ use stats::Interval;
 pub enum Verdict {
     /// The effect has the claimed direction, and the corrected p-value is below the level.
     Supported,
-    /// The test had the power to see the effect that matters, and did not; or the effect has the other direction.
+    /// The effect has the other direction, and the corrected p-value is below the level; or the test had the power to see the
+    /// effect that matters, and did not.
     NotSupported,
-    /// What the claim is about was not measured, or too little of it to see the effect that matters.
+    /// What the claim is about was not measured, or too little of it to see the effect that matters, or no effect could have
+    /// been found.
     CannotTell,
 }
 
@@ -44,7 +46,7 @@ pub struct Hypothesis {
     /// The unit of `effect` and `minimum_effect`; files of earlier builds do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
-    /// The effect with its 95 % interval; `None` where it was not tested.
+    /// The effect with its 95 % interval, tested or not; `None` where it was not measured.
     pub effect: Option<Interval>,
     /// The test that the claim takes, in words; it was made where there is a p-value.
     pub test: String,
@@ -53,7 +55,7 @@ pub struct Hypothesis {
     /// p-value after Holm's correction for the tests of this list that were made.
     pub corrected: Option<f64>,
     /// The smallest effect that this study would have found with power 0.8 at level 0.05, in the unit of the effect. `None`
-    /// where it could not be computed.
+    /// where the test was not made.
     pub minimum_effect: Option<f64>,
     /// The verdict.
     pub verdict: Verdict,
