@@ -269,10 +269,10 @@ fn a_rise_on_one_kind_of_problem_alone_is_said_so() {
     }
     let (said, verdict) = finding(&results, "SFT raises accuracy");
     assert_eq!(verdict, ClaimVerdict::Holds);
-    assert!(said.contains(": on three, not four. "), "{said}");
+    assert!(said.contains(": on kind three, not four. "), "{said}");
     assert!(said.contains("three 25\u{202f}% before, 100\u{202f}% after (n = 2); four 25\u{202f}% before, 0\u{202f}% after (n = 2)"), "{said}");
     let (page, _dir) = written(&results);
-    assert!(section(&page, "summary").contains("With SFT it rises on three, not four."));
+    assert!(section(&page, "summary").contains("With SFT it rises on problems of kind three, not four."));
     assert!(section(&page, "accuracy").contains("By kind of problem"));
     // Ids without kinds say nothing.
     results.benchmarks.iter_mut().for_each(|b| b.problems = vec!["train-1".into(), "train-2".into()]);

@@ -59,7 +59,7 @@ fn accuracies(results: &Results) -> String {
             let changes = kinds::changes(results, run, &base.suite);
             let rises = after.interval.estimate > base.interval.estimate;
             if let Some(alone) = kinds::alone(&changes).filter(|_| rises) {
-                narrow += &format!(" With {} it rises on {alone}.", run.name);
+                narrow += &format!(" With {} it rises on problems of kind {alone}.", run.name);
             }
         }
         format!("{out}.{narrow}")
@@ -167,7 +167,7 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
                 "{} raises accuracy on {}{}",
                 run.name,
                 before.suite,
-                alone.map_or(String::new(), |kinds| format!(": on {kinds}"))
+                alone.map_or(String::new(), |kinds| format!(": on kind {kinds}"))
             ),
             false => format!("{} loses no accuracy on {}", run.name, before.suite),
         },
