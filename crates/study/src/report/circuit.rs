@@ -7,9 +7,9 @@ use super::draw::{CircuitFile, Painter};
 use crate::Error;
 use crate::results::ScoredEdge;
 
-/// A circuit as an SVG file: heads (circles) and other nodes (boxes) layer by layer. Blue edges work
-/// for the answer: with their value from the corrupt prompt the metric would be worse; red dashed edges the opposite; width is the square root of the share of the largest
-/// absolute score. Without `scores` all edges are alike.
+/// A circuit as an SVG file: heads (circles) and other nodes (boxes) layer by layer. Blue edges work for the answer: with
+/// their value from the corrupt prompt the metric would be worse; red dashed edges the opposite; width is the square root
+/// of the share of the largest absolute score. Without `scores` all edges are alike.
 ///
 /// # Errors
 /// None that input causes.
