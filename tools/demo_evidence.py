@@ -34,6 +34,7 @@ for seed in (0, 1, 2):
     controls = controls or results["controls"]
     runs.append({
         "seed": seed,
+        "base": results["base"]["accuracy"],
         "trainings": [{
             "name": t["name"], "accuracy": t["checkpoints"][-1]["accuracy"], "new": t["changes"][-1]["gained"],
             "emergent": t["changes"][-1].get("emergent", []), "lost": t["changes"][-1]["lost"],

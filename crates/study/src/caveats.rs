@@ -1,8 +1,8 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, FAITHFUL, NARROW, findings, number};
-use crate::results::{Caveat, CheckpointFacts, Results, ThinkStudy, Topic};
+use crate::report::{ClaimVerdict, FAITHFUL, NARROW, findings, number, percent};
+use crate::results::{Caveat, CheckpointFacts, CircuitFacts, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
 pub(crate) const NAMED: &str = "the one named in the summary.";
@@ -69,6 +69,8 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             ));
         }
     }
+    all.extend(empty_base(results));
+    all.extend(results.trainings.iter().filter_map(|run| other_question(results, run)));
     let at_edge = |c: &&CheckpointFacts| {
         c.circuit.as_ref().is_some_and(|c| c.heads.len() == results.model.n_layers * results.model.n_heads)
     };
@@ -128,6 +130,58 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         ));
     }
     all
+}
+
+/// A warning where a rule leaves the base no head, so that every later head is new.
+fn empty_base(results: &Results) -> Option<Caveat> {
+    let mut on: Vec<String> = results
+        .heads
+        .iter()
+        .filter(|s| s.base.heads.is_empty() && s.changes.iter().any(|c| !c.gained.is_empty()))
+        .map(|s| format!("{} on {}", s.rule, s.suite))
+        .collect();
+    on.dedup();
+    let caveat = || {
+        warning(
+            "A head that the base’s circuit lacks is one that training brought in.",
+            "heads of the base’s circuit.",
+            format!("It has none by the rule {}: every head of a later circuit is new there.", on.join(", ")),
+        )
+    };
+    (!on.is_empty()).then(|| about(Topic::Heads, caveat()))
+}
+
+/// A warning where a training gains accuracy on the main benchmark and not on the pairs of the same name: they ask
+/// something else than what was learned.
+fn other_question(results: &Results, run: &Training) -> Option<Caveat> {
+    let study = results.heads.iter().find(|s| s.training == run.name)?;
+    let before = results.base.accuracy(&study.suite)?;
+    let last = run.checkpoints.last()?;
+    let after = last.accuracy(&study.suite)?;
+    let (old, new) = (results.base.circuit.as_ref()?, last.circuit.as_ref()?);
+    let gap = |c: &CircuitFacts| (c.clean - c.corrupt).abs();
+    let all = results.trainings.iter().flat_map(|run| &run.checkpoints).filter_map(|c| c.circuit.as_ref());
+    let widest = all.map(gap).fold(gap(old), f64::max);
+    if run.gain?.low <= 0.0 || gap(new) - gap(old) >= NARROW * widest {
+        return None;
+    }
+    let caveat = warning(
+        format!("The circuits of {} on the pairs {} are those of what it learned.", run.name, study.suite),
+        "the metric rises where accuracy does.",
+        format!(
+            "Accuracy on {} goes from {} to {}, the mean {} on clean prompts from {} to {} and on corrupt ones from {} to {}: the \
+             pairs ask something else than what was learned, and the heads of the gain need not be in these circuits.",
+            study.suite,
+            percent(before.interval.estimate),
+            percent(after.interval.estimate),
+            new.metric,
+            number(old.clean, 2),
+            number(new.clean, 2),
+            number(old.corrupt, 2),
+            number(new.corrupt, 2)
+        ),
+    );
+    Some(about(Topic::Heads, caveat))
 }
 
 /// A warning where a circuit with thinking on or off does not explain its model.

@@ -2,21 +2,18 @@
 //! finding that holds.
 #![allow(clippy::unwrap_used)]
 
+#[path = "synthetic/page.rs"]
+mod page;
 #[path = "synthetic/stages.rs"]
 mod stages;
 mod synthetic;
 
 use circuits::Circuit;
 use hooks::{EdgeMap, KeyValue, Wiring};
-use stats::Interval;
 use study::report::{ClaimVerdict, Figure, Painter, Pick, circuit_svg, findings};
-use study::results::{Action, Answers, BenchmarkFacts, HeadSet, Intervention, Results, Topic};
+use study::results::{Results, Topic};
 
-fn written(results: &Results) -> (String, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    study::write_report(results, dir.path()).expect("written");
-    (std::fs::read_to_string(dir.path().join("report.html")).expect("the page"), dir)
-}
+use self::page::{section, written};
 
 /// Every tag that is opened is closed, in order.
 fn well_formed(markup: &str) {
@@ -144,12 +141,6 @@ fn a_checkpoint_whose_prompts_hardly_differ_is_warned_of() {
     assert!(found.len() == 1 && found[0].contains(&label), "{found:?}");
 }
 
-/// The page between the heading of one section and that of the next.
-fn section<'a>(page: &'a str, id: &str) -> &'a str {
-    let (_, rest) = page.split_once(&format!("<section id=\"{id}\">")).unwrap();
-    rest.split_once("<section ").map_or(rest, |(mine, _)| mine)
-}
-
 #[test]
 fn effects_have_units_and_claims_say_whether_they_were_tested() {
     let (page, _dir) = written(&stages::complete(synthetic::results(1, 1.0)));
@@ -218,106 +209,6 @@ fn circuits_of_thinking_that_are_not_faithful_are_warned_of_beside_them() {
         (about, section(&written(&results).0, "think").matches("with thinking off").count())
     };
     assert_eq!((warned(0.8), warned(0.49)), ((0, 0), (1, 1)));
-}
-
-#[test]
-fn lost_heads_within_the_noise_are_no_more_certain_than_new_ones() {
-    let mut results = stages::complete(synthetic::results(1, 1.0));
-    let noise = results.noise.as_mut().unwrap();
-    noise.changed_heads.high = 16.0;
-    let (page, _dir) = written(&results);
-    assert!(
-        section(&page, "summary").contains("neither new nor lost heads can be told from the choice of pairs")
-    );
-    assert!(section(&page, "heads").contains(" to 16 in 95 % of draws, new and lost heads together"));
-    results.noise.as_mut().unwrap().changed_heads.high = 0.0;
-    assert!(!section(&written(&results).0, "summary").contains("can be told from the choice"));
-}
-
-/// The evidence and verdict of the finding whose claim begins so.
-fn finding(results: &Results, claim: &str) -> (String, ClaimVerdict) {
-    let all = findings(results);
-    let one = all.iter().find(|f| f.claim.starts_with(claim));
-    one.map(|f| (format!("{}. {}", f.claim, f.evidence), f.verdict)).expect(claim)
-}
-
-#[test]
-fn a_rise_on_one_kind_of_problem_alone_is_said_so() {
-    let mut results = stages::complete(synthetic::results(1, 1.0));
-    let (suite, last) = (results.task.suites[0].name.clone(), &results.trainings[0].checkpoints);
-    let last = last.last().unwrap().label.clone();
-    let (hard, sound) = ([0.0, 0.5, 0.0, 0.5], [1.0, 1.0, 0.0, 0.0]);
-    results.benchmarks.push(BenchmarkFacts {
-        name: suite.clone(),
-        description: String::new(),
-        level: None,
-        n: 4,
-        samples: 2,
-        template: "plain".into(),
-        temperature: 0.7,
-        max_tokens: 44,
-        problems: ["three-1", "three-2", "four-1", "four-2"].map(String::from).to_vec(),
-    });
-    for (label, rates) in [("base", hard), (last.as_str(), sound)] {
-        results.answers.push(Answers {
-            checkpoint: label.into(),
-            benchmark: suite.clone(),
-            measures: results.think[0].conditions[0].measures.clone(),
-            rates: rates.to_vec(),
-            gain: None,
-        });
-    }
-    let (said, verdict) = finding(&results, "SFT raises accuracy");
-    assert_eq!(verdict, ClaimVerdict::Holds);
-    assert!(said.contains(": on kind three, not four. "), "{said}");
-    assert!(said.contains("three 25\u{202f}% before, 100\u{202f}% after (n = 2); four 25\u{202f}% before, 0\u{202f}% after (n = 2)"), "{said}");
-    let (page, _dir) = written(&results);
-    assert!(section(&page, "summary").contains("With SFT it rises on problems of kind three, not four."));
-    assert!(section(&page, "accuracy").contains("By kind of problem"));
-    // Ids without kinds say nothing.
-    results.benchmarks.iter_mut().for_each(|b| b.problems = vec!["train-1".into(), "train-2".into()]);
-    assert!(!finding(&results, "SFT raises accuracy").0.contains("By kind"));
-}
-
-#[test]
-fn a_base_circuit_that_explains_nothing_makes_new_and_lost_heads_uncertain() {
-    let mut results = stages::complete(synthetic::results(1, 1.0));
-    results.noise.as_mut().unwrap().changed_heads.high = 0.0;
-    let strong = results.base.circuit.as_mut().unwrap();
-    (strong.clean, strong.corrupt, strong.faithfulness, strong.nulls) = (6.0, -6.0, 0.9, vec![0.1]);
-    let changed = |results: &Results| finding(results, "SFT changed which heads");
-    assert_eq!(changed(&results).1, ClaimVerdict::Holds);
-    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Holds);
-    results.base.circuit.as_mut().unwrap().nulls = vec![0.1, 1.2];
-    let (said, verdict) = changed(&results);
-    assert_eq!(verdict, ClaimVerdict::Open);
-    assert!(
-        said.contains("explains little of it") && said.contains("2 random circuits up to 1.20"),
-        "{said}"
-    );
-    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Fails);
-    let weak = results.base.circuit.as_mut().unwrap();
-    (weak.clean, weak.corrupt) = (0.1, 0.0);
-    let page = written(&results).0;
-    for id in ["summary", "heads"] {
-        assert!(section(&page, id).contains("explains next to nothing of it"), "{id}");
-    }
-}
-
-#[test]
-fn a_lost_head_that_is_needed_is_said_so() {
-    let mut results = stages::complete(synthetic::results(1, 1.0));
-    let lost = |i: &&mut Intervention| i.set == HeadSet::Lost && i.action == Action::Zero;
-    let at = |estimate: f64| Interval { estimate, low: estimate - 0.04, high: estimate + 0.04 };
-    let mut verdict = |change: f64| {
-        results.interventions.iter_mut().filter(lost).for_each(|row| row.difference = Some(at(change)));
-        let all = findings(&results);
-        all.iter().find(|f| f.claim.contains("does without its lost heads")).unwrap().verdict
-    };
-    assert_eq!(
-        [verdict(-0.5), verdict(0.0), verdict(-0.03)],
-        [ClaimVerdict::Fails, ClaimVerdict::Holds, ClaimVerdict::Open]
-    );
 }
 
 #[test]

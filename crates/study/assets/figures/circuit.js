@@ -148,7 +148,7 @@ FIGURES.thinkCircuit = (results, pick) => {
   const only = new Set(study[`${pick.mode ?? "on"}_only`]);
   return {
     title: `${study.checkpoint} with thinking ${pick.mode ?? "on"}`,
-    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)} on ${count(study.pairs, "pair")} of prompts. ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: ${only.size ? `blue, in this mode only (${names([...only])}); red, in both modes. Look for blue rings` : "red, in both modes; no head is in this mode only"}.`,
+    caption: `${count(circuit.heads.length, "head")}, ${count(circuit.edges.length, "edge")}; faithfulness ${number(circuit.faithfulness)} on ${count(study.pairs, "pair")} of prompts: clean, a problem of ${study.benchmark} and the checkpoint's own opening with thinking ${pick.mode ?? "on"}; corrupt, its opening in the other mode. The two circuits read the same openings in opposite directions, so that heads which tell the modes apart are in both. ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: ${only.size ? `blue, in this mode only (${names([...only])}); red, in both modes. Look for blue rings` : "red, in both modes; no head is in this mode only"}.`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, most: pick.most ?? MOST, layout: pick.layout, heads: new Map(circuit.heads.map((h) => [h, only.has(h) ? ["new", "in this mode only"] : ["kept", "in both modes"]])) }),

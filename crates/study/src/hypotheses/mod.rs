@@ -7,7 +7,7 @@ use hooks::Head;
 use stats::{Interval, detectable, normal_p};
 
 use self::verdict::{Claim, LEVEL, POWER, Tested, corrected};
-use crate::report::{number, points};
+use crate::report::{few, number, points, problems};
 use crate::results::{
     Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod, Unit,
 };
@@ -255,9 +255,11 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
             id: format!("needed-{}-{}", training.name, row.suite),
             claim: format!("{} needs its {} heads on {}.", row.checkpoint, word(row.set), row.suite),
             source: "Thinking Sparks, Tables 1 and 4",
-            measure:
-                "accuracy with them zeroed less accuracy with as many random heads of the same layers zeroed"
-                    .into(),
+            measure: format!(
+                "accuracy with them zeroed{} less accuracy with as many random heads of the same layers zeroed, {}",
+                few(&row.heads),
+                problems(row.n, row.samples)
+            ),
             unit: Unit::Accuracy,
             test: "Share of the random sets, the heads among them, that move accuracy at least as far from that with all \
                    heads.",
@@ -312,9 +314,13 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
             source: "Thinking Sparks, Table 5, Figure 4",
             measure: match (hard.difference, easy.difference) {
                 (Some(a), Some(b)) => format!(
-                    "change of accuracy on the hard problems ({} points) less that on the easy ones ({} points)",
+                    "change of accuracy on {} ({} points, {}) less that on {} ({} points){}",
+                    hard.suite,
                     points(a.estimate),
-                    points(b.estimate)
+                    problems(hard.n, hard.samples),
+                    easy.suite,
+                    points(b.estimate),
+                    few(&hard.heads)
                 ),
                 _ => "change of accuracy on the hard problems less that on the easy ones".into(),
             },

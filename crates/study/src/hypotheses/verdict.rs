@@ -87,7 +87,7 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
 fn hopeless(measured: &Tested, claims: usize) -> String {
     let sets = measured.sets.unwrap_or(0);
     format!(
-        "Could not be tested: among {claims} claims {sets} random sets cannot give a corrected p-value below {}, whatever the \
+        "Could not be tested: among the {claims} claims that were measured {sets} random sets cannot give a corrected p-value below {}, whatever the \
          effect; {} could give {LEVEL}.",
         number(least(sets, claims).min(1.0), 2),
         (claims as f64 / LEVEL).ceil() as usize - 1,
@@ -231,7 +231,7 @@ mod tests {
         let (verdict, reason) = among(38);
         assert_eq!(verdict, Verdict::CannotTell);
         assert!(
-            reason.starts_with("Could not be tested: among 2 claims 38 random sets")
+            reason.starts_with("Could not be tested: among the 2 claims that were measured 38 random sets")
                 && reason.contains("39 could"),
             "{reason}"
         );

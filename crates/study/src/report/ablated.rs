@@ -1,17 +1,13 @@
-//! Findings from heads that were zeroed: whether a training needs its new heads, and whether it does without those
-//! that left its circuit.
+//! Findings from heads that were zeroed: whether a training needs its new heads, and those that left its circuit.
 
 use stats::Interval;
 
 use super::kinds::few;
-use super::summary::{ALPHA, problems};
+use super::summary::{ALPHA, MATTERS, problems};
 use super::tables::described;
-use super::verdict::{ClaimVerdict, Finding, difference};
+use super::verdict::{ClaimVerdict, Finding, Part, difference};
 use super::words::{count, p_value, percent, points, range};
 use crate::results::{Action, HeadSet, Intervention, Results};
-
-/// The smallest loss of accuracy that matters.
-const MATTERS: f64 = 0.05;
 
 /// The findings about heads zeroed: those that are needed first.
 pub(super) fn findings(results: &Results) -> Vec<Finding> {
@@ -20,7 +16,7 @@ pub(super) fn findings(results: &Results) -> Vec<Finding> {
         .filter(|i| matches!(i.set, HeadSet::Emergent | HeadSet::New | HeadSet::Lost))
         .partition(|i| i.set == HeadSet::Lost);
     let needed = new.into_iter().map(|row| needed(results, row));
-    needed.chain(lost.into_iter().map(|row| spared(results, row))).collect()
+    needed.chain(lost.into_iter().map(|row| missed(results, row))).collect()
 }
 
 /// One-sided: the share of random draws that do at least as much harm, the intervention counted among them.
@@ -65,6 +61,16 @@ fn beside(row: &Intervention) -> Option<String> {
     ))
 }
 
+/// `97 % → 2.5 %; random heads 0 % to 31 %`
+fn short(row: &Intervention) -> String {
+    let random = || row.random.iter().map(|d| d.accuracy.estimate);
+    let ends = random().reduce(f64::min).zip(random().reduce(f64::max));
+    let beside = ends.map_or(String::new(), |(worst, best)| {
+        format!("; random heads {} to {}", percent(worst), percent(best))
+    });
+    format!("{} → {}{beside}", percent(row.untouched.estimate), percent(row.accuracy.estimate))
+}
+
 fn needed(results: &Results, row: &Intervention) -> Finding {
     let (drop, text) = measured(results, row);
     let hurts = drop.high < 0.0;
@@ -96,28 +102,37 @@ fn needed(results: &Results, row: &Intervention) -> Finding {
     };
     let set = if row.set == HeadSet::New { "new" } else { "emergent" };
     Finding {
+        part: Part::Work,
         claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
         evidence: text + &control,
+        short: short(row),
+        rows: Vec::new(),
         verdict,
     }
 }
 
 /// A head that left the circuit may be needed all the same.
-fn spared(results: &Results, row: &Intervention) -> Finding {
+fn missed(results: &Results, row: &Intervention) -> Finding {
     let (drop, text) = measured(results, row);
     let verdict = match () {
-        () if drop.high < 0.0 => ClaimVerdict::Fails,
-        () if drop.low >= -MATTERS => ClaimVerdict::Holds,
+        () if drop.high < 0.0 => ClaimVerdict::Holds,
+        () if drop.low >= -MATTERS => ClaimVerdict::Fails,
         () => ClaimVerdict::Open,
     };
     let control = beside(row).map_or(String::new(), |beside| beside + ".");
     let reading = match verdict {
-        ClaimVerdict::Fails => " Lost says that they left the circuit, not that the model does without them.",
+        ClaimVerdict::Holds => " They left the circuit, and the model still works through them.",
         _ => "",
     };
     Finding {
-        claim: format!("{} does without its lost heads on {}", row.training, row.suite),
+        part: Part::Work,
+        claim: format!(
+            "Without the heads that left its circuit {} gets worse on {}",
+            row.training, row.suite
+        ),
         evidence: text + &control + reading,
+        short: short(row),
+        rows: Vec::new(),
         verdict,
     }
 }

@@ -1,4 +1,4 @@
-//! Accuracy by kind of problem, and at the end of other seeds: what one number of a benchmark hides.
+//! Accuracy by kind of problem: what one number of a benchmark hides.
 
 use hooks::Head;
 use maud::{Markup, html};
@@ -77,17 +77,6 @@ pub(super) fn alone(changes: &[Change<'_>]) -> Option<String> {
     (!up.is_empty() && !not.is_empty()).then(|| format!("{}, not {}", names(up), names(not)))
 }
 
-/// Accuracies at the end of the same training with other seeds: `22 % and 11 %`.
-pub(super) fn other_seeds(results: &Results, run: &Training, benchmark: &str) -> Option<String> {
-    let runs = &results.stability.as_ref()?.runs;
-    let of = runs.iter().filter(|other| other.seed != results.run.seed).filter_map(|other| {
-        let training = other.trainings.iter().find(|t| t.name == run.name)?;
-        training.accuracy.iter().find(|a| a.suite == benchmark).map(|a| percent(a.interval.estimate))
-    });
-    let all: Vec<String> = of.collect();
-    (!all.is_empty()).then(|| all.join(" and "))
-}
-
 /// Accuracy by kind of problem before and after each training.
 pub(super) fn table(results: &Results) -> Markup {
     let ends: Vec<&str> = std::iter::once(results.base.label.as_str())
@@ -119,7 +108,7 @@ pub(super) fn table(results: &Results) -> Markup {
 }
 
 /// Heads in parentheses where they are few: ` (L0H5, L1H3)`.
-pub(super) fn few(heads: &[Head]) -> String {
+pub(crate) fn few(heads: &[Head]) -> String {
     let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
     if all.is_empty() || all.len() > MOST { String::new() } else { format!(" ({})", all.join(", ")) }
 }

@@ -27,7 +27,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Effect E",
-        "(after − before) / (after + before + 10⁻⁶) of a head’s share of importance: the sum of absolute scores of circuit edges that start at the head, over that of all heads; mean over checkpoints.",
+        "(after − before) / (after + before + 10⁻⁶) of a head’s share of importance: the sum of absolute scores of circuit edges that start at the head, over that of all heads. In the map at the picked checkpoint; in results.json and tables the mean over checkpoints.",
     ),
     (
         "Turnover",
@@ -47,7 +47,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Transfers",
-        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers.",
+        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers. p: the share of the draws, the heads themselves counted among them, whose change of the metric is at least as large in size, whatever its direction; a finding holds where that is at most 0.05 and the change goes towards the other checkpoint.",
     ),
     (
         "Roles",

@@ -12,11 +12,14 @@ mod claims;
 mod data;
 mod draw;
 mod evidence;
+mod headline;
 mod kinds;
 mod live;
 mod methods;
+mod moved;
 mod page;
 mod sections;
+mod seeds;
 mod signal;
 mod summary;
 mod tables;
@@ -32,11 +35,13 @@ use common::write_whole;
 
 pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
+pub(crate) use kinds::few;
 pub use live::live_page;
 pub(crate) use signal::{FAITHFUL, NARROW};
 pub use summary::findings;
-pub use verdict::{ClaimVerdict, Finding};
-pub(crate) use words::{amount, number, p_value, points};
+pub(crate) use summary::problems;
+pub use verdict::{ClaimVerdict, Finding, Part};
+pub(crate) use words::{amount, number, p_value, percent, points};
 
 /// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
 /// `results.json` and `figures/*.svg`.

@@ -95,7 +95,7 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
                     }
                 }
                 p class="printed facts" { "Printed are the numbers of those figures whose numbers were open; the others’ are in results.json and in tables/." }
-                p { "Repeat with " code { (run.command) } }
+                p { "Repeat with " code { (run.command) } @if run.machine.is_none() { " and a configuration of the settings above." } }
             }
         }
         p id="said" role="status" aria-live="polite" {}

@@ -3,7 +3,7 @@
 
 use hooks::Head;
 
-use super::verdict::{ClaimVerdict, Finding};
+use super::verdict::{ClaimVerdict, Finding, Part};
 use super::words::{count, metric, number};
 use crate::results::{CheckpointFacts, CircuitFacts, HeadChange, Results};
 
@@ -35,16 +35,17 @@ pub(super) fn weak_base(results: &Results) -> Option<String> {
         return None;
     }
     let beside = random.map_or(String::new(), |null| {
-        format!(", {} up to {}", count(of.nulls.len(), "random circuit"), number(null, 2))
+        format!(", {} as much as {}", count(of.nulls.len(), "random circuit"), number(null, 2))
     });
+    let pairs = results.heads.first().map_or(String::new(), |study| format!(" on the pairs {}", study.suite));
     Some(format!(
-        "New and lost are relative to the circuit of {}, which explains {} of it: the mean {} is {} on clean and {} on corrupt \
-         prompts, faithfulness {}{beside}.",
+        "New and lost are relative to the circuit of {}, a weak one{pairs}: the mean {} is {} on clean and {} on corrupt prompts{}, \
+         and the circuit keeps {} of that difference{beside}.",
         results.base.label,
-        if narrow { "next to nothing" } else { "little" },
         metric(&of.metric).0,
         number(of.clean, 2),
         number(of.corrupt, 2),
+        if narrow { ", next to no difference to explain" } else { "" },
         number(of.faithfulness, 2)
     ))
 }
@@ -114,6 +115,10 @@ fn one(name: &str, of: &[&CheckpointFacts]) -> Option<Finding> {
     };
     let range = if many { format!("{} to {}", number(worst, 2), number(most, 2)) } else { number(worst, 2) };
     Some(Finding {
+        part: Part::Circuits,
+        short: best(&nulls)
+            .map_or(range.clone(), |null| format!("{range}; random ones up to {}", number(null, 2))),
+        rows: Vec::new(),
         claim: match many {
             true => format!("The circuits of {name} are faithful to their models"),
             false => format!("The circuit of {name} is faithful to its model"),

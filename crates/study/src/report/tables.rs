@@ -6,7 +6,7 @@ use stats::Interval;
 
 use super::signal::{lost_as_by_noise, weak_base};
 use super::summary::lost_and_found;
-use super::words::{count, number, p_value, percent};
+use super::words::{count, number, p_value, percent, range};
 use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
 
 /// A table in a box that scrolls where the page is narrow. Its head is repeated on each printed page.
@@ -98,11 +98,11 @@ pub(super) fn heads(results: &Results) -> Markup {
     html! {
         @if let Some(of) = results.heads.first() {
             p class="facts" {
-                "Last checkpoints, pairs " (of.suite) ", rule " (of.rule) ": this table does not follow the controls above, the "
-                "figures do."
+                "Last checkpoints, pairs " (of.suite) ", rule " (of.rule) ", whatever the controls above say."
             }
         }
         (table)
+        (by_pairs(results))
         @if let Some(why) = weak_base(results) { p class="warned" { (why) } }
         @if let Some(floor) = results.noise.as_ref().filter(|_| results.trainings.iter().any(|run| !run.changes.is_empty())) {
             p class="facts" {
@@ -111,6 +111,57 @@ pub(super) fn heads(results: &Results) -> Markup {
                 (number(floor.changed_heads.high, 0)) " in 95 % of draws, new and lost heads together. Where a row has no more "
                 "than that, which of its heads are new or lost cannot be told from the choice of pairs."
             }
+        }
+    }
+}
+
+/// New and lost heads at the end of each training on every suite of pairs and by every rule.
+fn by_pairs(results: &Results) -> Markup {
+    let best = |nulls: &[f64]| nulls.iter().copied().reduce(f64::max);
+    let columns = [
+        "Pairs",
+        "Rule",
+        "Run",
+        "Base’s circuit",
+        "New",
+        "Emergent",
+        "Lost",
+        "Noise floor",
+        "Scores changed",
+    ];
+    html! {
+        @if results.heads.len() > results.trainings.len() {
+            h3 { "By pairs and rule" }
+            p class="facts" {
+                "Base’s circuit: heads, faithfulness, and that of the best random circuit. Noise floor: heads by which circuits of "
+                "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
+                "test finds a change, of all that it tested."
+            }
+            (wide("numbers", &columns, html! {
+                @for study in &results.heads {
+                    @if let (Some(change), Some(last)) = (study.changes.last(), study.checkpoints.last()) {
+                        tr {
+                            th scope="row" { (study.suite) }
+                            td { (study.rule) }
+                            td { (study.training) }
+                            td {
+                                (study.base.heads.len())
+                                @if !study.base.heads.is_empty() {
+                                    small {
+                                        (number(study.base.faithfulness, 2))
+                                        @if let Some(null) = best(&study.base.nulls) { " (" (number(null, 2)) ")" }
+                                    }
+                                }
+                            }
+                            td { (change.gained.len()) }
+                            td { @match &change.emergent { Some(heads) => (heads.len()), None => "–" } }
+                            td { (change.lost.len()) }
+                            td { (range(&study.base_noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']'])) }
+                            td { (last.tests.iter().filter(|t| t.found).count()) " of " (last.tests.len()) }
+                        }
+                    }
+                }
+            }))
         }
     }
 }
@@ -129,9 +180,9 @@ pub(super) fn turnover_and_reward(heads: &[HeadStudy]) -> Markup {
             h3 { "Turnover and reward" }
             p {
                 "Spearman’s rank correlation, over checkpoints, of turnover less its noise floor with the size of the change of "
-                "reward (of loss for SFT). At lag 1 turnover is one checkpoint ahead. p: the share of circular shifts of one "
-                "series against the other whose coefficient at that lag is at least as large; n shifts cannot give less than "
-                "1/n, and lags, suites and rules are not corrected for. The claim about GRPO takes lag 0 of the first row of its training."
+                "reward (of loss for SFT). At lag 1 turnover is one checkpoint ahead. n: the checkpoints that are compared. p: the "
+                "share of circular shifts of one whole series against the other, as many as n at lag 0, whose coefficient at "
+                "that lag is at least as large: with n shifts never below 1/n. Lags, suites and rules are not corrected for. The claim about GRPO takes lag 0 of the first row of its training."
             }
             (wide("numbers", &["training", "pairs", "rule", "lag −1", "lag 0", "lag 1"], html! {
                 @for study in heads.iter().filter(|study| study.dynamics.is_some()) {

@@ -24,13 +24,46 @@ impl ClaimVerdict {
     }
 }
 
+/// What a finding is about; the summary groups its findings so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Accuracy before and after.
+    Accuracy,
+    /// Heads of the circuits.
+    Heads,
+    /// What heads do: zeroed, or put into another checkpoint.
+    Work,
+    /// Whether circuits are faithful.
+    Circuits,
+}
+
+impl Part {
+    /// All, in the summary's order.
+    pub(super) const ALL: [Self; 4] = [Self::Accuracy, Self::Heads, Self::Work, Self::Circuits];
+
+    pub(super) fn heading(self) -> &'static str {
+        match self {
+            Self::Accuracy => "Accuracy",
+            Self::Heads => "Which heads the circuits have",
+            Self::Work => "What these heads do",
+            Self::Circuits => "Whether the circuits explain their models",
+        }
+    }
+}
+
 /// A claim as a heading, its evidence as sentences, and the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// What it is about.
+    pub part: Part,
     /// The claim.
     pub claim: String,
     /// The numbers for and against it.
     pub evidence: String,
+    /// The main numbers in a few words, where the evidence is folded away.
+    pub short: String,
+    /// The single measurements, where there are several.
+    pub rows: Vec<String>,
     /// The verdict.
     pub verdict: ClaimVerdict,
 }

@@ -19,7 +19,7 @@ fn fixed(x: f64, digits: usize) -> String {
 }
 
 /// A share as percent, one decimal where it is small or there are enough problems to mean it.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     let one = percent > 0.0 && percent < 9.95 || percent > 99.0 && percent < 100.0;
     fixed(percent, usize::from(one)) + "\u{202f}%"

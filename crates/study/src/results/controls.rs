@@ -75,6 +75,9 @@ pub struct Stability {
 pub struct SeedRun {
     /// The seed.
     pub seed: u64,
+    /// Accuracy of the base on the seed's own problems; files of earlier builds do not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base: Vec<super::Accuracy>,
     /// The last checkpoint of each training.
     pub trainings: Vec<SeedTraining>,
     /// The verdicts on the claims.

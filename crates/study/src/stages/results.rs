@@ -13,7 +13,7 @@ use crate::hypotheses::{Drawn, hypotheses};
 use crate::results::{
     Accuracy, Answers, Cases, CheckpointFacts, CheckpointHeads, CheckpointSource, HeadStudy, ModelFacts,
     Results, RunFacts, SCHEMA, Said, Setting, SuiteFacts, TaskExample, TaskFacts, ThinkStudy, Training,
-    TrainingEffect, VERSION,
+    TrainingEffect, VERSION, Version,
 };
 use crate::{Study, StudyConfig, caveats, dynamics};
 
@@ -106,7 +106,15 @@ fn assemble(
         version: VERSION,
         title: config.study.title.clone(),
         notice: None,
-        run: RunFacts { command: "sparks study".into(), seed, ..RunFacts::default() },
+        run: RunFacts {
+            command: "sparks study".into(),
+            seed,
+            versions: vec![Version {
+                name: "thinking-sparks".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+            }],
+            ..RunFacts::default()
+        },
         model: model_facts(base)?,
         task: TaskFacts {
             description: config.study.description.clone(),
@@ -293,6 +301,8 @@ fn model_facts(base: &Subject) -> Result<ModelFacts, Error> {
 /// Every setting of the configuration, defaults included, as `section`, `name`, `value`.
 fn settings(config: &StudyConfig) -> Result<Vec<Setting>, Error> {
     let table = toml::Table::try_from(config).map_err(Error::internal)?;
+    // A path inside the study's folder is told from there.
+    let inside = config.study.dir.to_string_lossy().into_owned() + "/";
     let mut rows = Vec::new();
     for (section, value) in &table {
         let tables: Vec<(String, &toml::Table)> = match value {
@@ -308,7 +318,7 @@ fn settings(config: &StudyConfig) -> Result<Vec<Setting>, Error> {
         for (section, table) in tables {
             for (name, value) in table.iter().filter(|(name, _)| *name != "name") {
                 let value = match value {
-                    toml::Value::String(text) => text.clone(),
+                    toml::Value::String(text) => text.strip_prefix(&inside).unwrap_or(text).to_owned(),
                     // One that is an f32 is written as one.
                     toml::Value::Float(x) if f64::from(*x as f32) == *x => format!("{:?}", *x as f32),
                     other => other.to_string(),

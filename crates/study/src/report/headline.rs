@@ -1,0 +1,216 @@
+//! The answer at a glance: the main numbers in a table, and in a few paragraphs what changed, how sure that is, and
+//! what would change it.
+
+use maud::{Markup, html};
+
+use super::summary::{changed, emergent, gain, in_every_seed, is_main, main_benchmark, scores_tested};
+use super::tables::wide;
+use super::verdict::{ClaimVerdict, Finding};
+use super::words::{count, number, percent, points, range};
+use super::{kinds, seeds, signal};
+use crate::results::{Accuracy, CheckpointFacts, Results, Training};
+
+/// The benchmarks, the main one first.
+fn benchmarks(results: &Results) -> impl Iterator<Item = &Accuracy> {
+    let others = results.base.accuracy.iter().filter(|before| !is_main(results, before));
+    main_benchmark(results).into_iter().chain(others)
+}
+
+/// Accuracy and circuit of the base and of the end of each training.
+pub(super) fn table(results: &Results) -> Markup {
+    let base = results.base.label.as_str();
+    let ends: Vec<(&Training, &CheckpointFacts)> =
+        results.trainings.iter().filter_map(|run| Some((run, run.checkpoints.last()?))).collect();
+    let columns: Vec<&str> =
+        ["", base].into_iter().chain(ends.iter().map(|(run, _)| run.name.as_str())).collect();
+    let share = |a: &Accuracy| {
+        html! { (percent(a.interval.estimate)) small { (range(&a.interval, percent)) } }
+    };
+    html! {
+        (wide("numbers", &columns, html! {
+            @for before in benchmarks(results) {
+                tr {
+                    th scope="row" { "Accuracy on " (before.suite) }
+                    td { (share(before)) }
+                    @for (run, end) in &ends {
+                        td {
+                            @match end.accuracy(&before.suite) { Some(a) => (share(a)), None => "–" }
+                            @let others = seeds::others(results, run, before);
+                            @if !others.is_empty() {
+                                small {
+                                    "other seeds "
+                                    (others.iter().map(|s| percent(s.after.estimate)).collect::<Vec<_>>().join(", "))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            @if let Some(circuit) = &results.base.circuit {
+                tr {
+                    th scope="row" { "Heads of the circuit" }
+                    td { (circuit.heads.len()) }
+                    @for (run, end) in &ends {
+                        td {
+                            @match &end.circuit { Some(c) => (c.heads.len()), None => "–" }
+                            @if let Some(last) = run.changes.last() {
+                                small { (last.gained.len()) " new" (emergent(last)) ", " (last.lost.len()) " lost" }
+                            }
+                        }
+                    }
+                }
+                tr {
+                    th scope="row" { "Faithfulness of the circuit" }
+                    td { (number(circuit.faithfulness, 2)) (random(&circuit.nulls)) }
+                    @for (_, end) in &ends {
+                        td {
+                            @match &end.circuit {
+                                Some(c) => { (number(c.faithfulness, 2)) (random(&c.nulls)) },
+                                None => "–",
+                            }
+                        }
+                    }
+                }
+            }
+        }))
+        @if let Some(of) = results.heads.first() {
+            p class="facts" {
+                "Seed " (results.run.seed) ", last checkpoints; 95 % intervals over problems. Circuits: pairs " (of.suite) ", rule "
+                (of.rule) "; random circuits have as many edges."
+            }
+        }
+    }
+}
+
+fn random(nulls: &[f64]) -> Markup {
+    let best = nulls.iter().copied().reduce(f64::max);
+    html! { @if let Some(best) = best { small { "random ones up to " (number(best, 2)) } } }
+}
+
+/// Question and answer, in a few sentences each.
+pub(super) fn paragraphs(results: &Results, findings: &[Finding]) -> Vec<(&'static str, String)> {
+    let mut all = vec![("Accuracy.", accuracy(results)), ("Heads.", heads(results))];
+    all.push(("How sure.", certainty(results, findings)));
+    all.push(("What would change this.", missing(results)));
+    all.retain(|(_, text)| !text.is_empty());
+    all
+}
+
+/// What each training gains and loses, in points.
+fn accuracy(results: &Results) -> String {
+    let one = |run: &Training| {
+        let on = |before: &Accuracy| {
+            let (_, change, _) = gain(results, run, before)?;
+            let others = seeds::others(results, run, before);
+            let again = others.iter().filter(|s| s.rises()).count();
+            let mut notes = Vec::new();
+            if is_main(results, before) && change.low > 0.0 {
+                notes.extend(
+                    kinds::alone(&kinds::changes(results, run, &before.suite))
+                        .map(|k| format!("on kind {k}")),
+                );
+                if !others.is_empty() {
+                    notes.push(format!("a rise in {again} of {} too", count(others.len(), "other seed")));
+                }
+            }
+            let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+            Some(format!("{} points on {}{notes}", points(change.estimate), before.suite))
+        };
+        let all: Vec<String> = benchmarks(results).filter_map(on).collect();
+        (!all.is_empty()).then(|| format!("{}: {}.", run.name, all.join(", ")))
+    };
+    results.trainings.iter().filter_map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether new and lost heads can be told from the noise of the pairs, and which are emergent.
+fn heads(results: &Results) -> String {
+    let ends: Vec<_> = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))).collect();
+    if ends.is_empty() {
+        return String::new();
+    }
+    let mut out: Vec<String> = Vec::new();
+    if let Some(floor) = &results.noise {
+        let high = floor.changed_heads.high;
+        let (within, beyond): (Vec<_>, Vec<_>) =
+            ends.iter().map(|(run, last)| (run, changed(last))).partition(|&(_, n)| n as f64 <= high);
+        let names = |all: &[(&&Training, usize)]| {
+            let one = |(run, n): &(&&Training, usize)| format!("{} by {}", run.name, count(*n, "head"));
+            all.iter().map(one).collect::<Vec<_>>().join(" and ")
+        };
+        let itself = format!(
+            "circuits of {} itself, from resampled pairs, by up to {}",
+            floor.checkpoint,
+            number(high, 0)
+        );
+        if !beyond.is_empty() {
+            out.push(format!(
+                "Beyond the noise of the pairs the circuit differs after {} ({itself}).",
+                names(&beyond)
+            ));
+        }
+        if !within.is_empty() {
+            out.push(format!(
+                "Which heads are new or lost cannot be told from the choice of pairs after {} ({itself}).",
+                names(&within)
+            ));
+        }
+    }
+    out.extend(signal::weak_base(results));
+    for (run, last) in ends {
+        let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
+        let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+        let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
+            format!("; the test finds {found} of all {n} tested heads changed")
+        });
+        let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
+            format!("; {same} of them in each of {}", count(seeds, "seed"))
+        });
+        out.push(format!("Emergent in {}: {}{tested}{seeds}.", run.name, all.join(", ")));
+    }
+    out.join(" ")
+}
+
+/// How many of the findings hold, and what the intervals are over.
+fn certainty(results: &Results, findings: &[Finding]) -> String {
+    let of = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
+    let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
+    let seeds = results.stability.as_ref().map_or(1, |found| found.runs.len());
+    format!(
+        "Of the {} below {} against {}, {} not hold, and {} cannot be settled by these data. Intervals are over problems and pairs; \
+         trainings were run with {}.",
+        count(findings.len(), "claim"),
+        if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
+        if holds == 1 { "its control" } else { "their controls" },
+        if fails == 1 { "1 does".to_owned() } else { format!("{fails} do") },
+        findings.len() - holds - fails,
+        count(seeds, "seed")
+    )
+}
+
+/// Seeds below which more of them are asked for.
+const SEEDS: usize = 5;
+/// Circular shifts below which no correlation can have p = 0.05.
+const SHIFTS: usize = 20;
+
+/// The data that would settle what these leave open.
+fn missing(results: &Results) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let seeds = results.stability.as_ref().map_or(1, |found| found.runs.len());
+    if seeds < SEEDS && !results.trainings.is_empty() {
+        out.push(format!("more than {}", count(seeds, "seed")));
+    }
+    if signal::weak_base(results).is_some() {
+        out.push("pairs on which the base has a circuit to compare with".into());
+    }
+    let measured = results.hypotheses.iter().filter(|h| h.effect.is_some()).count();
+    if results.hypotheses.iter().any(|h| h.effect.is_some() && h.p_value.is_none()) {
+        out.push(format!("{} random sets of heads for each claim that heads are needed", 20 * measured - 1));
+    }
+    let shifts = results.heads.iter().filter_map(|s| Some(s.changes.len()).filter(|_| s.dynamics.is_some()));
+    if let Some(few) = shifts.min().filter(|&n| n < SHIFTS) {
+        out.push(format!(
+            "more than {SHIFTS} checkpoints a training instead of {few}, for turnover against reward"
+        ));
+    }
+    if out.is_empty() { String::new() } else { format!("In order of weight: {}.", out.join("; ")) }
+}

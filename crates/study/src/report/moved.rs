@@ -1,0 +1,107 @@
+//! Findings from activations put into another checkpoint: whether a training's heads take its behaviour along.
+
+use super::kinds::few;
+use super::summary::ALPHA;
+use super::verdict::{ClaimVerdict, Finding, Part};
+use super::words::{count, metric, number, p_value, points, range};
+use crate::results::{HeadSet, Results, Training, Transfer};
+
+/// Random draws below which nothing is tested.
+const DRAWS: usize = 19;
+
+/// For each training its emergent heads, or its new ones where none is emergent, and those that left its circuit.
+pub(super) fn findings(results: &Results) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for run in &results.trainings {
+        let mine = |set| -> Vec<&Transfer> {
+            let of = |label: &str| run.checkpoints.iter().any(|c| c.label == label);
+            results.transfers.iter().filter(|t| t.set == set && (of(&t.from) || of(&t.into))).collect()
+        };
+        let emergent = mine(HeadSet::Emergent);
+        let new = if emergent.is_empty() { mine(HeadSet::New) } else { Vec::new() };
+        for (name, rows) in [("emergent", emergent), ("new", new), ("lost", mine(HeadSet::Lost))] {
+            all.extend((!rows.is_empty()).then(|| finding(run, name, &rows)));
+        }
+    }
+    all
+}
+
+/// What the heads move toward the other checkpoint, beside as many random heads.
+fn verdict(row: &Transfer) -> ClaimVerdict {
+    let toward = (row.source - row.before).signum();
+    let mine = row.change.estimate * toward;
+    let n = row.random.len();
+    let as_little = row.random.iter().filter(|draw| draw.change * toward <= mine).count();
+    match () {
+        () if row.p_value.is_some_and(|p| p <= ALPHA) && mine > 0.0 => ClaimVerdict::Holds,
+        // The same share on the other side: random heads take more along.
+        () if n >= DRAWS && (as_little + 1) as f64 / (n + 1) as f64 <= ALPHA => ClaimVerdict::Fails,
+        () => ClaimVerdict::Open,
+    }
+}
+
+fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
+    let tested: Vec<ClaimVerdict> =
+        rows.iter().filter(|row| row.p_value.is_some()).map(|row| verdict(row)).collect();
+    let of = |wanted| tested.iter().filter(|&&found| found == wanted).count();
+    let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
+    let untested = match rows.len() - tested.len() {
+        0 => String::new(),
+        n => format!(" {n} more could not be tested: there are too few sets of as many heads."),
+    };
+    let found = match tested.len() {
+        0 => "None could be tested: there are too few sets of as many heads.".into(),
+        n => format!(
+            "In {holds} of {} they take more along than as many random heads of the same layers, in {fails} the random heads take \
+             more.{untested}",
+            count(n, "test")
+        ),
+    };
+    Finding {
+        part: Part::Work,
+        claim: format!("The {set} heads of {} take its behaviour along into another checkpoint", run.name),
+        evidence: format!(
+            "Their activations in one checkpoint take the place of those in another; measured is how far they move the metric \
+             of the latter towards the former. {found}"
+        ),
+        short: match tested.len() {
+            0 => String::new(),
+            n => format!("more than random heads in {holds} of {}, less in {fails}", count(n, "test")),
+        },
+        rows: rows.iter().map(|row| one(row)).collect(),
+        verdict: match tested.len() {
+            0 => ClaimVerdict::Open,
+            n if holds == n => ClaimVerdict::Holds,
+            n if fails == n => ClaimVerdict::Fails,
+            _ => ClaimVerdict::Open,
+        },
+    }
+}
+
+/// One measurement: `hard, SFT-96 into base (L0H5): +0.42 logits [+0.31 to +0.54] of +11.68, +3.6 % of it; …`.
+fn one(row: &Transfer) -> String {
+    let changes = || row.random.iter().map(|draw| draw.change);
+    let two = |x: f64| if x > 0.0 { format!("+{}", number(x, 2)) } else { number(x, 2) };
+    let test = match (row.p_value, row.random.is_empty()) {
+        (_, true) => "no random heads were tried".into(),
+        (p, false) => format!(
+            "{} of random heads {} to {}, {}",
+            count(row.random.len(), "draw"),
+            two(changes().fold(f64::INFINITY, f64::min)),
+            two(changes().fold(f64::NEG_INFINITY, f64::max)),
+            p.map_or("too few for a test".into(), p_value)
+        ),
+    };
+    format!(
+        "{}, {} into {}{}: {} {} {} of {}{}; {test}.",
+        row.suite,
+        row.from,
+        row.into,
+        few(&row.heads),
+        two(row.change.estimate),
+        metric(&row.metric).1,
+        range(&row.change, two),
+        two(row.source - row.before),
+        row.share.map_or(String::new(), |share| format!(", {}\u{202f}% of it", points(share)))
+    )
+}

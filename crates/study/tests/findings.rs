@@ -1,0 +1,220 @@
+//! The findings and warnings of synthetic results: each verdict can go either way.
+#![allow(clippy::unwrap_used)]
+
+#[path = "synthetic/page.rs"]
+mod page;
+#[path = "synthetic/stages.rs"]
+mod stages;
+mod synthetic;
+
+use stats::Interval;
+use study::report::{ClaimVerdict, findings};
+use study::results::{
+    Accuracy, Action, Answers, BenchmarkFacts, CheckpointFacts, HeadSet, Intervention, Results, SeedRun,
+    SeedTraining, Stability,
+};
+
+use self::page::{section, written};
+
+#[test]
+fn lost_heads_within_the_noise_are_no_more_certain_than_new_ones() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let noise = results.noise.as_mut().unwrap();
+    noise.changed_heads.high = 16.0;
+    let (page, _dir) = written(&results);
+    assert!(
+        section(&page, "summary")
+            .contains("Which heads are new or lost cannot be told from the choice of pairs")
+    );
+    assert_eq!(finding(&results, "SFT changed which heads").1, ClaimVerdict::Open);
+    assert!(section(&page, "heads").contains(" to 16 in 95 % of draws, new and lost heads together"));
+    results.noise.as_mut().unwrap().changed_heads.high = 0.0;
+    assert!(!section(&written(&results).0, "summary").contains("be told from the choice"));
+}
+
+/// The evidence and verdict of the finding whose claim begins so.
+fn finding(results: &Results, claim: &str) -> (String, ClaimVerdict) {
+    let all = findings(results);
+    let one = all.iter().find(|f| f.claim.starts_with(claim));
+    one.map(|f| (format!("{}. {}", f.claim, f.evidence), f.verdict)).expect(claim)
+}
+
+#[test]
+fn a_rise_on_one_kind_of_problem_alone_is_said_so() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let (suite, last) = (results.task.suites[0].name.clone(), &results.trainings[0].checkpoints);
+    let last = last.last().unwrap().label.clone();
+    let (hard, sound) = ([0.0, 0.5, 0.0, 0.5], [1.0, 1.0, 0.0, 0.0]);
+    results.benchmarks.push(BenchmarkFacts {
+        name: suite.clone(),
+        description: String::new(),
+        level: None,
+        n: 4,
+        samples: 2,
+        template: "plain".into(),
+        temperature: 0.7,
+        max_tokens: 44,
+        problems: ["three-1", "three-2", "four-1", "four-2"].map(String::from).to_vec(),
+    });
+    for (label, rates) in [("base", hard), (last.as_str(), sound)] {
+        results.answers.push(Answers {
+            checkpoint: label.into(),
+            benchmark: suite.clone(),
+            measures: results.think[0].conditions[0].measures.clone(),
+            rates: rates.to_vec(),
+            gain: None,
+        });
+    }
+    let (said, verdict) = finding(&results, "SFT raises accuracy");
+    assert_eq!(verdict, ClaimVerdict::Holds);
+    assert!(said.contains(": on kind three, not four. "), "{said}");
+    assert!(said.contains("three 25\u{202f}% before, 100\u{202f}% after (n = 2); four 25\u{202f}% before, 0\u{202f}% after (n = 2)"), "{said}");
+    let (page, _dir) = written(&results);
+    assert!(section(&page, "summary").contains(" (on kind three, not four), "));
+    assert!(section(&page, "accuracy").contains("By kind of problem"));
+    // Ids without kinds say nothing.
+    results.benchmarks.iter_mut().for_each(|b| b.problems = vec!["train-1".into(), "train-2".into()]);
+    assert!(!finding(&results, "SFT raises accuracy").0.contains("By kind"));
+}
+
+#[test]
+fn a_base_circuit_that_explains_nothing_makes_new_and_lost_heads_uncertain() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    results.noise.as_mut().unwrap().changed_heads.high = 0.0;
+    let strong = results.base.circuit.as_mut().unwrap();
+    (strong.clean, strong.corrupt, strong.faithfulness, strong.nulls) = (6.0, -6.0, 0.9, vec![0.1]);
+    let changed = |results: &Results| finding(results, "SFT changed which heads");
+    assert_eq!(changed(&results).1, ClaimVerdict::Holds);
+    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Holds);
+    results.base.circuit.as_mut().unwrap().nulls = vec![0.1, 1.2];
+    let (said, verdict) = changed(&results);
+    assert_eq!(verdict, ClaimVerdict::Open);
+    assert!(
+        section(&written(&results).0, "summary")
+            .contains(" of that difference, 2 random circuits as much as 1.20."),
+        "{said}"
+    );
+    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Fails);
+    let weak = results.base.circuit.as_mut().unwrap();
+    (weak.clean, weak.corrupt) = (0.1, 0.0);
+    let page = written(&results).0;
+    for id in ["summary", "heads"] {
+        assert!(section(&page, id).contains(", next to no difference to explain, and"), "{id}");
+    }
+}
+
+#[test]
+fn a_lost_head_that_is_needed_is_said_so() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let lost = |i: &&mut Intervention| i.set == HeadSet::Lost && i.action == Action::Zero;
+    let at = |estimate: f64| Interval { estimate, low: estimate - 0.04, high: estimate + 0.04 };
+    let mut verdict = |change: f64| {
+        results.interventions.iter_mut().filter(lost).for_each(|row| row.difference = Some(at(change)));
+        let all = findings(&results);
+        all.iter().find(|f| f.claim.contains("Without the heads that left its circuit")).unwrap().verdict
+    };
+    assert_eq!(
+        [verdict(-0.5), verdict(0.0), verdict(-0.03)],
+        [ClaimVerdict::Holds, ClaimVerdict::Fails, ClaimVerdict::Open]
+    );
+}
+
+/// Another seed's study, in which SFT goes from `before` to `after` on the main benchmark.
+fn other_seed(results: &Results, before: f64, after: f64) -> SeedRun {
+    let at = |estimate: f64| Accuracy {
+        interval: Interval { estimate, low: estimate - 0.04, high: estimate + 0.04 },
+        ..results.base.accuracy[0].clone()
+    };
+    SeedRun {
+        seed: results.run.seed + 1,
+        base: vec![at(before)],
+        trainings: vec![SeedTraining {
+            name: "SFT".into(),
+            accuracy: vec![at(after)],
+            new: Vec::new(),
+            emergent: Vec::new(),
+            lost: Vec::new(),
+        }],
+        verdicts: Vec::new(),
+    }
+}
+
+#[test]
+fn a_gain_that_another_seed_does_not_have_is_not_called_shown() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let mut raises = |after: f64| {
+        let run = other_seed(&results, 0.05, after);
+        results.stability = Some(Stability { command: "a".into(), runs: vec![run] });
+        finding(&results, "SFT raises accuracy")
+    };
+    assert_eq!(raises(0.5).1, ClaimVerdict::Holds);
+    let (said, verdict) = raises(0.06);
+    assert_eq!(verdict, ClaimVerdict::Open);
+    assert!(
+        said.contains(" Other seeds: 5.0\u{202f}% before, 6.0\u{202f}% after. It rises in this seed; of 1 other seed 1 does not show it."),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_loss_that_matters_and_one_that_is_ruled_out_are_told_apart() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let suite = results.base.accuracy[1].suite.clone();
+    let last = results.trainings[0].checkpoints.last().unwrap().label.clone();
+    let at = |estimate: f64| Interval { estimate, low: estimate - 0.04, high: estimate + 0.04 };
+    results.answers.push(Answers {
+        checkpoint: last,
+        benchmark: suite,
+        measures: results.think[0].conditions[0].measures.clone(),
+        rates: Vec::new(),
+        gain: None,
+    });
+    let mut costs = |change: f64| {
+        results.answers.last_mut().unwrap().gain = Some(at(change));
+        finding(&results, "SFT costs accuracy").1
+    };
+    assert_eq!(
+        [costs(-0.5), costs(0.0), costs(-0.03)],
+        [ClaimVerdict::Holds, ClaimVerdict::Fails, ClaimVerdict::Open]
+    );
+}
+
+#[test]
+fn pairs_that_ask_something_else_than_what_was_learned_are_warned_of() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let suite = results.heads[0].suite.clone();
+    let (old, new) = (results.task.suites[0].name.clone(), suite.clone());
+    results.task.suites[0].name = suite;
+    let all = std::iter::once(&mut results.base)
+        .chain(results.trainings.iter_mut().flat_map(|t| &mut t.checkpoints));
+    all.flat_map(|c| &mut c.accuracy).filter(|a| a.suite == old).for_each(|a| a.suite.clone_from(&new));
+    let gap = |c: &mut CheckpointFacts, clean: f64| {
+        let circuit = c.circuit.as_mut().unwrap();
+        (circuit.clean, circuit.corrupt) = (clean, -clean);
+    };
+    gap(&mut results.base, 0.1);
+    results.trainings[0].gain = Some(Interval { estimate: 0.5, low: 0.4, high: 0.6 });
+    let mut warned = |after: f64| {
+        results.trainings[0].checkpoints.iter_mut().for_each(|c| gap(c, after));
+        gap(results.trainings[1].checkpoints.last_mut().unwrap(), 6.0);
+        study::caveats(&results)
+            .iter()
+            .filter(|w| w.claim.contains("SFT") && w.claim.contains("what it learned"))
+            .count()
+    };
+    assert_eq!((warned(0.05), warned(5.0)), (1, 0));
+}
+
+#[test]
+fn a_rule_that_leaves_the_base_no_head_is_warned_of() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let warned = |results: &Results| {
+        study::caveats(results)
+            .iter()
+            .filter(|w| w.finding.contains("every head of a later circuit is new"))
+            .count()
+    };
+    assert_eq!(warned(&results), 0);
+    results.heads[0].base.heads.clear();
+    assert_eq!(warned(&results), 1);
+}
