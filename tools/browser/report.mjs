@@ -181,7 +181,7 @@ const edges = async (page) => {
   const more = page.locator("#edge-list > button");
   if (await more.isVisible()) {
     await more.click();
-    assert((await rows.count()) > 50);
+    assert((await rows.count()) > 12);
     await more.click();
   }
   const csv = await saved(page, page.locator("#edge-list .row button"));

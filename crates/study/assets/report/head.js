@@ -26,14 +26,15 @@ const edgesOf = (training) => {
   return edgeRows(circuitOf(study).edges);
 };
 
-// A table whose columns sort, at most `most` rows until all are asked for.
+// A table whose columns sort, its first rows until all are asked for.
+const FIRST = 12;
 class Edges {
   constructor(place) {
     this.sort = { column: 2, down: true };
-    this.most = 50;
+    this.most = FIRST;
     this.only = make("input", { type: "checkbox", id: "edges-only", on: { change: () => this.show() } });
     this.training = make("select", { id: "edges-training", on: { change: () => this.show() } }, ...trainings.map((t) => make("option", { value: t }, t)));
-    this.more = make("button", { type: "button", on: { click: () => { this.most = this.most === 50 ? Infinity : 50; this.show(); } } });
+    this.more = make("button", { type: "button", on: { click: () => { this.most = this.most === FIRST ? Infinity : FIRST; this.show(); } } });
     this.body = make("div", { class: "wide", tabindex: "0" });
     this.said = make("p", { class: "facts" });
     place.append(
@@ -61,8 +62,8 @@ class Edges {
     const study = studyOf(results, { ...state, training: this.training.value });
     const all = study && circuitOf(study).n_edges;
     this.said.textContent = `${all ? `Of the ${all} edges this page has the strongest: ` : ""}${count(rows.length, "edge")}${cut}${this.only.checked ? (state.head ? ` of ${state.head}` : "; no head is selected") : ""}; from → into, the reader's query, key or value in angle brackets. ${signWords(study?.base.metric)}`;
-    this.more.hidden = rows.length <= 50;
-    this.more.textContent = this.most === 50 ? `Show all ${rows.length}` : "Show the first 50";
+    this.more.hidden = rows.length <= FIRST;
+    this.more.textContent = this.most === FIRST ? `Show all ${rows.length}` : `Show the first ${FIRST}`;
   }
 }
 

@@ -8,7 +8,7 @@ use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
 use super::words::{count, number, percent, points, range};
 use super::{kinds, seeds, signal};
-use crate::results::{Accuracy, CheckpointFacts, Results, Training};
+use crate::results::{Accuracy, CheckpointFacts, HeadChange, Results, Training};
 
 /// The benchmarks, the main one first.
 fn benchmarks(results: &Results) -> impl Iterator<Item = &Accuracy> {
@@ -129,31 +129,29 @@ fn heads(results: &Results) -> String {
         return String::new();
     }
     let mut out: Vec<String> = Vec::new();
+    let differ = |(run, last): &(&Training, &HeadChange)| {
+        format!("{} after {}", count(changed(last), "head"), run.name)
+    };
+    out.push(format!(
+        "The circuit differs from the base’s by {}.",
+        ends.iter().map(differ).collect::<Vec<_>>().join(" and ")
+    ));
     if let Some(floor) = &results.noise {
         let high = floor.changed_heads.high;
-        let (within, beyond): (Vec<_>, Vec<_>) =
-            ends.iter().map(|(run, last)| (run, changed(last))).partition(|&(_, n)| n as f64 <= high);
-        let names = |all: &[(&&Training, usize)]| {
-            let one = |(run, n): &(&&Training, usize)| format!("{} by {}", run.name, count(*n, "head"));
-            all.iter().map(one).collect::<Vec<_>>().join(" and ")
-        };
-        let itself = format!(
-            "circuits of {} itself, from resampled pairs, by up to {}",
+        let beyond: Vec<&str> = (ends.iter())
+            .filter(|(_, last)| changed(last) as f64 > high)
+            .map(|(run, _)| run.name.as_str())
+            .collect();
+        out.push(format!(
+            "Circuits of {} itself, from resampled pairs, differ by up to {}: {}.",
             floor.checkpoint,
-            number(high, 0)
-        );
-        if !beyond.is_empty() {
-            out.push(format!(
-                "Beyond the noise of the pairs the circuit differs after {} ({itself}).",
-                names(&beyond)
-            ));
-        }
-        if !within.is_empty() {
-            out.push(format!(
-                "Which heads are new or lost cannot be told from the choice of pairs after {} ({itself}).",
-                names(&within)
-            ));
-        }
+            number(high, 0),
+            match beyond.len() {
+                0 => "which heads are new or lost cannot be told from the choice of pairs".into(),
+                n if n == ends.len() => "training goes beyond that".into(),
+                _ => format!("{} goes beyond that alone", beyond.join(" and ")),
+            }
+        ));
     }
     out.extend(signal::weak_base(results));
     for (run, last) in ends {
