@@ -27,7 +27,7 @@ pub(super) fn table(results: &Results) -> Markup {
         html! { (percent(a.interval.estimate)) small { (range(&a.interval, percent)) } }
     };
     html! {
-        (wide("numbers", &columns, html! {
+        (wide("numbers glance", &columns, html! {
             @for before in benchmarks(results) {
                 tr {
                     th scope="row" { "Accuracy on " (before.suite) }

@@ -137,7 +137,7 @@ fn by_pairs(results: &Results) -> Markup {
                 "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
                 "test finds a change, of all that it tested."
             }
-            (wide("numbers", &columns, html! {
+            (wide("numbers dense", &columns, html! {
                 @for study in &results.heads {
                     @if let (Some(change), Some(last)) = (study.changes.last(), study.checkpoints.last()) {
                         tr {
