@@ -89,6 +89,9 @@ pub struct Verdict {
 pub struct Extraction {
     /// The answer's own text, without box, dollar signs or anchor words.
     pub answer: Option<String>,
+    /// It is the whole text, or in a box or a tag, or words say that it is the answer; else it is merely the last
+    /// expression, which in a text that was cut off may be any.
+    pub announced: bool,
     /// A box was opened and never closed: the text was cut off in its answer.
     pub truncated: bool,
 }
@@ -177,7 +180,11 @@ pub fn extract(text: &str) -> Extraction {
 /// [`extract()`] with other options.
 pub fn extract_with(text: &str, options: &GradeOptions) -> Extraction {
     let reading = reading::read(text, options);
-    Extraction { answer: reading.text, truncated: boxes::unclosed(reading::tail(text, options)) }
+    Extraction {
+        announced: reading.announced && reading.text.is_some(),
+        answer: reading.text,
+        truncated: boxes::unclosed(reading::tail(text, options)),
+    }
 }
 
 /// Groups equal answers: element `i` is the class of `answers[i]`, numbered by first appearance; `None` for a missing

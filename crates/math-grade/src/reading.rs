@@ -19,6 +19,8 @@ pub(crate) struct Reading {
     pub(crate) answers: Vec<Answer>,
     /// The letter of an option and what its text says: `(B) 14`.
     pub(crate) option: Option<(char, Vec<Answer>)>,
+    /// The answer is nothing but the text, or it is in a box or a tag, or words say that it is the answer.
+    pub(crate) announced: bool,
     /// Something was given, but as a bound, a range or a guess.
     pub(crate) refused: bool,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Reading {
 impl Reading {
     fn new(text: String, answers: Vec<Answer>) -> Reading {
         let option = choice::split(&text).map(|(letter, rest)| (letter, readings(&rest, Words::Letters)));
-        Reading { text: Some(text), answers, option, refused: false }
+        Reading { text: Some(text), answers, option, announced: true, refused: false }
     }
 
     /// A letter as the whole answer.
@@ -62,6 +64,9 @@ pub(crate) fn tail<'a>(text: &'a str, options: &GradeOptions) -> &'a str {
     &text[(from..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())..]
 }
 
+/// The priority of an expression that nothing says to be the answer.
+const ANYWHERE: u16 = 300;
+
 /// Reads a text: as a bare answer if it is one, else from its best candidate. A box or an expression in running text
 /// that cannot be read is no answer; nothing inside or before it is taken instead.
 pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
@@ -76,7 +81,7 @@ pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
         return reading;
     }
     let mut first_text = None;
-    for priority in [0, 50, 100, 200, 300] {
+    for priority in [0, 50, 100, 200, ANYWHERE] {
         // Tags of a template come before mere words.
         if priority == 100
             && let Some(inner) = extract::tagged(text)
@@ -100,7 +105,8 @@ pub(crate) fn read(text: &str, options: &GradeOptions) -> Reading {
             }
             let text = candidate.body.text();
             if !answers.is_empty() || !matches!(candidate.body, Body::Latex(_)) {
-                return Reading::new(text.to_string(), answers);
+                let announced = priority < ANYWHERE;
+                return Reading { announced, ..Reading::new(text.to_string(), answers) };
             }
             first_text.get_or_insert_with(|| text.to_string());
         }

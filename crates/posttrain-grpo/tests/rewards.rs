@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use model_qwen::Finish;
-use posttrain_grpo::reward::{RewardConfig, RewardTable, Rewards, Sample};
+use posttrain_grpo::reward::{RewardConfig, RewardTable, Rewards, Sample, is_right};
 use serde_json::{Map, Value, json};
 
 fn golden() -> Value {
@@ -118,6 +118,40 @@ fn correct_answers_and_what_gains_nothing() {
         assert!(
             score(&json!({ "kind": "correct" }), &of(&["46"]), unreadable).unwrap().values(0)[0].is_nan()
         );
+    }
+}
+
+#[test]
+fn what_the_budget_left_last_is_no_answer() {
+    let none = Map::new();
+    let right = |completion: &str, finish: Finish| {
+        let sample = Sample {
+            prompt: 0,
+            prompt_text: "",
+            completion,
+            ids: &[1],
+            finish,
+            answer: Some("4"),
+            columns: &none,
+        };
+        is_right(&sample, false).unwrap()
+    };
+    // From runs of a real model on GSM8K: the last number is that of a list, or of the problem.
+    let cut = [
+        "3. Add the two.\n\n4. **Set up the equation",
+        "To find the rest: 1. Calculate the number of roses Ricky has left after stealing 4",
+    ];
+    for text in cut {
+        assert!(right(text, Finish::Eos) && !right(text, Finish::Length), "{text}");
+    }
+    // An answer that says so stands, whatever is said behind it.
+    for text in [
+        "\\boxed{4}. Let me check whether",
+        "The answer is 4. To check, note that",
+        "4",
+        "<answer>4</answer> and",
+    ] {
+        assert!(right(text, Finish::Length), "{text}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Correctness, and rewards that depend on it.
 
 use math_grade::{extract, grade};
+use model_qwen::Finish;
 
 use super::calculation::gains_nothing;
 use super::{Reward, Sample};
@@ -12,7 +13,8 @@ pub fn is_readable(answer: &str) -> bool {
 }
 
 /// Whether a completion is right; `None` without an answer that can be read. Where the answer is a plain number, a
-/// calculation is none: "12+34=" has the value of its own question.
+/// calculation is none: "12+34=" has the value of its own question. A completion that was cut off at the budget gives an
+/// answer only where it says so: the last number of an unfinished text is whatever the budget left.
 ///
 /// With `after_think` only what follows the last `</think>` counts, and without one nothing is right.
 pub fn is_right(sample: &Sample<'_>, after_think: bool) -> Option<bool> {
@@ -22,8 +24,10 @@ pub fn is_right(sample: &Sample<'_>, after_think: bool) -> Option<bool> {
         None => sample.completion,
     };
     let reference = sample.answer.filter(|answer| is_readable(answer))?;
+    let found = extract(completion);
+    let unfinished = sample.finish == Finish::Length && !found.announced;
     let unpaid = |found: String| gains_nothing(reference, sample.prompt_text, &found);
-    Some(grade(reference, completion).correct && !extract(completion).answer.is_some_and(unpaid))
+    Some(!unfinished && grade(reference, completion).correct && !found.answer.is_some_and(unpaid))
 }
 
 /// 1 for the right answer and 0 for any other.
