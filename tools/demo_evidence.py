@@ -7,6 +7,7 @@ import sys
 
 OUT = pathlib.Path(sys.argv[1])
 COMMAND = "tools/demo_evidence.sh SPARKS OUT"
+DIFFER = "All begin with the same base; problems, pairs, training data and samples are drawn anew."
 
 
 def wilson(k, n, z=1.959963984540054):
@@ -44,7 +45,7 @@ for seed in (0, 1, 2):
 evidence = {
     "controls": {kind: control(kind, controls[kind]["planted"], controls[kind]["level"])
                  for kind in ("positive", "negative")},
-    "stability": {"command": COMMAND, "runs": runs},
+    "stability": {"command": COMMAND, "differ": DIFFER, "runs": runs},
 }
 (OUT / "demo-evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")
 for kind in ("positive", "negative"):

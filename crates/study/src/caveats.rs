@@ -1,7 +1,7 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, FAITHFUL, NARROW, findings, number, percent};
+use crate::report::{ClaimVerdict, NARROW, explains, findings, number, percent};
 use crate::results::{Caveat, CheckpointFacts, CircuitFacts, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
@@ -24,16 +24,16 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         .collect();
     let checkpoints =
         || std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    let faithless = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| c.faithfulness < FAITHFUL);
+    let faithless = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| !explains(c.faithfulness));
     let labels: Vec<&str> = checkpoints().filter(faithless).map(|c| c.label.as_str()).collect();
     if !labels.is_empty() {
         all.push(about(
             Topic::Circuits,
             warning(
                 "A head that is in a circuit matters to the model.",
-                format!("faithfulness of its circuit of at least {FAITHFUL}."),
+                "faithfulness of its circuit of 0.5 to 1.5.",
                 format!(
-                    "Lower in {}: heads that entered or left these circuits are weak evidence.",
+                    "Not in {}: heads that entered or left these circuits are weak evidence.",
                     labels.join(", ")
                 ),
             ),
@@ -189,13 +189,13 @@ fn unfaithful(think: &ThinkStudy) -> Option<Caveat> {
     let both = [("on", &think.on), ("off", &think.off)];
     let low: Vec<String> = both
         .iter()
-        .filter(|(_, circuit)| circuit.faithfulness < FAITHFUL)
+        .filter(|(_, circuit)| !explains(circuit.faithfulness))
         .map(|(mode, circuit)| format!("{} with thinking {mode}", number(circuit.faithfulness, 2)))
         .collect();
     let caveat = || {
         warning(
             format!("The circuits of {} differ between thinking on and off.", think.checkpoint),
-            format!("faithfulness of both of at least {FAITHFUL}."),
+            "faithfulness of both of 0.5 to 1.5.",
             format!("It is {}: heads of one mode only are weak evidence.", low.join(" and ")),
         )
     };

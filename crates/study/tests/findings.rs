@@ -7,6 +7,7 @@ mod page;
 mod stages;
 mod synthetic;
 
+use hooks::Head;
 use stats::Interval;
 use study::report::{ClaimVerdict, findings};
 use study::results::{
@@ -83,39 +84,86 @@ fn a_base_circuit_that_explains_nothing_makes_new_and_lost_heads_uncertain() {
     results.noise.as_mut().unwrap().changed_heads.high = 0.0;
     let strong = results.base.circuit.as_mut().unwrap();
     (strong.clean, strong.corrupt, strong.faithfulness, strong.nulls) = (6.0, -6.0, 0.9, vec![0.1]);
-    let changed = |results: &Results| finding(results, "SFT changed which heads");
-    assert_eq!(changed(&results).1, ClaimVerdict::Holds);
-    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Holds);
-    results.base.circuit.as_mut().unwrap().nulls = vec![0.1, 1.2];
-    let (said, verdict) = changed(&results);
-    assert_eq!(verdict, ClaimVerdict::Open);
-    assert!(
-        section(&written(&results).0, "summary")
-            .contains(" of that difference, 2 random circuits as much as 1.20."),
-        "{said}"
-    );
-    assert_eq!(finding(&results, "The circuit of base is faithful").1, ClaimVerdict::Fails);
+    let changed = |results: &Results| finding(results, "SFT changed which heads").1;
+    let faithful = |results: &Results| finding(results, "The circuit of base is faithful");
+    assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Holds, ClaimVerdict::Holds));
+    // Random circuits of either kind that come nearer to 1; one that is farther above it does not count.
+    let with = |results: &mut Results, nulls: &[f64], degree: &[f64]| {
+        let weak = results.base.circuit.as_mut().unwrap();
+        (weak.nulls, weak.degree_nulls) = (nulls.to_vec(), degree.to_vec());
+    };
+    with(&mut results, &[0.1, 1.2], &[]);
+    assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Holds, ClaimVerdict::Holds));
+    with(&mut results, &[0.1], &[1.05]);
+    assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Open, ClaimVerdict::Fails));
+    let said = section(&written(&results).0, "summary")
+        .contains("it keeps 0.90, and of 2 random circuits the nearest to 1 1.05.");
+    assert!(said);
+    // One that keeps much more than the whole model does not explain it.
+    with(&mut results, &[0.1], &[]);
+    results.base.circuit.as_mut().unwrap().faithfulness = 1.6;
+    assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Open, ClaimVerdict::Open));
+    // Where there is nothing to explain neither can be told.
     let weak = results.base.circuit.as_mut().unwrap();
-    (weak.clean, weak.corrupt) = (0.1, 0.0);
+    (weak.clean, weak.corrupt, weak.faithfulness) = (0.1, 0.0, 0.9);
+    assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Open, ClaimVerdict::Open));
     let page = written(&results).0;
     for id in ["summary", "heads"] {
-        assert!(section(&page, id).contains(", next to no difference to explain, and"), "{id}");
+        assert!(
+            section(&page, id).contains("hardly differs between clean (0.10) and corrupt prompts (0.00)"),
+            "{id}"
+        );
     }
+    assert!(section(&page, "summary").contains("no difference to explain"));
 }
 
 #[test]
-fn a_lost_head_that_is_needed_is_said_so() {
+fn a_lost_head_is_needed_where_random_heads_do_less_harm() {
     let mut results = stages::complete(synthetic::results(1, 1.0));
     let lost = |i: &&mut Intervention| i.set == HeadSet::Lost && i.action == Action::Zero;
     let at = |estimate: f64| Interval { estimate, low: estimate - 0.04, high: estimate + 0.04 };
-    let mut verdict = |change: f64| {
-        results.interventions.iter_mut().filter(lost).for_each(|row| row.difference = Some(at(change)));
+    let mut verdict = |change: f64, random: f64| {
+        for row in results.interventions.iter_mut().filter(lost) {
+            row.difference = Some(at(change));
+            row.accuracy = at(0.9 + change);
+            let mut draw = row.random.first().cloned().unwrap();
+            draw.accuracy = at(random);
+            row.random = vec![draw; 19];
+        }
         let all = findings(&results);
-        all.iter().find(|f| f.claim.contains("Without the heads that left its circuit")).unwrap().verdict
+        all.iter().find(|f| f.claim.contains("needs its lost heads")).unwrap().verdict
     };
     assert_eq!(
-        [verdict(-0.5), verdict(0.0), verdict(-0.03)],
-        [ClaimVerdict::Holds, ClaimVerdict::Fails, ClaimVerdict::Open]
+        [verdict(-0.5, 0.9), verdict(-0.5, 0.4), verdict(0.0, 0.9), verdict(-0.03, 0.9)],
+        [ClaimVerdict::Holds, ClaimVerdict::Open, ClaimVerdict::Fails, ClaimVerdict::Open]
+    );
+}
+
+#[test]
+fn emergent_heads_of_other_seeds_are_counted_beside_chance() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let heads = results.trainings[0].changes.last().unwrap().emergent.clone().unwrap();
+    assert!(heads.len() > 1);
+    let mut same = |theirs: &[Head]| {
+        let runs = [results.run.seed, results.run.seed + 1].map(|seed| {
+            let mut run = other_seed(&results, 0.1, 0.5);
+            run.seed = seed;
+            run.trainings[0].emergent =
+                if seed == results.run.seed { heads.clone() } else { theirs.to_vec() };
+            run
+        });
+        results.stability = Some(Stability { command: "a".into(), differ: None, runs: runs.to_vec() });
+        finding(&results, "Other seeds of SFT")
+    };
+    let one = &heads[..1];
+    assert_eq!(
+        [same(&heads).1, same(one).1, same(&[]).1],
+        [ClaimVerdict::Holds, ClaimVerdict::Open, ClaimVerdict::Fails]
+    );
+    let (said, _) = same(one);
+    assert!(
+        said.contains(&format!("seed 2 finds 1 of the {} ({}) (by chance ", heads.len(), heads[0])),
+        "{said}"
     );
 }
 
@@ -144,7 +192,7 @@ fn a_gain_that_another_seed_does_not_have_is_not_called_shown() {
     let mut results = stages::complete(synthetic::results(1, 1.0));
     let mut raises = |after: f64| {
         let run = other_seed(&results, 0.05, after);
-        results.stability = Some(Stability { command: "a".into(), runs: vec![run] });
+        results.stability = Some(Stability { command: "a".into(), differ: None, runs: vec![run] });
         finding(&results, "SFT raises accuracy")
     };
     assert_eq!(raises(0.5).1, ClaimVerdict::Holds);

@@ -145,9 +145,12 @@ fn a_checkpoint_whose_prompts_hardly_differ_is_warned_of() {
 fn effects_have_units_and_claims_say_whether_they_were_tested() {
     let (page, _dir) = written(&stages::complete(synthetic::results(1, 1.0)));
     let claims = section(&page, "claims");
-    for words in
-        ["+4 heads [+2 to +6]", "r = 0.05 [−0.25 to 0.35]", "−20 points [−30 to −10]", "found: 0.2 heads."]
-    {
+    for words in [
+        "+4 heads [+2 to +6]",
+        "r = 0.05 [−0.25 to 0.35]",
+        "−20 points [−30 to −10]",
+        "with power 0.8: 0.2 heads.",
+    ] {
         assert!(claims.contains(words), "{words} in {claims}");
     }
     assert!(claims.contains("Of the 4 claims, 3 could be tested"));

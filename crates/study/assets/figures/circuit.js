@@ -121,7 +121,8 @@ FIGURES.circuit = (results, pick) => {
   const total = circuit.n_edges ?? circuit.edges.length;
   const most = pick.most ?? MOST;
   const hidden = total > most ? ` The ${most} strongest edges are drawn, ${total - most} are not.` : "";
-  const nulls = circuit.nulls.length ? `; ${count(circuit.nulls.length, "random circuit")} of as many edges reach ${number(d3.max(circuit.nulls))} at most` : "";
+  const random = [...circuit.nulls, ...(circuit.degree_nulls ?? [])];
+  const nulls = random.length ? `; of ${count(random.length, "random circuit")}, with as many edges between the same layers or at the same nodes, the nearest to 1 has ${number(d3.least(random, (f) => Math.abs(1 - f)))}` : "";
   return {
     title: `${study.training}: the circuit of ${label}, ${study.suite}`,
     caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,

@@ -139,8 +139,8 @@ fn follows_reward(results: &Results, training: &Training) -> (Claim, Result<Test
         return (
             claim,
             Err(format!(
-                "Not tested: r = {} over {} checkpoints. {n} circular shifts cannot give a p-value below {:.2}, whatever the \
-                 effect; {SHIFTS} are needed for 0.05.",
+                "Could not be tested: r = {} over the {} checkpoints that have a change of reward. {n} circular shifts cannot \
+                 give a p-value below {:.2}, whatever the effect; {SHIFTS} are needed for 0.05 before correction.",
                 number(lag.coefficient, 2),
                 lag.n,
                 1.0 / n as f64

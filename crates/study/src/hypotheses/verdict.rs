@@ -109,7 +109,7 @@ fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (V
     }
     let sees = tested.minimum <= claim.matters;
     let what = format!(
-        "{}{} {}effect of {} or more would have been found; one of {} matters.",
+        "{}{} {}effect of {} or more would have been found with power 0.8; one of {} matters.",
         if claimed && !tested.rest {
             "The difference alone is as claimed, its two parts are not. "
         } else {
@@ -199,19 +199,19 @@ mod tests {
         let expected = [
             format!(
                 "Significant before correction ({}; the 95 % interval leaves out 0), not for 3 tests ({} after correction). \
-                 Only an effect of 15 points or more would have been found; one of 5.0 points matters.",
+                 Only an effect of 15 points or more would have been found with power 0.8; one of 5.0 points matters.",
                 p("0.031"),
                 p("0.093")
             ),
             format!(
                 "Not significant ({} after correction); the 95 % interval includes 0. Only an effect of 15 points or more \
-                 would have been found; one of 5.0 points matters.",
+                 would have been found with power 0.8; one of 5.0 points matters.",
                 p("1.000")
             ),
         ];
         assert_eq!([&all[0].reason, &all[1].reason], [&expected[0], &expected[1]]);
         assert!(all[2].reason.ends_with(
-            "Only an effect of 2.7 heads or more would have been found; one of 1.7 heads matters."
+            "Only an effect of 2.7 heads or more would have been found with power 0.8; one of 1.7 heads matters."
         ));
         assert!(all.iter().all(|h| h.verdict == Verdict::CannotTell));
     }

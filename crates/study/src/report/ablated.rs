@@ -2,21 +2,20 @@
 
 use stats::Interval;
 
-use super::kinds::few;
+use super::kinds::{self, few};
 use super::summary::{ALPHA, MATTERS, problems};
 use super::tables::described;
 use super::verdict::{ClaimVerdict, Finding, Part, difference};
 use super::words::{count, p_value, percent, points, range};
 use crate::results::{Action, HeadSet, Intervention, Results};
 
-/// The findings about heads zeroed: those that are needed first.
+/// The findings about heads zeroed: new ones first, then those that left the circuit, which may be needed all the same.
 pub(super) fn findings(results: &Results) -> Vec<Finding> {
     let zeroed = results.interventions.iter().filter(|i| i.action == Action::Zero);
     let (lost, new): (Vec<_>, Vec<_>) = zeroed
         .filter(|i| matches!(i.set, HeadSet::Emergent | HeadSet::New | HeadSet::Lost))
         .partition(|i| i.set == HeadSet::Lost);
-    let needed = new.into_iter().map(|row| needed(results, row));
-    needed.chain(lost.into_iter().map(|row| missed(results, row))).collect()
+    new.into_iter().chain(lost).map(|row| needed(results, row)).collect()
 }
 
 /// One-sided: the share of random draws that do at least as much harm, the intervention counted among them.
@@ -34,7 +33,9 @@ fn measured(results: &Results, row: &Intervention) -> (Interval, String) {
     let all = results.benchmarks.iter().find(|b| b.name == row.suite).map_or(row.n, |b| b.n);
     let judged = problems(row.n, row.samples);
     let judged = match judged.split_once(' ') {
-        Some((n, rest)) if row.n < all => format!("the first {n} of {all} {rest}"),
+        Some((n, rest)) if row.n < all => {
+            format!("the first {n} of {all} {rest}{}", kinds::of_first(results, &row.suite, row.n))
+        }
         _ => judged,
     };
     let text = format!(
@@ -93,44 +94,22 @@ fn needed(results: &Results, row: &Intervention) -> Finding {
                 ClaimVerdict::Open if !hurts => "; no loss is seen, and the interval does not rule one out",
                 ClaimVerdict::Open
                     if worst_draw.is_some_and(|d| row.accuracy.estimate >= d.accuracy.estimate) =>
-                    ": some draw does as much harm, so nothing shows that the loss is these heads' own",
+                    ": some draw does as much harm, so nothing shows that the loss is these heads’ own",
                 ClaimVerdict::Open if !beyond => ": the worst draw is too close to tell apart",
                 ClaimVerdict::Open => ": none does as much harm, but so few draws cannot rule chance out",
             },
             p_value(control_p(row))
         ),
     };
-    let set = if row.set == HeadSet::New { "new" } else { "emergent" };
+    let set = match row.set {
+        HeadSet::New => "new",
+        HeadSet::Lost => "lost",
+        _ => "emergent",
+    };
     Finding {
         part: Part::Work,
         claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
         evidence: text + &control,
-        short: short(row),
-        rows: Vec::new(),
-        verdict,
-    }
-}
-
-/// A head that left the circuit may be needed all the same.
-fn missed(results: &Results, row: &Intervention) -> Finding {
-    let (drop, text) = measured(results, row);
-    let verdict = match () {
-        () if drop.high < 0.0 => ClaimVerdict::Holds,
-        () if drop.low >= -MATTERS => ClaimVerdict::Fails,
-        () => ClaimVerdict::Open,
-    };
-    let control = beside(row).map_or(String::new(), |beside| beside + ".");
-    let reading = match verdict {
-        ClaimVerdict::Holds => " They left the circuit, and the model still works through them.",
-        _ => "",
-    };
-    Finding {
-        part: Part::Work,
-        claim: format!(
-            "Without the heads that left its circuit {} gets worse on {}",
-            row.training, row.suite
-        ),
-        evidence: text + &control + reading,
         short: short(row),
         rows: Vec::new(),
         verdict,

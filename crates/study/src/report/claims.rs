@@ -49,6 +49,7 @@ pub(super) fn section(results: &Results) -> Markup {
         @if !others.is_empty() {
             section id="warnings" {
                 h2 { "Where this might be wrong" }
+                p { "Each begins with what a reader might take for granted; it fails where the last sentence says." }
                 @for w in others { (warning(w)) }
             }
         }

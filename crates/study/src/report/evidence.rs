@@ -52,7 +52,7 @@ fn claim(h: &Hypothesis) -> Markup {
                     @if let Some(p) = h.corrected { ", " (p_value(p)) " after it" }
                     "."
                     @if let Some(least) = h.minimum_effect {
-                        " Smallest effect that would have been found: " (amount(h.unit, least)) "."
+                        " Smallest effect with power 0.8: " (amount(h.unit, least)) "."
                     }
                     " Claimed in " (h.source) "."
                 }
@@ -179,6 +179,7 @@ fn list(heads: &[hooks::Head]) -> String {
 fn stability(found: &Stability) -> Markup {
     html! {
         h3 { "Other seeds" }
+        @if let Some(differ) = &found.differ { p { (differ) } }
         (wide("", &["seed", "training", "accuracy", "new", "emergent", "lost"], html! {
             @for run in &found.runs {
                 @for t in &run.trainings {

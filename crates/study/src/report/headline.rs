@@ -6,9 +6,9 @@ use maud::{Markup, html};
 use super::summary::{changed, emergent, gain, in_every_seed, is_main, main_benchmark, scores_tested};
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
-use super::words::{count, number, percent, points, range};
+use super::words::{count, metric, number, percent, points, range};
 use super::{kinds, seeds, signal};
-use crate::results::{Accuracy, CheckpointFacts, HeadChange, Results, Training};
+use crate::results::{Accuracy, CheckpointFacts, CircuitFacts, HeadChange, Results, Training};
 
 /// The benchmarks, the main one first.
 fn benchmarks(results: &Results) -> impl Iterator<Item = &Accuracy> {
@@ -47,6 +47,7 @@ pub(super) fn table(results: &Results) -> Markup {
                 }
             }
             @if let Some(circuit) = &results.base.circuit {
+                @let name = first_upper(metric(&circuit.metric).0);
                 tr {
                     th scope="row" { "Heads of the circuit" }
                     td { (circuit.heads.len()) }
@@ -59,16 +60,18 @@ pub(super) fn table(results: &Results) -> Markup {
                         }
                     }
                 }
+                @let circuits: Vec<Option<&CircuitFacts>> =
+                    std::iter::once(Some(circuit)).chain(ends.iter().map(|(_, end)| end.circuit.as_ref())).collect();
+                tr {
+                    th scope="row" { (name) ", clean and corrupt prompts" }
+                    @for found in &circuits {
+                        td { @match found { Some(c) => { (number(c.clean, 2)) " and " (number(c.corrupt, 2)) }, None => "–" } }
+                    }
+                }
                 tr {
                     th scope="row" { "Faithfulness of the circuit" }
-                    td { (number(circuit.faithfulness, 2)) (random(&circuit.nulls)) }
-                    @for (_, end) in &ends {
-                        td {
-                            @match &end.circuit {
-                                Some(c) => { (number(c.faithfulness, 2)) (random(&c.nulls)) },
-                                None => "–",
-                            }
-                        }
+                    @for found in &circuits {
+                        td { @match found { Some(c) => (faithfulness(results, c)), None => "–" } }
                     }
                 }
             }
@@ -76,15 +79,27 @@ pub(super) fn table(results: &Results) -> Markup {
         @if let Some(of) = results.heads.first() {
             p class="facts" {
                 "Seed " (results.run.seed) ", last checkpoints; 95 % intervals over problems. Circuits: pairs " (of.suite) ", rule "
-                (of.rule) "; random circuits have as many edges."
+                (of.rule) "; random circuits have as many edges, between the same layers or at the same nodes; faithfulness 1 is that of the whole model."
             }
         }
     }
 }
 
-fn random(nulls: &[f64]) -> Markup {
-    let best = nulls.iter().copied().reduce(f64::max);
-    html! { @if let Some(best) = best { small { "random ones up to " (number(best, 2)) } } }
+fn first_upper(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |c| c.to_uppercase().collect::<String>() + chars.as_str())
+}
+
+/// The share that a circuit keeps, where there is a difference to keep, beside random ones.
+fn faithfulness(results: &Results, circuit: &CircuitFacts) -> Markup {
+    html! {
+        @if signal::narrow(results, circuit) {
+            "–" small { "no difference to explain" }
+        } @else {
+            (number(circuit.faithfulness, 2))
+            @if let Some(null) = signal::nearest(circuit) { small { "nearest random one " (number(null, 2)) } }
+        }
+    }
 }
 
 /// Question and answer, in a few sentences each.
@@ -161,7 +176,15 @@ fn heads(results: &Results) -> String {
             format!("; the test finds {found} of all {n} tested heads changed")
         });
         let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
-            format!("; {same} of them in each of {}", count(seeds, "seed"))
+            format!(
+                "; {} is emergent in all of {}",
+                match same {
+                    0 => "none of these".to_owned(),
+                    1 => "1 of these".to_owned(),
+                    n => format!("each of {n} of these"),
+                },
+                count(seeds, "seed")
+            )
         });
         out.push(format!("Emergent in {}: {}{tested}{seeds}.", run.name, all.join(", ")));
     }
@@ -207,7 +230,7 @@ fn missing(results: &Results) -> String {
     let shifts = results.heads.iter().filter_map(|s| Some(s.changes.len()).filter(|_| s.dynamics.is_some()));
     if let Some(few) = shifts.min().filter(|&n| n < SHIFTS) {
         out.push(format!(
-            "more than {SHIFTS} checkpoints a training instead of {few}, for turnover against reward"
+            "more than {SHIFTS} checkpoints a training instead of {few}, for turnover against reward (p = 0.05 before correction)"
         ));
     }
     if out.is_empty() { String::new() } else { format!("In order of weight: {}.", out.join("; ")) }

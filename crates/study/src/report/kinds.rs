@@ -32,6 +32,14 @@ fn kinds<'a>(results: &'a Results, benchmark: &str) -> Vec<Kind<'a>> {
     if (2..=MOST).contains(&all.len()) { all } else { Vec::new() }
 }
 
+/// `, 14 of kind three, 26 of kind four`: what the first problems of a benchmark are; nothing where the ids name no kinds.
+pub(super) fn of_first(results: &Results, benchmark: &str, n: usize) -> String {
+    let one = |kind: Kind<'_>| {
+        format!(", {} of kind {}", kind.places.iter().filter(|&&place| place < n).count(), kind.name)
+    };
+    kinds(results, benchmark).into_iter().map(one).collect()
+}
+
 /// The accuracy of a checkpoint on the problems of one kind, with its 95 % interval.
 fn share(results: &Results, (checkpoint, benchmark): (&str, &str), kind: &Kind<'_>) -> Option<Interval> {
     let mut answers = results.answers.iter();

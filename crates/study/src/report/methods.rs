@@ -18,7 +18,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Faithfulness",
-        "(circuit − corrupt) / (clean − corrupt) of the metric, with every edge outside the circuit carrying its value on the corrupt prompt. Null circuits are random ones of as many edges.",
+        "(circuit − corrupt) / (clean − corrupt) of the metric, with every edge outside the circuit carrying its value on the corrupt prompt. Random circuits have as many edges between every two layers, or as many at every node.",
     ),
     ("New heads", "Heads of a checkpoint’s circuit that are not in the base’s, on the same pairs."),
     (
@@ -39,7 +39,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Claims",
-        "Each claim of the paper has an effect with a 95 % interval, a test, and Holm’s correction for the tests of the list. Supported: the effect has the claimed direction and the corrected p-value is below the level. Not supported: the effect has the other direction and the corrected p-value is below the level, or the test had the power to see an effect that matters and did not; the reason says which. Otherwise, an effect of the other direction that is not significant among them: cannot tell. A claim that no effect could have supported, because the random sets are too few for the number of claims, could not be tested, and is not among those corrected for.",
+        "Each claim of the paper has an effect with a 95 % interval, a test, and Holm’s correction for the tests of the list. Supported: the effect has the claimed direction and the corrected p-value is at most the level. Not supported: the effect has the other direction and the corrected p-value is at most the level, or the test had the power to see an effect that matters and did not; the reason says which. Otherwise, an effect of the other direction that is not significant among them: cannot tell. A claim that no effect could have supported, because the random sets are too few for the number of claims, could not be tested, and is not among those corrected for.",
     ),
     (
         "Controls",
@@ -55,7 +55,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Interventions",
-        "A head’s mixed values are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers. Control-task heads are those of the circuit on the control task of the settings, whichever other sets they are in. “Against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
+        "A head’s mixed values, its attention-weighted sum of values, are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers. Control-task heads are those of the circuit on the control task of the settings, whichever other sets they are in. “Against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
     ),
 ];
 

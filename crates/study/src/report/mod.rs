@@ -37,7 +37,7 @@ pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub(crate) use kinds::few;
 pub use live::live_page;
-pub(crate) use signal::{FAITHFUL, NARROW};
+pub(crate) use signal::{NARROW, explains};
 pub use summary::findings;
 pub(crate) use summary::problems;
 pub use verdict::{ClaimVerdict, Finding, Part};

@@ -7,8 +7,8 @@ use super::verdict::{ClaimVerdict, Finding, Part};
 use super::words::{count, metric, number};
 use crate::results::{CheckpointFacts, CircuitFacts, HeadChange, Results};
 
-/// The faithfulness below which a circuit is not taken to explain its model.
-pub(crate) const FAITHFUL: f64 = 0.5;
+/// How far from 1 the faithfulness of a circuit may be that is taken to explain its model. One above 1 keeps too much.
+const FAR: f64 = 0.5;
 /// Below this share of the widest difference between clean and corrupt prompts a checkpoint has next to none.
 pub(crate) const NARROW: f64 = 0.1;
 
@@ -21,32 +21,61 @@ fn gap(circuit: &CircuitFacts) -> f64 {
     (circuit.clean - circuit.corrupt).abs()
 }
 
-fn best(nulls: &[f64]) -> Option<f64> {
-    nulls.iter().copied().reduce(f64::max)
+/// How far a faithfulness is from that of the whole model.
+fn off(faithfulness: f64) -> f64 {
+    (1.0 - faithfulness).abs()
+}
+
+/// Whether a circuit of this faithfulness is taken to explain its model.
+pub(crate) fn explains(faithfulness: f64) -> bool {
+    off(faithfulness) <= FAR
+}
+
+/// Faithfulness of the random circuits beside a circuit: as many edges between the same layers, or at the same nodes.
+fn random(circuit: &CircuitFacts) -> impl Iterator<Item = f64> {
+    circuit.nulls.iter().chain(&circuit.degree_nulls).copied()
+}
+
+/// That of the random circuits which is nearest to 1.
+pub(super) fn nearest(circuit: &CircuitFacts) -> Option<f64> {
+    random(circuit).min_by(|a, b| off(*a).total_cmp(&off(*b)))
+}
+
+/// The widest difference between clean and corrupt prompts of any checkpoint.
+pub(crate) fn widest(results: &Results) -> f64 {
+    checkpoints(results).filter_map(|c| c.circuit.as_ref()).map(gap).fold(0.0, f64::max)
+}
+
+/// Whether the metric differs so little between clean and corrupt prompts that there is next to nothing to explain.
+pub(super) fn narrow(results: &Results, circuit: &CircuitFacts) -> bool {
+    gap(circuit) < NARROW * widest(results)
 }
 
 /// Why new and lost heads say little where the base's own circuit does not explain the base; `None` where it does.
 pub(super) fn weak_base(results: &Results) -> Option<String> {
     let of = results.base.circuit.as_ref()?;
-    let widest = checkpoints(results).filter_map(|c| c.circuit.as_ref()).map(gap).fold(0.0, f64::max);
-    let narrow = gap(of) < NARROW * widest;
-    let random = best(&of.nulls);
-    if !narrow && of.faithfulness >= FAITHFUL && random.is_none_or(|null| null < of.faithfulness) {
+    let narrow = narrow(results, of);
+    let random = nearest(of);
+    if !narrow && explains(of.faithfulness) && random.is_none_or(|null| off(null) > off(of.faithfulness)) {
         return None;
     }
-    let beside = random.map_or(String::new(), |null| {
-        format!(", {} as much as {}", count(of.nulls.len(), "random circuit"), number(null, 2))
-    });
     let pairs = results.heads.first().map_or(String::new(), |study| format!(" on the pairs {}", study.suite));
+    let [clean, corrupt, kept] = [of.clean, of.corrupt, of.faithfulness].map(|x| number(x, 2));
+    let name = metric(&of.metric).0;
     Some(format!(
-        "New and lost are relative to the circuit of {}, a weak one{pairs}: the mean {} is {} on clean and {} on corrupt prompts{}, \
-         and the circuit keeps {} of that difference{beside}.",
+        "New and lost are relative to the circuit of {}, a weak one{pairs}: {}.",
         results.base.label,
-        metric(&of.metric).0,
-        number(of.clean, 2),
-        number(of.corrupt, 2),
-        if narrow { ", next to no difference to explain" } else { "" },
-        number(of.faithfulness, 2)
+        match (narrow, random) {
+            (true, _) => format!(
+                "the mean {name} hardly differs between clean ({clean}) and corrupt prompts ({corrupt})"
+            ),
+            (false, None) => format!("of its difference in the mean {name} it keeps {kept}"),
+            (false, Some(null)) => format!(
+                "of its difference in the mean {name} it keeps {kept}, and of {} the nearest to 1 {}",
+                count(self::random(of).count(), "random circuit"),
+                number(null, 2)
+            ),
+        }
     ))
 }
 
@@ -82,52 +111,76 @@ pub(super) fn lost_as_by_noise(results: &Results, change: &HeadChange) -> String
 pub(super) fn faithful(results: &Results) -> Vec<Finding> {
     let base = (&results.base.label, vec![&results.base]);
     let runs = results.trainings.iter().map(|run| (&run.name, run.checkpoints.iter().collect()));
-    std::iter::once(base).chain(runs).filter_map(|(name, of)| one(name, &of)).collect()
+    std::iter::once(base).chain(runs).filter_map(|(name, of)| one(results, name, &of)).collect()
 }
 
-fn one(name: &str, of: &[&CheckpointFacts]) -> Option<Finding> {
-    let circuits: Vec<&CircuitFacts> = of.iter().filter_map(|c| c.circuit.as_ref()).collect();
-    let worst = circuits.iter().map(|c| c.faithfulness).reduce(f64::min)?;
-    let most = circuits.iter().map(|c| c.faithfulness).reduce(f64::max)?;
-    let nulls: Vec<f64> = circuits.iter().flat_map(|c| c.nulls.iter().copied()).collect();
-    let beaten = circuits.iter().filter(|c| c.nulls.iter().all(|&null| null < c.faithfulness)).count();
-    let many = circuits.len() > 1;
-    let (control, verdict) = match best(&nulls) {
-        None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
-        Some(null) => (
-            format!(
-                "Of {} of as many edges{} the best keeps {}; {}.",
-                count(circuits.iter().map(|c| c.nulls.len()).max().unwrap_or(0), "random circuit"),
-                if many { " beside each" } else { "" },
-                number(null, 2),
-                match (many, beaten) {
-                    (true, n) => format!("{n} of {} circuits beat all of theirs", circuits.len()),
-                    (false, 1) => "it beats all of them".into(),
-                    (false, _) => "it does not beat all of them".into(),
-                }
-            ),
-            match () {
-                () if beaten < circuits.len() => ClaimVerdict::Fails,
-                () if worst >= FAITHFUL => ClaimVerdict::Holds,
-                () => ClaimVerdict::Open,
-            },
+fn one(results: &Results, name: &str, of: &[&CheckpointFacts]) -> Option<Finding> {
+    let all: Vec<&CircuitFacts> = of.iter().filter_map(|c| c.circuit.as_ref()).collect();
+    let many = all.len() > 1;
+    let circuits: Vec<&CircuitFacts> = all.iter().filter(|c| !narrow(results, c)).copied().collect();
+    let left_out = match all.len() - circuits.len() {
+        0 => String::new(),
+        n => format!(
+            " {} left out: the metric hardly differs between clean and corrupt prompts, so that there is nothing to explain.",
+            match (many, n) {
+                (false, _) => "It is".to_owned(),
+                (true, 1) => format!("1 of {} circuits is", all.len()),
+                (true, n) => format!("{n} of {} circuits are", all.len()),
+            }
         ),
     };
-    let range = if many { format!("{} to {}", number(worst, 2), number(most, 2)) } else { number(worst, 2) };
-    Some(Finding {
+    let finding = |short: String, evidence: String, verdict| Finding {
         part: Part::Circuits,
-        short: best(&nulls)
-            .map_or(range.clone(), |null| format!("{range}; random ones up to {}", number(null, 2))),
+        short,
         rows: Vec::new(),
         claim: match many {
             true => format!("The circuits of {name} are faithful to their models"),
             false => format!("The circuit of {name} is faithful to its model"),
         },
-        evidence: format!(
-            "Faithfulness: with every other edge corrupted {} {range} of the difference between clean and corrupt prompts (1 is \
-             all of it). {control}",
-            if many { format!("the {} circuits keep", circuits.len()) } else { "it keeps".into() },
-        ),
+        evidence: (evidence + &left_out).trim_start().to_owned(),
         verdict,
-    })
+    };
+    let kept = circuits.iter().map(|c| c.faithfulness);
+    let Some((least, most)) = kept.clone().reduce(f64::min).zip(kept.reduce(f64::max)) else {
+        let short = "nothing to explain".to_owned();
+        return (!all.is_empty()).then(|| finding(short, String::new(), ClaimVerdict::Open));
+    };
+    let near = circuits.iter().filter_map(|c| nearest(c)).min_by(|a, b| off(*a).total_cmp(&off(*b)));
+    let beaten = circuits.iter().filter(|c| random(c).all(|null| off(null) > off(c.faithfulness))).count();
+    let (control, verdict) = match near {
+        None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
+        Some(null) => (
+            format!(
+                "Of {}{}, with as many edges between the same layers or at the same nodes, the nearest to 1 keeps {}; {}.",
+                count(circuits.iter().map(|c| random(c).count()).max().unwrap_or(0), "random circuit"),
+                if many { " beside each" } else { "" },
+                number(null, 2),
+                match (many, beaten) {
+                    (true, n) => format!("{n} of {} circuits are nearer than all of theirs", circuits.len()),
+                    (false, 1) => "it is nearer than all of them".into(),
+                    (false, _) => "it is not nearer than all of them".into(),
+                }
+            ),
+            match () {
+                () if beaten < circuits.len() => ClaimVerdict::Fails,
+                () if circuits.iter().all(|c| explains(c.faithfulness)) => ClaimVerdict::Holds,
+                () => ClaimVerdict::Open,
+            },
+        ),
+    };
+    let range = match least < most {
+        true => format!("{} to {}", number(least, 2), number(most, 2)),
+        false => number(least, 2),
+    };
+    let beside = near.map_or(String::new(), |null| format!("; nearest random one {}", number(null, 2)));
+    let evidence = format!(
+        "Faithfulness: with every other edge corrupted {} {range} of the difference between clean and corrupt prompts; 1 is all of \
+         it. {control}",
+        match (many, circuits.len()) {
+            (false, _) => "it keeps".to_owned(),
+            (true, 1) => "1 circuit keeps".to_owned(),
+            (true, n) => format!("{n} circuits keep"),
+        },
+    );
+    Some(finding(range + &beside, evidence, verdict))
 }

@@ -265,32 +265,48 @@ pub(super) fn lost_and_found(results: &Results, run: &Training) -> Option<Vec<He
 /// Whether other seeds find the emergent heads of a run as well.
 fn repeated(results: &Results, run: &Training) -> Option<Finding> {
     let heads = run.changes.last()?.emergent.as_ref().filter(|heads| !heads.is_empty())?;
-    let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
-    let ends: Vec<_> = seeds.iter().filter_map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
-    let one = |head: &Head| {
-        let of = |sets: &dyn Fn(&SeedTraining) -> bool| ends.iter().filter(|t| sets(t)).count();
-        (of(&|t| t.emergent.contains(head)), of(&|t| t.new.contains(head)))
-    };
-    let found: Vec<(usize, usize)> = heads.iter().map(one).collect();
-    let always = found.iter().filter(|(emergent, _)| *emergent == ends.len()).count();
-    let each: Vec<String> = heads
-        .iter()
-        .zip(&found)
-        .map(|(head, (e, n))| format!("{head} emergent in {e} and new in {n}"))
+    let stability = results.stability.as_ref().filter(|found| found.runs.len() > 1)?;
+    let ends: Vec<(u64, &SeedTraining)> = (stability.runs.iter())
+        .filter_map(|s| Some((s.seed, s.trainings.iter().find(|t| t.name == run.name)?)))
         .collect();
+    let others: Vec<&(u64, &SeedTraining)> =
+        ends.iter().filter(|(seed, _)| *seed != results.run.seed).collect();
+    let all_heads = (results.model.n_layers * results.model.n_heads) as f64;
+    let one = |(seed, t): &&(u64, &SeedTraining)| {
+        let same: Vec<Head> = heads.iter().filter(|head| t.emergent.contains(head)).copied().collect();
+        format!(
+            "seed {seed} finds {} of the {}{} (by chance {})",
+            same.len(),
+            heads.len(),
+            kinds::few(&same),
+            number(heads.len() as f64 * t.emergent.len() as f64 / all_heads, 1)
+        )
+    };
+    let again = |t: &SeedTraining| heads.iter().filter(|head| t.emergent.contains(head)).count();
+    let always = |sets: fn(&SeedTraining) -> &[Head]| {
+        let (_, first) = ends.first()?;
+        let all: Vec<Head> =
+            sets(first).iter().filter(|h| ends.iter().all(|(_, t)| sets(t).contains(h))).copied().collect();
+        (!all.is_empty()).then(|| kinds::few(&all))
+    };
+    let each = |name: &str, found: Option<String>| {
+        found.map_or(String::new(), |all| format!(" {name} in every seed{all}."))
+    };
     Some(Finding {
         part: Part::Heads,
         short: String::new(),
         rows: Vec::new(),
-        claim: format!("Other seeds of {} find the same heads", run.name),
+        claim: format!("Other seeds of {} find the same emergent heads", run.name),
         evidence: format!(
-            "Of {} seeds: {}. Intervals elsewhere are over problems and pairs, not over seeds.",
-            ends.len(),
-            each.join("; ")
+            "Of the emergent heads {}.{}{}{}",
+            others.iter().map(one).collect::<Vec<_>>().join(", "),
+            each("New", always(|t| &t.new)),
+            each("Lost", always(|t| &t.lost)),
+            stability.differ.as_ref().map_or(String::new(), |text| format!(" {text}"))
         ),
         verdict: match () {
-            () if always == heads.len() => ClaimVerdict::Holds,
-            () if always == 0 => ClaimVerdict::Fails,
+            () if others.iter().all(|(_, t)| again(t) == heads.len()) => ClaimVerdict::Holds,
+            () if others.iter().all(|(_, t)| again(t) == 0) => ClaimVerdict::Fails,
             () => ClaimVerdict::Open,
         },
     })

@@ -4,7 +4,7 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
-use super::signal::{lost_as_by_noise, weak_base};
+use super::signal::{lost_as_by_noise, nearest, weak_base};
 use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent, range};
 use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
@@ -117,7 +117,6 @@ pub(super) fn heads(results: &Results) -> Markup {
 
 /// New and lost heads at the end of each training on every suite of pairs and by every rule.
 fn by_pairs(results: &Results) -> Markup {
-    let best = |nulls: &[f64]| nulls.iter().copied().reduce(f64::max);
     let columns = [
         "Pairs",
         "Rule",
@@ -133,7 +132,7 @@ fn by_pairs(results: &Results) -> Markup {
         @if results.heads.len() > results.trainings.len() {
             h3 { "By pairs and rule" }
             p class="facts" {
-                "Base’s circuit: heads, faithfulness, and that of the best random circuit. Noise floor: heads by which circuits of "
+                "Base’s circuit: heads, faithfulness, and that of the random circuit nearest to 1. Noise floor: heads by which circuits of "
                 "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
                 "test finds a change, of all that it tested."
             }
@@ -149,7 +148,7 @@ fn by_pairs(results: &Results) -> Markup {
                                 @if !study.base.heads.is_empty() {
                                     small {
                                         (number(study.base.faithfulness, 2))
-                                        @if let Some(null) = best(&study.base.nulls) { " (" (number(null, 2)) ")" }
+                                        @if let Some(null) = nearest(&study.base) { " (" (number(null, 2)) ")" }
                                     }
                                 }
                             }
@@ -180,7 +179,7 @@ pub(super) fn turnover_and_reward(heads: &[HeadStudy]) -> Markup {
             h3 { "Turnover and reward" }
             p {
                 "Spearman’s rank correlation, over checkpoints, of turnover less its noise floor with the size of the change of "
-                "reward (of loss for SFT). At lag 1 turnover is one checkpoint ahead. n: the checkpoints that are compared. p: the "
+                "reward (of loss for SFT). At lag 1 turnover is one checkpoint ahead. n: the checkpoints that are compared; the first has no change of reward. p: the "
                 "share of circular shifts of one whole series against the other, as many as n at lag 0, whose coefficient at "
                 "that lag is at least as large: with n shifts never below 1/n. Lags, suites and rules are not corrected for. The claim about GRPO takes lag 0 of the first row of its training."
             }

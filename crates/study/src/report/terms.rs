@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::words::{count, metric, rate};
-use crate::results::{HeadStudy, Results};
+use super::words::{count, metric, rate, visible};
+use crate::results::{HeadStudy, PairExample, Results};
 
 /// The section's markup, below the summary.
 pub(super) fn section(results: &Results) -> Markup {
@@ -54,7 +54,8 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     say(
         "Faithfulness",
         "The share of the metric’s difference between clean and corrupt prompts that is left when every edge outside the \
-         circuit carries its value on the corrupt prompt: 1, all of it; 0, none."
+         circuit carries its value on the corrupt prompt: 1, all of it; 0, none; above 1 more than the whole model, below 0 the \
+         opposite. Where the difference is next to nothing it says nothing."
             .into(),
     );
     say(
@@ -128,11 +129,32 @@ fn rules(results: &Results) -> String {
     if said.is_empty() { String::new() } else { format!(" Rules: {}.", said.join("; ")) }
 }
 
+/// The longest prompt of an example that is shown whole, characters.
+const SHOWN: usize = 120;
+
+/// ` Its first: “…75+51=126;126+”, corrupt “…”; right “6”, wrong “7”.`
+fn shown(example: &PairExample) -> String {
+    let end = |text: &str| {
+        let n = text.chars().count();
+        let tail: String = text.chars().skip(n.saturating_sub(SHOWN)).collect();
+        visible(&if n > SHOWN { format!("…{tail}") } else { tail })
+    };
+    let wrong =
+        example.distractor.as_ref().map_or(String::new(), |text| format!(", wrong “{}”", visible(text)));
+    format!(
+        " Its first: clean “{}”, corrupt “{}”; right “{}”{wrong}.",
+        end(&example.clean),
+        end(&example.corrupt),
+        visible(&example.answer)
+    )
+}
+
 /// The suites of pairs by name.
 fn pairs(results: &Results) -> String {
     let suites = results.task.suites.iter().filter_map(|s| {
         let n = s.pairs.as_ref()?.n;
-        Some(format!(" {} ({}): {}", s.name, count(n, "pair"), s.description))
+        let example = s.pairs.as_ref()?.example.as_ref().map_or(String::new(), shown);
+        Some(format!(" {} ({}): {}{example}", s.name, count(n, "pair"), s.description))
     });
     "A clean prompt and a corrupt one of equal length, alike but for what decides the answer. ".to_owned()
         + suites.collect::<String>().trim_start()

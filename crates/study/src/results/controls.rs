@@ -66,6 +66,9 @@ pub struct ControlTrial {
 pub struct Stability {
     /// The command that ran them.
     pub command: String,
+    /// What the seeds have in common and what is drawn anew, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differ: Option<String>,
     /// One entry a seed.
     pub runs: Vec<SeedRun>,
 }

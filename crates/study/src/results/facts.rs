@@ -112,6 +112,22 @@ pub struct PairsFacts {
     pub longest: usize,
     /// A pairs file, or the openings of two checkpoints.
     pub source: PairsSource,
+    /// The first pair as text; `None` without a tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<PairExample>,
+}
+
+/// A pair as text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PairExample {
+    /// The clean prompt.
+    pub clean: String,
+    /// The corrupt prompt.
+    pub corrupt: String,
+    /// The first token of the right answer.
+    pub answer: String,
+    /// The first token of the wrong one that it is compared with, if any.
+    pub distractor: Option<String>,
 }
 
 /// The origin of pairs.

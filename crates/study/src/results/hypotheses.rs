@@ -8,9 +8,9 @@ use stats::Interval;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The effect has the claimed direction, and the corrected p-value is below the level.
+    /// The effect has the claimed direction, and the corrected p-value is at most the level.
     Supported,
-    /// The effect has the other direction, and the corrected p-value is below the level; or the test had the power to see the
+    /// The effect has the other direction, and the corrected p-value is at most the level; or the test had the power to see the
     /// effect that matters, and did not.
     NotSupported,
     /// What the claim is about was not measured, or too little of it to see the effect that matters, or no effect could have

@@ -31,8 +31,8 @@ pub use answers::{Answers, BenchmarkFacts, Case, CaseSample, Cases, FailureCount
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};
 pub use controls::{Control, ControlTrial, Controls, SeedRun, SeedTraining, SeedVerdict, Stability};
 pub use facts::{
-    Caveat, CheckpointSource, Machine, ModelFacts, PairsFacts, PairsSource, RunFacts, Said, Setting,
-    StageTime, SuiteFacts, TaskExample, TaskFacts, Topic, Version,
+    Caveat, CheckpointSource, Machine, ModelFacts, PairExample, PairsFacts, PairsSource, RunFacts, Said,
+    Setting, StageTime, SuiteFacts, TaskExample, TaskFacts, Topic, Version,
 };
 pub use heads::{CheckpointHeads, Cohort, HeadFrequency, HeadStudy, TestedHead};
 pub use hypotheses::{Hypothesis, Unit, Verdict};

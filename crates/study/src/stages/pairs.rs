@@ -13,7 +13,7 @@ use tasks::{Built, Opening, openings, to_jsonl};
 use super::Subject;
 use crate::config::{OpeningsConfig, SuiteConfig};
 use crate::jobs::Job;
-use crate::results::{PairsFacts, PairsSource};
+use crate::results::{PairExample, PairsFacts, PairsSource};
 use crate::study::Work;
 use crate::{Stage, Study};
 
@@ -81,7 +81,8 @@ fn one(study: &mut Study<'_>, config: &SuiteConfig, subjects: &[Subject]) -> Res
         (Some(path), _) => {
             let read = subjects[0].pairs(path)?;
             let longest = read.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
-            let facts = PairsFacts { n: read.len(), longest, source: PairsSource::File };
+            let example = example(&subjects[0], &read)?;
+            let facts = PairsFacts { n: read.len(), longest, source: PairsSource::File, example };
             Some(SuitePairs { path: path.clone(), hash: file_hash(path)?, base: None, facts })
         }
         (None, Some(how)) => made(study, config, how, subjects)?,
@@ -150,7 +151,20 @@ fn made(
         reversed_for_base: how.reversed_for_base,
         dropped,
     };
-    Ok(Some(SuitePairs { path, hash, base: reversed, facts: PairsFacts { n, longest, source } }))
+    let example = example(post, &post.pairs(&path)?)?;
+    Ok(Some(SuitePairs { path, hash, base: reversed, facts: PairsFacts { n, longest, source, example } }))
+}
+
+/// The first pair as text.
+fn example(subject: &Subject, pairs: &Pairs) -> Result<Option<PairExample>, Error> {
+    let Some((pair, text)) = pairs.iter().next().zip(subject.text()?) else { return Ok(None) };
+    let first = |ids: &[u32]| ids.first().map(|&id| text.decode_all(&[id])).transpose();
+    Ok(Some(PairExample {
+        clean: text.decode_all(&pair.clean)?,
+        corrupt: text.decode_all(&pair.corrupt)?,
+        answer: first(&pair.target.answers)?.unwrap_or_default(),
+        distractor: first(&pair.target.distractors)?,
+    }))
 }
 
 /// The beginnings of a checkpoint's answers.

@@ -4,7 +4,7 @@ use ::circuits::{Relation, attended, role, token_scores};
 use burn::tensor::Tensor;
 use common::Error;
 use hooks::{Batch, Head, Heads, Hook, HookedModel as _, Pairs, Rows, Site};
-use model_qwen::{Checkpoint, Qwen};
+use model_qwen::Qwen;
 use serde_json::json;
 
 use super::Subject;
@@ -63,8 +63,7 @@ struct Texts {
 
 impl Texts {
     fn new(subject: &Subject) -> Result<Self, Error> {
-        let there = subject.dir.join("tokenizer.json").exists();
-        Ok(Self { text: there.then(|| Checkpoint::open(&subject.dir)?.text()).transpose()? })
+        Ok(Self { text: subject.text()? })
     }
 
     fn of(&self, id: u32) -> String {

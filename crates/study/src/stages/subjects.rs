@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use common::Error;
 use hooks::{Encode, IdsOnly, Pairs, PairsReader};
-use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, model_hash};
+use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Text, model_hash};
 use posttrain::RunFolder;
 
 use super::checkpoints::trained;
@@ -39,7 +39,7 @@ impl Subject {
     /// Reads a pairs file with the checkpoint's tokenizer and checks it against its vocabulary.
     pub(crate) fn pairs(&self, path: &Path) -> Result<Pairs, Error> {
         let checkpoint = Checkpoint::open(&self.dir)?;
-        let text = self.dir.join("tokenizer.json").exists().then(|| checkpoint.text()).transpose()?;
+        let text = self.text()?;
         let encode: &dyn Encode = match &text {
             Some(text) => text,
             None => &IdsOnly,
@@ -47,6 +47,12 @@ impl Subject {
         let pairs = PairsReader::new(encode).read(path)?;
         pairs.check_vocab(checkpoint.config.vocab).map_err(|e| e.within(path.display()))?;
         Ok(pairs)
+    }
+
+    /// Its tokenizer; `None` where it has none.
+    pub(crate) fn text(&self) -> Result<Option<Text>, Error> {
+        let there = self.dir.join("tokenizer.json").exists();
+        there.then(|| Checkpoint::open(&self.dir)?.text()).transpose()
     }
 
     /// Loads the model, with its adapter.
