@@ -62,7 +62,9 @@ fn value(live: &LiveRun) -> String {
 }
 
 fn correlation(live: &LiveRun) -> String {
-    let Some(found) = &live.dynamics else { return "turnover and reward: too few circuits".into() };
+    let Some(found) = &live.dynamics else {
+        return format!("turnover and {}: too few circuits", live.value_name());
+    };
     let lags = found.lags.iter().map(|l| format!("{:+.2} at lag {}", l.coefficient, l.lag));
     let lags: Vec<String> = lags.collect();
     format!(

@@ -51,7 +51,7 @@ pub struct GrpoStats {
     /// Rounding only, unless a filter (top-p, top-k, min-p) changed the sampler's distribution.
     #[serde(rename = "sampling/sampling_logp_difference/mean")]
     pub sampler_gap_mean: f64,
-    /// The largest such difference.
+    /// The largest such difference; 0, as the mean, where the trainer ran no completion.
     #[serde(rename = "sampling/sampling_logp_difference/max")]
     pub sampler_gap: f64,
     /// Where another program sampled.

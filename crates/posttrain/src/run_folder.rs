@@ -109,7 +109,10 @@ impl RunFolder {
     pub fn check_new(dir: &Path) -> Result<(), Error> {
         let checkpoints = dir.join("checkpoints");
         if checkpoints.is_dir() && !steps(&checkpoints)?.is_empty() {
-            return Err(Error::at(dir, "holds a run already: resume it, or choose another run.dir"));
+            return Err(Error::at(
+                dir,
+                "holds a run already: go on with it by `--resume` and this folder, or choose another run.dir",
+            ));
         }
         let config = dir.join("config.toml");
         let ours = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(WRITTEN));
@@ -242,6 +245,9 @@ impl RunFolder {
     /// A file that cannot be read.
     pub fn config(dir: &Path) -> Result<String, Error> {
         let path = dir.join("config.toml");
+        if !path.exists() {
+            return Err(Error::at(dir, "is no run folder: it has no config.toml"));
+        }
         std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))
     }
 

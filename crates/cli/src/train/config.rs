@@ -131,6 +131,24 @@ impl RunFile {
         GrpoConfig { trainer: self.trainer(), rollouts, ..self.grpo.clone().unwrap_or_default() }
     }
 
+    /// Refuses files that are not there, by their keys, before anything is read.
+    pub(super) fn check_files(&self) -> Result<(), Error> {
+        let watch = self.watch.as_ref().map(|watch| &watch.pairs);
+        let named = [
+            ("data.train", Some(&self.data.train)),
+            ("data.eval", self.data.eval.as_ref()),
+            ("watch.pairs", watch),
+        ];
+        for (key, path) in named.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+            // A pattern that matches nothing has a message of its own.
+            if !path.exists() && !path.to_string_lossy().contains(['*', '?', '[']) {
+                let why = "no such file; paths are relative to the folder that the command runs in";
+                return Err(Error::at(path, why).within(key));
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self, kind: Kind) -> Result<(), Error> {
         let missing = |name: &str| Err(Error::input(format!("missing `{name}`")));
         let required =

@@ -49,6 +49,7 @@ impl<'a> Open<'a> {
             None => asked.begin()?,
         };
         file.train.groups.get_or_insert(ranks.count());
+        file.check_files()?;
         let from = match (&resumed, &file.lora) {
             (Some(resumed), None) => &resumed.dir,
             _ => &file.model.path,

@@ -55,7 +55,10 @@ pub fn live_page(run: &LiveRun, name: &str) -> Result<String, Error> {
 /// Turnover and reward in a sentence.
 fn correlation(run: &LiveRun) -> String {
     let Some(found) = &run.dynamics else {
-        return "Too few circuits for the correlation of turnover with the change of reward.".into();
+        return format!(
+            "Too few circuits for the correlation of turnover with the change of the {}.",
+            run.value_name()
+        );
     };
     let lag = |l: &stats::Lagged| format!("{:.2} at lag {} (n = {})", l.coefficient, l.lag, l.n);
     format!(
