@@ -103,6 +103,7 @@ pub(crate) fn run_study(
 /// Prints the jobs, and what those that are not done would take.
 fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) -> Result {
     let mut host = Command { common, stop: signals::polled() };
+    let trainings = config.train.clone();
     let mut study = Study::new(config, selected, &mut host);
     let stages = study.plan()?;
     if json {
@@ -112,18 +113,31 @@ fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) ->
     for job in study.jobs() {
         say!("{} {}", if job.done { "done" } else { "todo" }, job.name);
     }
-    for row in stages {
-        let time = row.seconds.map_or("time unknown".to_owned(), |s| format!("about {s:.0} s"));
-        common.note(format!(
-            "{}: {} of {} jobs to do, {} tokens read, at most {} written, {:.2} GB, {time}",
-            row.stage.name(),
-            row.todo,
-            row.jobs,
-            row.read_tokens,
-            row.written_tokens,
-            row.bytes as f64 / 1e9
-        ));
+    let of_trainings: Vec<String> = trainings
+        .iter()
+        .map(|t| {
+            format!("`sparks {} {} --set model.path=MODEL --dry-run`", t.method.name(), t.file.display())
+        })
+        .collect();
+    for row in &stages {
+        let what = match row.stage {
+            Stage::Checkpoints if of_trainings.is_empty() => "nothing to compute".to_owned(),
+            Stage::Checkpoints => format!("tokens, memory and time by {}", of_trainings.join(", ")),
+            _ => format!(
+                "{} tokens read, at most {} written, {:.2} GB, {}",
+                row.read_tokens,
+                row.written_tokens,
+                row.bytes as f64 / 1e9,
+                row.seconds.map_or("time unknown".to_owned(), |s| format!("about {s:.0} s"))
+            ),
+        };
+        common.note(format!("{}: {} of {} jobs to do, {what}", row.stage.name(), row.todo, row.jobs));
     }
+    let seconds = stages.iter().filter_map(|row| row.seconds).reduce(|a, b| a + b);
+    let time = seconds.map_or("time unknown".to_owned(), |s| format!("about {:.0} min", s / 60.0));
+    let most = stages.iter().map(|row| row.bytes).max().unwrap_or(0);
+    let beside = if of_trainings.is_empty() { "" } else { ", trainings aside" };
+    common.note(format!("in all {time}, at most {:.2} GB{beside}", most as f64 / 1e9));
     Ok(())
 }
 

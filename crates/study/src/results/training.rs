@@ -18,6 +18,16 @@ pub enum TrainingMethod {
     Grpo,
 }
 
+impl TrainingMethod {
+    /// The command that trains so: `sft` or `grpo`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sft => "sft",
+            Self::Grpo => "grpo",
+        }
+    }
+}
+
 /// One post-training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Training {
