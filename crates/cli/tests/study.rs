@@ -78,6 +78,7 @@ fn a_study_is_the_same_however_it_is_run() {
     let whole = results(dir, "study");
     let page = std::fs::read_to_string(dir.join("study/report.html")).unwrap();
     assert!(page.contains("Five steps"));
+    scores_are_of_the_metric(dir);
     assert!(ok(dir, &["study", "c.toml", "--dry-run"]).lines().all(|line| line.starts_with("done ")));
 
     // What was lost is done again, nothing else is.
@@ -107,6 +108,31 @@ fn a_study_is_the_same_however_it_is_run() {
         String::from_utf8(results(dir, "shards")).unwrap().replace("shards", "study"),
         String::from_utf8(whole).unwrap()
     );
+}
+
+/// Edges have the scores of the metric, by a rule that ranks them as a loss too: those of the circuit's file.
+fn scores_are_of_the_metric(dir: &Path) {
+    let found: Value = serde_json::from_slice(&results(dir, "study")).unwrap();
+    for study in found["heads"].as_array().unwrap() {
+        let rule = study["rule"].as_str().unwrap();
+        for checkpoint in study["checkpoints"].as_array().unwrap() {
+            let place = format!(
+                "study/stages/circuits/{}/ids/{rule}/circuit.json",
+                checkpoint["label"].as_str().unwrap()
+            );
+            let file: Value = serde_json::from_slice(&std::fs::read(dir.join(place)).unwrap()).unwrap();
+            let edges = checkpoint["circuit"]["edges"].as_array().unwrap();
+            assert!(!edges.is_empty(), "{rule}");
+            for edge in edges {
+                let scored = &file["edges"][edge["edge"].as_str().unwrap()];
+                assert_eq!(
+                    edge["score"].as_f64().unwrap() as f32,
+                    scored["score"].as_f64().unwrap() as f32,
+                    "{rule} {edge}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

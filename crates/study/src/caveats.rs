@@ -1,7 +1,7 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, NARROW, explains, findings, number, percent};
+use crate::report::{ClaimVerdict, NARROW, explains, findings, narrow, number, percent};
 use crate::results::{Caveat, CheckpointFacts, CircuitFacts, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
@@ -24,7 +24,9 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         .collect();
     let checkpoints =
         || std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints));
-    let faithless = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| !explains(c.faithfulness));
+    let faithless = |c: &&CheckpointFacts| {
+        c.circuit.as_ref().is_some_and(|c| !narrow(results, c) && !explains(c.faithfulness))
+    };
     let labels: Vec<&str> = checkpoints().filter(faithless).map(|c| c.label.as_str()).collect();
     if !labels.is_empty() {
         all.push(about(
@@ -43,13 +45,13 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
     let gap = |c: &CheckpointFacts| c.circuit.as_ref().map(|c| (c.clean - c.corrupt).abs());
     let widest = checkpoints().filter_map(|c| Some((c, gap(c)?))).max_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((widest, most)) = widest {
-        let narrow = |c: &&CheckpointFacts| gap(c).is_some_and(|gap| gap < NARROW * most);
+        let hardly = |c: &&CheckpointFacts| gap(c).is_some_and(|gap| gap < NARROW * most);
         let shown = |c: &CheckpointFacts| {
             let circuit = c.circuit.as_ref()?;
             let [clean, corrupt] = [circuit.clean, circuit.corrupt].map(|x| number(x, 2));
             Some(format!("{} ({clean} and {corrupt})", c.label))
         };
-        let labels: Vec<String> = checkpoints().filter(narrow).filter_map(shown).collect();
+        let labels: Vec<String> = checkpoints().filter(hardly).filter_map(shown).collect();
         if !labels.is_empty() {
             all.push(about(
                 Topic::Circuits,
@@ -61,7 +63,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
                         shown(widest).unwrap_or_default()
                     ),
                     format!(
-                        "They hardly differ in {}: faithfulness divides by that difference, and heads that are new or lost \
+                        "They hardly differ, by less than a tenth of that, in {}: faithfulness divides by that difference, and heads that are new or lost \
                          beside such a circuit say little.",
                         labels.join(", ")
                     ),

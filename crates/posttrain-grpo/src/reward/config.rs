@@ -148,9 +148,11 @@ impl TryFrom<Map<String, Value>> for RewardConfig {
         };
         let weight = match table.remove("weight") {
             None => 1.0,
-            Some(value) => {
-                value.as_f64().ok_or_else(|| format!("reward.weight is {value}, expected a number"))?
-            }
+            Some(value) => value.as_f64().ok_or_else(|| {
+                format!(
+                    "reward.weight is {value}, expected a finite number (null stands for one that is not)"
+                )
+            })?,
         };
         if !table.contains_key("kind") && table.contains_key("command") {
             table.insert("kind".to_owned(), "command".into());

@@ -121,11 +121,13 @@ FIGURES.circuit = (results, pick) => {
   const total = circuit.n_edges ?? circuit.edges.length;
   const most = pick.most ?? MOST;
   const hidden = total > most ? ` The ${most} strongest edges are drawn, ${total - most} are not.` : "";
+  const gap = (c) => Math.abs(c.clean - c.corrupt);
+  const narrow = gap(circuit) < 0.1 * d3.max(members(study), (m) => gap(m.circuit));
   const random = [...circuit.nulls, ...(circuit.degree_nulls ?? [])];
   const nulls = random.length ? `; of ${count(random.length, "random circuit")}, with as many edges between the same layers or at the same nodes, the nearest to 1 has ${number(d3.least(random, (f) => Math.abs(1 - f)))}` : "";
   return {
     title: `${study.training}: the circuit of ${label}, ${study.suite}`,
-    caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; faithfulness ${number(circuit.faithfulness)}${nulls}.${hidden} ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,
+    caption: `Circles: heads; squares: embeddings (in), MLPs (m), logits (out). ${count(circuit.heads.length, "head")}, ${count(circuit.n_nodes, "node")}, ${count(total, "edge")}, found on ${pairsOf(results, study.suite)}; ${narrow ? "the metric hardly differs between clean and corrupt prompts, so that faithfulness says nothing" : `faithfulness ${number(circuit.faithfulness)}${nulls}`}.${hidden} ${signWords(circuit.metric)} Width: root of the size of the score, which has no interval here. Ring: blue, new since the base; red, in the base's circuit too. Look for blue rings with wide edges.`,
     label: `heads ${names(circuit.heads)}`,
     ...circuitTable(circuit.edges),
     draw: (env) => drawCircuit(env, { model: results.model, edges: circuit.edges, metric: circuit.metric, heads: kinds(results, study, at), most, layout: pick.layout }),

@@ -79,7 +79,7 @@ FIGURES.turnover = (results, pick) => {
   const text = (r) => `step ${r.step}: turnover ${percent(r.turnover)}, noise floor ${between(r.noise, percent)}; born ${names(r.births)}; gone ${names(r.deaths)}`;
   return {
     title: `${study.training}: turnover of heads, ${study.suite}`,
-    caption: `Line: heads born or gone since the checkpoint before, % of the heads in either circuit, at ${count(rows.length, "checkpoint")}. Grey cross and bar: the same between circuits of one checkpoint from draws of ${pairsOf(results, study.suite)}, where no weight changes, of that checkpoint itself: mean and the range of 95 % of draws; the noise floor of new and lost heads is that of the base, and may be another. Look for points above the grey bar. Its correlation with reward is in the table “Turnover and reward”.`,
+    caption: `Line: heads born or gone since the checkpoint before, % of the heads in either circuit, at ${count(rows.length, "checkpoint")}. Grey cross and bar: the same between circuits of one checkpoint from draws of ${pairsOf(results, study.suite)}, where no weight changes, of that checkpoint itself: mean and the range of 95 % of draws; the noise floor of new and lost heads is that of the base, and may be another. Look for points above the grey bars of both ends. Its correlation with reward is in the table “Turnover and reward”.`,
     label: text(rows.at(-1)),
     columns: ["step", "turnover", "noise floor", "noise low", "noise high", "born", "gone", "change of reward or loss"],
     rows: rows.map((r) => [r.step, r.turnover, r.noise.estimate, r.noise.low, r.noise.high, names(r.births), names(r.deaths), r.reward_change ?? ""]),

@@ -7,7 +7,7 @@ use hooks::Head;
 use stats::{Interval, detectable, normal_p};
 
 use self::verdict::{Claim, LEVEL, POWER, Tested, corrected};
-use crate::report::{few, number, points, problems};
+use crate::report::{few, number, percent, points, problems, range};
 use crate::results::{
     Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod, Unit,
 };
@@ -314,12 +314,17 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
             source: "Thinking Sparks, Table 5, Figure 4",
             measure: match (hard.difference, easy.difference) {
                 (Some(a), Some(b)) => format!(
-                    "change of accuracy on {} ({} points, {}) less that on {} ({} points){}",
+                    "change of accuracy on {} ({} points {} from {}, {}) less that on {} ({} points {} from {}){}, beside no \
+                     random heads",
                     hard.suite,
                     points(a.estimate),
+                    range(&a, points),
+                    percent(hard.untouched.estimate),
                     problems(hard.n, hard.samples),
                     easy.suite,
                     points(b.estimate),
+                    range(&b, points),
+                    percent(easy.untouched.estimate),
                     few(&hard.heads)
                 ),
                 _ => "change of accuracy on the hard problems less that on the easy ones".into(),
@@ -337,7 +342,13 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
                 if se > 0.0 {
                     let p_value = normal_p(estimate / se);
                     let tested = Tested::new(effect, p_value, detectable(se, LEVEL, POWER));
-                    Ok(Tested { rest: a.estimate > 0.0 && b.estimate < 0.0, ..tested })
+                    let against = match (a.estimate > 0.0, b.estimate < 0.0) {
+                        (true, true) => None,
+                        (false, true) => Some("the change on the hard problems"),
+                        (true, false) => Some("the change on the easy problems"),
+                        (false, false) => Some("neither of its parts"),
+                    };
+                    Ok(Tested { against, ..tested })
                 } else {
                     Err("Not tested: no answer changed on either benchmark.".into())
                 }

@@ -32,13 +32,13 @@ pub(super) struct Tested {
     pub(super) minimum: f64,
     /// Random sets that the p-value is counted among, where it is.
     pub(super) sets: Option<usize>,
-    /// Whether what the measure leaves out is as claimed as well.
-    pub(super) rest: bool,
+    /// Parts of the measure that are not as claimed.
+    pub(super) against: Option<&'static str>,
 }
 
 impl Tested {
     pub(super) fn new(effect: Interval, p_value: f64, minimum: f64) -> Self {
-        Self { effect, p_value, minimum, sets: None, rest: true }
+        Self { effect, p_value, minimum, sets: None, against: None }
     }
 }
 
@@ -99,21 +99,21 @@ fn judge(claim: &Claim, tested: &Tested, (corrected, tests): (f64, usize)) -> (V
     let after = format!("{} after correction", p_value(corrected));
     if corrected <= LEVEL {
         return match claimed {
-            true if !tested.rest => (
-                Verdict::NotSupported,
-                format!("The difference is as claimed ({after}), and its parts are not."),
-            ),
-            true => (Verdict::Supported, format!("The effect is as claimed ({after}).")),
+            true => match tested.against {
+                Some(part) => {
+                    (Verdict::NotSupported, format!("The difference is as claimed ({after}); {part} is not."))
+                }
+                None => (Verdict::Supported, format!("The effect is as claimed ({after}).")),
+            },
             false => (Verdict::NotSupported, format!("The effect has the other direction ({after}).")),
         };
     }
     let sees = tested.minimum <= claim.matters;
     let what = format!(
         "{}{} {}effect of {} or more would have been found with power 0.8; one of {} matters.",
-        if claimed && !tested.rest {
-            "The difference alone is as claimed, its two parts are not. "
-        } else {
-            ""
+        match tested.against.filter(|_| claimed) {
+            Some(part) => format!("The difference has the claimed direction; {part} has not. "),
+            None => String::new(),
         },
         not_significant(tested, tests, &after),
         if sees { "An " } else { "Only an " },

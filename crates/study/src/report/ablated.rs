@@ -72,6 +72,13 @@ fn short(row: &Intervention) -> String {
     format!("{} → {}{beside}", percent(row.untouched.estimate), percent(row.accuracy.estimate))
 }
 
+/// Whether random heads take more than half of the accuracy on average: then zeroing so many tells none from others.
+pub(crate) fn too_coarse(row: &Intervention) -> bool {
+    let n = row.random.len() as f64;
+    let mean = row.random.iter().map(|d| d.accuracy.estimate).sum::<f64>() / n;
+    n > 0.0 && mean < 0.5 * row.untouched.estimate
+}
+
 fn needed(results: &Results, row: &Intervention) -> Finding {
     let (drop, text) = measured(results, row);
     let hurts = drop.high < 0.0;
@@ -101,6 +108,18 @@ fn needed(results: &Results, row: &Intervention) -> Finding {
             p_value(control_p(row))
         ),
     };
+    let coarse = match verdict {
+        ClaimVerdict::Open if too_coarse(row) => {
+            " Random heads take more than half of it on average: zeroing so many is too coarse to tell."
+        }
+        _ => "",
+    };
+    let unused = match row.set {
+        HeadSet::Lost if hurts => {
+            " Lost says that they left the circuit, not that the model does without them."
+        }
+        _ => "",
+    };
     let set = match row.set {
         HeadSet::New => "new",
         HeadSet::Lost => "lost",
@@ -109,7 +128,7 @@ fn needed(results: &Results, row: &Intervention) -> Finding {
     Finding {
         part: Part::Work,
         claim: format!("{} needs its {set} heads on {}", row.training, row.suite),
-        evidence: text + &control,
+        evidence: text + &control + coarse + unused,
         short: short(row),
         rows: Vec::new(),
         verdict,

@@ -1,14 +1,20 @@
 //! The answer at a glance: the main numbers in a table, and in a few paragraphs what changed, how sure that is, and
 //! what would change it.
 
+use hooks::Head;
 use maud::{Markup, html};
 
-use super::summary::{changed, emergent, gain, in_every_seed, is_main, main_benchmark, scores_tested};
+use super::summary::{
+    changed, emergent, gain, in_every_seed, is_main, main_benchmark, same_in_every_seed, scores_tested,
+};
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
 use super::words::{count, metric, number, percent, points, range};
 use super::{kinds, seeds, signal};
-use crate::results::{Accuracy, CheckpointFacts, CircuitFacts, HeadChange, Results, Training};
+use crate::results::{
+    Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, HeadStudy, Intervention, Results,
+    Training,
+};
 
 /// The benchmarks, the main one first.
 fn benchmarks(results: &Results) -> impl Iterator<Item = &Accuracy> {
@@ -91,7 +97,7 @@ fn first_upper(text: &str) -> String {
 }
 
 /// The share that a circuit keeps, where there is a difference to keep, beside random ones.
-fn faithfulness(results: &Results, circuit: &CircuitFacts) -> Markup {
+pub(super) fn faithfulness(results: &Results, circuit: &CircuitFacts) -> Markup {
     html! {
         @if signal::narrow(results, circuit) {
             "–" small { "no difference to explain" }
@@ -169,26 +175,65 @@ fn heads(results: &Results) -> String {
         ));
     }
     out.extend(signal::weak_base(results));
+    out.extend(elsewhere(results));
     for (run, last) in ends {
         let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
         let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+        let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
+            let same = if same == 0 { "none".to_owned() } else { same.to_string() };
+            format!(" ({same} of the {} so in all of {})", heads.len(), count(seeds, "seed"))
+        });
         let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
             format!("; the test finds {found} of all {n} tested heads changed")
         });
-        let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
-            format!(
-                "; {} is emergent in all of {}",
-                match same {
-                    0 => "none of these".to_owned(),
-                    1 => "1 of these".to_owned(),
-                    n => format!("each of {n} of these"),
-                },
-                count(seeds, "seed")
-            )
-        });
-        out.push(format!("Emergent in {}: {}{tested}{seeds}.", run.name, all.join(", ")));
+        out.push(format!("Emergent in {}: {}{seeds}{tested}.", run.name, all.join(", ")));
     }
+    out.extend(always(results));
     out.join(" ")
+}
+
+/// Where the base’s circuit is weak on the first pairs: the others on which it is not, and what goes beyond their noise.
+fn elsewhere(results: &Results) -> Option<String> {
+    let first = results.heads.first().filter(|_| signal::weak_base(results).is_some())?;
+    let strong: Vec<&HeadStudy> =
+        results.heads.iter().filter(|s| s.suite != first.suite && signal::strong_base(s)).collect();
+    let mut suites: Vec<&str> = strong.iter().map(|s| s.suite.as_str()).collect();
+    suites.dedup();
+    suites.sort_unstable();
+    suites.dedup();
+    let beyond = |s: &&&HeadStudy| {
+        s.changes.last().is_some_and(|c| changed(c) as f64 > s.base_noise.changed_heads.high)
+    };
+    let named: Vec<String> = (strong.iter().filter(beyond))
+        .map(|s| format!("{} on {} by {}", s.training, s.suite, s.rule))
+        .collect();
+    (!suites.is_empty()).then(|| {
+        format!(
+            "On {} the base has a circuit; beyond its noise floor {}, of {} comparisons.",
+            suites.join(" and "),
+            match named.as_slice() {
+                [] => "there is no training".into(),
+                [one] => format!("is {one}"),
+                all => format!("are {}", all.join(", ")),
+            },
+            strong.len()
+        )
+    })
+}
+
+/// Heads that are new, or lost, in every seed.
+fn always(results: &Results) -> Option<String> {
+    let runs = results.trainings.iter().filter_map(|run| {
+        let (new, lost) = same_in_every_seed(results, run)?;
+        let one = |name: &str, heads: &[Head]| {
+            let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+            (!all.is_empty()).then(|| format!("{name} {}", all.join(", ")))
+        };
+        let all: Vec<String> = [one("new", &new), one("lost", &lost)].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| format!("{}: {}", run.name, all.join("; ")))
+    });
+    let all: Vec<String> = runs.collect();
+    (!all.is_empty()).then(|| format!("In every seed: {}.", all.join(". ")))
 }
 
 /// How many of the findings hold, and what the intervals are over.
@@ -221,12 +266,11 @@ fn missing(results: &Results) -> String {
         out.push(format!("more than {}", count(seeds, "seed")));
     }
     if signal::weak_base(results).is_some() {
-        out.push("pairs on which the base has a circuit to compare with".into());
+        out.push(
+            "pairs that ask for what was learned, on which the base has a circuit to compare with".into(),
+        );
     }
-    let measured = results.hypotheses.iter().filter(|h| h.effect.is_some()).count();
-    if results.hypotheses.iter().any(|h| h.effect.is_some() && h.p_value.is_none()) {
-        out.push(format!("{} random sets of heads for each claim that heads are needed", 20 * measured - 1));
-    }
+    out.extend(sharper(results));
     let shifts = results.heads.iter().filter_map(|s| Some(s.changes.len()).filter(|_| s.dynamics.is_some()));
     if let Some(few) = shifts.min().filter(|&n| n < SHIFTS) {
         out.push(format!(
@@ -234,4 +278,29 @@ fn missing(results: &Results) -> String {
         ));
     }
     if out.is_empty() { String::new() } else { format!("In order of weight: {}.", out.join("; ")) }
+}
+
+/// What would tell heads that are needed from others: more random sets where no set does as much harm, and where sets of
+/// random heads take most of the accuracy too, a milder change.
+fn sharper(results: &Results) -> Vec<String> {
+    let zeroed = |i: &&Intervention| {
+        i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New) && !i.random.is_empty()
+    };
+    let rows: Vec<&Intervention> = results.interventions.iter().filter(zeroed).collect();
+    let alone = |row: &&&Intervention| row.random.iter().all(|d| d.accuracy.estimate > row.accuracy.estimate);
+    let claims = results.hypotheses.iter().filter(|h| h.effect.is_some()).count();
+    let untested = results.hypotheses.iter().any(|h| h.effect.is_some() && h.p_value.is_none());
+    let mut out = Vec::new();
+    if untested && rows.iter().any(|row| alone(&row)) {
+        out.push(format!("{} random sets of heads for each claim that heads are needed", 20 * claims - 1));
+    }
+    let coarse = rows.iter().filter(|row| crate::report::too_coarse(row)).count();
+    if coarse > 0 {
+        out.push(format!(
+            "a milder change of heads than zeroing all of a set: in {coarse} of {} comparisons as many random heads take most of \
+             the accuracy too",
+            rows.len()
+        ));
+    }
+    out
 }

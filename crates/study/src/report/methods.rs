@@ -6,6 +6,9 @@ use super::tables::wide;
 use super::words::{duration, grouped};
 use crate::results::{Results, RunFacts, Setting};
 
+/// Settings beyond which they are folded.
+const MANY: usize = 80;
+
 /// Definitions of the terms of the report.
 const DEFINITIONS: &[(&str, &str)] = &[
     (
@@ -76,7 +79,7 @@ pub(super) fn methods(results: &Results) -> Markup {
             (model.n_layers) " layers of " (model.n_heads) " query heads with " (model.n_kv_heads)
             " key/value heads, width " (model.d_model) "; " (grouped(model.n_edges as u64)) " edges in its graph."
         }
-        details open {
+        details open[results.settings.len() < MANY] {
             summary { "Every setting" }
             (wide("settings", &[], html! {
                 @for (section, rows) in &sections {

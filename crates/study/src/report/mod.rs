@@ -33,15 +33,16 @@ use crate::Error;
 use crate::results::Results;
 use common::write_whole;
 
+pub(crate) use ablated::too_coarse;
 pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub(crate) use kinds::few;
 pub use live::live_page;
-pub(crate) use signal::{NARROW, explains};
+pub(crate) use signal::{NARROW, explains, narrow};
 pub use summary::findings;
 pub(crate) use summary::problems;
 pub use verdict::{ClaimVerdict, Finding, Part};
-pub(crate) use words::{amount, number, p_value, percent, points};
+pub(crate) use words::{amount, number, p_value, percent, points, range};
 
 /// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
 /// `results.json` and `figures/*.svg`.

@@ -3,7 +3,7 @@
 use stats::Interval;
 
 use super::verdict::difference;
-use super::words::percent;
+use super::words::{percent, points, range};
 use crate::results::{Accuracy, Results, Training};
 
 /// Accuracy of the base and at the end of a training with another seed.
@@ -30,12 +30,20 @@ pub(super) fn others(results: &Results, run: &Training, before: &Accuracy) -> Ve
     runs.filter(|other| other.seed != results.run.seed).filter_map(one).collect()
 }
 
-/// ` Other seeds: 5.0 % before, 6.0 % after; 4.8 % before, 15 % after.`
+/// ` Other seeds: 5.0 % before, 6.0 % after (+1.0 points [−2.6 to +4.7]).`
 pub(super) fn sentence(all: &[Other]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let one =
-        |s: &Other| format!("{} before, {} after", percent(s.before.estimate), percent(s.after.estimate));
+    let one = |s: &Other| {
+        let change = difference(&s.before, &s.after);
+        format!(
+            "{} before, {} after ({} points {})",
+            percent(s.before.estimate),
+            percent(s.after.estimate),
+            points(change.estimate),
+            range(&change, points)
+        )
+    };
     format!(" Other seeds: {}.", all.iter().map(one).collect::<Vec<_>>().join("; "))
 }

@@ -5,7 +5,7 @@ use hooks::Head;
 
 use super::verdict::{ClaimVerdict, Finding, Part};
 use super::words::{count, metric, number};
-use crate::results::{CheckpointFacts, CircuitFacts, HeadChange, Results};
+use crate::results::{CheckpointFacts, CircuitFacts, HeadChange, HeadStudy, Results};
 
 /// How far from 1 the faithfulness of a circuit may be that is taken to explain its model. One above 1 keeps too much.
 const FAR: f64 = 0.5;
@@ -47,7 +47,7 @@ pub(crate) fn widest(results: &Results) -> f64 {
 }
 
 /// Whether the metric differs so little between clean and corrupt prompts that there is next to nothing to explain.
-pub(super) fn narrow(results: &Results, circuit: &CircuitFacts) -> bool {
+pub(crate) fn narrow(results: &Results, circuit: &CircuitFacts) -> bool {
     gap(circuit) < NARROW * widest(results)
 }
 
@@ -77,6 +77,21 @@ pub(super) fn weak_base(results: &Results) -> Option<String> {
             ),
         }
     ))
+}
+
+/// Whether the base's circuit on these pairs, by this rule, explains it and is nearer to 1 than all random ones.
+pub(super) fn strong_base(study: &HeadStudy) -> bool {
+    let of = &study.base;
+    !of.heads.is_empty()
+        && !narrow_in(study, of)
+        && explains(of.faithfulness)
+        && nearest(of).is_none_or(|null| off(null) > off(of.faithfulness))
+}
+
+/// [`narrow`] beside the circuits of one study of heads.
+pub(super) fn narrow_in(study: &HeadStudy, circuit: &CircuitFacts) -> bool {
+    let all = std::iter::once(&study.base).chain(study.checkpoints.iter().map(|c| &c.circuit));
+    gap(circuit) < NARROW * all.map(gap).fold(0.0, f64::max)
 }
 
 /// Heads that some trial with noise alone calls lost, with the number of its trials, the most often first.

@@ -102,7 +102,7 @@ fn accuracy(results: &Results, run: &Training, before: &Accuracy) -> Option<Find
         )
     });
     let changes = kinds::changes(results, run, &before.suite);
-    let alone = kinds::alone(&changes).filter(|_| main && gain.low > 0.0);
+    let alone = kinds::alone(&changes).filter(|_| main && verdict == ClaimVerdict::Holds);
     let missing = match seeds.len() - again {
         1 => "1 does".to_owned(),
         n => format!("{n} do"),
@@ -175,7 +175,13 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 number(range.low, 0),
                 number(range.high, 0)
             );
-            (control + &scores_changed(results, run, last) + &elsewhere(results, run), verdict)
+            (
+                control
+                    + &turned(results, run)
+                    + &scores_changed(results, run, last)
+                    + &elsewhere(results, run),
+                verdict,
+            )
         }
     };
     let verdict = match within {
@@ -208,11 +214,12 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
         Some((found, n)) => format!(" Of all {n} tested it finds {found} changed."),
     };
     format!(
-        " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds {} of the {} \
-         (the emergent ones){lost}.{all}",
+        " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds {} of the \
+         {}{}{lost}.{all}",
         results.false_discovery_rate.map_or_else(|| "the study’s level".to_owned(), rate),
         emergent.len(),
-        count(last.gained.len(), "new head")
+        count(last.gained.len(), "new head"),
+        if emergent.is_empty() { "" } else { " (the emergent ones)" }
     )
 }
 
@@ -222,6 +229,18 @@ pub(super) fn scores_tested(results: &Results, run: &Training) -> Option<(usize,
     (!tests.is_empty()).then(|| (tests.iter().filter(|t| t.found).count(), tests.len()))
 }
 
+/// Heads that are new in every seed, and those that are lost in every one; `None` with one seed.
+pub(super) fn same_in_every_seed(results: &Results, run: &Training) -> Option<(Vec<Head>, Vec<Head>)> {
+    let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
+    let ends: Option<Vec<&SeedTraining>> =
+        seeds.iter().map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
+    let ends = ends?;
+    let same = |sets: fn(&SeedTraining) -> &[Head]| -> Vec<Head> {
+        sets(ends[0]).iter().filter(|head| ends.iter().all(|t| sets(t).contains(head))).copied().collect()
+    };
+    Some((same(|t| &t.new), same(|t| &t.lost)))
+}
+
 /// The emergent heads of a run that are emergent in every seed, and the number of seeds, where there are several.
 pub(super) fn in_every_seed(results: &Results, run: &Training) -> Option<(usize, usize)> {
     let heads = run.changes.last()?.emergent.as_ref()?;
@@ -229,6 +248,23 @@ pub(super) fn in_every_seed(results: &Results, run: &Training) -> Option<(usize,
     let ends: Vec<_> = seeds.iter().filter_map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
     let always = |head: &&Head| ends.iter().all(|t| t.emergent.contains(head));
     Some((heads.iter().filter(always).count(), ends.len()))
+}
+
+/// Checkpoints whose turnover is beyond the noise floors of both ends.
+fn turned(results: &Results, run: &Training) -> String {
+    let Some(study) = results.heads.iter().find(|s| s.training == run.name) else { return String::new() };
+    let floors = std::iter::once(&study.base_noise).chain(study.checkpoints.iter().map(|c| &c.noise));
+    let beyond: Vec<String> = (study.changes.iter().zip(&study.checkpoints).zip(floors))
+        .filter(|((change, at), before)| change.turnover > at.noise.turnover.high.max(before.turnover.high))
+        .map(|((change, at), _)| format!("{} ({})", at.label, percent(change.turnover)))
+        .collect();
+    match beyond.is_empty() {
+        true => String::new(),
+        false => format!(
+            " From checkpoint to checkpoint turnover is beyond the noise floors of both at {}.",
+            beyond.join(", ")
+        ),
+    }
 }
 
 /// The same on the other suites of pairs, by the first rule.
@@ -275,7 +311,7 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
     let one = |(seed, t): &&(u64, &SeedTraining)| {
         let same: Vec<Head> = heads.iter().filter(|head| t.emergent.contains(head)).copied().collect();
         format!(
-            "seed {seed} finds {} of the {}{} (by chance {})",
+            "seed {seed} finds {} of the {}{} ({} expected by chance)",
             same.len(),
             heads.len(),
             kinds::few(&same),
@@ -283,14 +319,11 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
         )
     };
     let again = |t: &SeedTraining| heads.iter().filter(|head| t.emergent.contains(head)).count();
-    let always = |sets: fn(&SeedTraining) -> &[Head]| {
-        let (_, first) = ends.first()?;
-        let all: Vec<Head> =
-            sets(first).iter().filter(|h| ends.iter().all(|(_, t)| sets(t).contains(h))).copied().collect();
-        (!all.is_empty()).then(|| kinds::few(&all))
-    };
-    let each = |name: &str, found: Option<String>| {
-        found.map_or(String::new(), |all| format!(" {name} in every seed{all}."))
+    let same = same_in_every_seed(results, run);
+    let each = |name: &str, heads: Option<&Vec<Head>>| {
+        heads
+            .filter(|all| !all.is_empty())
+            .map_or(String::new(), |all| format!(" {name} in every seed{}.", kinds::few(all)))
     };
     Some(Finding {
         part: Part::Heads,
@@ -300,8 +333,8 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
         evidence: format!(
             "Of the emergent heads {}.{}{}{}",
             others.iter().map(one).collect::<Vec<_>>().join(", "),
-            each("New", always(|t| &t.new)),
-            each("Lost", always(|t| &t.lost)),
+            each("New", same.as_ref().map(|(new, _)| new)),
+            each("Lost", same.as_ref().map(|(_, lost)| lost)),
             stability.differ.as_ref().map_or(String::new(), |text| format!(" {text}"))
         ),
         verdict: match () {

@@ -4,7 +4,8 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
-use super::signal::{lost_as_by_noise, nearest, weak_base};
+use super::headline::faithfulness;
+use super::signal::{lost_as_by_noise, narrow_in, nearest, weak_base};
 use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent, range};
 use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
@@ -146,9 +147,13 @@ fn by_pairs(results: &Results) -> Markup {
                             td {
                                 (study.base.heads.len())
                                 @if !study.base.heads.is_empty() {
-                                    small {
+                                    @if narrow_in(study, &study.base) {
+                                        small { "no difference to explain" }
+                                    } @else {
+                                      small {
                                         (number(study.base.faithfulness, 2))
                                         @if let Some(null) = nearest(&study.base) { " (" (number(null, 2)) ")" }
+                                      }
                                     }
                                 }
                             }
@@ -222,7 +227,7 @@ pub(super) fn checkpoints(results: &Results) -> Markup {
     let rest: [Column<'_>; 3] = [
         ("Thinks first", Box::new(|at| at.accuracy.first()?.worked.map(|share| html! { (percent(share)) }))),
         ("Heads", Box::new(|at| at.circuit.as_ref().map(|c| html! { (c.heads.len()) }))),
-        ("Faithfulness", Box::new(|at| at.circuit.as_ref().map(|c| html! { (number(c.faithfulness, 2)) }))),
+        ("Faithfulness", Box::new(|at| at.circuit.as_ref().map(|c| faithfulness(results, c)))),
     ];
     let columns: Vec<Column<'_>> = (results.task.suites.iter().map(accuracies).chain(rest))
         .filter(|(_, value)| all.iter().any(|at| value(at).is_some()))

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words::{count, metric, rate, visible};
-use crate::results::{HeadStudy, PairExample, Results};
+use crate::results::{HeadStudy, PairExample, Results, Training, TrainingMethod};
 
 /// The section's markup, below the summary.
 pub(super) fn section(results: &Results) -> Markup {
@@ -33,6 +33,12 @@ fn terms(results: &Results) -> Vec<(String, String)> {
          room for an effect that matters. Cannot tell: neither; it is no evidence against the claim."
             .into(),
     );
+    for run in &results.trainings {
+        let said = trained(results, run);
+        if !said.is_empty() {
+            say(&run.name, said);
+        }
+    }
     let Some(circuit) = &results.base.circuit else { return all };
     let (name, unit) = metric(&circuit.metric);
     say("Pairs", pairs(results));
@@ -72,6 +78,33 @@ fn terms(results: &Results) -> Vec<(String, String)> {
             .into(),
     );
     all
+}
+
+/// What a training did, as far as the settings of its run file tell it.
+fn trained(results: &Results, run: &Training) -> String {
+    let section = format!("run file of {}", run.name);
+    let of = |key: &str| {
+        let found = results.settings.iter().find(|s| s.section == section && s.name == key);
+        found.map(|s| s.value.as_str())
+    };
+    let (Some(lr), Some(steps)) = (of("optimizer.lr"), run.checkpoints.last().map(|c| c.step)) else {
+        return String::new();
+    };
+    let number = |key: &str| of(key).and_then(|text| text.parse::<usize>().ok());
+    let batch = match run.method {
+        Some(TrainingMethod::Grpo) => {
+            let group = number("grpo.prompts").zip(number("grpo.group_size"));
+            group.map(|(prompts, size)| format!("{}, {size} completions of each", count(prompts, "problem")))
+        }
+        _ => number("train.batch_size")
+            .map(|rows| count(rows * number("train.accumulation").unwrap_or(1), "example")),
+    };
+    let rank = of("lora.rank").map_or(String::new(), |rank| format!(", LoRA of rank {rank}"));
+    format!(
+        "{}{}, learning rate {lr}{rank}. All settings: Methods.",
+        count(steps as usize, "step"),
+        batch.map_or(String::new(), |batch| format!(" of {batch}"))
+    )
 }
 
 /// The benchmarks by name, with what is in them.

@@ -45,7 +45,7 @@ pub(crate) fn number(x: f64, digits: usize) -> String {
 }
 
 /// The ends of an interval: `[0.10 to 0.30]`.
-pub(super) fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
+pub(crate) fn range(i: &Interval, write: impl Fn(f64) -> String) -> String {
     format!("[{} to {}]", write(i.low), write(i.high))
 }
 

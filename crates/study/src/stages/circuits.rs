@@ -20,6 +20,8 @@ const FILE: &str = "circuit.json";
 
 /// Scores as a rule ranks them: those of the metric, or in the convention of a loss where the rule is signed.
 pub(crate) struct Ranked {
+    /// What the scores of the metric are multiplied by: −1 where a metric that should grow is ranked as a loss.
+    sign: f32,
     pub(crate) mean: EdgeMap<f32>,
     pub(crate) per_pair: PerPair,
 }
@@ -30,7 +32,7 @@ impl Ranked {
         let mut per_pair =
             file.per_pair.clone().ok_or_else(|| Error::internal("scores without those of each pair"))?;
         per_pair.values.iter_mut().for_each(|x| *x *= sign);
-        Ok(Self { mean: file.scores.map(|s| sign * s), per_pair })
+        Ok(Self { sign, mean: file.scores.map(|s| sign * s), per_pair })
     }
 
     /// The pruned circuit that the rule selects.
@@ -52,7 +54,7 @@ pub(crate) fn circuit(
     let name = format!("{}/{}/{}", subject.label, suite.name, rule.name);
     let inputs = json!({
         "scores": scored.hash, "model": subject.hash, "rule": rule, "nulls": controls.nulls,
-        "batch": controls.batch, "seed": seed,
+        "batch": controls.batch, "seed": seed, "edges": "in units of the metric",
     });
     let job = Job { stage: Stage::Circuits, name: &name, inputs, files: &[FILE], ready: true };
     let Study { jobs, work, .. } = study;
@@ -84,7 +86,9 @@ pub(crate) fn facts(
     let measured = faithfulness_of(task, &all.iter().collect::<Vec<_>>(), &Baseline::Corrupt)?;
     let found = measured.first().ok_or_else(|| Error::internal("no circuit was measured"))?;
     let values: Vec<f64> = measured.iter().map(|f| f64::from(f.faithfulness)).collect();
-    let score = |edge| ScoredEdge { edge, score: ranked.mean.get(edge).map_or(0.0, |&s| f64::from(s)) };
+    // In units of the metric, whatever the rule ranks by.
+    let score =
+        |edge| ScoredEdge { edge, score: ranked.mean.get(edge).map_or(0.0, |&s| f64::from(ranked.sign * s)) };
     let mut edges: Vec<ScoredEdge> = circuit.edges().map(score).collect();
     edges.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then(a.edge.cmp(&b.edge)));
     Ok(CircuitFacts {

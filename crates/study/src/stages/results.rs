@@ -32,7 +32,10 @@ pub(crate) fn results(
     if !circuits.whole {
         return Ok(None);
     }
-    assemble(study, at, (&circuits, heads), (&benchmarks, later)).map(Some)
+    let run_files = run_files(study, &subjects[0])?;
+    let mut results = assemble(study, at, (&circuits, heads), (&benchmarks, later))?;
+    results.settings.extend(run_files);
+    Ok(Some(results))
 }
 
 fn groups(subjects: &[Subject]) -> Result<Vec<Group>, Error> {
@@ -299,10 +302,44 @@ fn model_facts(base: &Subject) -> Result<ModelFacts, Error> {
 }
 
 /// Every setting of the configuration, defaults included, as `section`, `name`, `value`.
+/// The settings of the trainings' run files, defaults included.
+fn run_files(study: &mut Study<'_>, base: &Subject) -> Result<Vec<Setting>, Error> {
+    let inside = inside(&study.config);
+    let mut rows = Vec::new();
+    for config in study.config.train.clone() {
+        let training = crate::Training { config: &config, model: &base.dir, run: std::path::Path::new("") };
+        let plan = study.work.host.plan(&training)?;
+        flatten(&plan.inputs["file"], "", &mut |name, value| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value.strip_prefix(&inside).unwrap_or(&value).to_owned();
+            rows.push(Setting { section: format!("run file of {}", config.name), name, value });
+        });
+    }
+    Ok(rows)
+}
+
+/// Every leaf of nested tables, by its dotted name.
+fn flatten(value: &serde_json::Value, name: &str, each: &mut impl FnMut(String, &serde_json::Value)) {
+    match value {
+        serde_json::Value::Object(table) => {
+            for (key, value) in table {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(value, &name, each);
+            }
+        }
+        serde_json::Value::Null => {}
+        value => each(name.to_owned(), value),
+    }
+}
+
+/// How a path inside the study's folder begins; it is told from there.
+fn inside(config: &StudyConfig) -> String {
+    config.study.dir.to_string_lossy().into_owned() + "/"
+}
+
 fn settings(config: &StudyConfig) -> Result<Vec<Setting>, Error> {
     let table = toml::Table::try_from(config).map_err(Error::internal)?;
-    // A path inside the study's folder is told from there.
-    let inside = config.study.dir.to_string_lossy().into_owned() + "/";
+    let inside = inside(config);
     let mut rows = Vec::new();
     for (section, value) in &table {
         let tables: Vec<(String, &toml::Table)> = match value {
