@@ -161,10 +161,7 @@ fn emergent_heads_of_other_seeds_are_counted_beside_chance() {
         [ClaimVerdict::Holds, ClaimVerdict::Open, ClaimVerdict::Fails]
     );
     let (said, _) = same(one);
-    assert!(
-        said.contains(&format!("seed 2 finds 1 of the {} ({}) (by chance ", heads.len(), heads[0])),
-        "{said}"
-    );
+    assert!(said.contains(&format!("seed 2 finds 1 of the {} ({}) (", heads.len(), heads[0])), "{said}");
 }
 
 /// Another seed's study, in which SFT goes from `before` to `after` on the main benchmark.
@@ -199,7 +196,7 @@ fn a_gain_that_another_seed_does_not_have_is_not_called_shown() {
     let (said, verdict) = raises(0.06);
     assert_eq!(verdict, ClaimVerdict::Open);
     assert!(
-        said.contains(" Other seeds: 5.0\u{202f}% before, 6.0\u{202f}% after. It rises in this seed; of 1 other seed 1 does not show it."),
+        said.contains(" Other seeds: 5.0\u{202f}% before, 6.0\u{202f}% after (+1.0 points [−4.7 to +6.7]). It rises in this seed; of 1 other seed 1 does not show it."),
         "{said}"
     );
 }
