@@ -153,7 +153,7 @@ impl Demo {
             format!("[[checkpoint]]\nname = \"base\"\npath = {}\n", at("base")),
             format!("[[train]]\nname = \"SFT\"\nmethod = \"sft\"\nfile = {}\n", at("sft.toml")),
             format!("[[train]]\nname = \"GRPO\"\nmethod = \"grpo\"\nfile = {}\n", at("grpo.toml")),
-            suite("hard", "Which number a chain takes next; corrupt: the first and the third number exchanged."),
+            suite("hard", "Which number a chain takes next, in the order in which they are written; corrupt: the first and the third number exchanged. A sum may be done in any order, so that the number called wrong, or its first digit, may begin a right step too: these pairs ask for the order, which the solutions of SFT follow and GRPO need not."),
             suite("easy", "The first digit of a sum of two numbers; corrupt: one digit of one number changed."),
             suite("openings", "A reasoning opening against a direct one, of the same problem."),
             // 100 of 3,628 edges are the share that the paper takes, 5,000 of 183,555.

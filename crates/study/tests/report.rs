@@ -153,7 +153,7 @@ fn effects_have_units_and_claims_say_whether_they_were_tested() {
     ] {
         assert!(claims.contains(words), "{words} in {claims}");
     }
-    assert!(claims.contains("Of the 4 claims, 3 could be tested"));
+    assert!(claims.contains("Of the 4 claims, 3 were measured and 3 could be tested"));
     assert_eq!(claims.matches("not made here: permutation test over heads.").count(), 1);
 }
 

@@ -122,7 +122,7 @@ FIGURES.circuit = (results, pick) => {
   const most = pick.most ?? MOST;
   const hidden = total > most ? ` The ${most} strongest edges are drawn, ${total - most} are not.` : "";
   const gap = (c) => Math.abs(c.clean - c.corrupt);
-  const narrow = gap(circuit) < 0.1 * d3.max(members(study), (m) => gap(m.circuit));
+  const narrow = gap(circuit) < 0.1 * d3.max(results.heads.filter((s) => s.suite === study.suite && s.rule === study.rule).flatMap(members), (m) => gap(m.circuit));
   const random = [...circuit.nulls, ...(circuit.degree_nulls ?? [])];
   const nulls = random.length ? `; of ${count(random.length, "random circuit")}, with as many edges between the same layers or at the same nodes, the nearest to 1 has ${number(d3.least(random, (f) => Math.abs(1 - f)))}` : "";
   return {

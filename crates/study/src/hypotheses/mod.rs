@@ -43,7 +43,11 @@ pub(crate) fn hypotheses(results: &Results, drawn: &Drawn<'_>) -> Vec<Hypothesis
             id: format!("off-recruits-more-{}", think.checkpoint),
             claim: format!("Without thinking {} uses more heads than with it.", think.checkpoint),
             source: "Thinking Sparks, Figure 17 and Table 2",
-            measure: "heads of the circuit without thinking less heads of that with it".into(),
+            measure: format!(
+                "heads of the circuit without thinking less heads of that with it (faithfulness {} and {})",
+                number(think.off.faithfulness, 2),
+                number(think.on.faithfulness, 2)
+            ),
             unit: Unit::Heads,
             test: DRAWS,
             direction: 1.0,

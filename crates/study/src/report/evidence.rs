@@ -19,6 +19,7 @@ pub(super) fn claims(results: &Results) -> Markup {
                     "The paper is Thinking Sparks! (Park et al. 2025, arXiv 2509.25758). "
                     (of(Verdict::Supported)) " supported, " (of(Verdict::NotSupported)) " not supported, "
                     (of(Verdict::CannotTell)) " that this study cannot tell. Of the " (count(all.len(), "claim")) ", "
+                    (all.iter().filter(|h| h.effect.is_some()).count()) " were measured and "
                     (tests) " could be tested; their p-values are corrected for that number of tests (Holm). Beside each "
                     "claim is the smallest effect that this study would have found with power 0.8 at level 0.05, before "
                     "correction: where it is larger than an effect that matters, more problems, pairs or checkpoints are needed. "

@@ -5,15 +5,16 @@ use hooks::Head;
 use maud::{Markup, html};
 
 use super::summary::{
-    changed, emergent, gain, in_every_seed, is_main, main_benchmark, same_in_every_seed, scores_tested,
+    changed, elsewhere, emergent, gain, in_every_seed, is_main, main_benchmark, same_in_every_seed,
+    scores_tested,
 };
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
-use super::words::{count, metric, number, percent, points, range};
+use super::words::{between, count, metric, number, percent, points, range};
 use super::{kinds, seeds, signal};
 use crate::results::{
-    Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, HeadStudy, Intervention, Results,
-    Training,
+    Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, Intervention, Results, ThinkMode,
+    ThinkStudy, Training,
 };
 
 /// The benchmarks, the main one first.
@@ -110,7 +111,8 @@ pub(super) fn faithfulness(results: &Results, circuit: &CircuitFacts) -> Markup 
 
 /// Question and answer, in a few sentences each.
 pub(super) fn paragraphs(results: &Results, findings: &[Finding]) -> Vec<(&'static str, String)> {
-    let mut all = vec![("Accuracy.", accuracy(results)), ("Heads.", heads(results))];
+    let mut all =
+        vec![("Accuracy.", accuracy(results)), ("Heads.", heads(results)), ("Thinking.", thinking(results))];
     all.push(("How sure.", certainty(results, findings)));
     all.push(("What would change this.", missing(results)));
     all.retain(|(_, text)| !text.is_empty());
@@ -154,7 +156,8 @@ fn heads(results: &Results) -> String {
         format!("{} after {}", count(changed(last), "head"), run.name)
     };
     out.push(format!(
-        "The circuit differs from the base’s by {}.",
+        "On {} the circuit differs from the base’s by {}.",
+        results.heads.first().map_or("the pairs".into(), |s| format!("the pairs {}", s.suite)),
         ends.iter().map(differ).collect::<Vec<_>>().join(" and ")
     ));
     if let Some(floor) = &results.noise {
@@ -175,13 +178,13 @@ fn heads(results: &Results) -> String {
         ));
     }
     out.extend(signal::weak_base(results));
-    out.extend(elsewhere(results));
+    out.extend(elsewhere(results, None));
     for (run, last) in ends {
         let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
         let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
         let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
             let same = if same == 0 { "none".to_owned() } else { same.to_string() };
-            format!(" ({same} of the {} so in all of {})", heads.len(), count(seeds, "seed"))
+            format!(" (emergent in all of {}: {same})", count(seeds, "seed"))
         });
         let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
             format!("; the test finds {found} of all {n} tested heads changed")
@@ -192,48 +195,35 @@ fn heads(results: &Results) -> String {
     out.join(" ")
 }
 
-/// Where the base’s circuit is weak on the first pairs: the others on which it is not, and what goes beyond their noise.
-fn elsewhere(results: &Results) -> Option<String> {
-    let first = results.heads.first().filter(|_| signal::weak_base(results).is_some())?;
-    let strong: Vec<&HeadStudy> =
-        results.heads.iter().filter(|s| s.suite != first.suite && signal::strong_base(s)).collect();
-    let mut suites: Vec<&str> = strong.iter().map(|s| s.suite.as_str()).collect();
-    suites.dedup();
-    suites.sort_unstable();
-    suites.dedup();
-    let beyond = |s: &&&HeadStudy| {
-        s.changes.last().is_some_and(|c| changed(c) as f64 > s.base_noise.changed_heads.high)
-    };
-    let named: Vec<String> = (strong.iter().filter(beyond))
-        .map(|s| format!("{} on {} by {}", s.training, s.suite, s.rule))
-        .collect();
-    (!suites.is_empty()).then(|| {
-        format!(
-            "On {} the base has a circuit; beyond its noise floor {}, of {} comparisons.",
-            suites.join(" and "),
-            match named.as_slice() {
-                [] => "there is no training".into(),
-                [one] => format!("is {one}"),
-                all => format!("are {}", all.join(", ")),
-            },
-            strong.len()
-        )
-    })
-}
-
-/// Heads that are new, or lost, in every seed.
+/// Heads that are new, or lost, in every seed, with how many chance alone would make so.
 fn always(results: &Results) -> Option<String> {
     let runs = results.trainings.iter().filter_map(|run| {
-        let (new, lost) = same_in_every_seed(results, run)?;
-        let one = |name: &str, heads: &[Head]| {
+        let same = same_in_every_seed(results, run)?;
+        let one = |(name, heads, chance): (&str, &[Head], f64)| {
             let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
-            (!all.is_empty()).then(|| format!("{name} {}", all.join(", ")))
+            let expected = number(chance, 2);
+            (!all.is_empty()).then(|| format!("{name} {} ({expected} expected by chance)", all.join(", ")))
         };
-        let all: Vec<String> = [one("new", &new), one("lost", &lost)].into_iter().flatten().collect();
+        let (new, lost) = (("new", &*same.new.0, same.new.1), ("lost", &*same.lost.0, same.lost.1));
+        let all: Vec<String> = [new, lost].into_iter().filter_map(one).collect();
         (!all.is_empty()).then(|| format!("{}: {}", run.name, all.join("; ")))
     });
     let all: Vec<String> = runs.collect();
-    (!all.is_empty()).then(|| format!("In every seed: {}.", all.join(". ")))
+    (!all.is_empty()).then(|| format!("The same in every seed: {}.", all.join(". ")))
+}
+
+/// What a checkpoint does where it is asked to think and where it is asked not to.
+fn thinking(results: &Results) -> String {
+    let of = |study: &ThinkStudy, mode| {
+        let mut plain =
+            study.conditions.iter().filter(|c| c.benchmark == study.benchmark && c.action.is_none());
+        plain.find(|c| c.mode == mode).map(|c| between(&c.measures.pass_at_1, percent))
+    };
+    let one = |study: &ThinkStudy| {
+        let (on, off) = (of(study, ThinkMode::On)?, of(study, ThinkMode::Off)?);
+        Some(format!("{} on {}: {on} right with it, {off} without.", study.checkpoint, study.benchmark))
+    };
+    results.think.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// How many of the findings hold, and what the intervals are over.
@@ -284,7 +274,9 @@ fn missing(results: &Results) -> String {
 /// random heads take most of the accuracy too, a milder change.
 fn sharper(results: &Results) -> Vec<String> {
     let zeroed = |i: &&Intervention| {
-        i.action == Action::Zero && matches!(i.set, HeadSet::Emergent | HeadSet::New) && !i.random.is_empty()
+        i.action == Action::Zero
+            && matches!(i.set, HeadSet::Emergent | HeadSet::New | HeadSet::Lost)
+            && !i.random.is_empty()
     };
     let rows: Vec<&Intervention> = results.interventions.iter().filter(zeroed).collect();
     let alone = |row: &&&Intervention| row.random.iter().all(|d| d.accuracy.estimate > row.accuracy.estimate);

@@ -58,7 +58,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Interventions",
-        "A head’s mixed values, its attention-weighted sum of values, are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers. Control-task heads are those of the circuit on the control task of the settings, whichever other sets they are in. “Against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
+        "A head’s mixed values, its attention-weighted sum of values, are zeroed or scaled before the output projection, at every position, in prefill and decode. The control draws as many random heads of the same layers, none of those changed where the layer has enough others; most of them may be in the circuit themselves. Control-task heads are those of the circuit on the control task of the settings, whichever other sets they are in. “Against random” is the share of draws with at most that accuracy, the intervention counted among them; k draws cannot give less than 1/(k + 1).",
     ),
 ];
 

@@ -59,14 +59,14 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
     };
     Finding {
         part: Part::Work,
-        claim: format!("The {set} heads of {} take its behaviour along into another checkpoint", run.name),
+        claim: format!("The {set} heads of {} take more of its behaviour along than random heads", run.name),
         evidence: format!(
             "Their activations in one checkpoint take the place of those in another; measured is how far they move the metric \
              of the latter towards the former. {found}"
         ),
         short: match tested.len() {
             0 => String::new(),
-            n => format!("more than random heads in {holds} of {}, less in {fails}", count(n, "test")),
+            n => format!("in {holds} of {}; less in {fails}", count(n, "test")),
         },
         rows: rows.iter().map(|row| one(row)).collect(),
         verdict: match tested.len() {

@@ -80,18 +80,19 @@ pub(super) fn weak_base(results: &Results) -> Option<String> {
 }
 
 /// Whether the base's circuit on these pairs, by this rule, explains it and is nearer to 1 than all random ones.
-pub(super) fn strong_base(study: &HeadStudy) -> bool {
+pub(super) fn strong_base(results: &Results, study: &HeadStudy) -> bool {
     let of = &study.base;
     !of.heads.is_empty()
-        && !narrow_in(study, of)
+        && !narrow_in(results, study)
         && explains(of.faithfulness)
         && nearest(of).is_none_or(|null| off(null) > off(of.faithfulness))
 }
 
-/// [`narrow`] beside the circuits of one study of heads.
-pub(super) fn narrow_in(study: &HeadStudy, circuit: &CircuitFacts) -> bool {
-    let all = std::iter::once(&study.base).chain(study.checkpoints.iter().map(|c| &c.circuit));
-    gap(circuit) < NARROW * all.map(gap).fold(0.0, f64::max)
+/// [`narrow`] beside the circuits of all trainings on the same pairs by the same rule.
+pub(super) fn narrow_in(results: &Results, study: &HeadStudy) -> bool {
+    let same = results.heads.iter().filter(|s| (&s.suite, &s.rule) == (&study.suite, &study.rule));
+    let all = same.flat_map(|s| std::iter::once(&s.base).chain(s.checkpoints.iter().map(|c| &c.circuit)));
+    gap(&study.base) < NARROW * all.map(gap).fold(0.0, f64::max)
 }
 
 /// Heads that some trial with noise alone calls lost, with the number of its trials, the most often first.

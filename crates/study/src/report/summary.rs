@@ -164,6 +164,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 () if changed as f64 > range.high => ClaimVerdict::Holds,
                 () => ClaimVerdict::Open,
             };
+            let others = elsewhere(results, Some(run)).map_or(String::new(), |text| format!(" {text}"));
             let reading = match verdict {
                 ClaimVerdict::Holds => "beyond the noise floor",
                 ClaimVerdict::Fails => "none, beside a noise floor",
@@ -175,13 +176,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 number(range.low, 0),
                 number(range.high, 0)
             );
-            (
-                control
-                    + &turned(results, run)
-                    + &scores_changed(results, run, last)
-                    + &elsewhere(results, run),
-                verdict,
-            )
+            (control + &turned(results, run) + &scores_changed(results, run, last) + &others, verdict)
         }
     };
     let verdict = match within {
@@ -229,16 +224,27 @@ pub(super) fn scores_tested(results: &Results, run: &Training) -> Option<(usize,
     (!tests.is_empty()).then(|| (tests.iter().filter(|t| t.found).count(), tests.len()))
 }
 
-/// Heads that are new in every seed, and those that are lost in every one; `None` with one seed.
-pub(super) fn same_in_every_seed(results: &Results, run: &Training) -> Option<(Vec<Head>, Vec<Head>)> {
+/// Heads that every seed has in a set, and how many it would have there if each drew as many of all heads by chance.
+pub(super) struct Repeated {
+    pub(super) new: (Vec<Head>, f64),
+    pub(super) lost: (Vec<Head>, f64),
+}
+
+/// `None` with one seed.
+pub(super) fn same_in_every_seed(results: &Results, run: &Training) -> Option<Repeated> {
     let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
     let ends: Option<Vec<&SeedTraining>> =
         seeds.iter().map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
-    let ends = ends?;
-    let same = |sets: fn(&SeedTraining) -> &[Head]| -> Vec<Head> {
-        sets(ends[0]).iter().filter(|head| ends.iter().all(|t| sets(t).contains(head))).copied().collect()
+    let (ends, n) = (ends?, (results.model.n_layers * results.model.n_heads) as f64);
+    let same = |sets: fn(&SeedTraining) -> &[Head]| {
+        let all: Vec<Head> = sets(ends[0])
+            .iter()
+            .filter(|head| ends.iter().all(|t| sets(t).contains(head)))
+            .copied()
+            .collect();
+        (all, n * ends.iter().map(|t| sets(t).len() as f64 / n).product::<f64>())
     };
-    Some((same(|t| &t.new), same(|t| &t.lost)))
+    Some(Repeated { new: same(|t| &t.new), lost: same(|t| &t.lost) })
 }
 
 /// The emergent heads of a run that are emergent in every seed, and the number of seeds, where there are several.
@@ -267,27 +273,45 @@ fn turned(results: &Results, run: &Training) -> String {
     }
 }
 
-/// The same on the other suites of pairs, by the first rule.
-fn elsewhere(results: &Results, run: &Training) -> String {
-    let Some(first) = results.heads.first() else { return String::new() };
-    let others = results
-        .heads
-        .iter()
-        .filter(|s| s.training == run.name && s.rule == first.rule && s.suite != first.suite);
-    let one = |study: &HeadStudy| {
-        let last = study.changes.last()?;
-        Some(format!(
-            "{}: {}{}, {} lost, noise floor {} to {}",
-            study.suite,
-            count(last.gained.len(), "new head"),
-            emergent(last),
-            last.lost.len(),
-            number(study.base_noise.changed_heads.low, 0),
-            number(study.base_noise.changed_heads.high, 0)
-        ))
+/// Other pairs, on which the base has a circuit, of one training or of all: what goes beyond the noise floor there.
+pub(super) fn elsewhere(results: &Results, run: Option<&Training>) -> Option<String> {
+    let first = results.heads.first()?;
+    let strong: Vec<&HeadStudy> = (results.heads.iter())
+        .filter(|s| s.suite != first.suite && run.is_none_or(|run| run.name == s.training))
+        .filter(|s| signal::strong_base(results, s))
+        .collect();
+    let mut suites: Vec<&str> = Vec::new();
+    strong.iter().for_each(|s| {
+        if !suites.contains(&s.suite.as_str()) {
+            suites.push(&s.suite)
+        }
+    });
+    let one = |study: &&HeadStudy| {
+        let (last, floor) = (study.changes.last()?, &study.base_noise.changed_heads);
+        (changed(last) as f64 > floor.high).then(|| {
+            format!(
+                "{} on {} by {} ({}, floor {} to {})",
+                study.training,
+                study.suite,
+                study.rule,
+                count(changed(last), "head"),
+                number(floor.low, 0),
+                number(floor.high, 0)
+            )
+        })
     };
-    let all: Vec<String> = others.filter_map(one).collect();
-    if all.is_empty() { String::new() } else { format!(" On the other pairs: {}.", all.join("; ")) }
+    let beyond: Vec<String> = strong.iter().filter_map(one).collect();
+    (!strong.is_empty()).then(|| {
+        format!(
+            "On {}, where the base has a circuit, {} of {} (pairs, rules{}) differ by more than the noise floor{}{}.",
+            suites.join(" and "),
+            beyond.len(),
+            count(strong.len(), "last circuit"),
+            if run.is_none() { ", trainings" } else { "" },
+            if beyond.is_empty() { "" } else { ": " },
+            beyond.join(", ")
+        )
+    })
 }
 
 /// The lost heads at a run's last checkpoint of which a change of scores is found; nothing where none was tested.
@@ -333,8 +357,8 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
         evidence: format!(
             "Of the emergent heads {}.{}{}{}",
             others.iter().map(one).collect::<Vec<_>>().join(", "),
-            each("New", same.as_ref().map(|(new, _)| new)),
-            each("Lost", same.as_ref().map(|(_, lost)| lost)),
+            each("New", same.as_ref().map(|same| &same.new.0)),
+            each("Lost", same.as_ref().map(|same| &same.lost.0)),
             stability.differ.as_ref().map_or(String::new(), |text| format!(" {text}"))
         ),
         verdict: match () {

@@ -147,7 +147,7 @@ fn by_pairs(results: &Results) -> Markup {
                             td {
                                 (study.base.heads.len())
                                 @if !study.base.heads.is_empty() {
-                                    @if narrow_in(study, &study.base) {
+                                    @if narrow_in(results, study) {
                                         small { "no difference to explain" }
                                     } @else {
                                       small {
