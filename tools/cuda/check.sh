@@ -5,7 +5,11 @@
 # is outside its tolerance. DEVICE=wgpu:cpu checks a build with the feature wgpu in the same way, parity only.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-binary=$1 out=${2:-cuda-check} work=${3:-all}
+binary=${1:?usage: check.sh BINARY [OUT] [WORK]} out=${2:-cuda-check} work=${3:-all}
+python3 -c 'import torch, transformers, peft' 2>/dev/null || {
+    echo "check.sh: python3 lacks torch, transformers or peft" >&2
+    exit 2
+}
 mkdir -p "$out"
 if [[ $binary == *.xz ]]; then
     xz --decompress --keep --stdout "$binary" > "$out/sparks"

@@ -123,6 +123,18 @@ fn wgpu(name: &DeviceName) -> Result<Device> {
     tried(name, move || Device::wgpu(kind))
 }
 
+/// Characters of a panic's message that are told.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+const TOLD: usize = 160;
+
+/// The first line of a panic's message.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn reason(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("burn does not say why");
+    text.lines().next().unwrap_or_default().chars().take(TOLD).collect()
+}
+
 /// Makes a device and computes one sum on it. burn panics where there is no such hardware or driver.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn tried(name: &DeviceName, make: impl FnOnce() -> Device + std::panic::UnwindSafe) -> Result<Device> {
@@ -134,10 +146,12 @@ fn tried(name: &DeviceName, make: impl FnOnce() -> Device + std::panic::UnwindSa
         (sum == 2.0).then_some(device)
     });
     std::panic::set_hook(hook);
-    match found {
-        Ok(Some(device)) => Ok(device),
-        _ => Err(Error::input(format!(
-            "--device {name}: this machine has no such device, or no driver for it"
-        ))),
-    }
+    let why = match found {
+        Ok(Some(device)) => return Ok(device),
+        Ok(None) => "it adds 1 and 1 wrongly".to_owned(),
+        Err(payload) => reason(&*payload),
+    };
+    Err(Error::input(format!(
+        "--device {name}: this machine has no such device, or no driver that fits ({why}); --device cpu needs none"
+    )))
 }

@@ -52,11 +52,12 @@ const MAX_THREADS: usize = 1024;
 const STACK: usize = 8 << 20;
 
 impl Common {
-    /// Checks the device and starts the thread pool. Call once, before any computation.
+    /// Checks the device that was named, and starts the thread pool. Call once, before any computation. A device that nobody
+    /// named is opened where something is computed on it: grading and joining files need none.
     pub(crate) fn start(&self) -> Result {
-        let device = self.device()?;
+        let named = self.device.as_ref().map(DeviceName::open).transpose()?;
         let compute = self.compute();
-        if compute != Compute::F32 && kernels::is_cpu(&device) {
+        if compute != Compute::F32 && kernels::is_cpu(&named.map_or_else(|| self.device(), Ok)?) {
             return Err(Error::input(format!("--compute {}: the CPU computes in f32", compute.name())));
         }
         compute.set();
