@@ -131,9 +131,11 @@ fn bombs_are_defused() {
         assert!(!timed("5", bomb), "bomb {i} {:?}", cut(bomb));
         timed(bomb, "5");
         let start = Instant::now();
+        let before = clock(start);
         timed(bomb, bomb);
         extract(bomb);
-        assert!(start.elapsed() < LIMIT * 2, "bomb {i} {:?}: {:?}", cut(bomb), start.elapsed());
+        let taken = clock(start) - before;
+        assert!(taken < LIMIT * 2, "bomb {i} {:?}: {taken:?}", cut(bomb));
     }
 }
 
