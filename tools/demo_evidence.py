@@ -7,7 +7,7 @@ import sys
 
 OUT = pathlib.Path(sys.argv[1])
 COMMAND = "tools/demo_evidence.sh SPARKS OUT"
-DIFFER = "All begin with the same base; problems, pairs, training data and samples are drawn anew."
+DIFFER = "All begin with the same base; problems, pairs (and so the base's circuit), training data and samples are drawn anew."
 
 
 def wilson(k, n, z=1.959963984540054):

@@ -1,7 +1,7 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, NARROW, explains, findings, narrow, number, percent};
+use crate::report::{ClaimVerdict, NARROW, count, explains, findings, narrow, number, percent};
 use crate::results::{Caveat, CheckpointFacts, CircuitFacts, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
@@ -198,7 +198,12 @@ fn unfaithful(think: &ThinkStudy) -> Option<Caveat> {
         warning(
             format!("The circuits of {} differ between thinking on and off.", think.checkpoint),
             "faithfulness of both of 0.5 to 1.5.",
-            format!("It is {}: heads of one mode only are weak evidence.", low.join(" and ")),
+            format!(
+                "It is {}, on {} of its openings in both modes on {}: heads of one mode only are weak evidence.",
+                low.join(" and "),
+                count(think.pairs, "pair"),
+                think.benchmark
+            ),
         )
     };
     (!low.is_empty()).then(|| about(Topic::Think, caveat()))

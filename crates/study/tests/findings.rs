@@ -85,7 +85,7 @@ fn a_base_circuit_that_explains_nothing_makes_new_and_lost_heads_uncertain() {
     let strong = results.base.circuit.as_mut().unwrap();
     (strong.clean, strong.corrupt, strong.faithfulness, strong.nulls) = (6.0, -6.0, 0.9, vec![0.1]);
     let changed = |results: &Results| finding(results, "SFT changed which heads").1;
-    let faithful = |results: &Results| finding(results, "The circuit of base is faithful");
+    let faithful = |results: &Results| finding(results, "The circuit of base");
     assert_eq!((changed(&results), faithful(&results).1), (ClaimVerdict::Holds, ClaimVerdict::Holds));
     // Random circuits of either kind that come nearer to 1; one that is farther above it does not count.
     let with = |results: &mut Results, nulls: &[f64], degree: &[f64]| {

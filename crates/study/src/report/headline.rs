@@ -221,7 +221,10 @@ fn thinking(results: &Results) -> String {
     };
     let one = |study: &ThinkStudy| {
         let (on, off) = (of(study, ThinkMode::On)?, of(study, ThinkMode::Off)?);
-        Some(format!("{} on {}: {on} right with it, {off} without.", study.checkpoint, study.benchmark))
+        Some(format!(
+            "{} on {}, its answers begun with and without it, sampled anew: {on} right with it, {off} without.",
+            study.checkpoint, study.benchmark
+        ))
     };
     results.think.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }

@@ -42,7 +42,7 @@ pub(crate) use signal::{NARROW, explains, narrow};
 pub use summary::findings;
 pub(crate) use summary::problems;
 pub use verdict::{ClaimVerdict, Finding, Part};
-pub(crate) use words::{amount, number, p_value, percent, points, range};
+pub(crate) use words::{amount, count, number, p_value, percent, points, range};
 
 /// Writes into the folder `dir`, which it makes: `report.html` (no other file or network needed),
 /// `results.json` and `figures/*.svg`.

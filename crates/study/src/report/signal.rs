@@ -79,20 +79,25 @@ pub(super) fn weak_base(results: &Results) -> Option<String> {
     ))
 }
 
+/// Whether a random circuit comes as near to 1.
+pub(super) fn random_is_nearer(circuit: &CircuitFacts) -> bool {
+    nearest(circuit).is_some_and(|null| off(null) <= off(circuit.faithfulness))
+}
+
 /// Whether the base's circuit on these pairs, by this rule, explains it and is nearer to 1 than all random ones.
 pub(super) fn strong_base(results: &Results, study: &HeadStudy) -> bool {
     let of = &study.base;
     !of.heads.is_empty()
-        && !narrow_in(results, study)
+        && !narrow_in(results, study, of)
         && explains(of.faithfulness)
         && nearest(of).is_none_or(|null| off(null) > off(of.faithfulness))
 }
 
 /// [`narrow`] beside the circuits of all trainings on the same pairs by the same rule.
-pub(super) fn narrow_in(results: &Results, study: &HeadStudy) -> bool {
+pub(super) fn narrow_in(results: &Results, study: &HeadStudy, circuit: &CircuitFacts) -> bool {
     let same = results.heads.iter().filter(|s| (&s.suite, &s.rule) == (&study.suite, &study.rule));
     let all = same.flat_map(|s| std::iter::once(&s.base).chain(s.checkpoints.iter().map(|c| &c.circuit)));
-    gap(&study.base) < NARROW * all.map(gap).fold(0.0, f64::max)
+    gap(circuit) < NARROW * all.map(gap).fold(0.0, f64::max)
 }
 
 /// Heads that some trial with noise alone calls lost, with the number of its trials, the most often first.
@@ -145,13 +150,14 @@ fn one(results: &Results, name: &str, of: &[&CheckpointFacts]) -> Option<Finding
             }
         ),
     };
+    let on = results.heads.first().map_or(String::new(), |s| format!(" on {} ({})", s.suite, s.rule));
     let finding = |short: String, evidence: String, verdict| Finding {
         part: Part::Circuits,
         short,
         rows: Vec::new(),
         claim: match many {
-            true => format!("The circuits of {name} are faithful to their models"),
-            false => format!("The circuit of {name} is faithful to its model"),
+            true => format!("The circuits of {name}{on} are faithful to their models"),
+            false => format!("The circuit of {name}{on} is faithful to its model"),
         },
         evidence: (evidence + &left_out).trim_start().to_owned(),
         verdict,

@@ -5,10 +5,12 @@ use maud::{Markup, html};
 use stats::Interval;
 
 use super::headline::faithfulness;
-use super::signal::{lost_as_by_noise, narrow_in, nearest, weak_base};
+use super::signal::{lost_as_by_noise, narrow_in, nearest, random_is_nearer, weak_base};
 use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent, range};
-use crate::results::{Action, CheckpointFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts};
+use crate::results::{
+    Action, CheckpointFacts, CircuitFacts, HeadSet, HeadStudy, Intervention, Results, SuiteFacts,
+};
 
 /// A table in a box that scrolls where the page is narrow. Its head is repeated on each printed page.
 pub(super) fn wide(class: &str, columns: &[&str], rows: Markup) -> Markup {
@@ -133,7 +135,7 @@ fn by_pairs(results: &Results) -> Markup {
         @if results.heads.len() > results.trainings.len() {
             h3 { "By pairs and rule" }
             p class="facts" {
-                "Base’s circuit: heads, faithfulness, and that of the random circuit nearest to 1. Noise floor: heads by which circuits of "
+                "Circuits: heads, faithfulness, and that of the random circuit nearest to 1. Noise floor: heads by which circuits of "
                 "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
                 "test finds a change, of all that it tested."
             }
@@ -144,19 +146,7 @@ fn by_pairs(results: &Results) -> Markup {
                             th scope="row" { (study.suite) }
                             td { (study.rule) }
                             td { (study.training) }
-                            td {
-                                (study.base.heads.len())
-                                @if !study.base.heads.is_empty() {
-                                    @if narrow_in(results, study) {
-                                        small { "no difference to explain" }
-                                    } @else {
-                                      small {
-                                        (number(study.base.faithfulness, 2))
-                                        @if let Some(null) = nearest(&study.base) { " (" (number(null, 2)) ")" }
-                                      }
-                                    }
-                                }
-                            }
+                            @for circuit in [&study.base, &last.circuit] { td { (kept(results, study, circuit)) } }
                             td { (change.gained.len()) }
                             td { @match &change.emergent { Some(heads) => (heads.len()), None => "–" } }
                             td { (change.lost.len()) }
@@ -166,6 +156,24 @@ fn by_pairs(results: &Results) -> Markup {
                     }
                 }
             }))
+        }
+    }
+}
+
+/// Heads of a circuit and its faithfulness, beside that of the random circuit nearest to 1.
+fn kept(results: &Results, study: &HeadStudy, circuit: &CircuitFacts) -> Markup {
+    html! {
+        (circuit.heads.len())
+        @if circuit.heads.is_empty() {
+        } @else if narrow_in(results, study, circuit) {
+            small { "no difference to explain" }
+        } @else {
+            small {
+                (number(circuit.faithfulness, 2))
+                @if let Some(null) = nearest(circuit) {
+                    " (" (number(null, 2)) @if random_is_nearer(circuit) { ", random is nearer" } ")"
+                }
+            }
         }
     }
 }

@@ -68,6 +68,12 @@ fn terms(results: &Results) -> Vec<(String, String)> {
         "New, lost, kept",
         "Heads of a later circuit that the base’s lacks; of the base’s that the later lacks; of both.".into(),
     );
+    say(
+        "Random heads",
+        "As many heads of the same layers, drawn from those that are not changed. Most of them may be in the circuit too: no \
+         worse than random heads says that these are not special among the heads of their layers, not that they do nothing."
+            .into(),
+    );
     let found = results
         .false_discovery_rate
         .map_or(String::new(), |r| format!(" (false-discovery rate {})", rate(r)));

@@ -124,7 +124,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// `1 head`, `3 heads`; irregular nouns give their plural after a bar: `entry|entries`.
-pub(super) fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     match noun.split_once('|') {
         Some((one, many)) => format!("{n} {}", if n == 1 { one } else { many }),
         None => format!("{n} {noun}{}", if n == 1 { "" } else { "s" }),
