@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the command with `--features cuda` from packages alone, strips and packs it: no GPU, no CUDA toolkit and no
 # download in a build script are needed here.
-#   tools/cuda/build.sh [OUT]     OUT/sparks and OUT/sparks.xz; default target/cuda
+#   tools/cuda/build.sh [OUT]     OUT/sparks and OUT/sparks.xz; default target/cuda, relative to the repository
+# FEATURES=nccl, or mpi,cuda, for several GPUs (docs/SCALE.md) instead of cuda; these want MPI, and have not been built so.
 # Python 3.9 or later for the LLVM wheel (396 MB, once, in $SPARKS_LLVM, default ~/.cache/thinking-sparks/llvm).
 # Cold: some 40 CPU-minutes; the target folder is OUT/build, apart from the one of the CPU build.
 set -euo pipefail
@@ -22,7 +23,7 @@ if [ ! -e "$llvm/data/tracel/$bundle/.tracel-llvm-installed" ]; then
 fi
 # cudarc asks the driver for no function newer than CUDA 13.0.
 export XDG_DATA_HOME=$llvm/data CUDARC_CUDA_VERSION=13000
-cargo build --release --locked -p sparks --features cuda --target-dir "$out/build"
+cargo build --release --locked -p sparks --features "${FEATURES:-cuda}" --target-dir "$out/build"
 strip -o "$out/sparks" "$out/build/release/sparks"
 xz --threads=0 --keep --force "$out/sparks"
 size=$(stat -c %s "$out/sparks.xz")
