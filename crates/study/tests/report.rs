@@ -293,3 +293,19 @@ fn sparse_results_still_make_a_page() {
     results.task.suites.clear();
     well_formed(&written(&results).0);
 }
+
+#[test]
+fn every_row_has_as_many_cells_as_its_table_has_columns() {
+    let (page, _dir) = written(&stages::complete(synthetic::results(1, 1.0)));
+    let mut tables = 0;
+    for table in page.split("<table").skip(1).filter_map(|rest| rest.split_once("</table>").map(|(t, _)| t)) {
+        let Some((head, body)) = table.split_once("</thead>") else { continue };
+        let columns = head.matches("<th ").count();
+        for row in body.split("<tr>").skip(1) {
+            let cells = row.matches("<td").count() + row.matches("<th ").count();
+            assert_eq!(cells, columns, "{head}: {row}");
+        }
+        tables += 1;
+    }
+    assert!(tables >= 8, "{tables}");
+}

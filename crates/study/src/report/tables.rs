@@ -125,6 +125,7 @@ fn by_pairs(results: &Results) -> Markup {
         "Rule",
         "Run",
         "Base’s circuit",
+        "Last circuit",
         "New",
         "Emergent",
         "Lost",
