@@ -1,8 +1,10 @@
 //! Warnings: claims that fail their control, and limits that no control of the study covers. Computed from the
 //! numbers of a results file; text for [`Results::warnings`](crate::Results::warnings).
 
-use crate::report::{ClaimVerdict, NARROW, count, explains, findings, narrow, number, percent};
-use crate::results::{Caveat, CheckpointFacts, CircuitFacts, Results, ThinkStudy, Topic, Training};
+use std::collections::BTreeSet;
+
+use crate::report::{ClaimVerdict, NARROW, count, explains, findings, gap, narrow, number, percent, widest};
+use crate::results::{Caveat, CheckpointFacts, HeadStudy, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
 pub(crate) const NAMED: &str = "the one named in the summary.";
@@ -42,10 +44,10 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
         ));
     }
     // A ratio whose divisor is next to nothing beside that of another checkpoint.
-    let gap = |c: &CheckpointFacts| c.circuit.as_ref().map(|c| (c.clean - c.corrupt).abs());
-    let widest = checkpoints().filter_map(|c| Some((c, gap(c)?))).max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((widest, most)) = widest {
-        let hardly = |c: &&CheckpointFacts| gap(c).is_some_and(|gap| gap < NARROW * most);
+    let differs = |c: &CheckpointFacts| c.circuit.as_ref().map_or(0.0, gap);
+    let most = checkpoints().filter(|c| c.circuit.is_some()).max_by(|a, b| differs(a).total_cmp(&differs(b)));
+    if let Some(widest) = most {
+        let hardly = |c: &&CheckpointFacts| c.circuit.as_ref().is_some_and(|c| narrow(results, c));
         let shown = |c: &CheckpointFacts| {
             let circuit = c.circuit.as_ref()?;
             let [clean, corrupt] = [circuit.clean, circuit.corrupt].map(|x| number(x, 2));
@@ -136,13 +138,11 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
 
 /// A warning where a rule leaves the base no head, so that every later head is new.
 fn empty_base(results: &Results) -> Option<Caveat> {
-    let mut on: Vec<String> = results
-        .heads
-        .iter()
-        .filter(|s| s.base.heads.is_empty() && s.changes.iter().any(|c| !c.gained.is_empty()))
-        .map(|s| format!("{} on {}", s.rule, s.suite))
-        .collect();
-    on.dedup();
+    let empty = |s: &&HeadStudy| s.base.heads.is_empty() && s.changes.iter().any(|c| !c.gained.is_empty());
+    // Every training has a study of the same pairs and rule.
+    let on: BTreeSet<String> =
+        results.heads.iter().filter(empty).map(|s| format!("{} on {}", s.rule, s.suite)).collect();
+    let on: Vec<String> = on.into_iter().collect();
     let caveat = || {
         warning(
             "A head that the base’s circuit lacks is one that training brought in.",
@@ -161,10 +161,7 @@ fn other_question(results: &Results, run: &Training) -> Option<Caveat> {
     let last = run.checkpoints.last()?;
     let after = last.accuracy(&study.suite)?;
     let (old, new) = (results.base.circuit.as_ref()?, last.circuit.as_ref()?);
-    let gap = |c: &CircuitFacts| (c.clean - c.corrupt).abs();
-    let all = results.trainings.iter().flat_map(|run| &run.checkpoints).filter_map(|c| c.circuit.as_ref());
-    let widest = all.map(gap).fold(gap(old), f64::max);
-    if run.gain?.low <= 0.0 || gap(new) - gap(old) >= NARROW * widest {
+    if run.gain?.low <= 0.0 || gap(new) - gap(old) >= NARROW * widest(results) {
         return None;
     }
     let caveat = warning(

@@ -38,7 +38,7 @@ pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
 pub(crate) use kinds::few;
 pub use live::live_page;
-pub(crate) use signal::{NARROW, explains, narrow};
+pub(crate) use signal::{NARROW, explains, gap, narrow, widest};
 pub use summary::findings;
 pub(crate) use summary::problems;
 pub use verdict::{ClaimVerdict, Finding, Part};

@@ -17,7 +17,8 @@ fn checkpoints(results: &Results) -> impl Iterator<Item = &CheckpointFacts> {
     std::iter::once(&results.base).chain(results.trainings.iter().flat_map(|run| &run.checkpoints))
 }
 
-fn gap(circuit: &CircuitFacts) -> f64 {
+/// How far the mean metric differs between clean and corrupt prompts.
+pub(crate) fn gap(circuit: &CircuitFacts) -> f64 {
     (circuit.clean - circuit.corrupt).abs()
 }
 
@@ -56,7 +57,7 @@ pub(super) fn weak_base(results: &Results) -> Option<String> {
     let of = results.base.circuit.as_ref()?;
     let narrow = narrow(results, of);
     let random = nearest(of);
-    if !narrow && explains(of.faithfulness) && random.is_none_or(|null| off(null) > off(of.faithfulness)) {
+    if !narrow && explains(of.faithfulness) && !random_is_nearer(of) {
         return None;
     }
     let pairs = results.heads.first().map_or(String::new(), |study| format!(" on the pairs {}", study.suite));
@@ -90,7 +91,7 @@ pub(super) fn strong_base(results: &Results, study: &HeadStudy) -> bool {
     !of.heads.is_empty()
         && !narrow_in(results, study, of)
         && explains(of.faithfulness)
-        && nearest(of).is_none_or(|null| off(null) > off(of.faithfulness))
+        && !random_is_nearer(of)
 }
 
 /// [`narrow`] beside the circuits of all trainings on the same pairs by the same rule.
@@ -168,7 +169,7 @@ fn one(results: &Results, name: &str, of: &[&CheckpointFacts]) -> Option<Finding
         return (!all.is_empty()).then(|| finding(short, String::new(), ClaimVerdict::Open));
     };
     let near = circuits.iter().filter_map(|c| nearest(c)).min_by(|a, b| off(*a).total_cmp(&off(*b)));
-    let beaten = circuits.iter().filter(|c| random(c).all(|null| off(null) > off(c.faithfulness))).count();
+    let beaten = circuits.iter().filter(|c| !random_is_nearer(c)).count();
     let (control, verdict) = match near {
         None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
         Some(null) => (
