@@ -1,12 +1,13 @@
 """Condenses what tools/demo_evidence.sh ran: demo_evidence.py OUT -> OUT/demo-evidence.json"""
 
+import datetime
 import json
 import math
 import pathlib
 import sys
 
 OUT = pathlib.Path(sys.argv[1])
-COMMAND = "tools/demo_evidence.sh SPARKS OUT"
+COMMAND = f"tools/demo_evidence.sh SPARKS OUT  # {datetime.date.today()}, not by this study"
 DIFFER = "All begin with the same base; problems, pairs (and so the base's circuit), training data and samples are drawn anew."
 
 
@@ -18,15 +19,11 @@ def wilson(k, n, z=1.959963984540054):
 
 
 def control(kind, planted, level):
-    found = [json.loads(path.read_text())["result"]
-             for path in sorted((OUT / "controls/stages/controls" / kind).glob("seed-*/done.json"),
-                                key=lambda p: int(p.parent.name.split("-")[1]))]
-    trials = [one["trial"] for one in found]
-    row = {"planted": planted, "command": COMMAND, "trials": trials,
-           "rate": wilson(sum(t["found"] for t in trials), len(trials)), "level": level}
-    if kind == "negative":
-        row["head_rate"] = wilson(sum(t["found"] for t in found), sum(t["tested"] for t in found))
-    return row
+    trials = [json.loads(path.read_text())["result"]
+              for path in sorted((OUT / "controls/stages/controls" / kind).glob("seed-*/done.json"),
+                                 key=lambda p: int(p.parent.name.split("-")[1]))]
+    return {"planted": planted, "command": COMMAND, "trials": trials,
+            "rate": wilson(sum(t["found"] for t in trials), len(trials)), "level": level}
 
 
 runs, controls = [], None
@@ -36,6 +33,7 @@ for seed in (0, 1, 2):
     runs.append({
         "seed": seed,
         "base": results["base"]["accuracy"],
+        "base_heads": results["base"]["circuit"]["heads"],
         "trainings": [{
             "name": t["name"], "accuracy": t["checkpoints"][-1]["accuracy"], "new": t["changes"][-1]["gained"],
             "emergent": t["changes"][-1].get("emergent", []), "lost": t["changes"][-1]["lost"],
@@ -50,4 +48,4 @@ evidence = {
 (OUT / "demo-evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")
 for kind in ("positive", "negative"):
     row = evidence["controls"][kind]
-    print(kind, row["rate"], row.get("head_rate", ""))
+    print(kind, row["rate"], "changed:", sum(t["changed"] for t in row["trials"]), "of", sum(t["tested"] for t in row["trials"]))

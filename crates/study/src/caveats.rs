@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::{ClaimVerdict, NARROW, count, explains, findings, gap, narrow, number, percent, widest};
+use crate::report::{
+    ClaimVerdict, NARROW, count, explains, findings, gap, narrow, number, percent, think_anyway, widest,
+};
 use crate::results::{Caveat, CheckpointFacts, HeadStudy, Results, ThinkStudy, Topic, Training};
 
 /// The control of a claim that the report's summary names.
@@ -108,6 +110,7 @@ pub fn caveats(results: &Results) -> Vec<Caveat> {
             ),
         ));
     }
+    all.extend(results.think.iter().filter_map(thinks_anyway));
     all.extend(results.think.iter().filter_map(unfaithful));
     if results.noise.is_none() && results.trainings.iter().any(|run| !run.changes.is_empty()) {
         all.push(about(
@@ -181,6 +184,21 @@ fn other_question(results: &Results, run: &Training) -> Option<Caveat> {
         ),
     );
     Some(about(Topic::Heads, caveat))
+}
+
+/// A warning where a checkpoint thinks although it is asked not to.
+fn thinks_anyway(think: &ThinkStudy) -> Option<Caveat> {
+    let share = think_anyway(think)?;
+    let caveat = warning(
+        format!("{} with thinking off does not think.", think.checkpoint),
+        "completions with thinking off that end a thinking all the same.",
+        format!(
+            "They are {} on {}: accuracy, circuit and heads with thinking off are those of an unusual beginning.",
+            percent(share),
+            think.benchmark
+        ),
+    );
+    Some(about(Topic::Think, caveat))
 }
 
 /// A warning where a circuit with thinking on or off does not explain its model.

@@ -12,7 +12,7 @@ use stats::Interval;
 use study::report::{ClaimVerdict, findings};
 use study::results::{
     Accuracy, Action, Answers, BenchmarkFacts, CheckpointFacts, HeadSet, Intervention, Results, SeedRun,
-    SeedTraining, Stability,
+    SeedTraining, Stability, ThinkMode,
 };
 
 use self::page::{section, written};
@@ -164,6 +164,52 @@ fn emergent_heads_of_other_seeds_are_counted_beside_chance() {
     assert!(said.contains(&format!("seed 2 finds 1 of the {} ({}) (", heads.len(), heads[0])), "{said}");
 }
 
+#[test]
+fn chance_draws_from_the_heads_of_the_layer_that_the_base_leaves() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let head = |text: &str| -> Head { text.parse().unwrap() };
+    // Of the four heads of layer 1 the base has two: the other seed's one new head is one of the other two.
+    results.trainings[0].changes.last_mut().unwrap().emergent = Some(vec![head("L1H0"), head("L2H0")]);
+    let mut other = other_seed(&results, 0.1, 0.5);
+    other.base_heads = vec![head("L1H2"), head("L1H3"), head("L2H0")];
+    (other.trainings[0].emergent, other.trainings[0].new) = (vec![head("L1H1")], vec![head("L1H1")]);
+    let mut mine = other.clone();
+    mine.seed = results.run.seed;
+    results.stability = Some(Stability { command: "a".into(), differ: None, runs: vec![mine, other] });
+    let (said, _) = finding(&results, "Other seeds of SFT");
+    assert!(said.contains("seed 2 finds 0 of the 2 (0.5 expected)"), "{said}");
+    // L1H0 and L1H1, each in both with (1/2)².
+    assert!(said.contains("New in every seed (L1H1) (0.50 expected)"), "{said}");
+}
+
+#[test]
+fn thinking_that_is_not_off_is_warned_of() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let mut warned = |share: f64| {
+        let off = results.think[0].conditions.iter_mut().filter(|c| c.mode == ThinkMode::Off);
+        off.for_each(|c| c.thinks = Some(share));
+        study::caveats(&results).iter().filter(|w| w.finding.contains("of an unusual beginning")).count()
+    };
+    assert_eq!((warned(0.1), warned(0.99)), (0, 1));
+}
+
+#[test]
+fn a_test_of_heads_counts_all_heads_beside_noise() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let last = results.heads[0].checkpoints.last_mut().unwrap();
+    let (found, n) = (last.tests.iter().filter(|t| t.found).count(), last.tests.len());
+    results.controls.as_mut().unwrap().negative.as_mut().unwrap().head_rate =
+        Some(Interval { estimate: 0.5, low: 0.4, high: 0.6 });
+    let (said, _) = finding(&results, "SFT changed which heads");
+    let half = n as f64 / 2.0;
+    assert!(
+        said.contains(&format!(
+            "Of all {n} heads it finds {found} changed, and {half:.1} on average where noise alone"
+        )),
+        "{said}"
+    );
+}
+
 /// Another seed's study, in which SFT goes from `before` to `after` on the main benchmark.
 fn other_seed(results: &Results, before: f64, after: f64) -> SeedRun {
     let at = |estimate: f64| Accuracy {
@@ -173,6 +219,7 @@ fn other_seed(results: &Results, before: f64, after: f64) -> SeedRun {
     SeedRun {
         seed: results.run.seed + 1,
         base: vec![at(before)],
+        base_heads: Vec::new(),
         trainings: vec![SeedTraining {
             name: "SFT".into(),
             accuracy: vec![at(after)],

@@ -111,14 +111,17 @@ fn a_file_of_version_1_is_read_without_what_it_says_by_other_definitions() {
 
 #[test]
 fn controls_say_what_was_wanted() {
-    let (page, _dir) = written(&stages::complete(synthetic::results(1, 1.0)));
-    // Of the planted heads seed 3 misses one; noise finds nothing in any trial, which is good.
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let (page, _dir) = written(&results);
+    // Of the planted heads seed 3 misses one; noise finds nothing in any trial, of which 20 are too few.
     for words in
-        ["<strong>19 of 20 trials</strong>", "<strong>20 of 20 trials</strong>", "As wanted: no more often"]
+        ["<strong>19 of 20 trials</strong>", "<strong>20 of 20 trials</strong>", "rule out a higher one"]
     {
         assert!(page.contains(words), "{words}");
     }
     assert!(!page.contains(">found<"));
+    results.controls.as_mut().unwrap().negative.as_mut().unwrap().rate.high = 0.037;
+    assert!(written(&results).0.contains("As wanted: the interval is below the stated rate of 5"));
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn effects_have_units_and_claims_say_whether_they_were_tested() {
     ] {
         assert!(claims.contains(words), "{words} in {claims}");
     }
-    assert!(claims.contains("Of the 4 claims, 3 were measured and 3 could be tested"));
+    assert!(claims.contains("Of the 4 claims, 3 have an effect with an interval and 3 could be tested"));
     assert_eq!(claims.matches("not made here: permutation test over heads.").count(), 1);
 }
 

@@ -59,7 +59,7 @@ const METRICS = { "logit-diff": ["logit difference", "logits"], "prob-diff": ["p
 const metricWords = (metric) => METRICS[metric] ?? [metric, ""];
 // What the test of a head says. Which head is new or lost depends on the pairs as well: only a change that is found is one.
 const FATES = { emergent: "emergent", new: "new, not emergent", retained: "kept", lost: "lost", outside: "in neither circuit" };
-const fateWords = (test) => FATES[test.fate] + (test.fate === "lost" ? `, change ${test.found ? "found" : "not found"}` : "");
+const fateWords = (test) => FATES[test.fate] + (test.fate === "lost" || test.fate === "outside" ? `, change ${test.found ? "found" : "not found"}` : "");
 const signed = (words) => (x) => (x > 0 ? "+" : "") + words(x);
 const names = (heads) => (heads.length ? heads.join(", ") : "none");
 

@@ -84,7 +84,7 @@ FIGURES.think = (results, pick) => {
       : "No head is in the circuit without thinking only, so none was changed and there are two lines. Look at whether their bands are apart.";
   return {
     title: `${study.checkpoint} on ${study.benchmark}: thinking on and off`,
-    caption: `Probability that at least one of k samples of a problem is right, mean over problems${problems ? ` (n = ${problems})` : ""}, %: pass@k is the unbiased estimate from all samples, success@k takes the first k in order; band: 95 % interval over problems. ${study.conditions.filter((c) => c.benchmark === study.benchmark && !c.action).map((c) => `Think ${c.mode}: ${percent(c.measures.pass_at_1.estimate)} of samples are right`).join("; ")}. ${changed}`,
+    caption: `Probability that at least one of k samples of a problem is right, mean over problems${problems ? ` (n = ${problems})` : ""}, %: pass@k is the unbiased estimate from all samples, success@k takes the first k in order; band: 95 % interval over problems. ${study.conditions.filter((c) => c.benchmark === study.benchmark && !c.action).map((c) => `Think ${c.mode}: ${percent(c.measures.pass_at_1.estimate)} of samples are right${c.mode === "off" && c.thinks > 0 ? `, ${percent(c.thinks)} think all the same` : ""}`).join("; ")}. ${changed}`,
     label: rows.map(text).join("; "),
     columns: ["condition", "measure", "k", "value", "low", "high"],
     rows: rows.map((r) => [r.condition, r.measure, r.k, r.estimate, r.low, r.high]),

@@ -89,19 +89,20 @@ FIGURES.effect = (results, pick) => {
     const test = now?.tests.find((t) => t.head === head);
     const effect = now ? test?.effect : mean && (mean.interval ?? { estimate: mean.effect });
     const value = now ? test?.effect.estimate : mean?.effect;
-    if (value === undefined) return { head, opacity: 0, text: `${head}: not in these circuits`, row: [head, "", "", "", mean?.before ?? "", mean?.after ?? ""] };
-    const sure = effect.low > 0 || effect.high < 0;
+    if (value === undefined) return { head, opacity: 0, text: `${head}: not in these circuits`, row: [head, "", "", "", "", ""] };
     // A head of neither circuit has no share of importance; the test looks at all its edges.
-    const outside = test?.fate === "outside";
+    if (test?.fate === "outside") return { head, opacity: 0, dot: test.found, text: `${head}: ${fateWords(test)}`, row: [head, "", "", "", "", ""] };
+    const sure = effect.low > 0 || effect.high < 0;
+    const share = now ? test : mean;
     return {
       head,
       fill: value < 0 ? "base" : "emergent",
       opacity: 0.8 * Math.min(1, Math.abs(value)),
       outline: sure,
       dot: test?.found,
-      inside: outside ? "" : number(value),
-      text: `${head}: E = ${number(value)}${effect.low === undefined ? "" : ` [${number(effect.low)} to ${number(effect.high)}]`}${mean ? `; share of importance ${percent(mean.before)} before, ${percent(mean.after)} after` : ""}`,
-      row: [head, value, effect.low ?? "", effect.high ?? "", mean?.before ?? "", mean?.after ?? ""],
+      inside: number(value),
+      text: `${head}: E = ${number(value)}${effect.low === undefined ? "" : ` [${number(effect.low)} to ${number(effect.high)}]`}; share of importance ${percent(share.before)} before, ${percent(share.after)} after`,
+      row: [head, value, effect.low ?? "", effect.high ?? "", share.before, share.after],
     };
   });
   const tested = cells.filter((c) => c.outline !== undefined);
@@ -111,10 +112,10 @@ FIGURES.effect = (results, pick) => {
     ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${rate(results.false_discovery_rate)})` : ""}, over all heads together. Two tests: ${two}. Look at dots; of outlines alone one in 20 would be by chance.`
     : `Dots, the tests of the change, are those of a picked checkpoint: ${two}. Look at outlined cells; one in 20 would be by chance.`;
   return {
-    title: `${study.training}: effect E on each head, ${study.suite}`,
-    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit, where the test may find a change all the same. Outlined (${tested.filter((c) => c.outline).length} of ${tested.length}): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,
+    title: `${study.training}: effect E on each head, ${study.suite}, ${now ? now.label : "mean over checkpoints"}`,
+    caption: `One cell a head; its number: E = (after − before) / (after + before) of the head's share of all importance, −1 (all lost) to 1 (all gained), ${now ? `at ${now.label}` : `mean over ${count(study.checkpoints.length, "checkpoint")}`}; blue, gained; red, lost; grey, in neither circuit, where the test may find a change all the same. Outlined (${tested.filter((c) => c.outline).length} of the ${tested.length} in one): the 95 % interval of E${now ? "" : ` at ${last}`} over ${pairsOf(results, study.suite)} leaves out 0. ${look}`,
     label: cells.filter((c) => c.outline).map((c) => c.text).join("; ") || "no effect whose interval leaves out 0",
-    columns: ["head", "effect", "low", "high", "share before", "share after"],
+    columns: ["head", "effect", "low", "high", "share before", now ? "share after" : "mean share after"],
     rows: cells.filter((c) => c.row[1] !== "").map((c) => c.row),
     draw: (env) => headMap(env, results.model, cells),
   };
@@ -143,7 +144,7 @@ FIGURES.methods = (results, pick) => {
   const suites = [...new Set(of.map((s) => s.suite))];
   return {
     title: "New heads by training",
-    caption: `One cell a head, coloured where it was in a circuit of any checkpoint and not in the base's, on any suite (${suites.join(", ")}). Heads: ${trainings.map((t, i) => `${t}: ${sets[i].size}`).join("; ")}; of several: ${cells.filter((c) => c.mine.length > 1).length}. Counts of one study, without an interval. Look for layers that one training alone changes; the table counts by layer.`,
+    caption: `One cell a head, coloured where it was in a circuit of any checkpoint and not in the base's, on any suite (${suites.join(", ")})${pick.rule ? ` by the rule ${pick.rule}` : ""}. Heads: ${trainings.map((t, i) => `${t}: ${sets[i].size}`).join("; ")}; of several: ${cells.filter((c) => c.mine.length > 1).length}. Counts of one study, without an interval. Look for layers that one training alone changes; the table counts by layer.`,
     label: cells.filter((c) => c.mine.length).map((c) => c.text).join("; ") || "no head is new",
     columns: ["layer", ...trainings],
     rows: layers,

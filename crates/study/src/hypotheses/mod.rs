@@ -7,7 +7,7 @@ use hooks::Head;
 use stats::{Interval, detectable, normal_p};
 
 use self::verdict::{Claim, LEVEL, POWER, Tested, corrected};
-use crate::report::{few, number, percent, points, problems, range};
+use crate::report::{few, number, percent, points, problems, range, think_anyway};
 use crate::results::{
     Action, HeadSet, HeadStudy, Hypothesis, Intervention, Level, Results, Training, TrainingMethod, Unit,
 };
@@ -53,7 +53,16 @@ pub(crate) fn hypotheses(results: &Results, drawn: &Drawn<'_>) -> Vec<Hypothesis
             direction: 1.0,
             matters: share_of(think.on.heads.len()),
         };
-        all.push((claim, of_draws(n, differences)));
+        let tested = match think_anyway(think) {
+            Some(share) => Err(format!(
+                "Not tested: with thinking off {} of the completions on {} think all the same, so that the two circuits do not \
+                 differ by thinking.",
+                percent(share),
+                think.benchmark
+            )),
+            None => of_draws(n, differences),
+        };
+        all.push((claim, tested));
     }
     for training in &results.trainings {
         all.extend(needed(results, training));
@@ -315,7 +324,7 @@ fn trade_off(results: &Results, training: &Training) -> Vec<(Claim, Result<Teste
                 hard.suite,
                 easy.suite
             ),
-            source: "Thinking Sparks, Table 5, Figure 4",
+            source: "Thinking Sparks, section 5 (in words; at × 1.3 its Table 5 has AIME lower and MATH higher)",
             measure: match (hard.difference, easy.difference) {
                 (Some(a), Some(b)) => format!(
                     "change of accuracy on {} ({} points {} from {}, {}) less that on {} ({} points {} from {}){}, beside no \

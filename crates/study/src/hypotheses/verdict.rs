@@ -87,9 +87,10 @@ pub(super) fn corrected(all: Vec<(Claim, Result<Tested, String>)>) -> Vec<Hypoth
 fn hopeless(measured: &Tested, claims: usize) -> String {
     let sets = measured.sets.unwrap_or(0);
     format!(
-        "Could not be tested: among the {claims} claims that were measured {sets} random sets cannot give a corrected p-value below {}, whatever the \
-         effect; {} could give {LEVEL}.",
-        number(least(sets, claims).min(1.0), 2),
+        "Could not be tested: {sets} random sets cannot give a p-value below {}, whatever the effect, and the correction for {claims} \
+         claims asks {} of the smallest; {} sets could give that.",
+        number(least(sets, 1), 3),
+        number(LEVEL / claims as f64, 3),
         (claims as f64 / LEVEL).ceil() as usize - 1,
     )
 }
@@ -231,8 +232,8 @@ mod tests {
         let (verdict, reason) = among(38);
         assert_eq!(verdict, Verdict::CannotTell);
         assert!(
-            reason.starts_with("Could not be tested: among the 2 claims that were measured 38 random sets")
-                && reason.contains("39 could"),
+            reason.starts_with("Could not be tested: 38 random sets cannot give a p-value below 0.026")
+                && reason.contains("for 2 claims asks 0.025 of the smallest; 39 sets could"),
             "{reason}"
         );
         assert_eq!(among(39).0, Verdict::Supported);

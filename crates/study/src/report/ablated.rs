@@ -110,7 +110,7 @@ fn needed(results: &Results, row: &Intervention) -> Finding {
     };
     let coarse = match verdict {
         ClaimVerdict::Open if too_coarse(row) => {
-            " Random heads take more than half of it on average: zeroing so many is too coarse to tell."
+            " Random heads take more than half of the accuracy on average: zeroing so many is too coarse to tell."
         }
         _ => "",
     };

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::tables::wide;
 use super::words::{self, amount, between, count, effect, p_value, percent, range};
-use crate::results::{Control, ControlTrial, Hypothesis, Results, Stability, Verdict};
+use crate::results::{Control, ControlTrial, Hypothesis, Results, SeedRun, Stability, Verdict};
 
 /// The claims of the paper.
 pub(super) fn claims(results: &Results) -> Markup {
@@ -19,25 +19,42 @@ pub(super) fn claims(results: &Results) -> Markup {
                     "The paper is Thinking Sparks! (Park et al. 2025, arXiv 2509.25758). "
                     (of(Verdict::Supported)) " supported, " (of(Verdict::NotSupported)) " not supported, "
                     (of(Verdict::CannotTell)) " that this study cannot tell. Of the " (count(all.len(), "claim")) ", "
-                    (all.iter().filter(|h| h.effect.is_some()).count()) " were measured and "
+                    (all.iter().filter(|h| h.effect.is_some()).count()) " have an effect with an interval and "
                     (tests) " could be tested; their p-values are corrected for that number of tests (Holm). Beside each "
                     "claim is the smallest effect that this study would have found with power 0.8 at level 0.05, before "
                     "correction: where it is larger than an effect that matters, more problems, pairs or checkpoints are needed. "
                     "What matters is fixed in the program, not taken from the data: a tenth of the heads of the circuit that is compared with (at least "
                     "one), one edge a head, a correlation of 0.5, 5 points of accuracy."
                 }
-                ol class="findings" { @for h in all { (claim(h)) } }
+                ol class="findings" { @for h in all { (claim(results, h)) } }
             }
         }
     }
 }
 
-fn claim(h: &Hypothesis) -> Markup {
-    let (class, words) = match h.verdict {
+/// What other seeds say of a claim: `seed 1: +1 heads [0 to +2], cannot tell`.
+fn elsewhere(results: &Results, h: &Hypothesis) -> Option<String> {
+    let others =
+        results.stability.iter().flat_map(|found| &found.runs).filter(|run| run.seed != results.run.seed);
+    let one = |run: &SeedRun| {
+        let found = run.verdicts.iter().find(|v| v.id == h.id)?;
+        let number = found.effect.map_or(String::new(), |e| format!("{}, ", effect(h.unit, &e)));
+        Some(format!("seed {}: {number}{}", run.seed, words_of(found.verdict).1))
+    };
+    let all: Vec<String> = others.filter_map(one).collect();
+    (!all.is_empty()).then(|| format!(" Other seeds, corrected on their own: {}.", all.join("; ")))
+}
+
+fn words_of(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
         Verdict::Supported => ("holds", "supported"),
         Verdict::NotSupported => ("fails", "not supported"),
         Verdict::CannotTell => ("open", "cannot tell"),
-    };
+    }
+}
+
+fn claim(results: &Results, h: &Hypothesis) -> Markup {
+    let (class, words) = words_of(h.verdict);
     html! {
         li {
             p class=(format!("verdict {class}")) { (words) }
@@ -45,7 +62,7 @@ fn claim(h: &Hypothesis) -> Markup {
                 h3 { (h.claim) }
                 p { (h.reason) }
                 p class="facts" {
-                    "Measured: " (h.measure)
+                    "Measure: " (h.measure)
                     @if let Some(found) = &h.effect { ": " strong { (effect(h.unit, found)) } ", 95 % interval" }
                     ". " @if h.p_value.is_none() { "The test that this claim takes, not made here: " } @else { "Test: " }
                     (h.test.trim_end_matches('.'))
@@ -55,6 +72,7 @@ fn claim(h: &Hypothesis) -> Markup {
                     @if let Some(least) = h.minimum_effect {
                         " Smallest effect with power 0.8: " (amount(h.unit, least)) "."
                     }
+                    @if let Some(seeds) = elsewhere(results, h) { (seeds) }
                     " Claimed in " (h.source) "."
                 }
             }
@@ -109,7 +127,7 @@ fn one(control: &Control) -> Markup {
             "",
             format!(
                 "The share is the power of the pipeline for a change of this kind, the whole work of one head moved to another; of a \
-                 change spread over many heads, or of part of a head, it says nothing. The planted head was missed in {}.",
+                 change spread over many heads, or of part of a head, or on other pairs, it says nothing. The planted head was missed in {}.",
                 count(control.trials.len() - good, "trial")
             ),
         ),
@@ -120,7 +138,13 @@ fn one(control: &Control) -> Markup {
             "open",
             format!("Cannot tell: above the stated rate of {level}, and so few trials do not rule it out."),
         ),
-        false => ("holds", format!("As wanted: no more often than the stated rate of {level}.")),
+        false if rate.high > control.level => (
+            "open",
+            format!(
+                "Cannot tell: not above the stated rate of {level}, but so few trials do not rule out a higher one."
+            ),
+        ),
+        false => ("holds", format!("As wanted: the interval is below the stated rate of {level}.")),
     };
     html! {
         h3 { (heading) }
@@ -132,8 +156,8 @@ fn one(control: &Control) -> Markup {
         p class=(if planted { String::new() } else { format!("verdict {class}") }) { (verdict) }
         @if let Some(rate) = &control.head_rate {
             p class="facts" {
-                "Of all single tests of heads " (between(rate, percent)) " find a change: every weight did move a little, and a "
-                "head is called emergent only where it is new as well."
+                "Of all single tests of heads " (between(rate, percent)) " find a change (interval over trials): every weight did "
+                "move a little, and a head is called emergent only where it is new as well."
             }
         }
         @if !planted { p class="facts" { (new_and_lost(control)) } }

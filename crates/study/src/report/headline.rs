@@ -5,16 +5,16 @@ use hooks::Head;
 use maud::{Markup, html};
 
 use super::summary::{
-    changed, elsewhere, emergent, gain, in_every_seed, is_main, main_benchmark, same_in_every_seed,
-    scores_tested,
+    changed, changed_by_noise, elsewhere, emergent, gain, in_every_seed, is_main, main_benchmark, redrawn,
+    same_in_every_seed, scores_tested,
 };
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
 use super::words::{between, count, metric, number, percent, points, range};
 use super::{kinds, seeds, signal};
 use crate::results::{
-    Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, Intervention, Results, ThinkMode,
-    ThinkStudy, Training,
+    Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, Intervention, Results,
+    ThinkCondition, ThinkMode, ThinkStudy, Training,
 };
 
 /// The benchmarks, the main one first.
@@ -167,8 +167,9 @@ fn heads(results: &Results) -> String {
             .map(|(run, _)| run.name.as_str())
             .collect();
         out.push(format!(
-            "Circuits of {} itself, from resampled pairs, differ by up to {}: {}.",
+            "Circuits of {} itself, from resampled pairs, differ by {} to {} in 95 % of draws: {}.",
             floor.checkpoint,
+            number(floor.changed_heads.low, 0),
             number(high, 0),
             match beyond.len() {
                 0 => "which heads are new or lost cannot be told from the choice of pairs".into(),
@@ -182,12 +183,17 @@ fn heads(results: &Results) -> String {
     for (run, last) in ends {
         let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
         let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
-        let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
+        let mut notes: Vec<String> = Vec::new();
+        notes.extend(redrawn(results, run).map(|share| {
+            format!("on other draws of the pairs the base’s own circuit has each new head in {share}")
+        }));
+        notes.extend(in_every_seed(results, run).map(|(same, seeds)| {
             let same = if same == 0 { "none".to_owned() } else { same.to_string() };
-            format!(" (emergent in all of {}: {same})", count(seeds, "seed"))
-        });
+            format!("emergent in all of {}: {same}", count(seeds, "seed"))
+        }));
+        let seeds = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
         let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
-            format!("; the test finds {found} of all {n} tested heads changed")
+            format!("; of all {n} heads the test finds {found} changed{}", changed_by_noise(results, n))
         });
         out.push(format!("Emergent in {}: {}{seeds}{tested}.", run.name, all.join(", ")));
     }
@@ -202,7 +208,9 @@ fn always(results: &Results) -> Option<String> {
         let one = |(name, heads, chance): (&str, &[Head], f64)| {
             let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
             let expected = number(chance, 2);
-            (!all.is_empty()).then(|| format!("{name} {} ({expected} expected by chance)", all.join(", ")))
+            (!all.is_empty()).then(|| {
+                format!("{name} {} ({expected} expected by chance in the same layers)", all.join(", "))
+            })
         };
         let (new, lost) = (("new", &*same.new.0, same.new.1), ("lost", &*same.lost.0, same.lost.1));
         let all: Vec<String> = [new, lost].into_iter().filter_map(one).collect();
@@ -212,19 +220,31 @@ fn always(results: &Results) -> Option<String> {
     (!all.is_empty()).then(|| format!("The same in every seed: {}.", all.join(". ")))
 }
 
+/// The share of a study's completions with thinking off that think all the same, where it is most of them.
+pub(crate) fn think_anyway(study: &ThinkStudy) -> Option<f64> {
+    study.plain(&study.benchmark, ThinkMode::Off)?.thinks.filter(|&share| share > 0.5)
+}
+
 /// What a checkpoint does where it is asked to think and where it is asked not to.
 fn thinking(results: &Results) -> String {
-    let of = |study: &ThinkStudy, mode| {
-        let mut plain =
-            study.conditions.iter().filter(|c| c.benchmark == study.benchmark && c.action.is_none());
-        plain.find(|c| c.mode == mode).map(|c| between(&c.measures.pass_at_1, percent))
-    };
     let one = |study: &ThinkStudy| {
-        let (on, off) = (of(study, ThinkMode::On)?, of(study, ThinkMode::Off)?);
-        Some(format!(
-            "{} on {}, its answers begun with and without it, sampled anew: {on} right with it, {off} without.",
-            study.checkpoint, study.benchmark
-        ))
+        let both = |on: &ThinkCondition| {
+            let off = study.plain(&on.benchmark, ThinkMode::Off)?;
+            let [on_right, off_right] = [on, off].map(|c| between(&c.measures.pass_at_1, percent));
+            Some(format!("{on_right} and {off_right} right on {}", on.benchmark))
+        };
+        let on = study.conditions.iter().filter(|c| c.mode == ThinkMode::On && c.action.is_none());
+        let all: Vec<String> = on.filter_map(both).collect();
+        let anyway = think_anyway(study).map_or(String::new(), |share| {
+            format!(
+                " With it off {} of the completions on {} think all the same: what changed is how they begin, not whether they think.",
+                percent(share),
+                study.benchmark
+            )
+        });
+        (!all.is_empty()).then(|| {
+            format!("{}, asked anew with thinking on and off: {}.{anyway}", study.checkpoint, all.join(", "))
+        })
     };
     results.think.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }

@@ -36,6 +36,7 @@ use common::write_whole;
 pub(crate) use ablated::too_coarse;
 pub use circuit::circuit_svg;
 pub use draw::{Figure, Painter, Panel, Pick, Sheet};
+pub(crate) use headline::think_anyway;
 pub(crate) use kinds::few;
 pub use live::live_page;
 pub(crate) use signal::{NARROW, explains, gap, narrow, widest};

@@ -57,6 +57,13 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
             count(n, "test")
         ),
     };
+    let mut suites: Vec<&str> =
+        rows.iter().filter(|r| r.p_value.is_some()).map(|r| r.suite.as_str()).collect();
+    suites.dedup();
+    let on = match (suites.as_slice(), rows.iter().all(|r| r.p_value.is_some())) {
+        ([one], false) => format!(", on {one} alone"),
+        _ => String::new(),
+    };
     Finding {
         part: Part::Work,
         claim: format!("The {set} heads of {} take more of its behaviour along than random heads", run.name),
@@ -66,7 +73,7 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
         ),
         short: match tested.len() {
             0 => String::new(),
-            n => format!("in {holds} of {}; less in {fails}", count(n, "test")),
+            n => format!("more in {holds} of {}, less in {fails}{on}", count(n, "test")),
         },
         rows: rows.iter().map(|row| one(row)).collect(),
         verdict: match tested.len() {

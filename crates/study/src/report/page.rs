@@ -81,9 +81,10 @@ fn body(results: &Results, size: usize, edges: Option<usize>) -> Markup {
             section id="data" {
                 h2 { "Data" }
                 p {
-                    "Every number above is in "
+                    "What was measured is in "
                     a href="results.json" { "results.json" }
-                    " (" (size / 1000) " kB, schema " (results.schema) " version " (results.version) "), figures as files are in "
+                    " (" (size / 1000) " kB, schema " (results.schema) " version " (results.version) "); findings, shares by kind of "
+                    "problem and what chance gives are computed from it. Figures as files are in "
                     code { "figures/" } ", tables in " code { "tables/" } ": they lie beside this page in the study’s folder, and "
                     "do not travel with it. What the page carries it saves itself: below, and each figure its numbers and its "
                     "drawing."

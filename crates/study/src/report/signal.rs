@@ -168,16 +168,23 @@ fn one(results: &Results, name: &str, of: &[&CheckpointFacts]) -> Option<Finding
         let short = "nothing to explain".to_owned();
         return (!all.is_empty()).then(|| finding(short, String::new(), ClaimVerdict::Open));
     };
-    let near = circuits.iter().filter_map(|c| nearest(c)).min_by(|a, b| off(*a).total_cmp(&off(*b)));
+    let closest = circuits.iter().filter_map(|c| Some((nearest(c)?, c.faithfulness)));
+    let near = closest.min_by(|a, b| off(a.0).total_cmp(&off(b.0)));
     let beaten = circuits.iter().filter(|c| !random_is_nearer(c)).count();
     let (control, verdict) = match near {
         None => ("No random circuits were run beside them.".to_owned(), ClaimVerdict::Open),
-        Some(null) => (
+        Some((null, beside)) => (
             format!(
-                "Of {}{}, with as many edges between the same layers or at the same nodes, the nearest to 1 keeps {}; {}.",
+                "Of {}{}, with as many edges between the same layers or at the same nodes, the nearest to 1 keeps {}{}; {}. All on \
+                 the pairs that the circuits were found on; taken to hold within {FAR} of 1 and nearer than all random ones.",
                 count(circuits.iter().map(|c| random(c).count()).max().unwrap_or(0), "random circuit"),
                 if many { " beside each" } else { "" },
                 number(null, 2),
+                if many {
+                    format!(", beside a circuit that keeps {}", number(beside, 2))
+                } else {
+                    String::new()
+                },
                 match (many, beaten) {
                     (true, n) => format!("{n} of {} circuits are nearer than all of theirs", circuits.len()),
                     (false, 1) => "it is nearer than all of them".into(),
@@ -195,7 +202,10 @@ fn one(results: &Results, name: &str, of: &[&CheckpointFacts]) -> Option<Finding
         true => format!("{} to {}", number(least, 2), number(most, 2)),
         false => number(least, 2),
     };
-    let beside = near.map_or(String::new(), |null| format!("; nearest random one {}", number(null, 2)));
+    let beside = near.map_or(String::new(), |(null, _)| match many {
+        true => format!("; {beaten} of {} nearer to 1 than all their random ones", circuits.len()),
+        false => format!("; nearest random one {}", number(null, 2)),
+    });
     let evidence = format!(
         "Faithfulness: with every other edge corrupted {} {range} of the difference between clean and corrupt prompts; 1 is all of \
          it. {control}",

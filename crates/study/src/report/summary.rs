@@ -8,7 +8,9 @@ use stats::{Interval, wilson};
 use super::verdict::{ClaimVerdict, Finding, Part, difference};
 use super::words::{count, number, percent, points, range, rate};
 use super::{ablated, kinds, moved, seeds, signal};
-use crate::results::{Accuracy, HeadChange, HeadStudy, Results, SeedTraining, Training, TrainingMethod};
+use crate::results::{
+    Accuracy, HeadChange, HeadStudy, Results, SeedRun, SeedTraining, Training, TrainingMethod,
+};
 
 /// Significance level of the tests.
 pub(super) const ALPHA: f64 = 0.05;
@@ -145,12 +147,15 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     let last = run.changes.last()?;
     let changed = changed(last);
     let evidence = format!(
-        "The last circuit{} has {}{}, lacks {} of the base’s, and keeps {}.",
+        "The last circuit{} has {}{}, lacks {} of the base’s, and keeps {}.{}",
         results.heads.first().map_or(String::new(), |s| format!(" (pairs {}, rule {})", s.suite, s.rule)),
         count(last.gained.len(), "new head"),
         emergent(last),
         last.lost.len(),
-        last.kept.len()
+        last.kept.len(),
+        redrawn(results, run).map_or(String::new(), |share| format!(
+            " On other draws of the pairs the base’s own circuit has each new head in {share}."
+        ))
     );
     let (control, within) = match &results.noise {
         None => (
@@ -193,6 +198,14 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     })
 }
 
+/// The smallest and the largest share of draws of the pairs in which the base's own circuit has a new head.
+pub(super) fn redrawn(results: &Results, run: &Training) -> Option<String> {
+    let tests = &results.heads.iter().find(|s| s.training == run.name)?.checkpoints.last()?.tests;
+    let new = tests.iter().filter(|t| matches!(t.fate, Fate::New | Fate::Emergent)).map(|t| t.base_frequency);
+    let (low, high) = new.clone().reduce(f64::min).zip(new.reduce(f64::max))?;
+    Some(if low < high { format!("{} to {}", percent(low), percent(high)) } else { percent(high) })
+}
+
 /// What the test of scores says of the new and the lost heads: it is another question than which heads a cut lets in.
 fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> String {
     let Some(emergent) = last.emergent.as_ref().filter(|_| changed(last) > 0) else { return String::new() };
@@ -201,12 +214,9 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
     });
     let all = match scores_tested(results, run) {
         None => String::new(),
-        Some((found, n)) if 2 * found > n => {
-            format!(
-                " It finds most of all {n} tested changed ({found}), so that it hardly singles these out."
-            )
+        Some((found, n)) => {
+            format!(" Of all {n} heads it finds {found} changed{}.", changed_by_noise(results, n))
         }
-        Some((found, n)) => format!(" Of all {n} tested it finds {found} changed."),
     };
     format!(
         " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds {} of the \
@@ -218,13 +228,24 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
     )
 }
 
-/// Heads of which a run's last checkpoint has a change of scores found, of all tested.
+/// How many of `n` heads the test finds changed where only noise moved the weights: `, of weights moved by noise 5.7`.
+pub(super) fn changed_by_noise(results: &Results, n: usize) -> String {
+    let rate = results.controls.as_ref().and_then(|c| c.negative.as_ref()?.head_rate);
+    rate.map_or(String::new(), |rate| {
+        format!(
+            ", and {} on average where noise alone moved the weights",
+            number(rate.estimate * n as f64, 1)
+        )
+    })
+}
+
+/// Heads of which a run's last checkpoint has a change of scores found, of all.
 pub(super) fn scores_tested(results: &Results, run: &Training) -> Option<(usize, usize)> {
     let tests = &results.heads.iter().find(|s| s.training == run.name)?.checkpoints.last()?.tests;
     (!tests.is_empty()).then(|| (tests.iter().filter(|t| t.found).count(), tests.len()))
 }
 
-/// Heads that every seed has in a set, and how many it would have there if each drew as many of all heads by chance.
+/// Heads that every seed has in a set, and how many it would have there by [`chance`].
 pub(super) struct Repeated {
     pub(super) new: (Vec<Head>, f64),
     pub(super) lost: (Vec<Head>, f64),
@@ -235,17 +256,36 @@ pub(super) fn same_in_every_seed(results: &Results, run: &Training) -> Option<Re
     let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
     let ends: Option<Vec<&SeedTraining>> =
         seeds.iter().map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
-    let (ends, n) = (ends?, (results.model.n_layers * results.model.n_heads) as f64);
-    let same = |sets: fn(&SeedTraining) -> &[Head]| {
+    let ends = ends?;
+    let same = |sets: fn(&SeedTraining) -> &[Head], kept: bool| {
         let all: Vec<Head> = sets(ends[0])
             .iter()
             .filter(|head| ends.iter().all(|t| sets(t).contains(head)))
             .copied()
             .collect();
-        (all, n * ends.iter().map(|t| sets(t).len() as f64 / n).product::<f64>())
+        let drawn =
+            |head| seeds.iter().zip(&ends).map(|(s, t)| chance(results, s, (sets(t), kept), head)).product();
+        let expected = results.model.heads().map(|head| -> f64 { drawn(head) }).sum();
+        (all, expected)
     };
-    Some(Repeated { new: same(|t| &t.new), lost: same(|t| &t.lost) })
+    Some(Repeated { new: same(|t| &t.new, false), lost: same(|t| &t.lost, true) })
 }
+
+/// The chance that a seed has `head` in a set, were the set as many heads drawn from the same layers, out of those inside
+/// (`kept`) or outside the seed's circuit of the base. Where that circuit was not stored it is this study's.
+fn chance(results: &Results, seed: &SeedRun, (set, kept): (&[Head], bool), head: Head) -> f64 {
+    let here = || results.base.circuit.as_ref().map_or(&[][..], |c| &c.heads);
+    let base = if seed.base_heads.is_empty() { here() } else { &seed.base_heads };
+    let eligible = |head: &Head| base.contains(head) == kept;
+    let pool = results.model.heads().filter(|h| h.layer == head.layer && eligible(h)).count();
+    match eligible(&head) {
+        true => (set.iter().filter(|h| h.layer == head.layer).count() as f64 / pool as f64).min(1.0),
+        false => 0.0,
+    }
+}
+
+/// What [`chance`] draws, for the reader.
+const CHANCE: &str = "by chance: as many heads drawn from the same layers, new ones outside and lost ones inside the seed’s circuit of the base";
 
 /// The emergent heads of a run that are emergent in every seed, and the number of seeds, where there are several.
 pub(super) fn in_every_seed(results: &Results, run: &Training) -> Option<(usize, usize)> {
@@ -303,7 +343,8 @@ pub(super) fn elsewhere(results: &Results, run: Option<&Training>) -> Option<Str
     let beyond: Vec<String> = strong.iter().filter_map(one).collect();
     (!strong.is_empty()).then(|| {
         format!(
-            "On {}, where the base has a circuit, {} of {} (pairs, rules{}) differ by more than the noise floor{}{}.",
+            "On {}, where the base has a circuit, {} of {} (pairs, rules{}; not corrected for so many looks) differ by more than the \
+             noise floor{}{}.",
             suites.join(" and "),
             beyond.len(),
             count(strong.len(), "last circuit"),
@@ -326,28 +367,30 @@ pub(super) fn lost_and_found(results: &Results, run: &Training) -> Option<Vec<He
 fn repeated(results: &Results, run: &Training) -> Option<Finding> {
     let heads = run.changes.last()?.emergent.as_ref().filter(|heads| !heads.is_empty())?;
     let stability = results.stability.as_ref().filter(|found| found.runs.len() > 1)?;
-    let ends: Vec<(u64, &SeedTraining)> = (stability.runs.iter())
-        .filter_map(|s| Some((s.seed, s.trainings.iter().find(|t| t.name == run.name)?)))
+    let ends: Vec<(&SeedRun, &SeedTraining)> = (stability.runs.iter())
+        .filter_map(|s| Some((s, s.trainings.iter().find(|t| t.name == run.name)?)))
         .collect();
-    let others: Vec<&(u64, &SeedTraining)> =
-        ends.iter().filter(|(seed, _)| *seed != results.run.seed).collect();
-    let all_heads = (results.model.n_layers * results.model.n_heads) as f64;
-    let one = |(seed, t): &&(u64, &SeedTraining)| {
+    let others: Vec<&(&SeedRun, &SeedTraining)> =
+        ends.iter().filter(|(run, _)| run.seed != results.run.seed).collect();
+    let one = |(other, t): &&(&SeedRun, &SeedTraining)| {
         let same: Vec<Head> = heads.iter().filter(|head| t.emergent.contains(head)).copied().collect();
+        let expected: f64 =
+            heads.iter().map(|&head| chance(results, other, (&t.emergent, false), head)).sum();
         format!(
-            "seed {seed} finds {} of the {}{} ({} expected by chance)",
+            "seed {} finds {} of the {}{} ({} expected)",
+            other.seed,
             same.len(),
             heads.len(),
             kinds::few(&same),
-            number(heads.len() as f64 * t.emergent.len() as f64 / all_heads, 1)
+            number(expected, 1)
         )
     };
     let again = |t: &SeedTraining| heads.iter().filter(|head| t.emergent.contains(head)).count();
     let same = same_in_every_seed(results, run);
-    let each = |name: &str, heads: Option<&Vec<Head>>| {
-        heads
-            .filter(|all| !all.is_empty())
-            .map_or(String::new(), |all| format!(" {name} in every seed{}.", kinds::few(all)))
+    let each = |name: &str, found: Option<&(Vec<Head>, f64)>| {
+        found.filter(|(all, _)| !all.is_empty()).map_or(String::new(), |(all, expected)| {
+            format!(" {name} in every seed{} ({} expected).", kinds::few(all), number(*expected, 2))
+        })
     };
     Some(Finding {
         part: Part::Heads,
@@ -355,10 +398,10 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
         rows: Vec::new(),
         claim: format!("Other seeds of {} find the same emergent heads", run.name),
         evidence: format!(
-            "Of the emergent heads {}.{}{}{}",
+            "Of the emergent heads {}.{}{} Expected {CHANCE}.{}",
             others.iter().map(one).collect::<Vec<_>>().join(", "),
-            each("New", same.as_ref().map(|same| &same.new.0)),
-            each("Lost", same.as_ref().map(|same| &same.lost.0)),
+            each("New", same.as_ref().map(|same| &same.new)),
+            each("Lost", same.as_ref().map(|same| &same.lost)),
             stability.differ.as_ref().map_or(String::new(), |text| format!(" {text}"))
         ),
         verdict: match () {

@@ -109,10 +109,11 @@ pub(super) fn heads(results: &Results) -> Markup {
         @if let Some(why) = weak_base(results) { p class="warned" { (why) } }
         @if let Some(floor) = results.noise.as_ref().filter(|_| results.trainings.iter().any(|run| !run.changes.is_empty())) {
             p class="facts" {
-                "Noise floor: circuits of " (floor.checkpoint) " itself, from resampled pairs, differ by "
+                "Noise floor" @if let Some(of) = results.heads.first() { " on " (of.suite) ", " (of.rule) }
+                ": circuits of " (floor.checkpoint) " itself, from resampled pairs, differ by "
                 (number(floor.changed_heads.estimate, 1)) " heads on average, " (number(floor.changed_heads.low, 0)) " to "
                 (number(floor.changed_heads.high, 0)) " in 95 % of draws, new and lost heads together. Where a row has no more "
-                "than that, which of its heads are new or lost cannot be told from the choice of pairs."
+                "than its own noise floor, which of its heads are new or lost cannot be told from the choice of pairs."
             }
         }
     }
@@ -138,7 +139,7 @@ fn by_pairs(results: &Results) -> Markup {
             p class="facts" {
                 "Circuits: heads, faithfulness, and that of the random circuit nearest to 1. Noise floor: heads by which circuits of "
                 "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
-                "test finds a change, of all that it tested."
+                "test finds a change, of all heads."
             }
             (wide("numbers dense", &columns, html! {
                 @for study in &results.heads {

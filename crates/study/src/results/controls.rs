@@ -29,7 +29,7 @@ pub struct Control {
     /// Share of the trials in which the pipeline finds what was planted (positive: the head is emergent) or finds something
     /// (negative: any head is emergent), with Wilson's 95 % interval.
     pub rate: Interval,
-    /// Negative: share of all tests of single heads, over the trials, in which a change was found.
+    /// Negative: share of all tests of single heads in which a change was found, with a 95 % interval over the trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_rate: Option<Interval>,
     /// The false-discovery rate at which the pipeline tested.
@@ -57,6 +57,12 @@ pub struct ControlTrial {
     #[serde(with = "texts")]
     #[schemars(with = "Vec<String>")]
     pub lost: Vec<Head>,
+    /// Heads that were tested; 0 in files of earlier builds.
+    #[serde(default)]
+    pub tested: usize,
+    /// Heads whose change was found, in a circuit or not.
+    #[serde(default)]
+    pub changed: usize,
     /// Whether it found what was planted, or, where nothing was, anything.
     pub found: bool,
 }
@@ -81,6 +87,10 @@ pub struct SeedRun {
     /// Accuracy of the base on the seed's own problems; files of earlier builds do not say it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub base: Vec<super::Accuracy>,
+    /// Heads of the base's circuit on the seed's own pairs; files of earlier builds do not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    pub base_heads: Vec<Head>,
     /// The last checkpoint of each training.
     pub trainings: Vec<SeedTraining>,
     /// The verdicts on the claims.

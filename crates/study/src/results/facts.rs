@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hooks::Head;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,14 @@ pub struct ModelFacts {
     pub key_value: hooks::KeyValue,
     /// Edges of the whole graph.
     pub n_edges: usize,
+}
+
+impl ModelFacts {
+    /// All query heads, layer by layer.
+    pub fn heads(&self) -> impl Iterator<Item = Head> {
+        let n = self.n_heads;
+        (0..self.n_layers).flat_map(move |layer| (0..n).map(move |head| Head { layer, head }))
+    }
 }
 
 /// The task: problems and examples.

@@ -48,7 +48,7 @@ pub struct CheckpointHeads {
     pub circuit: CircuitFacts,
     /// Noise floor of its circuit.
     pub noise: NoiseFloor,
-    /// Tests of the heads that are in its circuit or in the base's, or whose change is found.
+    /// Tests of all heads of the model, in a circuit or not.
     pub tests: Vec<TestedHead>,
 }
 
@@ -62,6 +62,12 @@ pub struct TestedHead {
     /// Which circuits it is in, and whether it is emergent.
     #[schemars(with = "String")]
     pub fate: Fate,
+    /// Its share of the importance in the base's circuit.
+    #[serde(default)]
+    pub before: f64,
+    /// Its share in the checkpoint's circuit.
+    #[serde(default)]
+    pub after: f64,
     /// Effect E = (after − before) / (after + before + 10⁻⁶) with its 95 % interval over draws of the pairs.
     pub effect: Interval,
     /// Share of draws of the pairs in which the base's circuit has it.

@@ -40,6 +40,13 @@ pub struct ThinkStudy {
     pub conditions: Vec<ThinkCondition>,
 }
 
+impl ThinkStudy {
+    /// The answers to a benchmark in one mode, all heads as they are.
+    pub fn plain(&self, benchmark: &str, mode: ThinkMode) -> Option<&ThinkCondition> {
+        self.conditions.iter().find(|c| c.benchmark == benchmark && c.mode == mode && c.action.is_none())
+    }
+}
+
 /// Answers to one benchmark in one mode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ThinkCondition {
@@ -56,6 +63,9 @@ pub struct ThinkCondition {
     pub heads: Vec<Head>,
     /// pass@1, pass@k, success@k and others.
     pub measures: Measures,
+    /// Share of the completions that end their thinking with `</think>`; with thinking off they think all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinks: Option<f64>,
     /// Share of right samples of each problem.
     pub rates: Vec<f64>,
     /// Accuracy less that of the same mode with all heads as they are, problem by problem; `None` there.

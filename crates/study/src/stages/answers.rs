@@ -24,6 +24,9 @@ pub(crate) const LEVEL: f64 = 0.95;
 /// Draws of problems behind the interval of a difference.
 const RESAMPLES: usize = 2000;
 
+/// Ends thinking in the models' own form (R1, Qwen3).
+const END_OF_THINKING: &str = "</think>";
+
 /// A benchmark with its problems.
 #[derive(Debug, Clone)]
 pub(crate) struct Benchmark {
@@ -39,6 +42,9 @@ pub(crate) struct Found {
     pub(crate) measures: Measures,
     /// Share of right samples of each problem.
     pub(crate) rates: Vec<f64>,
+    /// Share of completions with the end of thinking in them; not in files of earlier builds.
+    #[serde(default)]
+    pub(crate) thinks: Option<f64>,
 }
 
 impl Benchmark {
@@ -156,7 +162,8 @@ pub(crate) fn put(
         f64::from(right) / f64::from(n.max(1))
     };
     let rates = benchmark.problems.iter().map(rate).collect();
-    Ok(Found { measures, rates })
+    let thinks = records.iter().filter(|r| r.completion.contains(END_OF_THINKING)).count();
+    Ok(Found { measures, rates, thinks: Some(thinks as f64 / records.len().max(1) as f64) })
 }
 
 /// The difference of two runs on the same problems, with its paired bootstrap interval.

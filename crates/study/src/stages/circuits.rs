@@ -54,7 +54,7 @@ pub(crate) fn circuit(
     let name = format!("{}/{}/{}", subject.label, suite.name, rule.name);
     let inputs = json!({
         "scores": scored.hash, "model": subject.hash, "rule": rule, "nulls": controls.nulls,
-        "batch": controls.batch, "seed": seed, "edges": "in units of the metric",
+        "batch": controls.batch, "seed": seed, "edges": "in units of the metric", "null circuits": "others",
     });
     let job = Job { stage: Stage::Circuits, name: &name, inputs, files: &[FILE], ready: true };
     let Study { jobs, work, .. } = study;
@@ -71,18 +71,22 @@ pub(crate) fn circuit(
     })
 }
 
-/// A circuit with its faithfulness and that of random circuits of both kinds.
+/// A circuit with its faithfulness and that of random circuits of both kinds. A draw that gives the circuit itself, where
+/// few edges leave no other, is no random circuit and left out.
 pub(crate) fn facts(
     task: &Task<'_>,
     (circuit, ranked): (&Circuit, &Ranked),
     nulls: usize,
     seed: u64,
 ) -> Result<CircuitFacts, Error> {
-    let null = |kind| (0..nulls as u64).map(move |k| (kind, seed + k));
-    let random = null(Null::LayerMatched).chain(null(Null::DegreeMatched));
-    let all: Vec<Circuit> = std::iter::once(circuit.clone())
-        .chain(random.map(|(kind, seed)| circuit.null(kind, seed).pruned()))
-        .collect();
+    let null = |kind| {
+        let all = (0..nulls as u64).map(move |k| circuit.null(kind, seed + k).pruned());
+        all.filter(|null| !null.edges().eq(circuit.edges()))
+    };
+    let by_layer: Vec<Circuit> = null(Null::LayerMatched).collect();
+    let n = by_layer.len();
+    let random = by_layer.into_iter().chain(null(Null::DegreeMatched));
+    let all: Vec<Circuit> = std::iter::once(circuit.clone()).chain(random).collect();
     let measured = faithfulness_of(task, &all.iter().collect::<Vec<_>>(), &Baseline::Corrupt)?;
     let found = measured.first().ok_or_else(|| Error::internal("no circuit was measured"))?;
     let values: Vec<f64> = measured.iter().map(|f| f64::from(f.faithfulness)).collect();
@@ -101,8 +105,8 @@ pub(crate) fn facts(
         corrupt: f64::from(found.corrupt),
         circuit: f64::from(found.circuit),
         faithfulness: finite(values[0])?,
-        nulls: values[1..=nulls].to_vec(),
-        degree_nulls: values[1 + nulls..].to_vec(),
+        nulls: values[1..=n].to_vec(),
+        degree_nulls: values[1 + n..].to_vec(),
     })
 }
 
@@ -112,4 +116,32 @@ fn finite(value: f64) -> Result<f64, Error> {
         return Ok(value);
     }
     Err(Error::input("faithfulness is not defined: the metric is the same on clean and on corrupt prompts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of all edges every draw is the same circuit.
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_circuit_is_not_its_own_random_circuit() {
+        let model = toy::base(&burn::tensor::Device::flex()).unwrap();
+        let mix = toy::Mix::only(toy::ProblemKind::Three);
+        let pairs = toy::swap_pairs(mix, toy::Place::Direct, 0, 2).unwrap();
+        let task = Task::new(&model, &pairs, hooks::Metric::LogitDiff);
+        let wiring = task.model.wiring();
+        let mean =
+            EdgeMap::from_values(wiring, (0..wiring.n_edges()).map(|i| ((i * 7919) % 3637) as f32).collect());
+        let per_pair = PerPair { ids: Vec::new(), values: Vec::new() };
+        let ranked = Ranked { sign: 1.0, mean, per_pair };
+        let random = |n: usize| {
+            let circuit =
+                Circuit::select(&ranked.mean, circuits::Selection::Top(n), circuits::Rank::Absolute).unwrap();
+            let found = facts(&task, (&circuit.pruned(), &ranked), 3, 0).unwrap();
+            (found.nulls.len(), found.degree_nulls.len())
+        };
+        assert_eq!(random(ranked.mean.values().len()), (0, 0));
+        assert_eq!(random(300), (3, 3));
+    }
 }

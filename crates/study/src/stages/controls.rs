@@ -6,9 +6,8 @@ use model_qwen::Qwen;
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use stats::wilson;
+use stats::{Interval, clustered, wilson};
 
 use super::answers::LEVEL;
 use super::attribution::{Scored, score};
@@ -37,14 +36,6 @@ impl Kind {
     }
 }
 
-/// A trial, with the number of heads tested and of changes found.
-#[derive(Debug, Serialize, Deserialize)]
-struct Trial {
-    trial: ControlTrial,
-    tested: usize,
-    found: usize,
-}
-
 /// The controls of the study on the base, the first suite and the first rule; `None` where trials are not done here.
 pub(crate) fn controls(
     study: &mut Study<'_>,
@@ -65,17 +56,13 @@ pub(crate) fn controls(
     }
     let [positive, negative] = all;
     let noise = controls.noise;
-    let of = |planted: String, trials: Vec<Trial>, kind: Kind| {
-        let count = |f: &dyn Fn(&Trial) -> usize| trials.iter().map(f).sum::<usize>();
-        let heads = wilson(count(&|t| t.found), count(&|t| t.tested), LEVEL);
-        Control {
-            planted,
-            command: "sparks study --only controls".into(),
-            rate: wilson(count(&|t| usize::from(t.trial.found)), trials.len(), LEVEL),
-            head_rate: (kind == Kind::Negative).then_some(heads),
-            trials: trials.into_iter().map(|t| t.trial).collect(),
-            level: controls.rate,
-        }
+    let of = |planted: String, trials: Vec<ControlTrial>, kind: Kind| Control {
+        planted,
+        command: "sparks study --only controls".into(),
+        rate: rate(&trials),
+        head_rate: head_rate(&trials).filter(|_| kind == Kind::Negative),
+        trials,
+        level: controls.rate,
     };
     let moved = "What one head of the base's circuit does is done by another head of its layer, which wrote nothing before; \
                  the function of the model stays the same.";
@@ -89,19 +76,32 @@ pub(crate) fn controls(
     }))
 }
 
+/// Share of trials that found something, with Wilson's interval.
+pub(crate) fn rate(trials: &[ControlTrial]) -> Interval {
+    wilson(trials.iter().filter(|t| t.found).count(), trials.len(), LEVEL)
+}
+
+/// Share of single heads in which a change was found. Heads of a trial share its pairs and its noise, so that the interval
+/// is over trials. `None` where it is not known of all.
+pub(crate) fn head_rate(trials: &[ControlTrial]) -> Option<Interval> {
+    let known = !trials.is_empty() && trials.iter().all(|t| t.tested > 0);
+    let rates: Vec<f64> = trials.iter().map(|t| t.changed as f64 / t.tested as f64).collect();
+    known.then(|| clustered(&rates, LEVEL))
+}
+
 fn trial(
     study: &mut Study<'_>,
     base: &Subject,
     (suite, rule): (&Suite, &CircuitConfig),
     (kind, k): (Kind, u64),
     scored: Option<&Scored>,
-) -> Result<Option<Trial>, Error> {
+) -> Result<Option<ControlTrial>, Error> {
     let (how, controls) = (study.config.attribution.clone(), study.config.controls.clone());
     let seed = study.config.study.seed + k;
     let noise = (kind == Kind::Negative).then_some(controls.noise);
     let inputs = json!({
         "scores": scored.map(|s| &s.hash), "model": base.hash, "rule": rule, "draws": controls.draws,
-        "rate": controls.rate, "seed": seed, "noise": noise,
+        "rate": controls.rate, "seed": seed, "noise": noise, "heads tested": "all",
     });
     let name = format!("{}/seed-{seed}", kind.name());
     let job = Job { stage: Stage::Controls, name: &name, inputs, files: &[], ready: scored.is_some() };
@@ -136,11 +136,8 @@ fn trial(
             Kind::Negative => !emergent.is_empty(),
         };
         let (new, lost) = (with(&[Fate::Emergent, Fate::New]), with(&[Fate::Lost]));
-        Ok(Trial {
-            tested: tested.len(),
-            found: tested.iter().filter(|t| t.significant).count(),
-            trial: ControlTrial { seed, planted, new, emergent, lost, found },
-        })
+        let changed = tested.iter().filter(|t| t.significant).count();
+        Ok(ControlTrial { seed, planted, new, emergent, lost, tested: tested.len(), changed, found })
     })?;
     Ok(done.map(|done| done.result))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use common::{Error, read_text};
 use serde::{Deserialize, Serialize};
 
-use super::answers::LEVEL;
+use super::controls::{head_rate, rate};
 use crate::results::{Control, Controls, Stability};
 
 /// Controls and other seeds that were stored.
@@ -30,9 +30,8 @@ pub(crate) fn joined(here: Option<Controls>, stored: Option<Controls>) -> Option
         let seen: Vec<u64> = here.trials.iter().map(|t| t.seed).collect();
         all.trials.extend(stored.trials.iter().filter(|t| !seen.contains(&t.seed)).cloned());
         all.trials.sort_by_key(|t| t.seed);
-        let found = all.trials.iter().filter(|t| t.found).count();
-        all.rate = stats::wilson(found, all.trials.len(), LEVEL);
-        all.head_rate = stored.head_rate.or(here.head_rate);
+        all.rate = rate(&all.trials);
+        all.head_rate = here.head_rate.and(head_rate(&all.trials)).or(stored.head_rate);
         all.command.clone_from(&stored.command);
         Some(all)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use circuits::{Emergence, Fate, HeadEmergence};
+use circuits::{Emergence, HeadEmergence};
 use common::Error;
 use hooks::{Head, Reader, Writer};
 use serde_json::json;
@@ -50,7 +50,7 @@ pub(crate) fn tests(
     let name = format!("{}/{}/{}/tests", subject.label, suite.name, rule.name);
     let inputs = json!({
         "base": base.hash, "scores": scored.hash, "rule": rule, "draws": controls.draws, "rate": controls.rate,
-        "seed": seed,
+        "seed": seed, "heads tested": "all",
     });
     let job = Job { stage: Stage::Heads, name: &name, inputs, files: &[], ready: true };
     let Study { jobs, work, .. } = study;
@@ -76,15 +76,17 @@ pub(crate) fn changed(
     how.test(wiring, &before.per_pair, &after.per_pair)
 }
 
-/// The tests that are kept: of heads in either circuit, and of those whose change is found.
+/// The tests as the results file has them.
 pub(crate) fn rows(tested: &[HeadEmergence]) -> Vec<TestedHead> {
-    tested.iter().filter(|t| t.fate != Fate::Outside || t.significant).map(row).collect()
+    tested.iter().map(row).collect()
 }
 
 fn row(t: &HeadEmergence) -> TestedHead {
     TestedHead {
         head: t.head,
         fate: t.fate,
+        before: f64::from(t.base),
+        after: f64::from(t.post),
         effect: t.effect_interval,
         base_frequency: f64::from(t.base_frequency),
         frequency: f64::from(t.post_frequency),

@@ -125,6 +125,7 @@ fn add(
         heads: heads.to_vec(),
         difference: before.map(|before| difference(before, &found.rates, seed)),
         measures: found.measures,
+        thinks: found.thinks,
         rates: found.rates,
     });
 }
@@ -201,7 +202,7 @@ fn circuits_of(
     let inputs = json!({
         "model": subject.hash, "on": sides[0].inputs(), "off": sides[1].inputs(), "lengths": section.lengths,
         "rule": rule, "controls": [controls.draws, controls.nulls, controls.batch], "rate": controls.rate,
-        "seed": seed, "method": how.method(), "metric": how.metric.to_string(),
+        "seed": seed, "null circuits": "others", "heads tested": "all", "method": how.method(), "metric": how.metric.to_string(),
     });
     let name = format!("{}/circuits", subject.label);
     let job = Job { stage: Stage::Think, name: &name, inputs, files: &FILES, ready: subject.ready };

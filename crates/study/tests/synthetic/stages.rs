@@ -81,7 +81,17 @@ fn head_study(results: &Results, at: usize, suite: &str, rng: &mut ChaCha8Rng) -
             let found = fate == Fate::Emergent;
             let effect = around(if found { 0.7 } else { 0.4 * rng.random::<f64>() - 0.2 }, 0.25);
             let p_value = if found { 0.002 } else { 0.2 + 0.7 * rng.random::<f64>() };
-            TestedHead { head, fate, effect, base_frequency: 0.5, frequency: 0.9, p_value, found }
+            TestedHead {
+                head,
+                fate,
+                before: 0.1,
+                after: 0.2,
+                effect,
+                base_frequency: 0.5,
+                frequency: 0.9,
+                p_value,
+                found,
+            }
         };
         all.into_iter().map(tested).collect()
     };
@@ -137,6 +147,7 @@ fn think(results: &Results) -> ThinkStudy {
         action,
         heads: if action.is_some() { only(&off, &on) } else { Vec::new() },
         measures: measures(at),
+        thinks: Some(if mode == ThinkMode::On { 1.0 } else { 0.0 }),
         rates: Vec::new(),
         difference: None,
     };
@@ -290,6 +301,8 @@ fn control(planted: bool) -> Control {
         new: vec![head],
         emergent: if planted { vec![head] } else { Vec::new() },
         lost: Vec::new(),
+        tested: 32,
+        changed: 1,
         found: planted && seed != 3,
     };
     let n = 20;
