@@ -24,8 +24,9 @@ fn lost_heads_within_the_noise_are_no_more_certain_than_new_ones() {
     noise.changed_heads.high = 16.0;
     let (page, _dir) = written(&results);
     assert!(
-        section(&page, "summary")
-            .contains("which heads are new or lost cannot be told from the choice of pairs")
+        section(&page, "summary").contains(
+            "Which heads are new or lost on the pairs hard cannot be told from the choice of pairs"
+        )
     );
     assert_eq!(finding(&results, "SFT changed which heads").1, ClaimVerdict::Open);
     assert!(section(&page, "heads").contains(" to 16 in 95 % of draws, new and lost heads together"));

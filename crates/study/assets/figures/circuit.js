@@ -23,7 +23,7 @@ const dagrePlaces = (nodes, edges) => {
   const graph = new dagre.graphlib.Graph();
   graph.setGraph({ rankdir: "BT", nodesep: 14, ranksep: 34 });
   graph.setDefaultEdgeLabel(() => ({}));
-  for (const node of nodes) graph.setNode(node, { width: 34, height: 20 });
+  for (const node of nodes) graph.setNode(node, { width: 36, height: 28 });
   for (const e of edges) graph.setEdge(e.from, e.to[0]);
   dagre.layout(graph);
   const { width, height } = graph.graph();
@@ -57,9 +57,9 @@ const drawCircuit = (env, { model, edges, metric, heads, most, layout, alone }) 
     const head = headOf(node);
     const [kind, words] = (head ? heads.get(head) : touched.has(node) ? ["node", "in the circuit"] : null) ?? ["off", "not in the circuit"];
     const [x, y] = at(node);
-    return { node, head, x, y, kind, text: `${head ?? node}: ${words}; ${degree(node).join(" edges in, ")} out` };
+    return { node, head, x, y, kind, text: `${head ?? node}: ${words}; ${count(degree(node)[0], "edge")} in, ${degree(node)[1]} out` };
   });
-  const r = layered ? 10 : Math.max(4, Math.min(12, (width - 60) / (model.n_heads + 1) / 2.8));
+  const r = layered ? 14 : Math.max(4, Math.min(12, (width - 60) / (model.n_heads + 1) / 2.8));
   const ring = { new: "emergent", emergent: "emergent", kept: "base", node: "muted", off: "muted" };
   const edgeText = (e) => `${e.from} → ${e.end}: ${number(e.score, 3)}`;
   const wires = [...shown].reverse();

@@ -111,8 +111,12 @@ pub(super) fn faithfulness(results: &Results, circuit: &CircuitFacts) -> Markup 
 
 /// Question and answer, in a few sentences each.
 pub(super) fn paragraphs(results: &Results, findings: &[Finding]) -> Vec<(&'static str, String)> {
-    let mut all =
-        vec![("Accuracy.", accuracy(results)), ("Heads.", heads(results)), ("Thinking.", thinking(results))];
+    let mut all = vec![
+        ("Accuracy.", accuracy(results)),
+        ("Heads.", heads(results)),
+        ("Emergent.", emergent_heads(results)),
+        ("Thinking.", thinking(results)),
+    ];
     all.push(("How sure.", certainty(results, findings)));
     all.push(("What would change this.", missing(results)));
     all.retain(|(_, text)| !text.is_empty());
@@ -145,7 +149,7 @@ fn accuracy(results: &Results) -> String {
     results.trainings.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether new and lost heads can be told from the noise of the pairs, and which are emergent.
+/// Whether new and lost heads can be told from the noise of the pairs.
 fn heads(results: &Results) -> String {
     let ends: Vec<_> = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))).collect();
     if ends.is_empty() {
@@ -155,32 +159,38 @@ fn heads(results: &Results) -> String {
     let differ = |(run, last): &(&Training, &HeadChange)| {
         format!("{} after {}", count(changed(last), "head"), run.name)
     };
-    out.push(format!(
-        "On {} the circuit differs from the base’s by {}.",
-        results.heads.first().map_or("the pairs".into(), |s| format!("the pairs {}", s.suite)),
-        ends.iter().map(differ).collect::<Vec<_>>().join(" and ")
-    ));
-    if let Some(floor) = &results.noise {
-        let high = floor.changed_heads.high;
-        let beyond: Vec<&str> = (ends.iter())
-            .filter(|(_, last)| changed(last) as f64 > high)
-            .map(|(run, _)| run.name.as_str())
-            .collect();
-        out.push(format!(
-            "Circuits of {} itself, from resampled pairs, differ by {} to {} in 95 % of draws: {}.",
-            floor.checkpoint,
-            number(floor.changed_heads.low, 0),
-            number(high, 0),
-            match beyond.len() {
-                0 => "which heads are new or lost cannot be told from the choice of pairs".into(),
-                n if n == ends.len() => "training goes beyond that".into(),
-                _ => format!("{} goes beyond that alone", beyond.join(" and ")),
-            }
-        ));
-    }
+    let pairs = results.heads.first().map_or("the pairs".into(), |s| format!("the pairs {}", s.suite));
+    let each = ends.iter().map(differ).collect::<Vec<_>>().join(" and ");
+    out.push(match &results.noise {
+        None => format!("On {pairs} the circuit differs from the base’s by {each}."),
+        Some(floor) => {
+            let beyond: Vec<&str> = (ends.iter())
+                .filter(|(_, last)| changed(last) as f64 > floor.changed_heads.high)
+                .map(|(run, _)| run.name.as_str())
+                .collect();
+            let told = match beyond.len() {
+                0 => format!("Which heads are new or lost on {pairs} cannot be told from the choice of pairs"),
+                n if n == ends.len() => format!("On {pairs} the circuit changed beyond the choice of pairs"),
+                _ => format!("On {pairs} the circuit changed beyond the choice of pairs by {} alone", beyond.join(" and ")),
+            };
+            format!(
+                "{told}: it differs from the base’s by {each}, and circuits of {} itself, from resampled pairs, by {} to {} in 95 % of \
+                 draws.",
+                floor.checkpoint,
+                number(floor.changed_heads.low, 0),
+                number(floor.changed_heads.high, 0)
+            )
+        }
+    });
     out.extend(signal::weak_base(results));
     out.extend(elsewhere(results, None));
-    for (run, last) in ends {
+    out.join(" ")
+}
+
+/// The emergent heads of each training, and what speaks against them.
+fn emergent_heads(results: &Results) -> String {
+    let mut out: Vec<String> = Vec::new();
+    for (run, last) in results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))) {
         let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
         let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
         let mut notes: Vec<String> = Vec::new();
@@ -195,7 +205,7 @@ fn heads(results: &Results) -> String {
         let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
             format!("; of all {n} heads the test finds {found} changed{}", changed_by_noise(results, n))
         });
-        out.push(format!("Emergent in {}: {}{seeds}{tested}.", run.name, all.join(", ")));
+        out.push(format!("{}: {}{seeds}{tested}.", run.name, all.join(", ")));
     }
     out.extend(always(results));
     out.join(" ")
