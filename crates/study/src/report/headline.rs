@@ -169,12 +169,12 @@ fn heads(results: &Results) -> String {
                 .map(|(run, _)| run.name.as_str())
                 .collect();
             let told = match beyond.len() {
-                0 => format!("Which heads are new or lost on {pairs} cannot be told from the choice of pairs"),
+                0 => format!("Which heads are new or lost on {pairs} cannot be told"),
                 n if n == ends.len() => format!("On {pairs} the circuit changed beyond the choice of pairs"),
                 _ => format!("On {pairs} the circuit changed beyond the choice of pairs by {} alone", beyond.join(" and ")),
             };
             format!(
-                "{told}: it differs from the base’s by {each}, and circuits of {} itself, from resampled pairs, by {} to {} in 95 % of \
+                "{told}: the circuit differs from the base’s by {each}, and circuits of {} itself, from resampled pairs, by {} to {} in 95 % of \
                  draws.",
                 floor.checkpoint,
                 number(floor.changed_heads.low, 0),
