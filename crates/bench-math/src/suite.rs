@@ -3,7 +3,7 @@
 //!
 //! "AMC23" means 40 problems in some papers and 83 in others; here they are two suites.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -132,6 +132,14 @@ impl MultipleChoice {
     }
 }
 
+/// The file of a suite: that of its name in `folder`, or the path that it is; none of `arithmetic`.
+pub fn file(name_or_path: &str, folder: &Path) -> Option<PathBuf> {
+    match SUITES.iter().find(|s| s.name == name_or_path) {
+        Some(suite) => Some(folder.join(suite.file)),
+        None => (name_or_path != "arithmetic").then(|| name_or_path.into()),
+    }
+}
+
 /// Loads a suite: a name of [`SUITES`] from `folder`, `arithmetic` (ours, 200 items, nothing to read), or a path to
 /// a problems file. `seed` shuffles multiple-choice options.
 ///
@@ -149,8 +157,12 @@ pub fn load(name_or_path: &str, folder: &Path, seed: u64) -> Result<Problems> {
             return read_problems(path);
         }
         let names: Vec<&str> = SUITES.iter().map(|s| s.name).collect();
+        let missing = match path.extension().is_some() || path.components().count() > 1 {
+            true => "no such file, ",
+            false => "",
+        };
         return Err(Error::input(format!(
-            "suite {name_or_path:?}: expected arithmetic, {} or a .jsonl file",
+            "suite {name_or_path:?}: {missing}expected arithmetic, {} or a .jsonl file",
             names.join(", ")
         )));
     };

@@ -125,7 +125,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
     }
     let level = name(&args.level);
     ScoreFile::check_path(&args.out)?;
-    ready(&args.out, &[&args.pairs])?;
+    ready(&args.out)?;
     if args.out.extension().is_some_and(|e| e == "pt") && (args.per_pair || shard.is_some()) {
         return Err(Error::at(
             &args.out,

@@ -112,7 +112,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     };
     ScoreFile::check_path(out_path)?;
     for path in [args.out.as_deref(), args.dot.as_deref(), args.svg.as_deref()].into_iter().flatten() {
-        ready(path, &[&args.scores])?;
+        ready(path)?;
     }
     let file = read_scores(common, &args.scores)?;
     let how = match (args.top, args.greedy, args.threshold, args.per_layer) {

@@ -279,7 +279,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
     if args.nulls > MAX_NULLS {
         return Err(Error::input(format!("--nulls: {}, expected at most {MAX_NULLS}", args.nulls)));
     }
-    let shard = args.output.shard(common, ranks, &[&args.circuit, &args.pairs])?;
+    let shard = args.output.shard(common, ranks)?;
     let file = crate::circuit::read_scores(common, &args.circuit)?;
     let metric = args.metric.clone().or(file.metric()).unwrap_or(Metric::LogitDiff);
     let positions = args.positions.or(file.positions()).unwrap_or_default();

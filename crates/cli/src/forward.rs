@@ -98,15 +98,8 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    ready(&args.out)?;
     let checkpoint = common.open(&args.model)?;
-    let of_the_model = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("model") || name == "config.json" || name.starts_with("tokenizer")
-    };
-    let files =
-        std::fs::read_dir(checkpoint.dir()).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
-    let read: Vec<PathBuf> = files.filter(of_the_model).chain([args.input.clone()]).collect();
-    ready(&args.out, &read.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
     let batch = Input::read(common, &args.input, &checkpoint)?.batch()?;
     let model = common.load(&checkpoint)?;

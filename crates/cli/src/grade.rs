@@ -77,7 +77,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let (Some(input), Some(out)) = (args.input, args.out) else {
         return Err(Error::input("missing --in and --out, or --gold and --pred"));
     };
-    ready(&out, &[&input])?;
+    ready(&out)?;
     let (mut lines, mut right, mut n) = (String::new(), 0, 0);
     let (mut bad, mut unread) = (Vec::new(), BTreeSet::new());
     let lines_in = common::read_lines(&input)?;

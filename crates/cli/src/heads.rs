@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::circuit::{note_empty, read_scores};
 use crate::input;
 use crate::options::{Common, Result};
-use crate::output::{print_json, say};
+use crate::output::{print_json, ready, say};
 use crate::result::write_result;
 
 #[derive(clap::Args, Debug)]
@@ -32,6 +32,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    if let Some(out) = &args.out {
+        ready(out)?;
+    }
     let file = args.circuit.as_ref().map(|path| read_scores(common, path)).transpose()?;
     let checkpoint = common.open(&args.model)?;
     let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint)).transpose()?;

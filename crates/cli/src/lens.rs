@@ -47,8 +47,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     if let Some(out) = &args.out {
-        let inputs: Vec<_> = [&args.pairs, &args.input].into_iter().flatten().map(PathBuf::as_path).collect();
-        ready(out, &inputs)?;
+        ready(out)?;
     }
     let at = args.positions;
     let found = match &args.pairs {

@@ -25,7 +25,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.shards.iter().all(|path| path.is_dir()) {
         return runs(common, &args);
     }
-    ready(&args.out, &args.shards.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    ready(&args.out)?;
     let texts = args.shards.iter().map(|path| part_text(path)).collect::<Result<Vec<_>>>()?;
     let n_parts = texts.iter().flatten().count();
     if n_parts == 0 {

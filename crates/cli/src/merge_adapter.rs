@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use common::Error;
 use model_qwen::{Adapter, Dtype, save};
 
 use crate::options::{Common, Result};
@@ -26,10 +25,6 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     common.without_adapter("merge-adapter")?;
     let checkpoint = common.open(&args.model)?;
-    let same = |a: &std::path::Path, b: &std::path::Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if same(&args.out, checkpoint.dir()) || same(&args.out, &args.folder) {
-        return Err(Error::input(format!("--out {}: would replace its own input", args.out.display())));
-    }
     let stored = match checkpoint.config.dtype_name() {
         Some("bfloat16") => Dtype::Bf16,
         Some("float16") => Dtype::F16,

@@ -10,6 +10,7 @@ use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Text};
 
 use crate::choices::{COMPUTES, DTYPES, named, table};
 use crate::device::DeviceName;
+use crate::files::Files;
 
 /// The result of a subcommand.
 pub(crate) type Result<T = ()> = std::result::Result<T, Error>;
@@ -44,6 +45,9 @@ pub(crate) struct Common {
     /// Print no progress, notes or warnings.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// The paths that are given.
+    #[arg(skip)]
+    pub(crate) files: Files,
 }
 
 const MAX_THREADS: usize = 1024;
@@ -52,9 +56,13 @@ const MAX_THREADS: usize = 1024;
 const STACK: usize = 8 << 20;
 
 impl Common {
-    /// Checks the device that was named, and starts the thread pool. Call once, before any computation. A device that nobody
+    /// Checks the paths that are given and the device that was named, and starts the thread pool. Call once, before any computation. A device that nobody
     /// named is opened where something is computed on it: grading and joining files need none.
     pub(crate) fn start(&self) -> Result {
+        self.files.check()?;
+        if let Some(adapter) = &self.adapter {
+            self.files.keep("--adapter", adapter)?;
+        }
         let named = self.device.as_ref().map(DeviceName::open).transpose()?;
         let compute = self.compute();
         if compute != Compute::F32 && kernels::is_cpu(&named.map_or_else(|| self.device(), Ok)?) {
@@ -187,6 +195,7 @@ impl Common {
     /// Opens a checkpoint, given as a folder or a hub id, and prints its warnings.
     pub(crate) fn open(&self, model: &str) -> Result<Checkpoint> {
         let dir = crate::model::folder(self, model)?;
+        self.files.keep("MODEL", &dir)?;
         let checkpoint = Checkpoint::open(&dir)?;
         for warning in &checkpoint.warnings {
             self.warn(format!("{}: {warning}", dir.display()))?;

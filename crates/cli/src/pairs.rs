@@ -14,7 +14,7 @@ use tasks::{
 
 use crate::input::tokenizer;
 use crate::options::{Common, Result};
-use crate::output::print_json;
+use crate::output::{print_json, ready};
 use crate::prompt::{PromptArgs, Prompter};
 
 #[derive(clap::Args, Debug)]
@@ -113,12 +113,14 @@ enum Change {
 
 /// The tokenizer of a folder, which need not hold a whole checkpoint.
 fn text_of(common: &Common, model: &str) -> Result<Text> {
+    common.files.keep("MODEL", Path::new(model))?;
     let file = Path::new(model).join("tokenizer.json");
     if file.exists() { Ok(Text::open(&file)?) } else { tokenizer(&common.open(model)?) }
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let path = args.out.as_ref().ok_or_else(|| Error::input("missing --out PAIRS.jsonl"))?;
+    ready(path)?;
     let (name, built, text) = match args.kind {
         Kind::Arithmetic { of, operation, digits } => {
             let operation = match operation {
@@ -145,6 +147,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
             made
         }
         Kind::Openings { post, base, problems, data, prompt, length, n, temperature, batch } => {
+            // Of the second model nothing else is read before the first has answered.
+            common.files.keep("BASE", &crate::model::folder(common, &base)?)?;
+            if let Some(file) = suite::file(&problems, &data) {
+                common.files.keep("--problems", &file)?;
+            }
             let checkpoint = common.open(&post)?;
             let prompter = Prompter::new(&checkpoint, prompt.settings())?;
             let suite = suite::load(&problems, &data, common.seed())?;

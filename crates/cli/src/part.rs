@@ -95,15 +95,10 @@ pub(crate) struct Part {
 }
 
 impl Output {
-    /// The shard of the job. Checks that `--out` can be written, and is none of the inputs.
-    pub(crate) fn shard(
-        &self,
-        common: &Common,
-        ranks: &Arc<dyn Ranks>,
-        inputs: &[&Path],
-    ) -> Result<Option<Shard>> {
+    /// The shard of the job. Checks that `--out` can be written.
+    pub(crate) fn shard(&self, common: &Common, ranks: &Arc<dyn Ranks>) -> Result<Option<Shard>> {
         if let Some(out) = &self.out {
-            ready(out, inputs)?;
+            ready(out)?;
         }
         // One shard of one is the whole job.
         let shard = shard_of_job(common, self.shard.as_deref(), ranks)?.filter(|shard| shard.count > 1);

@@ -235,7 +235,7 @@ fn nested<T: Serialize + Clone>(table: ArrayView2<'_, T>) -> Value {
 }
 
 pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
-    let shard = args.output.shard(common, ranks, &[&args.pairs])?;
+    let shard = args.output.shard(common, ranks)?;
     let grid = grid(args.site, args.by)?;
     let axes: &[&str] = match grid {
         Grid::Positions(_) => &["layer", "position"],

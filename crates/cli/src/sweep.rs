@@ -1,6 +1,6 @@
 //! `sparks sweep`: ablate each head, each layer of heads or one set of heads, and measure the effect.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ablation::{HeadEffect, replaced, scaled, sweep};
@@ -154,8 +154,7 @@ fn resampled(task: &Task<'_>, sets: &[Vec<Head>]) -> Result<Vec<HeadEffect>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
-    let inputs: Vec<&Path> = [Some(&*args.pairs), args.fill_from.as_deref()].into_iter().flatten().collect();
-    let shard = args.output.shard(common, ranks, &inputs)?;
+    let shard = args.output.shard(common, ranks)?;
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
     let files = [("pairs_file", Some(&*args.pairs)), ("fill_from", args.fill_from.as_deref())];

@@ -15,7 +15,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph,
 use study::live::{LiveCircuit, LiveRun};
 
 use crate::options::{Common, Result};
-use crate::output::{print_json, say, to_json};
+use crate::output::{print_json, ready, say, to_json};
 
 /// Time between two looks at the run folder.
 const EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result {
     let live = LiveRun::read(&args.run)?;
     if let Some(path) = &args.html {
+        common.files.keep("RUN", &args.run)?;
+        ready(path)?;
         write_whole(path, study::live_page(&live, &name(&args.run))?.as_bytes())?;
         common.note(path.display());
     } else if args.json {

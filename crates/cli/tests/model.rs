@@ -76,7 +76,7 @@ fn adapters_run_beside_a_model_and_merge_into_it() {
         refused(&["generate", text(&model), "--input", text(&oracle), "--adapter", text(&dora), "--quiet"]);
     assert!(message.contains("use_dora"), "{message}");
     let message = refused(&["merge-adapter", text(&model), text(&adapter), "--out", text(&adapter)]);
-    assert!(message.contains("would replace its own input"), "{message}");
+    assert!(message.contains("is an input of this command (ADAPTER"), "{message}");
 
     // Nothing else is ever replaced: not a folder around the base, not one with other files.
     let around = at("around");
