@@ -71,7 +71,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged> {
     check_whole(&ids, stored.samples(), &shards, |key| found.contains_key(key))?;
     let mut records: Vec<Record> = found.into_values().map(|(_, record)| record).collect();
     let text = lines(ids.iter().map(String::as_str), records.iter())?;
-    std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+    common::make_folder(out)?;
     common::write_whole(out.join(PROTOCOL), common::read_text(&protocol)?.as_bytes())?;
     common::write_whole(out.join(SAMPLES), text.as_bytes())?;
     let place: HashMap<&str, usize> = ids.iter().enumerate().map(|(at, id)| (&**id, at)).collect();

@@ -73,7 +73,7 @@ impl Run {
         if protocol.samples == 0 {
             return Err(Error::input("samples: expected at least 1"));
         }
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        common::make_folder(dir)?;
         let shard = if let Opening::Shard(shard) = how { Some(shard) } else { None };
         let own = SampleFile::of(dir, shard);
         let file = own.open()?;

@@ -88,7 +88,7 @@ fn submit(common: &Common, args: &Args, folder: &Path) -> Result {
         MibAs::Circuits => mib_circuits(&file, if args.signed { Rank::Signed } else { Rank::Absolute })?,
     };
     let at = |e| Error::io(folder, e);
-    std::fs::create_dir_all(folder).map_err(at)?;
+    common::make_folder(folder)?;
     if std::fs::read_dir(folder).map_err(at)?.next().is_some() {
         return Err(Error::at(folder, "not empty, expected a new folder"));
     }

@@ -27,7 +27,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     common.without_model("demo")?;
     let started = Instant::now();
     let evidence = args.out.join("world").join("evidence.json");
-    std::fs::create_dir_all(args.out.join("world")).map_err(|e| common::Error::io(&args.out, e))?;
+    common::make_folder(args.out.join("world"))?;
     common::write_whole(&evidence, EVIDENCE.as_bytes())?;
     let demo = Demo { evidence: Some(evidence), ..Demo::new(&args.out, common.seed()) };
     let (jobs, results) = run_study(common, demo.prepare()?, Selected::default())?;

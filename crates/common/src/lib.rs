@@ -13,4 +13,7 @@ pub use error::{Error, Result};
 pub use hash::{file_hash, folder_hash, hash_of};
 pub use shard::Shard;
 pub use text::{read_lines, read_text, text_of};
-pub use write::{Unfinished, exit_without_partial_files, is_device, write_new, write_whole, write_with};
+pub use write::{
+    Unfinished, check_folder, exit_without_partial_files, is_device, make_folder, write_new, write_whole,
+    write_with,
+};

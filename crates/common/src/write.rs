@@ -55,6 +55,24 @@ pub fn is_device(path: impl AsRef<Path>) -> bool {
     descriptor.iter().any(|d| path.starts_with(d)) || path.exists() && !path.is_file() && !path.is_dir()
 }
 
+/// Refuses a file where a folder is wanted: at `path` or above it.
+///
+/// # Errors
+/// The file, by name.
+pub fn check_folder(path: impl AsRef<Path>) -> Result<(), Error> {
+    let file = path.as_ref().ancestors().find(|place| place.is_file());
+    file.map_or(Ok(()), |file| Err(Error::at(file, "is a file, expected a folder")))
+}
+
+/// Makes a folder and those above it, where they are not there.
+///
+/// # Errors
+/// As [`check_folder`]; what the operating system refuses.
+pub fn make_folder(path: impl AsRef<Path>) -> Result<(), Error> {
+    check_folder(&path)?;
+    std::fs::create_dir_all(&path).map_err(|e| Error::io(path, e))
+}
+
 /// Writes `bytes` to `path`, which afterwards is the whole new file or what it was before.
 ///
 /// # Errors
@@ -168,6 +186,22 @@ mod tests {
         assert!(failed.unwrap_err().is_io());
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("a"), dir.path().join("b/c"));
+        std::fs::write(&file, b"").unwrap();
+        make_folder(&folder).unwrap();
+        make_folder(&folder).unwrap();
+        for place in [file.clone(), file.join("b/c")] {
+            let error = make_folder(place).unwrap_err();
+            assert!(
+                error.is_input() && error.to_string().ends_with("a: is a file, expected a folder"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

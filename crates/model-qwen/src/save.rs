@@ -138,7 +138,8 @@ pub(crate) fn whole_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Er
     if dir.exists() {
         only_a_checkpoint(dir)?;
     }
-    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    common::check_folder(dir)?;
+    common::make_folder(parent)?;
     let beside = |what: &str| {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         parent.join(format!(".{}.{}.{count}.{what}", name.to_string_lossy(), std::process::id()))

@@ -107,6 +107,7 @@ impl RunFolder {
     /// # Errors
     /// A folder which holds checkpoints or files that are not of an earlier attempt.
     pub fn check_new(dir: &Path) -> Result<(), Error> {
+        common::check_folder(dir)?;
         let checkpoints = dir.join("checkpoints");
         if checkpoints.is_dir() && !steps(&checkpoints)?.is_empty() {
             return Err(Error::at(
@@ -132,11 +133,11 @@ impl RunFolder {
     /// A folder in which a process is training, what [`RunFolder::check_new`] refuses, what the file system
     /// refuses.
     pub fn create(dir: &Path, config: &str) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        common::make_folder(dir)?;
         let lock = lock(dir)?;
         Self::check_new(dir)?;
         let (checkpoints, path) = (dir.join("checkpoints"), dir.join(METRICS));
-        std::fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
+        common::make_folder(&checkpoints)?;
         common::write_whole(dir.join("config.toml"), format!("{WRITTEN}{config}").as_bytes())?;
         let metrics = File::create(&path).map_err(|e| Error::io(&path, e))?;
         // What an attempt left that never wrote a checkpoint.
@@ -400,7 +401,7 @@ impl RunFolder {
     /// What the file system refuses.
     pub fn completions_path(&self, step: usize) -> Result<PathBuf, Error> {
         let dir = self.dir.join(COMPLETIONS);
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
+        common::make_folder(&dir)?;
         Ok(dir.join(format!("step-{step}.jsonl.gz")))
     }
 
@@ -410,7 +411,7 @@ impl RunFolder {
     /// What the file system refuses.
     pub fn circuit_path(&self, step: usize) -> Result<PathBuf, Error> {
         let dir = self.dir.join("circuits");
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
+        common::make_folder(&dir)?;
         Ok(dir.join(format!("step-{step}.json")))
     }
 }

@@ -69,7 +69,7 @@ impl Demo {
     /// A folder that cannot be written.
     pub fn prepare(&self) -> Result<StudyConfig, Error> {
         let world = self.out.join("world");
-        std::fs::create_dir_all(&world).map_err(|e| Error::io(&world, e))?;
+        common::make_folder(&world)?;
         let (base, files) = (world.join("base"), world.join("files"));
         toy::write_model_files(&files)?;
         model_qwen::save(&toy::base(&Device::flex())?, &base, Dtype::F32, Some(&files))?;

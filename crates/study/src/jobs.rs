@@ -142,7 +142,7 @@ fn begin(dir: &Path, inputs: &Value) -> Result<(), Error> {
     if dir.exists() && (!same || dir.join("done.json").exists()) {
         fs::remove_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }
-    fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    common::make_folder(dir)?;
     write_whole(&path, &text)
 }
 

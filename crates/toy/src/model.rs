@@ -39,7 +39,7 @@ pub fn base(device: &Device) -> Result<Qwen, Error> {
 /// # Errors
 /// A folder that cannot be made or written.
 pub fn write_model_files(dir: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    common::make_folder(dir)?;
     let tokenizer_config = serde_json::json!({
         "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "pad_token": "<pad>",
         "unk_token": "<unk>", "clean_up_tokenization_spaces": false, "model_max_length": 128

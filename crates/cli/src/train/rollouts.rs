@@ -138,7 +138,7 @@ impl<'a> Elsewhere<'a> {
             ));
         }
         if let Some(folder) = &section.adapters {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e).within("rollouts.adapters"))?;
+            common::make_folder(folder).map_err(|e| e.within("rollouts.adapters"))?;
         }
         let stop = crate::signals::polled();
         let told = Told::new(open.common, section.patience);
@@ -265,7 +265,7 @@ impl<'a> Elsewhere<'a> {
             // What a killed run left.
             std::fs::remove_dir_all(&self.folder).map_err(|e| Error::io(&self.folder, e))?;
         }
-        std::fs::create_dir_all(&self.folder).map_err(|e| Error::io(&self.folder, e))?;
+        common::make_folder(&self.folder)?;
         let dir = self.folder.join(format!("step-{step}-{}", self.token));
         let version = match &self.lora {
             Some(lora) => {

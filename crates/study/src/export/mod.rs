@@ -15,7 +15,7 @@ use crate::Results;
 /// A folder that cannot be written.
 pub fn write_tables(results: &Results, dir: &Path) -> Result<(), Error> {
     let tables = dir.join("tables");
-    std::fs::create_dir_all(&tables).map_err(|e| Error::io(&tables, e))?;
+    common::make_folder(&tables)?;
     for table in csv::tables(results)? {
         write_whole(tables.join(format!("{}.csv", table.name)), table.text().as_bytes())?;
     }
