@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Do every N-th job of each stage, from job I. Default: `SPARKS_SHARD`, else the array of the scheduler.
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
-    /// Print the jobs and which of them are done; do none.
+    /// Print the jobs of --only, --from and --shard, and which of them are done; do none.
     #[arg(long)]
     dry_run: bool,
     /// Print a summary as one JSON object.
@@ -107,10 +107,11 @@ fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) ->
     let mut study = Study::new(config, selected, &mut host);
     let stages = study.plan()?;
     if json {
-        print_json(&json!({ "jobs": study.jobs(), "stages": stages }));
+        print_json(&json!({ "jobs": jobs, "stages": stages }));
         return Ok(());
+    let jobs: Vec<&JobState> = study.jobs().iter().filter(|job| job.mine).collect();
     }
-    for job in study.jobs() {
+    for job in jobs {
         say!("{} {}", if job.done { "done" } else { "todo" }, job.name);
     }
     let of_trainings: Vec<String> = trainings
@@ -136,7 +137,8 @@ fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) ->
     let seconds = stages.iter().filter_map(|row| row.seconds).reduce(|a, b| a + b);
     let time = seconds.map_or("time unknown".to_owned(), |s| format!("about {:.0} min", s / 60.0));
     let most = stages.iter().map(|row| row.bytes).max().unwrap_or(0);
-    let beside = if of_trainings.is_empty() { "" } else { ", trainings aside" };
+    let trained = stages.iter().any(|row| row.stage == Stage::Checkpoints) && !of_trainings.is_empty();
+    let beside = if trained { ", trainings aside" } else { "" };
     common.note(format!("in all {time}, at most {:.2} GB{beside}", most as f64 / 1e9));
     Ok(())
 }

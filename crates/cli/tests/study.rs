@@ -73,6 +73,7 @@ fn a_study_is_the_same_however_it_is_run() {
     // 4 checkpoints × (2 kinds × 2 parts + 2 rules × (circuit, noise, draws) + roles), and tests of all but the base.
     assert_eq!(planned.lines().count(), 4 * (4 + 6 + 1) + 3 * 2, "{planned}");
     assert!(planned.lines().all(|line| line.starts_with("todo ")) && !dir.join("study").exists());
+    of_the_jobs_that_are_selected(dir, &planned);
 
     ok(dir, &["study", "c.toml", "--threads", "1"]);
     let whole = results(dir, "study");
@@ -108,6 +109,35 @@ fn a_study_is_the_same_however_it_is_run() {
         String::from_utf8(results(dir, "shards")).unwrap().replace("shards", "study"),
         String::from_utf8(whole).unwrap()
     );
+}
+
+/// A dry run tells of the stages and the shard that are asked for, in its list and in its sums.
+fn of_the_jobs_that_are_selected(dir: &Path, all: &str) {
+    let plan = |more: &[&str]| {
+        let (code, stdout, stderr) = sparks(dir, &[&["study", "c.toml", "--dry-run"], more].concat());
+        assert_eq!(code, 0, "{stderr}");
+        (stdout, stderr)
+    };
+    let (scored, sums) = plan(&["--only", "attribution"]);
+    assert!(
+        scored.lines().count() == 16 && scored.lines().all(|l| l.starts_with("todo attribution/")),
+        "{scored}"
+    );
+    assert!(sums.contains("attribution: 16 of 16 jobs to do") && !sums.contains("circuits: "), "{sums}");
+    let (later, sums) = plan(&["--from", "circuits"]);
+    assert_eq!(later.lines().count(), all.lines().count() - 16, "{later}");
+    assert!(!sums.contains("attribution: ") && sums.contains("circuits: 8 of 8"), "{sums}");
+    // The shards are parts of the whole.
+    let mut parts: Vec<String> = Vec::new();
+    for shard in ["0/3", "1/3", "2/3"] {
+        let (part, sums) = plan(&["--shard", shard]);
+        assert!(sums.contains("attribution: 6 of 6") || sums.contains("attribution: 5 of 5"), "{sums}");
+        parts.extend(part.lines().map(str::to_owned));
+    }
+    parts.sort_unstable();
+    let mut all: Vec<&str> = all.lines().collect();
+    all.sort_unstable();
+    assert_eq!(parts, all);
 }
 
 /// Edges have the scores of the metric, by a rule that ranks them as a loss too: those of the circuit's file.
@@ -175,6 +205,8 @@ fn what_a_study_cannot_use_is_refused_by_name() {
         ("path = 'run'", "path = 'run'\nsteps = [3]", "no checkpoint of step 3; there are 2, 4, 5"),
         ("path = 'run'", "path = 'run'\nadapter = 'a'", "`adapter` has no effect on a run folder"),
         ("parts = 2", "parts = 0", "attribution.parts is 0"),
+        ("parts = 2", "steps = 0", "attribution.steps is 0, expected 1 to"),
+        ("top = 20", "top = 99999", "circuit top: top is 99999, and the graph has "),
         ("pairs.jsonl", "none.jsonl", "none.jsonl"),
         ("name = 'ids'", "name = '../ids'", "suite name `../ids`"),
         (

@@ -22,6 +22,8 @@ pub struct Jobs {
     shard: Option<Shard>,
     /// Stages whose jobs may be done here; others are only read.
     stages: Vec<Stage>,
+    /// Nothing is done here.
+    pub(crate) idle: bool,
     /// Jobs seen so far of each stage.
     seen: [usize; Stage::ALL.len()],
     states: Vec<JobState>,
@@ -34,6 +36,9 @@ pub struct JobState {
     pub name: String,
     /// Whether its result is there.
     pub done: bool,
+    /// Whether it is of the stages and the shard that are done here.
+    #[serde(skip)]
+    pub mine: bool,
 }
 
 /// A job: its stage, its name in it, and everything that its result depends on.
@@ -72,7 +77,8 @@ struct Record<T> {
 impl Jobs {
     /// Jobs in `dir`, done here where they belong to one of `stages` and to `shard`.
     pub fn new(dir: &Path, stages: Vec<Stage>, shard: Option<Shard>) -> Self {
-        Self { dir: dir.to_owned(), shard, stages, seen: [0; Stage::ALL.len()], states: Vec::new() }
+        let seen = [0; Stage::ALL.len()];
+        Self { dir: dir.to_owned(), shard, stages, idle: false, seen, states: Vec::new() }
     }
 
     /// The result of `job`: that of `done.json`, or of `work`, which is given the job's folder. `None` where the job
@@ -85,16 +91,14 @@ impl Jobs {
         T: Serialize + DeserializeOwned,
         W: FnOnce(&Path) -> Result<T, Error>,
     {
-        let at = self.seen[job.stage as usize];
-        self.seen[job.stage as usize] += 1;
+        let mine = self.is_next_mine(job.stage);
         let dir = self.dir.join("stages").join(job.stage.name()).join(job.name);
-        let state = |done| JobState { name: format!("{}/{}", job.stage.name(), job.name), done };
+        let state = |done| JobState { name: format!("{}/{}", job.stage.name(), job.name), done, mine };
         if let Some(done) = read::<T>(&dir, &job.inputs)? {
             self.states.push(state(true));
             return Ok(Some(done));
         }
-        let mine = self.shard.is_none_or(|s| s.has(at));
-        if !job.ready || !mine || !self.stages.contains(&job.stage) {
+        if !job.ready || !mine || self.idle {
             self.states.push(state(false));
             return Ok(None);
         }
@@ -114,7 +118,15 @@ impl Jobs {
 
     /// Notes a job that cannot be done yet: a job whose result it needs is not done.
     pub fn wait(&mut self, stage: Stage, name: &str) {
-        self.states.push(JobState { name: format!("{}/{name}", stage.name()), done: false });
+        let mine = self.is_next_mine(stage);
+        self.states.push(JobState { name: format!("{}/{name}", stage.name()), done: false, mine });
+    }
+
+    /// Whether the next job of `stage` is to be done here: its place among all of the stage says whose it is.
+    fn is_next_mine(&mut self, stage: Stage) -> bool {
+        let at = self.seen[stage as usize];
+        self.seen[stage as usize] += 1;
+        self.stages.contains(&stage) && self.shard.is_none_or(|shard| shard.has(at))
     }
 
     /// Forgets which jobs were asked for.

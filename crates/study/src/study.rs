@@ -148,7 +148,7 @@ pub struct Selected {
     pub stages: Vec<Stage>,
     /// The shard of the jobs of each stage.
     pub shard: Option<Shard>,
-    /// Do nothing: [`Study::jobs`] lists the jobs.
+    /// Do nothing: [`Study::jobs`] lists the jobs, and says which would be done here.
     pub dry_run: bool,
 }
 
@@ -238,12 +238,9 @@ pub struct Study<'a> {
 impl<'a> Study<'a> {
     /// The study of `config`: the part of it that is `selected`.
     pub fn new(config: StudyConfig, selected: Selected, host: &'a mut dyn Host) -> Self {
-        let stages = match selected {
-            Selected { dry_run: true, .. } => Vec::new(),
-            Selected { stages, .. } if stages.is_empty() => Stage::ALL.to_vec(),
-            Selected { stages, .. } => stages,
-        };
-        let jobs = Jobs::new(&config.study.dir, stages, selected.shard);
+        let stages = if selected.stages.is_empty() { Stage::ALL.to_vec() } else { selected.stages };
+        let mut jobs = Jobs::new(&config.study.dir, stages, selected.shard);
+        jobs.idle = selected.dry_run;
         Self { config, jobs, work: Work { host, loaded: None, asked: None } }
     }
 

@@ -201,6 +201,9 @@ pub struct CircuitConfig {
     /// Heads are sources of edges only: the scores of all edges into heads are 0.
     #[serde(default)]
     pub source_only: bool,
+    /// A `top` that nobody gave takes all edges of a smaller graph.
+    #[serde(skip)]
+    pub at_most: bool,
 }
 
 impl CircuitConfig {
@@ -211,7 +214,22 @@ impl CircuitConfig {
             threshold: None,
             signed: false,
             source_only: false,
+            at_most: true,
         }]
+    }
+
+    /// Refuses a given `top` beyond the edges of the graph.
+    ///
+    /// # Errors
+    /// Both numbers.
+    pub fn check(&self, n_edges: usize) -> Result<(), Error> {
+        match self.top {
+            Some(n) if n > n_edges && !self.at_most => {
+                let what = format!("circuit {}: top is {n}, and the graph has {n_edges} edges", self.name);
+                Err(Error::input(what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The selection, in a graph of `n_edges` edges: a `top` beyond it takes all.
@@ -295,7 +313,8 @@ impl StudyConfig {
             }
         }
         self.check_names()?;
-        self.attribution.method().check()?;
+        let of = |e: Error| Error::input(format!("attribution.{e}"));
+        self.attribution.method().check().map_err(of)?;
         posttrain::config::check_ranges(&[
             ("attribution.parts", self.attribution.parts as f64, 1.0, 1e6, "from 1"),
             ("controls.draws", self.controls.draws as f64, 20.0, 1e6, "from 20"),

@@ -23,7 +23,7 @@ const MEASURED: usize = 32;
 pub struct StagePlan {
     /// The stage.
     pub stage: Stage,
-    /// Its jobs.
+    /// Its jobs that are selected.
     pub jobs: usize,
     /// Those that are not done.
     pub todo: usize,
@@ -79,8 +79,10 @@ pub(crate) fn plan(
     let all = tokens(study, subjects, suites, &benchmarks);
     let row = |(stage, (read, written)): (Stage, Tokens)| {
         let of = study.jobs().iter().filter(|job| job.name.starts_with(&format!("{}/", stage.name())));
-        let (jobs, todo) = of.fold((0, 0), |(n, todo), job| (n + 1, todo + usize::from(!job.done)));
-        let part = |tokens: u64| (tokens as f64 * todo as f64 / (jobs.max(1)) as f64) as u64;
+        let (all, jobs, todo) = of.fold((0, 0, 0), |(all, jobs, todo), job| {
+            (all + 1, jobs + usize::from(job.mine), todo + usize::from(job.mine && !job.done))
+        });
+        let part = |tokens: u64| (tokens as f64 * todo as f64 / f64::from(all.max(1))) as u64;
         let (read, written) = (part(read), part(written));
         let seconds = rates.map(|(reads, writes)| read as f64 / reads + written as f64 / writes);
         StagePlan {

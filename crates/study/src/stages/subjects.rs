@@ -92,6 +92,9 @@ impl Subject {
 /// Every checkpoint, the base first.
 pub(crate) fn subjects(study: &mut Study<'_>) -> Result<Vec<Subject>, Error> {
     let mut all = given(&study.config, study.work.host)?;
+    // Known before anything is trained.
+    let n_edges = Checkpoint::open(&all[0].dir)?.config.wiring().n_edges();
+    study.config.circuit.iter().try_for_each(|rule| rule.check(n_edges))?;
     for config in study.config.train.clone() {
         let made =
             trained(study, &config, &all).map_err(|e| e.within(format_args!("train {}", config.name)))?;
