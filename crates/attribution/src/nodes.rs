@@ -91,7 +91,7 @@ pub fn score_nodes(task: &Task<'_>, pair: &Pair, method: Method) -> Result<PairN
 /// As [`score_nodes`], and no pairs.
 pub fn attribute_nodes(task: &Task<'_>, method: Method) -> Result<NodeScores, Error> {
     let mut scores = NodeScores::collect(task.pairs.iter().map(|pair| score_nodes(task, pair, method)))?;
-    scores.warnings.extend(task.pairs.warnings());
+    scores.warnings.extend(task.pairs.warnings_for(&task.metric));
     scores.warnings.extend(zero_gradient(method, &task.metric));
     Ok(scores)
 }

@@ -158,7 +158,7 @@ pub fn attribute(task: &Task<'_>, method: Method, options: Options) -> Result<Sc
     if by_theory.is_some() {
         scores.warnings.clear();
     }
-    scores.warnings.extend(task.pairs.warnings());
+    scores.warnings.extend(task.pairs.warnings_for(&task.metric));
     scores.warnings.extend(by_theory);
     Ok(scores)
 }

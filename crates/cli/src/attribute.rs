@@ -133,7 +133,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
         ));
     }
     let checkpoint = common.open(&args.model)?;
-    let all = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
+    let all = input::pairs(common, &args.pairs, &checkpoint, Some((&metric, positions)))?;
     let rows = Rows::new(shard, ranks, (all.len(), "pair"))?;
     let model = common.load(&checkpoint)?;
     // A shard keeps its pairs' scores, so that merged shards have the bits of one run.

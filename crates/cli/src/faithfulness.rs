@@ -284,7 +284,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
     let metric = args.metric.clone().or(file.metric()).unwrap_or(Metric::LogitDiff);
     let positions = args.positions.or(file.positions()).unwrap_or_default();
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs_at(common, &args.pairs, &checkpoint, positions)?;
+    let pairs = input::pairs(common, &args.pairs, &checkpoint, Some((&metric, positions)))?;
     if let Some(of) = file.provenance.as_ref().and_then(|p| p.model.as_ref())
         && *of != model_qwen::model_hash(checkpoint.dir())?
     {

@@ -37,7 +37,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let file = args.circuit.as_ref().map(|path| read_scores(common, path)).transpose()?;
     let checkpoint = common.open(&args.model)?;
-    let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint)).transpose()?;
+    let pairs = args.pairs.as_ref().map(|path| input::pairs(common, path, &checkpoint, None)).transpose()?;
     let model = common.load(&checkpoint)?;
     let wiring = model.wiring();
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bench_math::Row;
 use common::Error;
-use hooks::{Batch, Encode, IdsOnly, Pairs, PairsReader, Positions};
+use hooks::{Batch, Encode, IdsOnly, Metric, Pairs, PairsReader, Positions};
 use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -183,17 +183,13 @@ pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Text> {
     text(checkpoint)?.ok_or_else(|| Error::at(checkpoint.dir(), "no tokenizer.json, which text input needs"))
 }
 
-/// Reads a pairs file and checks it against the model's vocabulary.
-pub(crate) fn pairs(common: &Common, path: &Path, checkpoint: &Checkpoint) -> Result<Pairs> {
-    pairs_at(common, path, checkpoint, Positions::Last)
-}
-
-/// As [`pairs`], for a metric that is read at `positions`.
-pub(crate) fn pairs_at(
+/// Reads a pairs file and checks it against the model's vocabulary, and for the metric that is read of it, with its
+/// positions.
+pub(crate) fn pairs(
     common: &Common,
     path: &Path,
     checkpoint: &Checkpoint,
-    positions: Positions,
+    read: Option<(&Metric, Positions)>,
 ) -> Result<Pairs> {
     let text = text(checkpoint)?;
     let encode: &dyn Encode = match &text {
@@ -201,10 +197,15 @@ pub(crate) fn pairs_at(
         None => &IdsOnly,
     };
     let pairs = PairsReader::new(encode).positions(positions).read(path)?;
-    pairs.check_vocab(checkpoint.config.vocab).map_err(|e| e.within(path.display()))?;
+    pairs
+        .check_vocab(checkpoint.config.vocab)
+        .and_then(|()| {
+            pairs.iter().try_for_each(|pair| read.map_or(Ok(()), |(metric, _)| metric.check_pair(pair)))
+        })
+        .map_err(|e| e.within(path.display()))?;
     let longest = pairs.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
     common.warn_positions(path.display(), longest, checkpoint)?;
-    for warning in pairs.warnings() {
+    for warning in read.map_or_else(|| pairs.warnings(), |(metric, _)| pairs.warnings_for(metric)) {
         common.warn(format!("{}: {warning}", path.display()))?;
     }
     Ok(pairs)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use attribution::{At, direct_logit_attribution, direct_mean, logit_lens, logit_lens_metric};
 use burn::tensor::Tensor;
 use common::Error;
-use hooks::{HookedModel as _, Metric, Rows, Site, Stream, Task};
+use hooks::{HookedModel as _, Metric, Positions, Rows, Site, Stream, Task};
 use ndarray::ArrayView1;
 use serde_json::{Value, json};
 
@@ -126,7 +126,8 @@ fn likeliest(logits: Tensor<3>, k: usize) -> Result<Vec<Vec<(u32, f32, f32)>>> {
 fn of_pairs(common: &Common, args: &Args, path: &std::path::Path, at: At) -> Result<Value> {
     let metric = args.metric.clone();
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(common, path, &checkpoint)?;
+    // Direct logit attribution is of the logit difference, whatever the metric of the lens is.
+    let pairs = input::pairs(common, path, &checkpoint, Some((&Metric::LogitDiff, Positions::Last)))?;
     let model = common.load(&checkpoint)?;
     let streams = logit_lens_metric(&Task::new(&model, &pairs, metric.clone()), args.mid)?;
     let streams: Vec<Value> = streams

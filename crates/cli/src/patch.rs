@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ablation::{Direction, Grid, HeadPlace, PatchGrid, StreamPlace, patch_grid};
 use clap::ValueEnum;
 use common::Error;
-use hooks::{Metric, Task};
+use hooks::{Metric, Positions, Task};
 use ndarray::{Array3, ArrayView2, Axis};
 use posttrain::Ranks;
 use serde::{Deserialize, Serialize};
@@ -243,7 +243,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
         Grid::HeadPositions(_) => &["layer", "head", "position"],
     };
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
+    let pairs = input::pairs(common, &args.pairs, &checkpoint, Some((&args.metric, Positions::Last)))?;
     let rows = Rows::new(shard, ranks, (pairs.len(), "pair"))?;
     let settings = Settings {
         made: part::made(common, shard, &checkpoint, &[("pairs_file", Some(&args.pairs))])?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ablation::{HeadEffect, replaced, scaled, sweep};
 use clap::ValueEnum;
-use hooks::{Head, HookedModel as _, Metric, Task};
+use hooks::{Head, HookedModel as _, Metric, Positions, Task};
 use posttrain::Ranks;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ fn resampled(task: &Task<'_>, sets: &[Vec<Head>]) -> Result<Vec<HeadEffect>> {
 pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
     let shard = args.output.shard(common, ranks)?;
     let checkpoint = common.open(&args.model)?;
-    let pairs = input::pairs(common, &args.pairs, &checkpoint)?;
+    let pairs = input::pairs(common, &args.pairs, &checkpoint, Some((&args.metric, Positions::Last)))?;
     let files = [("pairs_file", Some(&*args.pairs)), ("fill_from", args.fill_from.as_deref())];
     let made = part::made(common, shard, &checkpoint, &files)?;
     let model = common.load(&checkpoint)?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use attribution::{Endpoint, Method, Options, attribute};
 use circuits::{Circuit, Emergence, PerPair, Provenance, ScoreFile, Selection};
 use common::{Error, write_whole};
-use hooks::{Head, Metric, Pairs, Task};
+use hooks::{Head, Metric, Pairs, Positions, Task};
 use model_qwen::Qwen;
 use posttrain::RunFolder;
 use serde::Serialize;
@@ -78,7 +78,12 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(open: &Open<'_>) -> Result<Option<Self>> {
         let Some(section) = &open.file.watch else { return Ok(None) };
-        let pairs = input::pairs(open.common, &section.pairs, &open.start)?;
+        let pairs = input::pairs(
+            open.common,
+            &section.pairs,
+            &open.start,
+            Some((&Metric::LogitDiff, Positions::Last)),
+        )?;
         Ok(Some(Self { pairs, every: section.every, method: method(section), top: section.top }))
     }
 

@@ -204,6 +204,11 @@ impl Metric {
         }
     }
 
+    /// Whether distractors are part of it; a custom metric may read them.
+    pub fn reads_distractors(&self) -> bool {
+        !matches!(self, Metric::Kl | Metric::Nll)
+    }
+
     /// The sign that turns the metric into EAP-IG's loss: −1 where larger is better, else 1.
     pub fn loss_sign(&self) -> f64 {
         match self {

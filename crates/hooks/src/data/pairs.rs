@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Encode, Error, PairsReader, Rows, Target, Warning};
+use crate::{Encode, Error, Metric, PairsReader, Rows, Target, Warning};
 
 /// One clean prompt, the corrupt prompt set against it, and what to measure at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,15 @@ impl Pairs {
         .collect()
     }
 
+    /// As [`warnings`](Self::warnings), without those of distractors where `metric` reads none.
+    pub fn warnings_for(&self, metric: &Metric) -> Vec<Warning> {
+        let mut all = self.warnings();
+        let of_distractors =
+            |w: &Warning| matches!(w, Warning::NoDistractor { .. } | Warning::SharedTokens { .. });
+        all.retain(|warning| metric.reads_distractors() || !of_distractors(warning));
+        all
+    }
+
     /// Checks that every token is below `vocab`.
     ///
     /// # Errors
@@ -214,6 +223,10 @@ mod tests {
             ]
         );
         assert!(Pairs::new(vec![a[0].clone()]).unwrap().warnings().is_empty());
+        assert_eq!(pairs.warnings_for(&Metric::ProbDiff), pairs.warnings());
+        for metric in [Metric::Kl, Metric::Nll] {
+            assert_eq!(pairs.warnings_for(&metric), pairs.warnings()[..2], "{metric} reads no distractor");
+        }
     }
 
     #[test]

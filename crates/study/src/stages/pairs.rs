@@ -80,6 +80,10 @@ fn one(study: &mut Study<'_>, config: &SuiteConfig, subjects: &[Subject]) -> Res
     let pairs = match (&config.pairs, &config.openings) {
         (Some(path), _) => {
             let read = subjects[0].pairs(path)?;
+            let metric = &study.config.attribution.metric;
+            read.iter()
+                .try_for_each(|pair| metric.check_pair(pair))
+                .map_err(|e| e.within(path.display()).within(format_args!("suite {}", config.name)))?;
             let longest = read.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
             let example = example(&subjects[0], &read)?;
             let facts = PairsFacts { n: read.len(), longest, source: PairsSource::File, example };
