@@ -10,7 +10,11 @@ use model_qwen::{Checkpoint, Qwen, Text};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
+use crate::near::misspelt;
 use crate::options::{Common, Result, text};
+
+/// The fields of a file of token ids.
+const FIELDS: [&str; 2] = ["input_ids", "attention_mask"];
 
 /// Rows of token ids with an optional attention mask.
 pub(crate) struct Input {
@@ -57,7 +61,7 @@ impl Input {
                 ids = rows.collect::<Result<_>>()?;
             } else {
                 let value: Value = serde_json::from_str(&content).map_err(|e| at(e.to_string()))?;
-                let known = |name: &&String| ["input_ids", "attention_mask"].contains(&name.as_str());
+                let known = |name: &&String| FIELDS.contains(&name.as_str());
                 unread.extend(
                     value.as_object().into_iter().flat_map(|o| o.keys()).filter(|n| !known(n)).cloned(),
                 );
@@ -81,6 +85,13 @@ impl Input {
             path: path.to_owned(),
         };
         input.pad();
+        if !of_texts {
+            for name in &unread {
+                if let Some(meant) = misspelt(name, FIELDS) {
+                    return Err(at(format!("`{name}`: no such field, the nearest known is `{meant}`")));
+                }
+            }
+        }
         common.warn_unread(path, &unread.into_iter().collect::<Vec<_>>())?;
         let longest = input.input_ids.iter().map(Vec::len).max().unwrap_or(0);
         common.warn_positions(path.display(), longest, checkpoint)?;
@@ -156,7 +167,7 @@ fn tensors(
         };
         Ok(values.chunks(seq.max(1)).map(<[i64]>::to_vec).collect())
     };
-    let known = |name: &&&str| ["input_ids", "attention_mask"].contains(*name);
+    let known = |name: &&&str| FIELDS.contains(*name);
     unread.extend(file.names().iter().filter(|name| !known(name)).map(|name| (*name).to_owned()));
     let mask = file.names().contains(&"attention_mask").then(|| rows("attention_mask")).transpose()?;
     Ok((rows("input_ids")?, mask))
@@ -191,6 +202,7 @@ pub(crate) fn pairs(
     checkpoint: &Checkpoint,
     read: Option<(&Metric, Positions)>,
 ) -> Result<Pairs> {
+    let positions = read.map_or(Positions::Last, |(_, positions)| positions);
     let text = text(checkpoint)?;
     let encode: &dyn Encode = match &text {
         Some(text) => text,

@@ -27,6 +27,7 @@ mod memory;
 mod merge;
 mod merge_adapter;
 mod model;
+mod near;
 mod options;
 mod output;
 mod pairs;

@@ -9,6 +9,8 @@ use toml::{Table, Value};
 use super::Kind;
 use super::config::RunFile;
 use super::rollouts::RolloutsSection;
+use crate::near::nearest;
+
 use super::sections::{BestMetric, DataColumns, LoraSection, Switch, WatchSection};
 
 /// Keys without an effect on a kind of run, and why.
@@ -260,26 +262,21 @@ pub(super) fn unknown(key: &str) -> Error {
     let known = leaves(&every_key());
     let mut sections: Vec<&str> = known.iter().filter_map(|k| k.split('.').next()).collect();
     sections.dedup();
-    let nearest = |word: &str, of: Vec<String>| {
-        of.into_iter()
-            .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
-            .unwrap_or_default()
-    };
+    let section_near = |word: &str| nearest(word, sections.iter().copied()).unwrap_or_default();
     match key.split_once('.') {
         Some((section, _)) if sections.contains(&section) => {
-            let keys = known.iter().filter(|k| k.split('.').next() == Some(section)).cloned().collect();
-            Error::input(format!("unknown key `{key}`, the nearest known is `{}`", nearest(key, keys)))
+            let keys = known.iter().map(String::as_str).filter(|k| k.split('.').next() == Some(section));
+            let near = nearest(key, keys).unwrap_or_default();
+            Error::input(format!("unknown key `{key}`, the nearest known is `{near}`"))
         }
         Some((section, _)) => {
-            let near = nearest(section, sections.iter().map(|s| (*s).to_owned()).collect());
+            let near = section_near(section);
             Error::input(format!("unknown section [{section}], the nearest known is [{near}]"))
         }
         None => {
             // A key outside its section, or a section's name in an empty table.
             let near = known.iter().find(|k| k.split('.').nth(1) == Some(key)).map(|k| format!("`{k}`"));
-            let near = near.unwrap_or_else(|| {
-                format!("[{}]", nearest(key, sections.iter().map(|s| (*s).to_owned()).collect()))
-            });
+            let near = near.unwrap_or_else(|| format!("[{}]", section_near(key)));
             Error::input(format!("unknown section `{key}`, the nearest known is {near}"))
         }
     }
@@ -359,6 +356,15 @@ pub(super) fn check_changes(began: &Table, wanted: &Table, set: &[String]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_section_is_near_it() {
+        for (key, near) in
+            [("optim.lr", "[optimizer]"), ("sched.kind", "[schedule]"), ("optim", "[optimizer]")]
+        {
+            assert!(unknown(key).to_string().ends_with(near), "{}", unknown(key));
+        }
+    }
 
     #[test]
     fn names_of_other_tools_lead_to_keys() {
