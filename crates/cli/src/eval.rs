@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bench_math::{PromptSettings, Protocol, Run, measure, suite};
+use bench_math::{PromptSettings, Protocol, Run, measure};
 use common::Error;
 use indicatif::ProgressBar;
 use model_qwen::{Checkpoint, Room, Sampling, model_hash, tokenizer_hash};
@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// hf://datasets/org/name@revision/FILE.jsonl[#sha256=HEX].
     #[arg(long, value_name = "SUITE")]
     suite: String,
-    /// Folder that holds the files of the named suites.
-    #[arg(long, default_value = "benchmarks", value_name = "DIR")]
-    data: PathBuf,
+    /// Folder that holds the files of the named suites [default: benchmarks].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Number of samples of each problem.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
@@ -76,6 +76,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
             return Err(Error::input(format!("--{name}: 0, expected at least 1")));
         }
     }
+    args.heads.check()?;
     // One shard of one is the whole job.
     let shard = shard_of_job(common, args.shard.as_deref(), ranks)?.filter(|shard| shard.count > 1);
     if args.regrade && (shard.is_some() || ranks.count() > 1) {
@@ -83,8 +84,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
             "--regrade: grades the samples of all shards, expected one process without --shard",
         ));
     }
-    let suite = suite::load(&crate::model::suite(common, &args.suite)?, &args.data, common.seed())?;
-    common.warn_unread(&args.suite, &suite.unread)?;
+    let suite = crate::model::suite(common, "--suite", &args.suite, args.data.as_deref())?;
     let unreadable: Vec<&str> = suite
         .list
         .iter()
@@ -130,14 +130,6 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
     let (asked, mut all) = (Asked::new(&run, |sample| prompter.ids(&sample.prompt))?, true);
     if !asked.pending.is_empty() {
         common.warn_not_applied(&checkpoint)?;
-        common.warn_equal_samples(args.samples, args.temperature)?;
-        for (sample, request) in asked.pending.iter().zip(&asked.requests) {
-            let budget = request.prompt.len().saturating_add(args.max_tokens);
-            let what = format_args!("problem {} and --max-tokens", sample.id);
-            common.strict_positions(what, budget, &checkpoint)?;
-        }
-        common.note(format!("{}: {} samples to go{whose}", args.out.display(), asked.pending.len()));
-        let bar = progress(common, asked.pending.len(), "samples");
         let how = Sampling {
             max_tokens: args.max_tokens,
             temperature: args.temperature,
@@ -147,6 +139,14 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
             room: Room::rows(args.batch),
             ..Sampling::default()
         };
+        common.warn_greedy(args.samples, &how)?;
+        for (sample, request) in asked.pending.iter().zip(&asked.requests) {
+            let budget = request.prompt.len().saturating_add(args.max_tokens);
+            let what = format_args!("problem {} and --max-tokens", sample.id);
+            common.strict_positions(what, budget, &checkpoint)?;
+        }
+        common.note(format!("{}: {} samples to go{whose}", args.out.display(), asked.pending.len()));
+        let bar = progress(common, asked.pending.len(), "samples");
         let reading = Reading { text: &prompter.text, stops: &stops, how: &how };
         let mut watcher = Progress {
             common,

@@ -9,11 +9,12 @@ use hooks::{Heads, Recorder, Site, Stream};
 use model_qwen::Pass;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde_json::json;
 
 use crate::input::Input;
 use crate::interventions;
 use crate::options::{Common, Result};
-use crate::output::ready;
+use crate::output::{print_json, ready};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -32,7 +33,13 @@ pub(crate) struct Args {
     sites: Vec<String>,
     #[command(flatten)]
     heads: interventions::Heads,
+    /// Print the file and the shapes of its tensors as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
+
+/// Ends of names that promise another format than that of the file.
+const NOT_WRITTEN: [&str; 9] = ["json", "jsonl", "pt", "pth", "npz", "npy", "csv", "parquet", "bin"];
 
 const SITES: [&str; 12] = [
     "hidden",
@@ -74,6 +81,9 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
     if let Some(at) = names.iter().position(|n| *n == "all") {
         names.splice(at..=at, SITES);
     }
+    if names.is_empty() && !sites.is_empty() {
+        return Err(Error::input("--sites: no name is given; leave it out for the logits alone"));
+    }
     let mut all = Vec::new();
     for name in names {
         if name == "hidden" {
@@ -98,6 +108,10 @@ fn wanted(sites: &[String], n_layers: usize) -> Result<Vec<(String, Site)>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
+    args.heads.check()?;
+    if args.out.extension().is_some_and(|e| NOT_WRITTEN.iter().any(|other| e.eq_ignore_ascii_case(other))) {
+        return Err(Error::at(&args.out, "the file is written as safetensors, expected OUT.safetensors"));
+    }
     ready(&args.out)?;
     let checkpoint = common.open(&args.model)?;
     let wanted = wanted(&args.sites, checkpoint.config.n_layers)?;
@@ -133,7 +147,13 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         })
         .collect();
     let file = views.and_then(|views| safetensors::serialize(views, None)).map_err(Error::internal)?;
-    write_whole(&args.out, &file)
+    write_whole(&args.out, &file)?;
+    if args.json {
+        let shapes: BTreeMap<&str, &[usize]> =
+            tensors.iter().map(|(name, (shape, _))| (name.as_str(), shape.as_slice())).collect();
+        print_json(&json!({ "out": args.out, "tensors": shapes }));
+    }
+    Ok(())
 }
 
 /// Shape and little-endian f32 values of a tensor.

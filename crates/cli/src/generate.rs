@@ -15,6 +15,7 @@ use crate::interventions;
 use crate::memory::bounded;
 use crate::options::{Common, Result, text};
 use crate::output::{print_json, put, say};
+use crate::prompt::check_switch;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -79,7 +80,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     if args.batch == 0 {
         return Err(Error::input("--batch: 0, expected at least 1"));
     }
+    args.heads.check()?;
     let checkpoint = common.open(&args.model)?;
+    if args.think.is_some() {
+        check_switch(&checkpoint.chat_template()?)?;
+    }
     let prompts = match (&args.prompt, &args.input) {
         (Some(prompt), _) => vec![prompt_ids(&args, prompt, &checkpoint)?],
         (None, Some(path)) if args.chat => {
@@ -94,11 +99,6 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         (None, None) => return Err(Error::input("missing --prompt or --input")),
     };
     common.warn_not_applied(&checkpoint)?;
-    common.warn_equal_samples(args.samples, args.temperature)?;
-    let budget = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(args.max_tokens);
-    common.strict_positions("prompt and --max-tokens", budget, &checkpoint)?;
-    let model = common.load(&checkpoint)?;
-    let text = text(&checkpoint)?;
     let how = Sampling {
         max_tokens: args.max_tokens,
         temperature: args.temperature,
@@ -109,6 +109,11 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         stop_ids: checkpoint.stop_ids.clone(),
         room: Room::rows(args.batch),
     };
+    common.warn_greedy(args.samples, &how)?;
+    let budget = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(args.max_tokens);
+    common.strict_positions("prompt and --max-tokens", budget, &checkpoint)?;
+    let model = common.load(&checkpoint)?;
+    let text = text(&checkpoint)?;
     let mut hook = args.heads.hook(common, &model, &checkpoint)?;
     // Random draws depend on the prompt and the number of its sample, not on the other prompts.
     let mut seen: HashMap<&[u32], u64> = HashMap::new();

@@ -19,7 +19,8 @@ pub(crate) struct Args {
     #[arg(long = "in", value_name = "CASES.jsonl", requires = "out", conflicts_with_all = ["gold", "pred"])]
     input: Option<PathBuf>,
     /// Output file: one verdict for each case, JSONL.
-    #[arg(long, value_name = "VERDICTS.jsonl", requires = "input")]
+    // clap does not require what conflicts with another flag that is given.
+    #[arg(long, value_name = "VERDICTS.jsonl", requires = "input", conflicts_with_all = ["gold", "pred"])]
     out: Option<PathBuf>,
     /// Reference answer.
     #[arg(
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Text to grade.
     #[arg(long, value_name = "TEXT", requires = "gold", allow_hyphen_values = true)]
     pred: Option<String>,
+    /// Print one JSON object: of --in the numbers of verdicts, of --gold the verdict, as without it.
+    #[arg(long)]
+    json: bool,
 }
 
 /// The verdict of one row of `--in`. A row that cannot be read has the verdict false, with the reason and its line.
@@ -82,7 +86,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let (mut bad, mut unread) = (Vec::new(), BTreeSet::new());
     let lines_in = common::read_lines(&input)?;
     let blank = |line: &Result<String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
-    for (number, line) in lines_in.into_iter().enumerate().filter(|(_, line)| !blank(line)) {
+    // One line for one line: a blank one is malformed, but at the end of the file.
+    let end = lines_in.iter().rposition(|line| !blank(line)).map_or(0, |last| last + 1);
+    for (number, line) in lines_in.into_iter().take(end).enumerate() {
         let (verdict, read) = judge(line, number + 1, &mut unread);
         right += usize::from(verdict["correct"] == true);
         n += 1;
@@ -97,6 +103,10 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         common.warn(format!("{}: {first}{more}: judged wrong", input.display()))?;
     }
     write_whole(&out, lines.as_bytes())?;
-    common.note(format!("{}: {right} of {n} right", out.display()));
+    if args.json {
+        print_json(&json!({ "out": out, "rows": n, "correct": right, "malformed": bad.len() }));
+    } else {
+        common.note(format!("{}: {right} of {n} right", out.display()));
+    }
     Ok(())
 }

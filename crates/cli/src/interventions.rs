@@ -1,6 +1,6 @@
 //! The flags that ablate or scale heads, for every command that runs a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ablation::{Ablation, Fill, HeadMeans, Resampled};
@@ -48,6 +48,26 @@ fn list(heads: &[Head]) -> String {
 }
 
 impl Heads {
+    /// Refuses flags that would change nothing.
+    ///
+    /// # Errors
+    /// A file for means with a fill that needs none; a factor for heads that are zero already.
+    pub(crate) fn check(&self) -> Result {
+        if !self.ablate.is_empty() {
+            check_source(self.fill, self.fill_from.as_deref())?;
+        }
+        if let Some(factor) = self.scale
+            && self.fill == FillName::Zero
+            && self.heads.iter().all(|head| self.ablate.contains(head))
+        {
+            let heads = list(&self.heads);
+            return Err(Error::input(format!(
+                "--scale {factor}: no effect, since {heads} is ablated by zero"
+            )));
+        }
+        Ok(())
+    }
+
     /// The interventions in words, with the hash of the file of `--fill-from`; empty where there are none.
     pub(crate) fn described(&self) -> Result<String> {
         let mut out = String::new();
@@ -99,6 +119,17 @@ impl Heads {
             })?;
             checked_batch(common, path, checkpoint, model)
         })
+    }
+}
+
+/// Refuses a file for means and resampling with the fill that needs none.
+pub(crate) fn check_source(fill: FillName, source: Option<&Path>) -> Result {
+    match source {
+        Some(source) if fill == FillName::Zero => {
+            let what = "no effect with --fill zero, which reads no file";
+            Err(Error::input(format!("--fill-from {}: {what}", source.display())))
+        }
+        _ => Ok(()),
     }
 }
 

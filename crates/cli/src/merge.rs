@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use circuits::ScoreFile;
 use common::{Error, read_text, write_whole};
+use serde_json::{Value, json};
 
 use crate::options::{Common, Result};
-use crate::output::ready;
+use crate::output::{print_json, ready};
 use crate::part::{self, Part};
 use crate::result::write_result;
 
@@ -19,6 +20,22 @@ pub(crate) struct Args {
     /// Output file, of eval a new run folder.
     #[arg(long, value_name = "ALL")]
     out: PathBuf,
+    /// Print the file and what it is made of as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Says what was joined.
+fn say(common: &Common, args: &Args, what: &str, rest: Value) {
+    if args.json {
+        let mut out = json!({ "out": args.out, "parts": args.shards.len() });
+        if let (Value::Object(out), Value::Object(rest)) = (&mut out, rest) {
+            out.extend(rest);
+        }
+        print_json(&out);
+    } else {
+        common.note(format!("{}: {what}", args.out.display()));
+    }
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
@@ -38,7 +55,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     }
     let parts = args.shards.iter().zip(texts.iter().flatten()).map(|(path, text)| Part::parse(path, text));
     write_result(&args.out, &part::join(parts.collect::<Result<_>>()?)?)?;
-    common.note(format!("{}: from {n_parts} files", args.out.display()));
+    say(common, &args, &format!("from {n_parts} files"), Value::Null);
     Ok(())
 }
 
@@ -55,11 +72,12 @@ fn runs(common: &Common, args: &Args) -> Result {
     let merged = bench_math::merge(&args.shards, &args.out)?;
     let measures = bench_math::measure(&merged.records.iter().collect::<Vec<_>>(), 0.95)?;
     let (samples, problems) = (merged.records.len(), merged.problems);
-    common.note(format!(
-        "{}: {samples} samples of {problems} problems, pass@1 {:.3}; the command of eval without --shard prints all measures",
-        args.out.display(),
-        measures.pass_at_1.estimate
-    ));
+    let pass = measures.pass_at_1.estimate;
+    let what = format!(
+        "{samples} samples of {problems} problems, pass@1 {pass:.3}; the command of eval without --shard prints all \
+         measures"
+    );
+    say(common, args, &what, json!({ "samples": samples, "problems": problems, "pass_at_1": pass }));
     Ok(())
 }
 
@@ -69,6 +87,7 @@ fn scores(common: &Common, args: &Args) -> Result {
     let merged = circuits::merge(args.shards.iter().map(read).collect::<Result<_>>()?)?;
     write_whole(&args.out, &merged.to_bytes(&args.out)?)?;
     let pairs = merged.provenance.as_ref().and_then(|of| of.n_pairs).unwrap_or(0);
-    common.note(format!("{}: {pairs} pairs from {} files", args.out.display(), args.shards.len()));
+    let what = format!("{pairs} pairs from {} files", args.shards.len());
+    say(common, args, &what, json!({ "pairs": pairs }));
     Ok(())
 }

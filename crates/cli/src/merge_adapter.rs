@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use model_qwen::{Adapter, Dtype, save};
+use serde_json::json;
 
 use crate::options::{Common, Result};
+use crate::output::print_json;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -20,6 +22,9 @@ pub(crate) struct Args {
     /// Subtract the adapter from a merged checkpoint (exact up to rounding).
     #[arg(long)]
     undo: bool,
+    /// Print the folder and the dtype of its weights as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(common: &Common, args: Args) -> Result {
@@ -34,5 +39,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
     let model = common.load_base(&checkpoint, dtype)?;
     let adapter = Adapter::open(&args.folder, &model)?;
     let merged = if args.undo { adapter.unmerge(&model)? } else { adapter.merge(&model)? };
-    save(&merged, &args.out, dtype, Some(checkpoint.dir()))
+    save(&merged, &args.out, dtype, Some(checkpoint.dir()))?;
+    if args.json {
+        print_json(&json!({ "out": args.out, "dtype": dtype.name(), "undo": args.undo }));
+    }
+    Ok(())
 }

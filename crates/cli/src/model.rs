@@ -1,8 +1,10 @@
 //! The folder of a MODEL: as given, or fetched from the hub into the cache; and suites on the hub.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bench_math::Problems;
+use bench_math::suite::{self, SUITES};
 use common::Error;
 use hub::{DataFile, DownloadProgress, Hub, Id, Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,12 +26,32 @@ pub(crate) fn folder(common: &Common, model: &str) -> Result<PathBuf> {
     open(common)?.checkpoint(&id, &mut |p| bar.show(p)).map_err(neither)
 }
 
-/// The path of a suite: the fetched file for `hf://datasets/…`, else as given.
-pub(crate) fn suite(common: &Common, suite: &str) -> Result<String> {
+/// The problems of a suite, which `flag` names: those of a file, of a named suite in the folder of `--data`, or of the
+/// fetched file for `hf://datasets/…`.
+pub(crate) fn suite(common: &Common, flag: &str, suite: &str, data: Option<&Path>) -> Result<Problems> {
+    let path = fetched(common, flag, suite)?;
+    if let (Some(data), false) = (data, SUITES.iter().any(|named| named.name == path)) {
+        let what = format!(
+            "--data {}: no effect with {flag} {suite}, which is no file of that folder",
+            data.display()
+        );
+        return Err(Error::input(format!("{what}; leave it out")));
+    }
+    let data = data.unwrap_or(Path::new("benchmarks"));
+    if let Some(file) = suite::file(&path, data) {
+        common.files.keep(flag, &file)?;
+    }
+    let problems = suite::load(&path, data, common.seed())?;
+    common.warn_unread(suite, &problems.unread)?;
+    Ok(problems)
+}
+
+/// The path of a suite.
+fn fetched(common: &Common, flag: &str, suite: &str) -> Result<String> {
     if !suite.starts_with("hf://") {
         return Ok(suite.into());
     }
-    let file: DataFile = suite.parse().map_err(|e| Error::input(format!("--suite: {e}")))?;
+    let file: DataFile = suite.parse().map_err(|e| Error::input(format!("{flag}: {e}")))?;
     let mut bar = Bar::new(common);
     let path = open(common)?.data_file(&file, &mut |p| bar.show(p))?;
     path.into_os_string().into_string().map_err(|p| Error::at(p, "not UTF-8"))

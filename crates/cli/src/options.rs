@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::Args;
 use common::Error;
 use kernels::Compute;
-use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Text};
+use model_qwen::{Adapter, Checkpoint, Dtype, Qwen, Sampling, Text};
 
 use crate::choices::{COMPUTES, DTYPES, named, table};
 use crate::device::DeviceName;
@@ -172,12 +172,25 @@ impl Common {
         if self.strict { self.warn_positions(what, tokens, model) } else { Ok(()) }
     }
 
-    /// Warns of several samples at temperature 0, where all are the same.
-    pub(crate) fn warn_equal_samples(&self, samples: usize, temperature: f64) -> Result {
-        if samples < 2 || temperature != 0.0 {
+    /// Warns of what has no effect at temperature 0: several samples, which are all the same, and bounds of the tokens
+    /// that are drawn from.
+    pub(crate) fn warn_greedy(&self, samples: usize, how: &Sampling) -> Result {
+        if how.temperature != 0.0 {
             return Ok(());
         }
-        self.warn(format!("--samples {samples}: at --temperature 0 all samples of a prompt are the same"))
+        if samples > 1 {
+            self.warn(format!(
+                "--samples {samples}: at --temperature 0 all samples of a prompt are the same"
+            ))?;
+        }
+        let bounds = [
+            (how.top_p != 1.0, format!("--top-p {}", how.top_p)),
+            (how.top_k != 0, format!("--top-k {}", how.top_k)),
+            (how.min_p != 0.0, format!("--min-p {}", how.min_p)),
+        ];
+        bounds.into_iter().filter(|(given, _)| *given).try_for_each(|(_, bound)| {
+            self.warn(format!("{bound}: no effect at --temperature 0, which takes the most likely token"))
+        })
     }
 
     /// Warns of settings in generation_config.json that generation here does not apply.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_math::suite;
 use clap::{Subcommand, ValueEnum};
 use common::{Error, write_whole};
 use model_qwen::{Sampling, Text};
@@ -78,9 +77,9 @@ enum Kind {
         /// Problems: aime24, aime25, amc23, amc83, math500, gsm8k, gpqa, arithmetic or a JSONL file.
         #[arg(long, value_name = "SUITE")]
         problems: String,
-        /// Folder that holds the files of the named suites.
-        #[arg(long, default_value = "benchmarks", value_name = "DIR")]
-        data: PathBuf,
+        /// Folder that holds the files of the named suites [default: benchmarks].
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
         #[command(flatten)]
         prompt: PromptArgs,
         /// Number of answer tokens in a prompt; each length makes its own pairs.
@@ -149,13 +148,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result {
         Kind::Openings { post, base, problems, data, prompt, length, n, temperature, batch } => {
             // Of the second model nothing else is read before the first has answered.
             common.files.keep("BASE", &crate::model::folder(common, &base)?)?;
-            if let Some(file) = suite::file(&problems, &data) {
-                common.files.keep("--problems", &file)?;
-            }
+            let suite = crate::model::suite(common, "--problems", &problems, data.as_deref())?;
             let checkpoint = common.open(&post)?;
             let prompter = Prompter::new(&checkpoint, prompt.settings())?;
-            let suite = suite::load(&problems, &data, common.seed())?;
-            common.warn_unread(&problems, &suite.unread)?;
             let prompts: Vec<(String, Vec<u32>)> = suite
                 .list
                 .iter()

@@ -34,6 +34,18 @@ impl PromptArgs {
     }
 }
 
+/// Refuses a template that renders the same with thinking on and off.
+pub(crate) fn check_switch(chat: &ChatTemplate) -> Result {
+    let probe = [Message { role: "user".to_owned(), content: "?".to_owned() }];
+    let render = |thinking| bounded(|| chat.render(&probe, true, Some(thinking)));
+    if render(true)? == render(false)? {
+        return Err(Error::input(
+            "thinking has no effect: the chat template has no switch `enable_thinking`",
+        ));
+    }
+    Ok(())
+}
+
 /// Makes token ids of prompts.
 pub(crate) struct Prompter {
     /// The prompt setting.
@@ -61,13 +73,7 @@ impl Prompter {
             (chat, _) => chat,
         };
         if let (Ok(chat), Some(_), true) = (&chat, settings.thinking, settings.template.is_chat()) {
-            let probe = [Message { role: "user".to_owned(), content: "?".to_owned() }];
-            let render = |thinking| bounded(|| chat.render(&probe, true, Some(thinking)));
-            if render(true)? == render(false)? {
-                return Err(Error::input(
-                    "thinking has no effect: the chat template has no switch `enable_thinking`",
-                ));
-            }
+            check_switch(chat)?;
         }
         Ok(Self { settings, text, chat })
     }

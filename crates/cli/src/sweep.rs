@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::choices::{METRICS, name, named};
 use crate::input;
-use crate::interventions::{FillName, fill};
+use crate::interventions::{FillName, check_source, fill};
 use crate::options::{Common, Result};
 use crate::output::say;
 use crate::part::{self, Made, Output};
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     fill: FillName,
     /// File of token ids or texts for means and resampling. Default: the clean prompts for means, each pair's
     /// corrupt prompt for resample.
-    #[arg(long, value_name = "IN")]
+    #[arg(long, conflicts_with = "scale", value_name = "IN")]
     fill_from: Option<PathBuf>,
     /// Multiply z by a factor instead of replacing it.
     #[arg(long, conflicts_with = "fill", value_name = "FACTOR", allow_negative_numbers = true)]
@@ -154,6 +154,7 @@ fn resampled(task: &Task<'_>, sets: &[Vec<Head>]) -> Result<Vec<HeadEffect>> {
 }
 
 pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result {
+    check_source(args.fill, args.fill_from.as_deref())?;
     let shard = args.output.shard(common, ranks)?;
     let checkpoint = common.open(&args.model)?;
     let pairs = input::pairs(common, &args.pairs, &checkpoint, Some((&args.metric, Positions::Last)))?;

@@ -282,7 +282,8 @@ fn bad_input_is_one_clear_line_and_status_2() {
     assert!(attribute(&beyond).contains("token 61"));
     let ids = at("ids.json", r#"{"input_ids":[[1,99]]}"#);
     assert!(
-        refused(&["forward", text(&model), "--input", text(&ids), "--out", text(&out)]).contains("token 99")
+        refused(&["forward", text(&model), "--input", text(&ids), "--out", "o.safetensors"])
+            .contains("token 99")
     );
     let fine = at("fine.json", r#"{"input_ids":[[1,9]]}"#);
     assert!(refused(&["info", "no/such/model"]).contains("no such folder"));
@@ -344,7 +345,7 @@ fn bad_input_is_one_clear_line_and_status_2() {
         dir
     };
     let good = at("good.json", r#"{"input_ids":[[1,2]]}"#);
-    let run = |dir: &Path| refused(&["forward", text(dir), "--input", text(&good), "--out", text(&out)]);
+    let run = |dir: &Path| refused(&["forward", text(dir), "--input", text(&good), "--out", "o.safetensors"]);
     let shards = copy("llama-untied", "shards");
     std::fs::remove_file(shards.join("model-00002-of-00003.safetensors")).expect("removed");
     assert!(run(&shards).contains("model-00002-of-00003.safetensors"));
@@ -479,11 +480,15 @@ fn grading_writes_one_line_for_one() {
     ];
     std::fs::write(&cases, bytes.concat()).expect("written");
     let said = String::from_utf8(sparks(&args).stderr).expect("UTF-8");
-    assert!(said.contains("line 2: not UTF-8 text: judged wrong") && !said.contains("not read"), "{said}");
+    assert!(
+        said.contains("line 2: not UTF-8 text (and 1 other rows): judged wrong")
+            && !said.contains("not read"),
+        "{said}"
+    );
     let found = std::fs::read_to_string(&verdicts).expect("read");
     let found: Vec<Value> = found.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     let correct: Vec<_> = found.iter().map(|v| v["correct"] == true).collect();
-    assert_eq!((correct, &found[0]["id"]), (vec![true, false, true], &json!("u/1")));
+    assert_eq!((correct, &found[0]["id"]), (vec![true, false, false, true], &json!("u/1")));
     std::fs::write(&cases, "").expect("written");
     ok(&["grade", "--in", text(&cases), "--out", text(&verdicts)]);
     assert_eq!(std::fs::read_to_string(&verdicts).expect("read"), "");

@@ -18,6 +18,8 @@ fn prepare(dir: &Path) {
     }
     std::fs::copy(eap.join("pairs.jsonl"), dir.join("p.jsonl")).unwrap();
     std::fs::write(dir.join("ids.json"), r#"{"input_ids":[[1,2,3]]}"#).unwrap();
+    let problem = "{\"id\":\"a\",\"problem\":\"1+2=\",\"answer\":\"3\"}\n";
+    std::fs::write(dir.join("q.jsonl"), problem).unwrap();
     std::fs::create_dir(dir.join("run")).unwrap();
     std::fs::write(dir.join("run/config.toml"), "[train]\n").unwrap();
     std::fs::write(dir.join("run/metrics.jsonl"), "{\"step\":0,\"loss\":1.0,\"lr\":0.1}\n").unwrap();
@@ -57,10 +59,10 @@ fn nothing_that_is_read_is_replaced() {
         ("circuit s.json --top 5 --out d.json --svg", &["s.json", "d.json"]),
         ("circuit s.json --top 5 --out d.json --dot", &["./d.json"]),
         ("faithfulness m --circuit c.json --pairs p.jsonl --out", &["m/config.json", "c.json", "p.jsonl"]),
-        ("forward m --input ids.json --out", &["m/model.safetensors", "ids.json"]),
+        ("forward m --input ids.json --out", &["m/model.safetensors"]),
         (
             "forward m --input ids.json --fill mean --fill-from p.jsonl --ablate L0H0 --out",
-            &["p.jsonl", "m/config.json"],
+            &["m/model.safetensors"],
         ),
         ("grade --in p.jsonl --out", &["p.jsonl"]),
         ("heads m --circuit c.json --pairs p.jsonl --out", &["c.json", "p.jsonl", "m/config.json"]),
@@ -68,7 +70,7 @@ fn nothing_that_is_read_is_replaced() {
         ("merge s.json --out", &["s.json"]),
         ("merge-adapter m run --out", &["m", "run"]),
         ("pairs arithmetic t --out", &["t/config.json", "t/model.safetensors"]),
-        ("pairs openings t m --problems p.jsonl --out", &["p.jsonl", "t/config.json", "m/config.json"]),
+        ("pairs openings t m --problems q.jsonl --out", &["q.jsonl", "t/config.json", "m/config.json"]),
         ("patch m --pairs p.jsonl --out", &["m/config.json", "p.jsonl"]),
         ("sweep m --pairs p.jsonl --fill mean --fill-from ids.json --out", &["m/config.json", "ids.json"]),
         ("watch run --html", &["run/metrics.jsonl", "run/config.toml"]),

@@ -69,6 +69,9 @@ impl Checkpoint {
                  gives the adapter)",
             ));
         }
+        if !path.exists() {
+            return Err(Error::at(dir, "has no config.json, expected a Hugging Face checkpoint folder"));
+        }
         let config = Config::parse(&read(&path)?).map_err(|e| Error::at(&path, e))?;
         let mut warnings = config.warnings.clone();
         let generation = dir.join("generation_config.json");
