@@ -24,7 +24,8 @@ pub(crate) struct Common {
     /// Type of the weights in memory (default f32). Activations are f32.
     #[arg(long, global = true, value_parser = named::<Dtype>(&DTYPES))]
     dtype: Option<Dtype>,
-    /// Arithmetic of matrix products on a GPU, with sums in f32 (default f32). A CPU computes in f32.
+    /// Arithmetic of matrix products on a GPU, with sums in f32 (default: bf16 on CUDA where weights are held in bf16,
+    /// else f32). A CPU computes in f32.
     #[arg(long, global = true, value_parser = table(&COMPUTES))]
     compute: Option<Compute>,
     /// LoRA adapter folder in PEFT's format, applied to MODEL without changing its weights.
@@ -64,11 +65,12 @@ impl Common {
             self.files.keep("--adapter", adapter)?;
         }
         let named = self.device.as_ref().map(DeviceName::open).transpose()?;
-        let compute = self.compute();
-        if compute != Compute::F32 && kernels::is_cpu(&named.map_or_else(|| self.device(), Ok)?) {
+        if let Some(compute) = self.compute.filter(|compute| *compute != Compute::F32)
+            && kernels::is_cpu(&named.map_or_else(|| self.device(), Ok)?)
+        {
             return Err(Error::input(format!("--compute {}: the CPU computes in f32", compute.name())));
         }
-        compute.set();
+        self.compute().set();
         if self.threads > MAX_THREADS {
             return Err(Error::input(format!(
                 "--threads: {}, expected at most {MAX_THREADS} (0 means one for each core)",
@@ -96,9 +98,16 @@ impl Common {
         self.device.as_ref().unwrap_or(&DeviceName::BEST).to_string()
     }
 
-    /// `--compute`, or f32.
+    /// The arithmetic of products with weights of `--dtype`.
     pub(crate) fn compute(&self) -> Compute {
-        self.compute.unwrap_or_default()
+        self.compute_with(self.dtype())
+    }
+
+    /// The arithmetic of products with weights that are held in `dtype`: `--compute`, or the type of the weights where
+    /// that is bf16 and the device has been seen to multiply in it.
+    pub(crate) fn compute_with(&self, dtype: Dtype) -> Compute {
+        let bf16 = dtype == Dtype::Bf16 && self.gpu().is_some();
+        self.compute.unwrap_or(if bf16 { Compute::Bf16 } else { Compute::F32 })
     }
 
     /// `--dtype`, or f32.
@@ -282,4 +291,34 @@ impl Common {
 /// The tokenizer of a checkpoint, or `None` where the folder has none.
 pub(crate) fn text(checkpoint: &Checkpoint) -> Result<Option<Text>> {
     if checkpoint.dir().join("tokenizer.json").exists() { Ok(Some(checkpoint.text()?)) } else { Ok(None) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn products_follow_weights_in_bf16_on_a_gpu() {
+        let compute = |flags: &str| {
+            let args = "sparks info m".split(' ').chain(flags.split_whitespace());
+            crate::Cli::try_parse_from(args).unwrap().common.compute()
+        };
+        for (flags, expected) in [
+            ("--device cuda --dtype bf16", Compute::Bf16),
+            ("--device cuda:1 --dtype bf16 --compute f32", Compute::F32),
+            ("--device cuda --dtype bf16 --compute tf32", Compute::Tf32),
+            ("--device cuda", Compute::F32),
+            ("--device cuda --dtype f16", Compute::F32),
+            ("--device wgpu --dtype bf16", Compute::F32),
+            ("--device cpu --dtype bf16", Compute::F32),
+        ] {
+            assert_eq!(compute(flags), expected, "{flags}");
+        }
+        // A run file names the type of its weights.
+        let common = crate::Cli::try_parse_from(["sparks", "info", "m", "--device", "cuda"]).unwrap().common;
+        assert_eq!(common.compute_with(Dtype::Bf16), Compute::Bf16);
+    }
 }

@@ -60,7 +60,10 @@ impl Host for Command<'_> {
     }
 
     fn train(&mut self, training: &Training<'_>) -> Result {
-        crate::train::train(self.common, training)
+        let trained = crate::train::train(self.common, training);
+        // The arithmetic of a training is that of its weights; the study's are f32.
+        self.common.compute().set();
+        trained
     }
 
     fn prompts(&mut self, model: &Path, how: &PromptSettings, questions: &[String]) -> Result<Vec<Vec<u32>>> {
@@ -106,10 +109,10 @@ fn plan(common: &Common, config: StudyConfig, selected: Selected, json: bool) ->
     let trainings = config.train.clone();
     let mut study = Study::new(config, selected, &mut host);
     let stages = study.plan()?;
+    let jobs: Vec<&JobState> = study.jobs().iter().filter(|job| job.mine).collect();
     if json {
         print_json(&json!({ "jobs": jobs, "stages": stages }));
         return Ok(());
-    let jobs: Vec<&JobState> = study.jobs().iter().filter(|job| job.mine).collect();
     }
     for job in jobs {
         say!("{} {}", if job.done { "done" } else { "todo" }, job.name);

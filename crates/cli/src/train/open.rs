@@ -55,6 +55,11 @@ impl<'a> Open<'a> {
             _ => &file.model.path,
         };
         let start = common.open(&from.to_string_lossy())?;
+        if let Some(lora) = &file.lora {
+            lora.config(&file.model.path).n_params(&start.config).map_err(|e| e.within("lora.targets"))?;
+        }
+        // The run file says how weights are held, which a command line without --dtype does not know.
+        common.compute_with(file.model.dtype.into()).set();
         let stop = crate::signals::polled();
         let (json, dry_run) = (args.json, args.dry_run);
         Ok(Self { common, kind, file, place, start, resumed, other_eval, json, dry_run, ranks, stop })
