@@ -39,7 +39,7 @@ impl Files {
             for path in matches.try_get_raw(id).ok().flatten().into_iter().flatten() {
                 let given = (flag.clone(), PathBuf::from(path));
                 // A global flag is in the matches of the command and of its subcommand.
-                if !list.contains(&given) || arg.get_long().is_none() {
+                if !list.contains(&given) {
                     list.push(given);
                 }
             }
