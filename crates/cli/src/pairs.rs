@@ -112,8 +112,12 @@ enum Change {
 
 /// The tokenizer of a folder, which need not hold a whole checkpoint.
 fn text_of(common: &Common, model: &str) -> Result<Text> {
-    common.files.keep("MODEL", Path::new(model))?;
     let file = Path::new(model).join("tokenizer.json");
+    // A folder that is no checkpoint has the tokenizer alone that is read.
+    common.files.keep("MODEL", &file)?;
+    if file.with_file_name("config.json").exists() {
+        common.files.keep("MODEL", Path::new(model))?;
+    }
     if file.exists() { Ok(Text::open(&file)?) } else { tokenizer(&common.open(model)?) }
 }
 
