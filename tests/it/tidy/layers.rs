@@ -98,6 +98,27 @@ fn libraries_name_no_gpu() {
     }
 }
 
+/// Packages of a lock file, `name version`.
+fn locked(path: &str) -> BTreeSet<String> {
+    let lock = std::fs::read_to_string(root().join(path)).unwrap();
+    let value =
+        |line: &str, key: &str| Some(line.strip_prefix(key)?.trim_matches(['"', ' ', '=']).to_owned());
+    let lines: Vec<&str> = lock.lines().collect();
+    lines
+        .windows(2)
+        .filter_map(|two| Some(value(two[0], "name")? + " " + &value(two[1], "version")?))
+        .collect()
+}
+
+/// What is built of the workspace is all that `downstream` needs: no other version has to be fetched.
+#[test]
+fn downstream_has_no_version_of_its_own() {
+    let (ours, theirs) = (locked("Cargo.lock"), locked("downstream/Cargo.lock"));
+    assert!(ours.len() > 200 && theirs.len() > 100);
+    let alone: Vec<&String> = theirs.difference(&ours).collect();
+    assert_eq!(alone, ["downstream 0.1.0"], "`cargo update -p NAME --precise VERSION` in downstream");
+}
+
 #[test]
 fn circuits_need_no_training_code() {
     let trees = [

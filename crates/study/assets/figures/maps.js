@@ -107,7 +107,7 @@ FIGURES.effect = (results, pick) => {
   });
   const tested = cells.filter((c) => c.outline !== undefined);
   const last = study.checkpoints.at(-1).label;
-  const two = "a dot asks whether the head's scores over all its edges differ beyond an exchange of labels within pairs (the test that makes a new head emergent), an outline whether its share of the circuit's edges does beyond the draw of the pairs, so that a head may have either alone";
+  const two = "a dot asks whether the share of all scores that the head's edges have differs beyond an exchange of labels within pairs (the test that makes a new head emergent), an outline whether its share of the circuit's edges does beyond the draw of the pairs, so that a head may have either alone";
   const look = now
     ? `Dot: the change is found at the false-discovery rate${results.false_discovery_rate ? ` (${rate(results.false_discovery_rate)})` : ""}, over all heads together. Two tests: ${two}. Look at dots; of outlines alone one in 20 would be by chance.`
     : `Dots, the tests of the change, are those of a picked checkpoint: ${two}. Look at outlined cells; one in 20 would be by chance.`;

@@ -5,8 +5,8 @@ use hooks::Head;
 use maud::{Markup, html};
 
 use super::summary::{
-    changed, changed_by_noise, elsewhere, emergent, gain, in_every_seed, is_main, main_benchmark, redrawn,
-    same_in_every_seed, scores_tested,
+    changed, changed_by_noise, elsewhere, emergent, gain, in_every_seed, is_main, listed, main_benchmark,
+    redrawn, same_in_every_seed, scores_tested,
 };
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
@@ -85,7 +85,9 @@ pub(super) fn table(results: &Results) -> Markup {
         }))
         @if let Some(of) = results.heads.first() {
             p class="facts" {
-                "Seed " (results.run.seed) ", last checkpoints; 95 % intervals over problems. Circuits: pairs " (of.suite) ", rule "
+                "Seed " (results.run.seed) ", last checkpoints"
+                @if let Some(of) = results.benchmarks.first() { ", answers at temperature " (of.temperature) }
+                "; 95 % intervals over problems. Circuits: pairs " (of.suite) ", rule "
                 (of.rule) "; random circuits have as many edges, between the same layers or at the same nodes; faithfulness 1 is that of the whole model."
             }
         }
@@ -114,7 +116,7 @@ pub(super) fn paragraphs(results: &Results, findings: &[Finding]) -> Vec<(&'stat
     let mut all = vec![
         ("Accuracy.", accuracy(results)),
         ("Heads.", heads(results)),
-        ("Emergent.", emergent_heads(results)),
+        ("Single heads.", single_heads(results)),
         ("Thinking.", thinking(results)),
     ];
     all.push(("How sure.", certainty(results, findings)));
@@ -165,11 +167,14 @@ fn heads(results: &Results) -> String {
         None => format!("On {pairs} the circuit differs from the base’s by {each}."),
         Some(floor) => {
             let beyond: Vec<&str> = (ends.iter())
-                .filter(|(_, last)| changed(last) as f64 > floor.changed_heads.high)
+                .filter(|(run, last)| {
+                    let study = results.heads.iter().find(|s| s.training == run.name);
+                    changed(last) as f64 > study.map_or(floor.changed_heads, signal::floor).high
+                })
                 .map(|(run, _)| run.name.as_str())
                 .collect();
             let told = match beyond.len() {
-                0 => format!("Which heads are new or lost on {pairs} cannot be told"),
+                0 => format!("On {pairs} no more heads differ than the choice of pairs makes"),
                 n if n == ends.len() => format!("On {pairs} the circuit changed beyond the choice of pairs"),
                 _ => format!("On {pairs} the circuit changed beyond the choice of pairs by {} alone", beyond.join(" and ")),
             };
@@ -187,25 +192,29 @@ fn heads(results: &Results) -> String {
     out.join(" ")
 }
 
-/// The emergent heads of each training, and what speaks against them.
-fn emergent_heads(results: &Results) -> String {
+/// The new and lost heads of each training with how often draws of the pairs have them, and which are emergent.
+fn single_heads(results: &Results) -> String {
     let mut out: Vec<String> = Vec::new();
     for (run, last) in results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))) {
-        let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) else { continue };
-        let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+        let Some((new, lost)) = redrawn(results, run) else { continue };
         let mut notes: Vec<String> = Vec::new();
-        notes.extend(redrawn(results, run).map(|share| {
-            format!("on other draws of the pairs the base’s own circuit has each new head in {share}")
+        if let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) {
+            let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+            let all = if heads.len() == last.gained.len() { "all new ones".into() } else { all.join(", ") };
+            let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
+                let same = if same == 0 { "none".to_owned() } else { same.to_string() };
+                format!(", {same} in all of {}", count(seeds, "seed"))
+            });
+            notes.push(format!("emergent {all}{seeds}"));
+        }
+        notes.extend(scores_tested(results, run).map(|(found, n)| {
+            format!("of all {n} heads the test finds {found} changed{}", changed_by_noise(results, n))
         }));
-        notes.extend(in_every_seed(results, run).map(|(same, seeds)| {
-            let same = if same == 0 { "none".to_owned() } else { same.to_string() };
-            format!("emergent in all of {}: {same}", count(seeds, "seed"))
-        }));
-        let seeds = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-        let tested = scores_tested(results, run).map_or(String::new(), |(found, n)| {
-            format!("; of all {n} heads the test finds {found} changed{}", changed_by_noise(results, n))
-        });
-        out.push(format!("{}: {}{seeds}{tested}.", run.name, all.join(", ")));
+        let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
+        out.push(format!("{}: new {}; lost {}{notes}.", run.name, listed(&new), listed(&lost)));
+    }
+    if !out.is_empty() {
+        out.insert(0, "In parentheses how many circuits from other draws of the pairs have a head, the base’s and the last checkpoint’s.".into());
     }
     out.extend(always(results));
     out.join(" ")
@@ -241,16 +250,15 @@ fn thinking(results: &Results) -> String {
         let both = |on: &ThinkCondition| {
             let off = study.plain(&on.benchmark, ThinkMode::Off)?;
             let [on_right, off_right] = [on, off].map(|c| between(&c.measures.pass_at_1, percent));
-            Some(format!("{on_right} and {off_right} right on {}", on.benchmark))
+            let anyway = off.thinks.filter(|&share| share > 0.0).map_or(String::new(), |share| {
+                format!(" (with it off {} of the completions think all the same)", percent(share))
+            });
+            Some(format!("{on_right} and {off_right} right on {}{anyway}", on.benchmark))
         };
         let on = study.conditions.iter().filter(|c| c.mode == ThinkMode::On && c.action.is_none());
         let all: Vec<String> = on.filter_map(both).collect();
-        let anyway = think_anyway(study).map_or(String::new(), |share| {
-            format!(
-                " With it off {} of the completions on {} think all the same: what changed is how they begin, not whether they think.",
-                percent(share),
-                study.benchmark
-            )
+        let anyway = think_anyway(study).map_or(String::new(), |_| {
+            format!(" So on {} off is an unusual beginning, not a model without thinking.", study.benchmark)
         });
         (!all.is_empty()).then(|| {
             format!("{}, asked anew with thinking on and off: {}.{anyway}", study.checkpoint, all.join(", "))
@@ -267,7 +275,7 @@ fn certainty(results: &Results, findings: &[Finding]) -> String {
     format!(
         "Of the {} below {} against {}, {} not hold, and {} cannot be settled by these data. Intervals are over problems and pairs; \
          trainings were run with {}.",
-        count(findings.len(), "claim"),
+        count(findings.len(), "finding"),
         if holds == 1 { "1 holds".to_owned() } else { format!("{holds} hold") },
         if holds == 1 { "its control" } else { "their controls" },
         if fails == 1 { "1 does".to_owned() } else { format!("{fails} do") },

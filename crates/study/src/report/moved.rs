@@ -26,23 +26,30 @@ pub(super) fn findings(results: &Results) -> Vec<Finding> {
     all
 }
 
-/// What the heads move toward the other checkpoint, beside as many random heads.
-fn verdict(row: &Transfer) -> ClaimVerdict {
+/// One-sided, toward the other checkpoint: the share of random sets, the heads among them, that move at least as far, and
+/// that move at most as far. `None` with too few draws.
+fn shares(row: &Transfer) -> Option<(f64, f64)> {
     let toward = (row.source - row.before).signum();
     let mine = row.change.estimate * toward;
     let n = row.random.len();
-    let as_little = row.random.iter().filter(|draw| draw.change * toward <= mine).count();
-    match () {
-        () if row.p_value.is_some_and(|p| p <= ALPHA) && mine > 0.0 => ClaimVerdict::Holds,
-        // The same share on the other side: random heads take more along.
-        () if n >= DRAWS && (as_little + 1) as f64 / (n + 1) as f64 <= ALPHA => ClaimVerdict::Fails,
-        () => ClaimVerdict::Open,
+    let share = |test: &dyn Fn(f64) -> bool| {
+        (row.random.iter().filter(|draw| test(draw.change * toward)).count() + 1) as f64 / (n + 1) as f64
+    };
+    (n >= DRAWS).then(|| (share(&|x| x >= mine), share(&|x| x <= mine)))
+}
+
+/// What the heads move toward the other checkpoint, beside as many random heads.
+fn verdict(row: &Transfer) -> ClaimVerdict {
+    match shares(row) {
+        Some((far, _)) if far <= ALPHA => ClaimVerdict::Holds,
+        Some((_, little)) if little <= ALPHA => ClaimVerdict::Fails,
+        _ => ClaimVerdict::Open,
     }
 }
 
 fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
     let tested: Vec<ClaimVerdict> =
-        rows.iter().filter(|row| row.p_value.is_some()).map(|row| verdict(row)).collect();
+        rows.iter().filter(|row| shares(row).is_some()).map(|row| verdict(row)).collect();
     let of = |wanted| tested.iter().filter(|&&found| found == wanted).count();
     let (holds, fails) = (of(ClaimVerdict::Holds), of(ClaimVerdict::Fails));
     let untested = match rows.len() - tested.len() {
@@ -58,9 +65,9 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
         ),
     };
     let mut suites: Vec<&str> =
-        rows.iter().filter(|r| r.p_value.is_some()).map(|r| r.suite.as_str()).collect();
+        rows.iter().filter(|r| shares(r).is_some()).map(|r| r.suite.as_str()).collect();
     suites.dedup();
-    let on = match (suites.as_slice(), rows.iter().all(|r| r.p_value.is_some())) {
+    let on = match (suites.as_slice(), rows.iter().all(|r| shares(r).is_some())) {
         ([one], false) => format!(", on {one} alone"),
         _ => String::new(),
     };
@@ -89,14 +96,16 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
 fn one(row: &Transfer) -> String {
     let changes = || row.random.iter().map(|draw| draw.change);
     let two = |x: f64| if x > 0.0 { format!("+{}", number(x, 2)) } else { number(x, 2) };
-    let test = match (row.p_value, row.random.is_empty()) {
-        (_, true) => "no random heads were tried".into(),
-        (p, false) => format!(
+    let test = match row.random.is_empty() {
+        true => "no random heads were tried".into(),
+        false => format!(
             "{} of random heads {} to {}, {}",
             count(row.random.len(), "draw"),
             two(changes().fold(f64::INFINITY, f64::min)),
             two(changes().fold(f64::NEG_INFINITY, f64::max)),
-            p.map_or("too few for a test".into(), p_value)
+            shares(row).map_or("too few for a test".into(), |(far, little)| {
+                format!("one-sided {} for more, {} for less", p_value(far), p_value(little))
+            })
         ),
     };
     format!(

@@ -2,6 +2,7 @@
 //! whether circuits are faithful.
 
 use hooks::Head;
+use stats::Interval;
 
 use super::verdict::{ClaimVerdict, Finding, Part};
 use super::words::{count, metric, number};
@@ -99,6 +100,14 @@ pub(super) fn narrow_in(results: &Results, study: &HeadStudy, circuit: &CircuitF
     let same = results.heads.iter().filter(|s| (&s.suite, &s.rule) == (&study.suite, &study.rule));
     let all = same.flat_map(|s| std::iter::once(&s.base).chain(s.checkpoints.iter().map(|c| &c.circuit)));
     gap(circuit) < NARROW * all.map(gap).fold(0.0, f64::max)
+}
+
+/// How many heads a training's last circuit has to differ from the base's by, beyond the noise of the pairs: the wider of
+/// both circuits' noise floors.
+pub(super) fn floor(study: &HeadStudy) -> Interval {
+    let base = study.base_noise.changed_heads;
+    let last = study.checkpoints.last().map_or(base, |c| c.noise.changed_heads);
+    if last.high > base.high { last } else { base }
 }
 
 /// Heads that some trial with noise alone calls lost, with the number of its trials, the most often first.

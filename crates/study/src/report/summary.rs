@@ -153,17 +153,20 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         emergent(last),
         last.lost.len(),
         last.kept.len(),
-        redrawn(results, run).map_or(String::new(), |share| format!(
-            " On other draws of the pairs the base’s own circuit has each new head in {share}."
+        redrawn(results, run).map_or(String::new(), |(new, lost)| format!(
+            " Of circuits from other draws of the pairs these shares of the base’s and of the last checkpoint’s have a head: new {}; \
+             lost {}.",
+            listed(&new),
+            listed(&lost)
         ))
     );
-    let (control, within) = match &results.noise {
+    let study = results.heads.iter().find(|s| s.training == run.name).filter(|_| results.noise.is_some());
+    let (control, within) = match study.map(signal::floor) {
         None => (
             " No noise floor was measured.".to_owned(),
             if changed == 0 { ClaimVerdict::Fails } else { ClaimVerdict::Open },
         ),
-        Some(floor) => {
-            let range = &floor.changed_heads;
+        Some(range) => {
             let verdict = match () {
                 () if changed == 0 => ClaimVerdict::Fails,
                 () if changed as f64 > range.high => ClaimVerdict::Holds,
@@ -176,7 +179,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 ClaimVerdict::Open => "within the noise floor",
             };
             let control = format!(
-                " The difference of {} is {reading} of {} to {}.",
+                " The difference of {} is {reading} of {} to {}, the wider of the base’s and the last circuit’s.",
                 count(changed, "head"),
                 number(range.low, 0),
                 number(range.high, 0)
@@ -198,12 +201,25 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     })
 }
 
-/// The smallest and the largest share of draws of the pairs in which the base's own circuit has a new head.
-pub(super) fn redrawn(results: &Results, run: &Training) -> Option<String> {
+/// The new and the lost heads at a run's last checkpoint with the shares of draws of the pairs whose circuits have each, the
+/// base's and the checkpoint's: `L0H0 (100 %, 0 %)`.
+pub(super) fn redrawn(results: &Results, run: &Training) -> Option<(Vec<String>, Vec<String>)> {
     let tests = &results.heads.iter().find(|s| s.training == run.name)?.checkpoints.last()?.tests;
-    let new = tests.iter().filter(|t| matches!(t.fate, Fate::New | Fate::Emergent)).map(|t| t.base_frequency);
-    let (low, high) = new.clone().reduce(f64::min).zip(new.reduce(f64::max))?;
-    Some(if low < high { format!("{} to {}", percent(low), percent(high)) } else { percent(high) })
+    let of = |fates: &[Fate]| -> Vec<String> {
+        let all = tests.iter().filter(|t| fates.contains(&t.fate));
+        all.map(|t| format!("{} ({}, {})", t.head, percent(t.base_frequency), percent(t.frequency))).collect()
+    };
+    let (new, lost) = (of(&[Fate::New, Fate::Emergent]), of(&[Fate::Lost]));
+    (!tests.is_empty() && new.len() + lost.len() > 0).then_some((new, lost))
+}
+
+/// A few by name, of many their number.
+pub(super) fn listed(heads: &[String]) -> String {
+    match heads.len() {
+        0 => "none".into(),
+        n if n > 8 => count(n, "head"),
+        _ => heads.join(", "),
+    }
 }
 
 /// What the test of scores says of the new and the lost heads: it is another question than which heads a cut lets in.
@@ -219,7 +235,7 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
         }
     };
     format!(
-        " Another test, at a false-discovery rate of {}, asks whether the scores of a head’s edges changed: it finds {} of the \
+        " Another test, at a false-discovery rate of {}, asks whether a head’s share of all edges’ scores changed: it finds {} of the \
          {}{}{lost}.{all}",
         results.false_discovery_rate.map_or_else(|| "the study’s level".to_owned(), rate),
         emergent.len(),
@@ -327,7 +343,7 @@ pub(super) fn elsewhere(results: &Results, run: Option<&Training>) -> Option<Str
         }
     });
     let one = |study: &&HeadStudy| {
-        let (last, floor) = (study.changes.last()?, &study.base_noise.changed_heads);
+        let (last, floor) = (study.changes.last()?, signal::floor(study));
         (changed(last) as f64 > floor.high).then(|| {
             format!(
                 "{} on {} by {} ({}, floor {} to {})",
@@ -344,7 +360,7 @@ pub(super) fn elsewhere(results: &Results, run: Option<&Training>) -> Option<Str
     (!strong.is_empty()).then(|| {
         format!(
             "On {}, where the base has a circuit, {} of {} (pairs, rules{}; not corrected for so many looks) differ by more than the \
-             noise floor{}{}.",
+             wider noise floor of both circuits{}{}.",
             suites.join(" and "),
             beyond.len(),
             count(strong.len(), "last circuit"),

@@ -89,7 +89,7 @@ pub(super) fn heads(results: &Results) -> Markup {
                     td data-label="Lost" {
                         (chips(&last.lost, "off"))
                         @if let Some(found) = lost_and_found(results, run).filter(|_| !last.lost.is_empty()) {
-                            small { "a change of scores is found in " (found.len()) " of " (last.lost.len()) }
+                            small { "a change of its share of scores is found in " (found.len()) " of " (last.lost.len()) }
                         }
                         @let noise = lost_as_by_noise(results, last);
                         @if !noise.is_empty() { small class="long" { (noise.trim_start()) } }
@@ -113,7 +113,8 @@ pub(super) fn heads(results: &Results) -> Markup {
                 ": circuits of " (floor.checkpoint) " itself, from resampled pairs, differ by "
                 (number(floor.changed_heads.estimate, 1)) " heads on average, " (number(floor.changed_heads.low, 0)) " to "
                 (number(floor.changed_heads.high, 0)) " in 95 % of draws, new and lost heads together. Where a row has no more "
-                "than its own noise floor, which of its heads are new or lost cannot be told from the choice of pairs."
+                "than the wider of its own noise floors, their number is no evidence of training; how often draws have a single "
+                "head is in tables/tests.csv."
             }
         }
     }
@@ -130,16 +131,16 @@ fn by_pairs(results: &Results) -> Markup {
         "New",
         "Emergent",
         "Lost",
-        "Noise floor",
-        "Scores changed",
+        "Noise floors",
+        "Shares changed",
     ];
     html! {
         @if results.heads.len() > results.trainings.len() {
             h3 { "By pairs and rule" }
             p class="facts" {
-                "Circuits: heads, faithfulness, and that of the random circuit nearest to 1. Noise floor: heads by which circuits of "
-                "the base from resampled pairs differ, new and lost together, 95 % of draws. Scores changed: heads of which the "
-                "test finds a change, of all heads."
+                "Circuits: heads, faithfulness, and that of the random circuit nearest to 1. Noise floors: heads by which circuits of "
+                "the base, and of the last checkpoint, from resampled pairs differ, new and lost together, 95 % of draws. Shares "
+                "changed: heads whose share of all scores the test finds changed, of all heads."
             }
             (wide("numbers dense", &columns, html! {
                 @for study in &results.heads {
@@ -152,7 +153,12 @@ fn by_pairs(results: &Results) -> Markup {
                             td { (change.gained.len()) }
                             td { @match &change.emergent { Some(heads) => (heads.len()), None => "–" } }
                             td { (change.lost.len()) }
-                            td { (range(&study.base_noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']'])) }
+                            td {
+                                @for (at, noise) in [&study.base_noise, &last.noise].into_iter().enumerate() {
+                                    @if at > 0 { ", " }
+                                    (range(&noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']']))
+                                }
+                            }
                             td { (last.tests.iter().filter(|t| t.found).count()) " of " (last.tests.len()) }
                         }
                     }

@@ -77,7 +77,10 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     let found = results
         .false_discovery_rate
         .map_or(String::new(), |r| format!(" (false-discovery rate {})", rate(r)));
-    say("Emergent", format!("New, and a test finds that the scores of the head’s edges changed{found}."));
+    say(
+        "Emergent",
+        format!("New, and a test finds that the head’s share of all edges’ scores changed{found}."),
+    );
     say(
         "Noise floor",
         "How much circuits of one checkpoint differ when its pairs are drawn anew: no weight changes there."
