@@ -139,7 +139,7 @@ fn by_pairs(results: &Results) -> Markup {
             h3 { "By pairs and rule" }
             p class="facts" {
                 "Circuits: heads, faithfulness, and that of the random circuit nearest to 1. Noise floors: heads by which circuits of "
-                "the base, and of the last checkpoint, from resampled pairs differ, new and lost together, 95 % of draws. Shares "
+                "the base, and below it of the last checkpoint, from resampled pairs differ, new and lost together, 95 % of draws. Shares "
                 "changed: heads whose share of all scores the test finds changed, of all heads."
             }
             (wide("numbers dense", &columns, html! {
@@ -154,10 +154,8 @@ fn by_pairs(results: &Results) -> Markup {
                             td { @match &change.emergent { Some(heads) => (heads.len()), None => "–" } }
                             td { (change.lost.len()) }
                             td {
-                                @for (at, noise) in [&study.base_noise, &last.noise].into_iter().enumerate() {
-                                    @if at > 0 { ", " }
-                                    (range(&noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']']))
-                                }
+                                (range(&study.base_noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']']))
+                                small { (range(&last.noise.changed_heads, |x| number(x, 0)).trim_matches(['[', ']'])) }
                             }
                             td { (last.tests.iter().filter(|t| t.found).count()) " of " (last.tests.len()) }
                         }
