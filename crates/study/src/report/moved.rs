@@ -41,7 +41,10 @@ fn shares(row: &Transfer) -> Option<(f64, f64)> {
 /// What the heads move toward the other checkpoint, beside as many random heads.
 fn verdict(row: &Transfer) -> ClaimVerdict {
     match shares(row) {
-        Some((far, _)) if far <= ALPHA => ClaimVerdict::Holds,
+        // Against the other checkpoint nothing is taken along, however far random heads go.
+        Some((far, _)) if far <= ALPHA && row.change.estimate * (row.source - row.before) > 0.0 => {
+            ClaimVerdict::Holds
+        }
         Some((_, little)) if little <= ALPHA => ClaimVerdict::Fails,
         _ => ClaimVerdict::Open,
     }
