@@ -317,3 +317,35 @@ fn a_rule_that_leaves_the_base_no_head_is_warned_of() {
     results.heads[0].base.heads.clear();
     assert_eq!(warned(&results), 1);
 }
+
+#[test]
+fn transfers_are_judged_by_direction_alone() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    // The two checkpoints differ by +3.6.
+    let mut judged = |change: f64, random: f64, two: f64| {
+        let row = &mut results.transfers[0];
+        row.change.estimate = change;
+        row.random.iter_mut().for_each(|draw| draw.change = random);
+        row.random[..2].iter_mut().for_each(|draw| draw.change = two);
+        let all = findings(&results);
+        all.iter().find(|f| f.claim.contains("take more of its behaviour along")).unwrap().verdict
+    };
+    assert_eq!(judged(1.5, 0.5, 0.5), ClaimVerdict::Holds);
+    // Two sets go further, the other way.
+    assert_eq!(judged(1.5, 0.5, -2.0), ClaimVerdict::Holds);
+    assert_eq!(judged(1.5, 0.5, 2.0), ClaimVerdict::Open);
+    assert_eq!(judged(0.1, 0.5, 0.5), ClaimVerdict::Fails);
+    // Less far the other way than all others is nothing taken along.
+    assert_eq!(judged(-0.1, -0.5, -0.5), ClaimVerdict::Open);
+}
+
+#[test]
+fn heads_change_beyond_the_noise_of_both_circuits() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    floor(&mut results, 0.0);
+    assert_eq!(finding(&results, "SFT changed which heads").1, ClaimVerdict::Holds);
+    results.heads[0].checkpoints.last_mut().unwrap().noise.changed_heads.high = 16.0;
+    let (said, verdict) = finding(&results, "SFT changed which heads");
+    assert_eq!(verdict, ClaimVerdict::Open);
+    assert!(said.contains(" to 16, the wider of"), "{said}");
+}
