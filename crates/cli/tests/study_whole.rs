@@ -66,6 +66,26 @@ fn every_stage_is_in_the_results_and_a_killed_study_gives_the_same() {
     assert!(n("interventions") > 0 && n("transfers") > 0 && n("hypotheses") >= 5);
     assert_eq!(value["checkpoints"][1]["parent"], "base");
     assert_eq!(value["controls"]["positive"]["trials"].as_array().unwrap().len(), 1);
+    // All heads are tested, those of no circuit too.
+    let heads = value["model"]["n_layers"].as_u64().unwrap() * value["model"]["n_heads"].as_u64().unwrap();
+    for study in value["heads"].as_array().unwrap() {
+        let of = |checkpoint: &Value| checkpoint["tests"].as_array().unwrap().len() as u64;
+        assert!(study["checkpoints"].as_array().unwrap().iter().all(|at| of(at) == heads));
+    }
+    // Completions that end a thinking are counted in the samples.
+    let asked = &value["think"][0];
+    for condition in asked["conditions"].as_array().unwrap().iter().filter(|c| c["action"].is_null()) {
+        let name = |key: &Value| key.as_str().unwrap().to_owned();
+        let (at, on, mode) =
+            (name(&asked["checkpoint"]), name(&condition["benchmark"]), name(&condition["mode"]));
+        let place = dir.join(format!("whole/stages/think/{at}/{on}/{mode}/samples/samples.jsonl"));
+        let samples = std::fs::read_to_string(place).unwrap();
+        let rows: Vec<Value> = samples.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ended = |row: &&Value| row["completion"].as_str().is_some_and(|text| text.contains("</think>"));
+        let completions: Vec<&Value> = rows.iter().filter(|row| row["completion"].is_string()).collect();
+        let share = completions.iter().copied().filter(ended).count() as f64 / completions.len() as f64;
+        assert_eq!(condition["thinks"].as_f64().unwrap(), share, "{at} on {on}, {mode}");
+    }
     for row in value["interventions"].as_array().unwrap() {
         // The difference is that of the means, and one random set gives no p-value.
         let [before, after, difference] =
