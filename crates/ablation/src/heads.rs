@@ -162,4 +162,8 @@ impl Hook for Ablation {
         }
         z
     }
+
+    fn fork(&self) -> Option<Box<dyn Hook + Send>> {
+        Some(Box::new(self.clone()))
+    }
 }

@@ -147,12 +147,12 @@ fn grouped(scores: &EdgeMap<f32>) -> EdgeMap<f32> {
     sums.map(|&s| s as f32)
 }
 
-/// Scores every edge on every pair: [`score_pair`] in a loop, and the mean.
+/// Scores every edge on every pair: [`score_pair`] of each ([`Task::each`]), and the mean.
 ///
 /// # Errors
 /// As [`score_pair`], and no pairs.
 pub fn attribute(task: &Task<'_>, method: Method, options: Options) -> Result<Scores, Error> {
-    let scored = task.pairs.iter().map(|pair| score_pair(task, pair, method, options));
+    let scored = task.each(task.pairs.as_slice(), |pair| score_pair(task, pair, method, options));
     let mut scores = Scores::collect(scored, options)?;
     let by_theory = zero_gradient(method, &task.metric);
     if by_theory.is_some() {

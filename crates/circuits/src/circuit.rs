@@ -59,7 +59,17 @@ impl Circuit {
 
     /// The edges that are in.
     pub fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
-        self.edges.iter().filter(|(_, kept)| **kept).map(|(edge, _)| edge)
+        self.places().map(|(_, edge)| edge)
+    }
+
+    /// The edges that are in, each with its place among all: names are made of these alone.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Edge)> + '_ {
+        let (wiring, kept) = (self.wiring(), self.edges.values());
+        wiring.readers().flat_map(move |to| {
+            let start = wiring.offset(to);
+            let inside = (0..wiring.n_writers_before(to)).filter(move |from| kept[start + from]);
+            inside.map(move |from| (start + from, Edge { from: wiring.writer(from), to }))
+        })
     }
 
     /// How many edges are in.

@@ -50,10 +50,11 @@ pub fn head_importance(circuit: &Circuit, scores: &EdgeMap<f32>) -> HeadMap<f32>
     assert_eq!(wiring.n_edges(), scores.wiring().n_edges(), "circuit and scores are over one graph");
     let mut sums = HeadMap::filled(wiring, 0.0f64);
     let mut total = 0.0;
-    for ((edge, &kept), &score) in circuit.selection().iter().zip(scores.values()) {
-        if let (true, Writer::Head(head)) = (kept, edge.from) {
-            *sums.get_mut(head) += f64::from(score.abs());
-            total += f64::from(score.abs());
+    for (place, edge) in circuit.places() {
+        if let Writer::Head(head) = edge.from {
+            let score = f64::from(scores.values()[place].abs());
+            *sums.get_mut(head) += score;
+            total += score;
         }
     }
     let mut shares = HeadMap::filled(wiring, 0.0f32);

@@ -14,6 +14,7 @@ use hooks::{Edge, EdgeMap, Head, Wiring, Writer};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use stats::{ExchangeTest, Interval, benjamini_hochberg, quantile};
 
@@ -153,20 +154,22 @@ impl Emergence {
         let p_values = test.p_values(&before, &after, &mut rng, strength);
         let significant = benjamini_hochberg(&p_values, self.rate);
 
+        let mut draw = |n: usize| -> Vec<usize> { (0..n).map(|_| rng.random_range(0..n)).collect() };
+        let draws = (0..self.draws).map(|_| {
+            let of_base = draw(before.len());
+            let of_post = if paired { of_base.clone() } else { draw(after.len()) };
+            (of_base, of_post)
+        });
+        let pick = |rows: &[&'_ [f32]], draw: &[usize]| -> Result<_, Error> {
+            let rows: Vec<&[f32]> = draw.iter().map(|&i| rows[i]).collect();
+            let (circuit, scores) = self.circuit(wiring, &rows)?;
+            Ok((circuit.heads(), head_importance(&circuit, &scores)))
+        };
+        let draws: Vec<_> = draws.collect();
+        let picked = draws.par_iter().map(|(base, post)| Ok((pick(&before, base)?, pick(&after, post)?)));
         let mut effects = vec![Vec::with_capacity(self.draws); heads.len()];
         let mut counts = vec![(0usize, 0usize); heads.len()];
-        for _ in 0..self.draws {
-            let draw: Vec<usize> = (0..before.len()).map(|_| rng.random_range(0..before.len())).collect();
-            let again: Vec<usize> = match paired {
-                true => draw.clone(),
-                false => (0..after.len()).map(|_| rng.random_range(0..after.len())).collect(),
-            };
-            let pick = |rows: &[&'_ [f32]], draw: &[usize]| -> Result<_, Error> {
-                let rows: Vec<&[f32]> = draw.iter().map(|&i| rows[i]).collect();
-                let (circuit, scores) = self.circuit(wiring, &rows)?;
-                Ok((circuit.heads(), head_importance(&circuit, &scores)))
-            };
-            let ((pre_heads, pre), (post_heads, now)) = (pick(&before, &draw)?, pick(&after, &again)?);
+        for ((pre_heads, pre), (post_heads, now)) in picked.collect::<Result<Vec<_>, Error>>()? {
             for (i, head) in heads.iter().enumerate() {
                 effects[i].push(f64::from(effect(*pre.get(*head), *now.get(*head))));
                 counts[i].0 += usize::from(pre_heads.contains(head));

@@ -107,15 +107,16 @@ pub fn measure_batches(
         .collect::<Result<_, _>>()?;
 
     // Pairs of like length run together.
-    let mut found = Vec::new();
-    for (_, (places, members)) in task.batches().enumerate().filter(|(batch, _)| has(*batch)) {
+    let batches: Vec<_> =
+        task.batches().enumerate().filter(|(batch, _)| has(*batch)).map(|(_, of)| of).collect();
+    let one = |(places, members): &(Vec<usize>, Vec<&Pair>)| -> Result<Vec<Measured>, Error> {
         let side = |prompt: fn(&Pair) -> &Vec<u32>| {
             let prompts: Vec<Vec<u32>> = members.iter().map(|pair| prompt(pair).clone()).collect();
             Batch::new(&prompts).map(|batch| batch.rows(members[0].rows()))
         };
         let (clean, corrupt) = (side(|p| &p.clean)?, side(|p| &p.corrupt)?);
         let clean_logits = model.run(&clean, &mut ()).inner();
-        let measure = |logits: Tensor<3>| task.metric.read(logits, &members, Some(&clean_logits));
+        let measure = |logits: Tensor<3>| task.metric.read(logits, members, Some(&clean_logits));
         let fills = EdgeFill::new(model, fill, &corrupt, &plans.iter().collect::<Vec<_>>())?;
         let whole = measure(clean_logits.clone())?;
         let none = match fills.corrupt_logits() {
@@ -130,15 +131,17 @@ pub fn measure_batches(
                 _ => measure(model.run(&clean, &mut EdgePatch::new(plan, &fills)))?,
             });
         }
-        found.extend(places.iter().zip(&members).enumerate().map(|(j, (&place, pair))| Measured {
+        let measured = places.iter().zip(members).enumerate().map(|(j, (&place, pair))| Measured {
             place,
             id: pair.id.clone(),
             clean: whole[j],
             corrupt: none[j],
             circuits: parts.iter().map(|part| part[j]).collect(),
-        }));
-    }
-    Ok(found)
+        });
+        Ok(measured.collect())
+    };
+    let found = task.each(&batches, one).collect::<Result<Vec<_>, Error>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 impl Faithfulness {

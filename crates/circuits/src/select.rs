@@ -59,7 +59,9 @@ impl Circuit {
     /// More edges than there are, or a score that is not a number; the message names the edge.
     pub fn select(scores: &EdgeMap<f32>, how: Selection, rank: Rank) -> Result<Self, Error> {
         let wiring = scores.wiring();
-        if let Some((edge, score)) = scores.iter().find(|(_, s)| s.is_nan()) {
+        if scores.values().iter().any(|s| s.is_nan())
+            && let Some((edge, score)) = scores.iter().find(|(_, s)| s.is_nan())
+        {
             return Err(Error::input(format!("edge {edge}: score is {score}, expected a number")));
         }
         let (n_edges, mut kept) = (wiring.n_edges(), vec![false; wiring.n_edges()]);

@@ -7,6 +7,9 @@ use crate::forward::{Pass, stream};
 use crate::projection::linear;
 use crate::{Projection, Qwen};
 
+/// Parameters of a model whose weights threads read from their caches: 16 MB in f32.
+const CACHED: u64 = 4 << 20;
+
 impl HookedModel for Qwen {
     fn wiring(&self) -> Wiring {
         self.config.wiring()
@@ -35,6 +38,11 @@ impl HookedModel for Qwen {
                 stream(hook, Stream::Logits, linear(&x, self.unembed(), None))
             }
         })
+    }
+
+    fn at_once(&self) -> usize {
+        let small = kernels::is_cpu(&self.device()) && self.config.n_params() <= CACHED;
+        if small { rayon::current_num_threads() } else { 1 }
     }
 
     fn d_head(&self) -> Option<usize> {

@@ -146,6 +146,7 @@ mod hash;
 mod hooked;
 mod init;
 mod lora;
+mod part;
 mod projection;
 mod read;
 mod rope;

@@ -2,6 +2,7 @@
 
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
 
 use crate::quantile;
 
@@ -24,23 +25,20 @@ impl ExchangeTest {
     ///
     /// # Panics
     /// `statistic` returns vectors of different lengths; or the test is paired and the sides differ in length.
-    pub fn p_values<T: Copy>(
+    pub fn p_values<T: Copy + Send + Sync>(
         &self,
         before: &[T],
         after: &[T],
         rng: &mut impl Rng,
-        statistic: impl Fn(&[T]) -> Vec<f32>,
+        statistic: impl Fn(&[T]) -> Vec<f32> + Sync,
     ) -> Vec<f64> {
         assert!(!self.paired || before.len() == after.len(), "a paired test has two sides of one length");
         let difference = |a: &[T], b: &[T]| -> Vec<f32> {
             statistic(a).iter().zip(statistic(b)).map(|(a, b)| b - a).collect()
         };
         let observed = difference(before, after);
-        let mut draw = || {
-            let (a, b) = exchanged(before, after, self.paired, rng);
-            difference(&a, &b)
-        };
-        let null: Vec<Vec<f32>> = (0..self.draws).map(|_| draw()).collect();
+        let draws: Vec<_> = (0..self.draws).map(|_| exchanged(before, after, self.paired, rng)).collect();
+        let null: Vec<Vec<f32>> = draws.par_iter().map(|(a, b)| difference(a, b)).collect();
         pooled_p_values(&observed, &null)
     }
 }

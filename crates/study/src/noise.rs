@@ -4,6 +4,7 @@ use circuits::{Circuit, PerPair, Rank, Selection};
 use hooks::{EdgeMap, Head, Wiring};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use stats::Interval;
 
 use crate::results::NoiseFloor;
@@ -29,11 +30,11 @@ impl Draws {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6e6f_6973);
         let rows = scores.rows(wiring)?;
         let (mut turnover, mut changed) = (Vec::new(), Vec::new());
-        for _ in 0..self.draws {
-            let (a, b) =
-                (self.draw(wiring, &rows, &mut rng)?.heads(), self.draw(wiring, &rows, &mut rng)?.heads());
-            changed.push(a.symmetric_difference(&b).count() as f64);
-            let (a, b): (Vec<Head>, Vec<Head>) = (a.into_iter().collect(), b.into_iter().collect());
+        let heads = |circuit: Circuit| circuit.heads();
+        for two in self.drawn(wiring, &rows, (2 * self.draws, &mut rng), heads)?.chunks_exact(2) {
+            let (a, b) = (&two[0], &two[1]);
+            changed.push(a.symmetric_difference(b).count() as f64);
+            let (a, b): (Vec<Head>, Vec<Head>) = (a.iter().copied().collect(), b.iter().copied().collect());
             turnover.push(dynamics::turnover(&a, &b));
         }
         Ok(NoiseFloor {
@@ -44,23 +45,39 @@ impl Draws {
         })
     }
 
-    /// The circuits of draws of the pairs, with replacement; draw `k` takes the same pairs of any scores.
-    pub(crate) fn circuits(&self, wiring: Wiring, scores: &PerPair) -> Result<Vec<Circuit>, Error> {
+    /// What `of` makes of the circuits of draws of the pairs, with replacement; draw `k` takes the same pairs of any
+    /// scores.
+    pub(crate) fn circuits<T: Send>(
+        &self,
+        wiring: Wiring,
+        scores: &PerPair,
+        of: impl Fn(Circuit) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6472_6177);
         let rows = scores.rows(wiring)?;
-        (0..self.draws).map(|_| self.draw(wiring, &rows, &mut rng)).collect()
+        self.drawn(wiring, &rows, (self.draws, &mut rng), of)
     }
 
-    /// The circuit that a draw of the pairs, with replacement, gives.
-    fn draw(&self, wiring: Wiring, rows: &[&[f32]], rng: &mut ChaCha8Rng) -> Result<Circuit, Error> {
-        let mut sum = vec![0f32; wiring.n_edges()];
-        for _ in 0..rows.len() {
-            let row = rows[rng.random_range(0..rows.len())];
-            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        }
-        let scale = 1.0 / rows.len() as f32;
-        sum.iter_mut().for_each(|x| *x *= scale);
-        Ok(Circuit::select(&EdgeMap::from_values(wiring, sum), self.selection, self.rank)?.pruned())
+    fn drawn<T: Send>(
+        &self,
+        wiring: Wiring,
+        rows: &[&[f32]],
+        (n, rng): (usize, &mut ChaCha8Rng),
+        of: impl Fn(Circuit) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
+        let mut draw = || -> Vec<usize> { rows.iter().map(|_| rng.random_range(0..rows.len())).collect() };
+        let draws: Vec<Vec<usize>> = (0..n).map(|_| draw()).collect();
+        let circuit = |draw: &Vec<usize>| {
+            let mut sum = vec![0f32; wiring.n_edges()];
+            for &at in draw {
+                sum.iter_mut().zip(rows[at]).for_each(|(sum, x)| *sum += x);
+            }
+            let scale = 1.0 / rows.len() as f32;
+            sum.iter_mut().for_each(|x| *x *= scale);
+            let scores = EdgeMap::from_values(wiring, sum);
+            Ok(of(Circuit::select(&scores, self.selection, self.rank)?.pruned()))
+        };
+        draws.par_iter().map(circuit).collect()
     }
 }
 

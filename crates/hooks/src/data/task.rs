@@ -1,5 +1,7 @@
 //! What every analysis of pairs needs: a model, pairs, a metric, a batch size.
 
+use rayon::prelude::*;
+
 use crate::{Error, HookedModel, Metric, Pair, Pairs, Wiring};
 
 /// A model, the pairs that it is run on, and the metric that is read from its logits.
@@ -66,6 +68,21 @@ impl<'a> Task<'a> {
             return Err(Error::input("batch size: 0, expected at least 1"));
         }
         self.pairs.iter().try_for_each(|pair| self.metric.check_pair(pair))
+    }
+
+    /// What `work` finds for each of `items`, in their order, as many at the same time as the model is run best
+    /// ([`HookedModel::at_once`]).
+    pub fn each<'b, T: Sync, R: Send>(
+        &self,
+        items: &'b [T],
+        work: impl Fn(&'b T) -> R + Sync,
+    ) -> impl Iterator<Item = R> {
+        let n = self.model.at_once();
+        // Few results wait for those before them.
+        items.chunks(if n > 1 { 4 * n } else { 1 }).flat_map(move |some| match some {
+            [one] => vec![work(one)],
+            _ => some.par_iter().map(&work).collect(),
+        })
     }
 
     /// The pairs in batches of like length, each with the places of its pairs in [`pairs`](Self::pairs).

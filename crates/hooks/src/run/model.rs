@@ -39,7 +39,7 @@ pub enum Part {
 /// [`run_part`](HookedModel::run_part) saves repeated work and memory, neither changing a number;
 /// Logit lens and direct logit attribution need
 /// [`read_out`](HookedModel::read_out), ranks of heads need [`head_weights`](HookedModel::head_weights).
-pub trait HookedModel {
+pub trait HookedModel: Sync {
     /// Sizes and connections: who writes to the residual stream and who reads from it.
     fn wiring(&self) -> Wiring;
 
@@ -83,6 +83,12 @@ pub trait HookedModel {
         let end = self.run_part(batch, part, resid, hook);
         let logits = end.and_then(|resid| self.run_part(batch, Part::ReadOut, resid, &mut ()));
         logits.unwrap_or_else(|| self.run(batch, hook))
+    }
+
+    /// How many runs are best made at the same time: 1, or the number of threads where each run is too small to be shared
+    /// out. Memory grows with it; no number depends on it.
+    fn at_once(&self) -> usize {
+        1
     }
 
     /// Width of a head; asked for only together with [`pull_back`](HookedModel::pull_back).

@@ -79,8 +79,8 @@ pub(crate) fn score(
 ) -> Result<ScoreFile, Error> {
     let options = Options { source_only, per_pair: true, recompute: how.recompute, ..Options::default() };
     let places: Vec<usize> = (k..task.pairs.len()).step_by(n).collect();
-    let scored =
-        task.pairs.iter().skip(k).step_by(n).map(|pair| score_pair(task, pair, how.method(), options));
+    let pairs = task.pairs.as_slice();
+    let scored = task.each(&places, |&at| score_pair(task, &pairs[at], how.method(), options));
     let scores = Scores::collect(scored, options)?;
     let metrics = scores.pairs.iter().map(|p| PairMetric {
         id: p.id.clone(),

@@ -116,8 +116,7 @@ pub(crate) fn draws(
         let ranked = Ranked::new(&scored.file, rule)?;
         let wiring = ranked.mean.wiring();
         let how = Draws { selection: rule.selection(wiring.n_edges()), rank: rule.rank(), draws, seed };
-        let circuits = how.circuits(wiring, &ranked.per_pair)?;
-        Ok(circuits.iter().map(degrees).collect::<Vec<BTreeMap<String, usize>>>())
+        how.circuits(wiring, &ranked.per_pair, |circuit| degrees(&circuit))
     })?;
     let Some(done) = done else { return Ok(None) };
     let read = |drawn: &BTreeMap<String, usize>| {

@@ -241,9 +241,9 @@ fn circuits_of(
             draws: controls.draws,
             seed,
         };
-        let [of_on, of_off] = [on, off].map(|side| draws.circuits(wiring, &side.0.per_pair));
-        let heads_of = |c: &::circuits::Circuit| c.heads().len() as f64;
-        let differences = of_on?.iter().zip(&of_off?).map(|(on, off)| heads_of(off) - heads_of(on)).collect();
+        let heads_of = |circuit: ::circuits::Circuit| circuit.heads().len() as f64;
+        let [of_on, of_off] = [on, off].map(|side| draws.circuits(wiring, &side.0.per_pair, heads_of));
+        let differences = of_on?.iter().zip(&of_off?).map(|(on, off)| off - on).collect();
         Ok(Circuits {
             pairs: on.3,
             differences,
