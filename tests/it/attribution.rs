@@ -416,3 +416,41 @@ fn a_bias_of_the_output_projection_belongs_to_no_head() {
         assert!(off < TOLERANCE, "{method}: {off}");
     }
 }
+
+/// Pairs, batches and draws that threads share out have the bits, and the order, of one thread.
+#[test]
+fn threads_change_no_bit() {
+    let model = toy::base(&Device::flex()).unwrap();
+    let pairs = toy::swap_pairs(toy::Mix::HARD, toy::Place::NextNumber, 3, 11).unwrap();
+    let found = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            assert_eq!(model.at_once(), threads);
+            let task = Task::new(&model, &pairs, Metric::LogitDiff).batch_size(3);
+            let options = Options { per_pair: true, ..Options::default() };
+            let scores = attribute(&task, IG5, options).unwrap();
+            let circuit = circuits::Circuit::top(&scores.mean, 100).unwrap().pruned();
+            let null = circuit.null(circuits::Null::LayerMatched, 0).pruned();
+            let measured =
+                circuits::faithfulness_of(&task, &[&circuit, &null], &ablation::Baseline::Corrupt).unwrap();
+            let ids: Vec<String> = scores.pairs.iter().map(|pair| pair.id.clone()).collect();
+            let rows = scores.per_pair.clone().unwrap().into_iter().collect::<Vec<f32>>();
+            let half = rows.len() / 11 * 5;
+            let side = |at: std::ops::Range<usize>, ids: &[String]| circuits::PerPair {
+                values: rows[at].to_vec(),
+                ids: ids.to_vec(),
+            };
+            let how = circuits::Emergence::new(circuits::Selection::Top(100));
+            let (before, after) = (side(0..half, &ids[..5]), side(half..2 * half, &ids[5..10]));
+            (scores, measured, how.test(task.wiring(), &before, &after).unwrap())
+        })
+    };
+    let expected = found(1);
+    assert!(expected.0.pairs.iter().map(|pair| &pair.id).eq(pairs.iter().map(|pair| &pair.id)));
+    for threads in [2, 5] {
+        let found = found(threads);
+        assert!(found.0 == expected.0, "scores");
+        assert_eq!(found.1, expected.1);
+        assert_eq!(found.2, expected.2);
+    }
+}

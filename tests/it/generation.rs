@@ -105,6 +105,83 @@ fn completions_have_the_same_bits_in_any_company() {
     }
 }
 
+/// What `work` gives on `n` threads.
+fn on_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(work)
+}
+
+/// A hook that changes heads as `Ablation` does, and cannot be forked.
+struct Whole(Ablation);
+
+impl Hook for Whole {
+    fn wants(&self, site: Site) -> bool {
+        self.0.wants(site)
+    }
+    fn begin(&mut self, batch: &Batch, offset: usize) {
+        self.0.begin(batch, offset);
+    }
+    fn on_heads(&mut self, site: Heads, z: burn::tensor::Tensor<4>) -> burn::tensor::Tensor<4> {
+        self.0.on_heads(site, z)
+    }
+}
+
+/// Threads that run parts of the rows give the bits of one that runs them all, in every way that a row can end; a hook
+/// that cannot be forked sees all rows.
+#[test]
+fn parts_of_the_rows_have_the_bits_of_all() {
+    let model = load(&fixture("qwen3"));
+    let prompt = |i: usize| (0..3 + i * 7 % 19).map(|t| ((i * 5 + t * 3) % 50) as u32).collect::<Vec<_>>();
+    let source = Batch::new(&[vec![7, 8, 9], vec![20, 21]]).unwrap();
+    let resampled = Fill::Resample(Arc::new(Resampled::record(&model, &source)));
+    for fill in [Fill::Zero, resampled] {
+        let hook = Ablation::heads(model.wiring(), model.wiring().heads().take(2), fill).unwrap();
+        let request = |i: usize| Request { prompt: prompt(i / 3), stream: i as u64, origin: i / 3 };
+        let all: Vec<Request> = (0..53).map(request).collect();
+        let how = Sampling {
+            max_tokens: 20,
+            temperature: 1.0,
+            stop_ids: (0..model.config.vocab as u32).step_by(23).collect(),
+            room: Room::rows(33),
+            ..Sampling::default()
+        };
+        let run = |threads: usize, hook: &mut (dyn Hook + Send)| {
+            let watch = |row: usize, token: u32| match (row % 5, token % 7) {
+                (0, 1) => Next::EndRow,
+                _ => Next::Go,
+            };
+            on_threads(threads, || generate(&model, &all, &how, hook, watch).unwrap())
+        };
+        let expected = run(1, &mut hook.clone());
+        for finish in [Finish::Eos, Finish::Length, Finish::Stop] {
+            assert!(expected.iter().any(|done| done.finish == finish), "{finish:?}");
+        }
+        for threads in [2, 3, 8] {
+            assert!(run(threads, &mut hook.clone()) == expected, "{threads} threads");
+        }
+        assert!(run(3, &mut Whole(hook.clone())) == expected, "a hook that cannot be forked");
+    }
+}
+
+/// The watcher ends all parts: what is done by then is the beginning of what would have been.
+#[test]
+fn the_watcher_ends_all_parts() {
+    let model = load(&fixture("qwen3"));
+    let all = requests(&(0..40).map(|i| vec![i + 1, 5, 9, i]).collect::<Vec<_>>());
+    let how = Sampling { room: Room::rows(32), ..greedy(12) };
+    let whole = generate(&model, &all, &how, &mut (), |_, _| true).unwrap();
+    for threads in [1, 3] {
+        let mut tokens = 0;
+        let watch = |_, _| {
+            tokens += 1;
+            tokens < 100
+        };
+        let cut = on_threads(threads, || generate(&model, &all, &how, &mut (), watch).unwrap());
+        assert!(cut.iter().zip(&whole).all(|(cut, whole)| whole.ids.starts_with(&cut.ids)));
+        let n: usize = cut.iter().map(|done| done.ids.len()).sum();
+        assert!((100..140).contains(&n) && n == tokens, "{n} tokens, {tokens} seen");
+    }
+}
+
 /// Makes the logits of some prompts' rows NaN once `after` positions are cached.
 struct Broken {
     after: usize,

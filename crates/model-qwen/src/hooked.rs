@@ -7,9 +7,6 @@ use crate::forward::{Pass, stream};
 use crate::projection::linear;
 use crate::{Projection, Qwen};
 
-/// Parameters of a model whose weights threads read from their caches: 16 MB in f32.
-const CACHED: u64 = 4 << 20;
-
 impl HookedModel for Qwen {
     fn wiring(&self) -> Wiring {
         self.config.wiring()
@@ -41,8 +38,7 @@ impl HookedModel for Qwen {
     }
 
     fn at_once(&self) -> usize {
-        let small = kernels::is_cpu(&self.device()) && self.config.n_params() <= CACHED;
-        if small { rayon::current_num_threads() } else { 1 }
+        if kernels::is_cpu(&self.device()) { self.config.at_once() } else { 1 }
     }
 
     fn d_head(&self) -> Option<usize> {

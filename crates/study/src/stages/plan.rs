@@ -60,7 +60,8 @@ pub(crate) fn plan(
     let weights = 4 * config.n_params();
     let scores = 4 * edges * n_pairs;
     let batch = study.config.controls.batch as u64;
-    let runs = weights + 4 * batch * longest * width * nodes;
+    let at_once = config.at_once() as u64;
+    let runs = weights + 4 * at_once * batch * longest * width * nodes;
     let cache = benchmarks.iter().map(|b| {
         let tokens = (b.config.max_tokens + MEASURED) * b.config.batch;
         (8 * tokens * wiring.n_layers * wiring.n_kv_heads * config.d_head) as u64
@@ -69,7 +70,7 @@ pub(crate) fn plan(
     let bytes = |stage| match stage {
         Stage::Checkpoints => 0,
         Stage::Pairs | Stage::Answers | Stage::Interventions => answering,
-        Stage::Attribution => weights + 4 * nodes * longest * width + scores,
+        Stage::Attribution => weights + 4 * at_once * nodes * longest * width + scores,
         Stage::Circuits | Stage::Transfers => runs + scores,
         Stage::Heads => 2 * scores,
         Stage::Think => answering.max(runs + scores),
