@@ -18,10 +18,20 @@ def wilson(k, n, z=1.959963984540054):
     return {"estimate": p, "low": min(max(centre - half, 0.0), p), "high": max(min(centre + half, 1.0), p)}
 
 
+def trials_of(kind):
+    paths = (OUT / "seed-0/stages/controls" / kind).glob("seed-*/done.json")
+    return [json.loads(path.read_text())["result"]
+            for path in sorted(paths, key=lambda p: int(p.parent.name.split("-")[1]))]
+
+
+def matched(training):
+    trials = trials_of(f"matched/{training}")
+    return {"training": training, "change": trials[0]["change"], "command": COMMAND,
+            "trials": [t["trial"] for t in trials]}
+
+
 def control(kind, planted, level):
-    trials = [json.loads(path.read_text())["result"]
-              for path in sorted((OUT / "controls/stages/controls" / kind).glob("seed-*/done.json"),
-                                 key=lambda p: int(p.parent.name.split("-")[1]))]
+    trials = trials_of(kind)
     return {"planted": planted, "command": COMMAND, "trials": trials,
             "rate": wilson(sum(t["found"] for t in trials), len(trials)), "level": level}
 
@@ -42,10 +52,14 @@ for seed in (0, 1, 2):
     })
 evidence = {
     "controls": {kind: control(kind, controls[kind]["planted"], controls[kind]["level"])
-                 for kind in ("positive", "negative")},
+                 for kind in ("positive", "negative")}
+    | {"matched": [matched(t["name"]) for t in runs[0]["trainings"]]},
     "stability": {"command": COMMAND, "differ": DIFFER, "runs": runs},
 }
 (OUT / "demo-evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")
 for kind in ("positive", "negative"):
     row = evidence["controls"][kind]
     print(kind, row["rate"], "changed:", sum(t["changed"] for t in row["trials"]), "of", sum(t["tested"] for t in row["trials"]))
+for row in evidence["controls"]["matched"]:
+    counts = [len(t["emergent"]) for t in row["trials"]]
+    print("noise as large as", row["training"], round(row["change"], 3), "emergent:", sum(counts), "at most", max(counts))

@@ -11,8 +11,8 @@ use hooks::Head;
 use stats::Interval;
 use study::report::{ClaimVerdict, findings};
 use study::results::{
-    Accuracy, Action, Answers, BenchmarkFacts, CheckpointFacts, HeadSet, Intervention, Results, SeedRun,
-    SeedTraining, Stability, ThinkMode,
+    Accuracy, Action, Answers, BenchmarkFacts, CheckpointFacts, ControlTrial, HeadSet, Intervention,
+    MatchedNoise, Results, SeedRun, SeedTraining, Stability, ThinkMode,
 };
 
 use self::page::{section, written};
@@ -205,8 +205,8 @@ fn a_test_of_heads_counts_all_heads_beside_noise() {
     let mut results = stages::complete(synthetic::results(1, 1.0));
     let last = results.heads[0].checkpoints.last_mut().unwrap();
     let (found, n) = (last.tests.iter().filter(|t| t.found).count(), last.tests.len());
-    results.controls.as_mut().unwrap().negative.as_mut().unwrap().head_rate =
-        Some(Interval { estimate: 0.5, low: 0.4, high: 0.6 });
+    let noise = results.controls.as_mut().unwrap().negative.as_mut().unwrap();
+    noise.trials.iter_mut().for_each(|trial| trial.changed = trial.tested / 2);
     let (said, _) = finding(&results, "SFT changed which heads");
     let half = n as f64 / 2.0;
     assert!(
@@ -215,6 +215,53 @@ fn a_test_of_heads_counts_all_heads_beside_noise() {
         )),
         "{said}"
     );
+}
+
+/// Noise as large as a training's change: heads, p-value and lost heads by hand.
+#[test]
+fn a_training_stands_beside_noise_as_large_as_its_change() {
+    let mut results = stages::complete(synthetic::results(1, 1.0));
+    let last = results.trainings[0].changes.last_mut().unwrap();
+    let head = |layer, head| Head { layer, head };
+    last.gained = vec![head(0, 0), head(0, 1), head(1, 0)];
+    last.emergent = Some(vec![head(0, 0), head(0, 1)]);
+    last.lost = vec![head(2, 0), head(2, 1)];
+    let controls = results.controls.as_mut().unwrap();
+    let trial = |seed: u64, emergent: Vec<Head>, lost: Vec<Head>| ControlTrial {
+        seed,
+        planted: Vec::new(),
+        new: [&emergent[..], &[head(3, 3)]].concat(),
+        found: !emergent.is_empty(),
+        emergent,
+        lost,
+        tested: 32,
+        changed: 4 + 2 * seed as usize,
+    };
+    controls.matched = vec![MatchedNoise {
+        training: "SFT".into(),
+        change: 0.147,
+        command: "sparks study".into(),
+        trials: vec![
+            trial(0, vec![], vec![head(2, 1)]),
+            trial(1, vec![head(0, 0)], vec![head(2, 1), head(2, 0), head(3, 0)]),
+            trial(2, vec![head(0, 0), head(0, 2)], vec![head(2, 1)]),
+            trial(3, vec![], vec![]),
+        ],
+    }];
+    let (said, _) = finding(&results, "SFT changed which heads");
+    // Changed: 7 of 32 on average, so 2.8 of the study's 13. New: 1, 2, 3, 1; emergent: 0, 1, 2, 0, of which one trial has the two of SFT: p = 2 of 5.
+    for words in [
+        "Noise as large as SFT’s change of the weights makes 1.8 heads new and 0.8 emergent on average, never more than 3 and 2 \
+         (4 trials); in 1 of 4 trials as many are emergent as after SFT (one-sided p\u{202f}=\u{202f}0.400).",
+        "changed, and 2.8 on average where noise as large as its change moved the weights.",
+        "Of the lost heads, noise as large as its change loses L2H1 in 3, L2H0 in 1 of 4 trials.",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    // Without such trials the noise of the negative control is named.
+    results.controls.as_mut().unwrap().matched.clear();
+    let (said, _) = finding(&results, "SFT changed which heads");
+    assert!(!said.contains("as large as") && said.contains("on average where noise alone"), "{said}");
 }
 
 /// Another seed's study, in which SFT goes from `before` to `after` on the main benchmark.

@@ -72,9 +72,50 @@ fn exchanged(matrix: Tensor<2>, [a, b]: [std::ops::Range<usize>; 2]) -> Tensor<2
 /// # Errors
 /// `relative` is negative or not finite; weights that are not f32.
 pub fn noisy(model: &Qwen, relative: f64, seed: u64) -> Result<Qwen, Error> {
-    if !(relative.is_finite() && relative >= 0.0) {
-        return Err(Error::input(format!("relative: {relative}, expected a finite number, at least 0")));
+    noisy_by(model, &vec![relative; model.blocks.len() * Projection::ALL.len()], seed)
+}
+
+/// How far each matrix of the blocks is from `before` to `after`: the root mean square of the difference over that of the
+/// matrix before; block by block, in the order of [`Projection::ALL`].
+///
+/// # Errors
+/// Models of different sizes; weights that are not f32.
+pub fn changes(before: &Qwen, after: &Qwen) -> Result<Vec<f64>, Error> {
+    let pairs = before.blocks.iter().zip(&after.blocks);
+    let all = pairs.flat_map(|(a, b)| Projection::ALL.map(|which| (a.weight(which), b.weight(which))));
+    let one = |(a, b): (&Tensor<2>, &Tensor<2>)| {
+        let values =
+            |x: &Tensor<2>| x.to_data().try_to_vec::<f32>().map_err(|e| Error::input(format!("{e:?}")));
+        if a.dims() != b.dims() {
+            return Err(Error::input(format!(
+                "matrices of {:?} and {:?}: another model",
+                a.dims(),
+                b.dims()
+            )));
+        }
+        let (a, b) = (values(a)?, values(b)?);
+        let moved: f64 = a.iter().zip(&b).map(|(a, b)| (f64::from(*b) - f64::from(*a)).powi(2)).sum();
+        let whole: f64 = a.iter().map(|&a| f64::from(a).powi(2)).sum();
+        Ok((moved / whole.max(f64::MIN_POSITIVE)).sqrt())
+    };
+    if before.blocks.len() != after.blocks.len() {
+        return Err(Error::input("models with different numbers of blocks"));
     }
+    all.map(one).collect()
+}
+
+/// As [`noisy`], with a size for each matrix, in the order of [`changes`].
+///
+/// # Errors
+/// As [`noisy`]; another number of sizes than matrices.
+pub fn noisy_by(model: &Qwen, sizes: &[f64], seed: u64) -> Result<Qwen, Error> {
+    if let Some(size) = sizes.iter().find(|size| !(size.is_finite() && **size >= 0.0)) {
+        return Err(Error::input(format!("noise: {size}, expected a finite number, at least 0")));
+    }
+    if sizes.len() != model.blocks.len() * Projection::ALL.len() {
+        return Err(Error::input(format!("noise: {} sizes, expected one a matrix", sizes.len())));
+    }
+    let mut sizes = sizes.iter();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut model = model.clone();
     for block in &mut model.blocks {
@@ -84,7 +125,8 @@ pub fn noisy(model: &Qwen, relative: f64, seed: u64) -> Result<Qwen, Error> {
             let values = data.as_mut_slice::<f32>().map_err(|e| Error::input(format!("{which:?}: {e:?}")))?;
             let square = values.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() / values.len() as f64;
             // Uniform numbers of [-1, 1) have a variance of one third.
-            let scale = (relative * (3.0 * square).sqrt()) as f32;
+            let size = sizes.next().copied().unwrap_or_default();
+            let scale = (size * (3.0 * square).sqrt()) as f32;
             values.iter_mut().for_each(|w| *w += scale * rng.random_range(-1.0f32..1.0));
             *weight = Tensor::from_data(data, &weight.device());
         }
@@ -173,5 +215,27 @@ mod tests {
         assert!((ratio.sqrt() / 0.01 - 1.0).abs() < 0.02, "{ratio}");
         assert_eq!(logits(&noisy_model), logits(&noisy(&model, 0.01, 0).expect("valid")));
         assert!(noisy(&model, -1.0, 0).is_err() && noisy(&model, f64::NAN, 0).is_err());
+    }
+
+    #[test]
+    fn noise_as_large_as_a_change_has_its_size_in_every_matrix() {
+        let (before, mut after) = (model(), model());
+        for (b, block) in after.blocks.iter_mut().enumerate() {
+            for (p, which) in Projection::ALL.into_iter().enumerate() {
+                *block.weight_mut(which) = block.weight(which).clone() * (1.0 + 0.01 * (b + 6 * p) as f64);
+            }
+        }
+        let sizes = changes(&before, &after).expect("one model");
+        for (at, size) in sizes.iter().enumerate() {
+            let (b, p) = (at / Projection::ALL.len(), at % Projection::ALL.len());
+            assert!((size - 0.01 * (b + 6 * p) as f64).abs() < 1e-6, "{at}: {size}");
+        }
+        let noise = changes(&before, &noisy_by(&before, &sizes, 3).expect("valid")).expect("one model");
+        // The smallest matrix has 4,096 entries: a standard error of 0.7 %.
+        assert!(
+            noise.iter().zip(&sizes).all(|(found, size)| (found - size).abs() <= 0.03 * size),
+            "{noise:?}"
+        );
+        assert!(noisy_by(&before, &sizes[1..], 3).is_err());
     }
 }

@@ -21,7 +21,7 @@ mod task;
 mod tokenizer;
 
 pub use common::Error;
-pub use controls::{Moved, moved_head, noisy};
+pub use controls::{Moved, changes, moved_head, noisy, noisy_by};
 pub use corpus::{Corpus, Line, SFT_LINES_FIELDS, pretraining_corpus, sft_corpus};
 pub use model::{
     CONFIG_JSON, GENERATION_CONFIG_JSON, TOKENIZER_JSON, WEIGHTS, base, config, write_model_files,

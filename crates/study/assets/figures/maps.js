@@ -183,7 +183,7 @@ FIGURES.roles = (results, pick) => {
   const named = [...new Set(cells.filter((c) => c.role).map((c) => c.role))];
   return {
     title: `${label}: roles of the heads, ${roles.suite}`,
-    caption: `One cell a head, named after what gets at least 0.4 of its attention and twice what equal attention would give, mean over the clean prompts of ${pairsOf(results, roles.suite)}; its number: that share. No interval is computed. Outlined: in the circuit of ${label}. Look for outlined cells with a role: what the circuit's heads read.`,
+    caption: `One cell a head, named after what gets at least 0.4 of its attention and twice what equal attention would give (of several, the one farthest above it), mean over the clean prompts of ${pairsOf(results, roles.suite)}; its number: that share. No interval is computed. Outlined: in the circuit of ${label}. Look for outlined cells with a role: what the circuit's heads read.`,
     label: cells.filter((c) => c.role).map((c) => c.text).join("; ") || "no head has a role",
     columns: ["head", "role", "in the circuit", ...roles.heads[0].attended.map((a) => ROLES[a.relation]), "OV copying", "QK matching"],
     rows: cells.map((c) => c.row),

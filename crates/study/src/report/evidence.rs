@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::by_noise;
 use super::tables::wide;
 use super::words::{self, amount, between, count, effect, p_value, percent, range};
 use crate::results::{Control, ControlTrial, Hypothesis, Results, SeedRun, Stability, Verdict};
@@ -99,6 +100,7 @@ pub(super) fn controls(results: &Results) -> Markup {
                 }
             }
             @for control in both.into_iter().flatten() { (one(control)) }
+            (by_noise::section(results))
             @match &results.stability {
                 Some(found) => (stability(found)),
                 None => p class="facts" { "Not in this study: the same study with other seeds." },
@@ -161,19 +163,27 @@ fn one(control: &Control) -> Markup {
             }
         }
         @if !planted { p class="facts" { (new_and_lost(control)) } }
+        (every_trial(&control.trials, true))
+        p class="facts" { "Made by " code { (control.command) } }
+    }
+}
+
+/// A table of trials; `wanted` says whether each came out as it should.
+pub(super) fn every_trial(trials: &[ControlTrial], wanted: bool) -> Markup {
+    let columns = ["seed", "planted", "new", "emergent", "lost", "as wanted"];
+    html! {
         details {
             summary { "Every trial" }
-            (wide("", &["seed", "planted", "new", "emergent", "lost", "as wanted"], html! {
-                @for t in &control.trials {
+            (wide("", if wanted { &columns } else { &columns[..5] }, html! {
+                @for t in trials {
                     tr {
                         th scope="row" { (t.seed) }
                         @for heads in [&t.planted, &t.new, &t.emergent, &t.lost] { td { (list(heads)) } }
-                        td { @if as_wanted(t) { "yes" } @else { "no" } }
+                        @if wanted { td { @if as_wanted(t) { "yes" } @else { "no" } } }
                     }
                 }
             }))
         }
-        p class="facts" { "Made by " code { (control.command) } }
     }
 }
 
@@ -188,9 +198,14 @@ fn new_and_lost(control: &Control) -> String {
     };
     format!(
         "The control is of emergent heads. New and lost are not tested: noise alone makes a head new {} of the trials, and lost \
-         {}. A lost head that noise loses too is no evidence of training.",
+         {}. A lost head that noise loses too is no evidence of training.{}",
         of(|t| &t.new),
-        of(|t| &t.lost)
+        of(|t| &t.lost),
+        match control.trials.iter().all(|t| t.new.is_empty()) {
+            true =>
+                " Where no head is new, none can be emergent: noise so small does not put the test to the proof.",
+            false => "",
+        }
     )
 }
 

@@ -5,13 +5,13 @@ use hooks::Head;
 use maud::{Markup, html};
 
 use super::summary::{
-    changed, changed_by_noise, elsewhere, emergent, gain, in_every_seed, is_main, listed, main_benchmark,
-    redrawn, same_in_every_seed, scores_tested,
+    changed, elsewhere, emergent, gain, in_every_seed, is_main, listed, main_benchmark, redrawn,
+    same_in_every_seed, scores_tested,
 };
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
 use super::words::{between, count, metric, number, percent, points, range};
-use super::{kinds, seeds, signal};
+use super::{by_noise, kinds, seeds, signal};
 use crate::results::{
     Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, Intervention, Results,
     ThinkCondition, ThinkMode, ThinkStudy, Training,
@@ -208,8 +208,9 @@ fn single_heads(results: &Results) -> String {
             notes.push(format!("emergent {all}{seeds}"));
         }
         notes.extend(scores_tested(results, run).map(|(found, n)| {
-            format!("of all {n} heads the test finds {found} changed{}", changed_by_noise(results, n))
+            format!("of all {n} heads the test finds {found} changed{}", by_noise::changed(results, run, n))
         }));
+        notes.extend(by_noise::made(results, run));
         let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         out.push(format!("{}: new {}; lost {}{notes}.", run.name, listed(&new), listed(&lost)));
     }

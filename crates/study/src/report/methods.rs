@@ -13,7 +13,7 @@ const MANY: usize = 80;
 const DEFINITIONS: &[(&str, &str)] = &[
     (
         "Intervals",
-        "Accuracy: Wilson’s 95 % score interval at an effective number of problems, p(1 − p)/SE² with the standard error of the problems’ means, times (z/t)² (Korn and Graubard 1998); n is the number of problems, and with one sample a problem the two agree nearly. Shares of trials: Wilson’s. A gain is paired by problem where it says so, else Newcombe’s hybrid score interval.",
+        "Accuracy: Wilson’s 95 % score interval at an effective number of problems, p(1 − p)/SE² with the standard error of the problems’ means, times (z/t)² (Korn and Graubard 1998); n is the number of problems, and with one sample a problem the two agree nearly. Shares of trials: Wilson’s. A gain is paired by problem where it says so, else Newcombe’s hybrid score interval. Intervals over draws of the pairs need not be centred at the estimate: a draw with replacement has fewer different pairs, and its circuit other heads.",
     ),
     (
         "Circuit",
@@ -46,7 +46,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Controls",
-        "The same pipeline on checkpoints of which it is known what changed: in one kind a head’s work is done by another head, in the other the weights differ by noise.",
+        "The same pipeline on checkpoints of which it is known what changed: in one kind a head’s work is done by another head, in another the weights differ by a little noise, in the third by noise as large as a training’s change of each matrix. One-sided p of the last: the share of the trials, the training counted among them, with at least as many emergent heads as the training has.",
     ),
     (
         "Transfers",
@@ -54,7 +54,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Roles",
-        "Attention that goes to keys of one kind, mean over every query position but the first of the clean prompts. A head is named after the kind that gets at least 0.4 of it and twice what equal attention to every visible key would give. OV copying is Σ Re λ / Σ |λ| over the eigenvalues of embedding · W_V · W_O · unembedding (Elhage et al. 2021), QK matching the same of embedding · W_Q · W_Kᵀ · embeddingᵀ, without rotation.",
+        "Attention that goes to keys of one kind, mean over every query position but the first of the clean prompts. A head is named after the kind that gets at least 0.4 of it and twice what equal attention to every visible key would give; of several, after the one that is farthest above equal attention. OV copying is Σ Re λ / Σ |λ| over the eigenvalues of embedding · W_V · W_O · unembedding (Elhage et al. 2021), QK matching the same of embedding · W_Q · W_Kᵀ · embeddingᵀ, without rotation.",
     ),
     (
         "Interventions",

@@ -6,6 +6,7 @@
 
 mod ablated;
 mod assets;
+mod by_noise;
 mod cases;
 mod circuit;
 mod claims;

@@ -1,12 +1,11 @@
 //! What a comparison with the base rests on: its circuit, the noise of the pairs, and weights moved by noise; and
 //! whether circuits are faithful.
 
-use hooks::Head;
 use stats::Interval;
 
 use super::verdict::{ClaimVerdict, Finding, Part};
 use super::words::{count, metric, number};
-use crate::results::{CheckpointFacts, CircuitFacts, HeadChange, HeadStudy, Results};
+use crate::results::{CheckpointFacts, CircuitFacts, HeadStudy, Results};
 
 /// How far from 1 the faithfulness of a circuit may be that is taken to explain its model. One above 1 keeps too much.
 const FAR: f64 = 0.5;
@@ -108,34 +107,6 @@ pub(super) fn floor(study: &HeadStudy) -> Interval {
     let base = study.base_noise.changed_heads;
     let last = study.checkpoints.last().map_or(base, |c| c.noise.changed_heads);
     if last.high > base.high { last } else { base }
-}
-
-/// Heads that some trial with noise alone calls lost, with the number of its trials, the most often first.
-pub(super) fn lost_by_noise(results: &Results) -> Vec<(Head, usize)> {
-    let Some(noise) = results.controls.as_ref().and_then(|c| c.negative.as_ref()) else { return Vec::new() };
-    let mut all: Vec<(Head, usize)> = Vec::new();
-    for head in noise.trials.iter().flat_map(|trial| &trial.lost) {
-        match all.iter_mut().find(|(known, _)| known == head) {
-            Some((_, n)) => *n += 1,
-            None => all.push((*head, 1)),
-        }
-    }
-    all.sort_by_key(|&(head, n)| (std::cmp::Reverse(n), head));
-    all
-}
-
-/// Of a training's lost heads those that noise alone loses as well: ` Noise alone loses L1H4 in 22 of 50 trials.`
-pub(super) fn lost_as_by_noise(results: &Results, change: &HeadChange) -> String {
-    let trials = results.controls.as_ref().and_then(|c| c.negative.as_ref()).map_or(0, |c| c.trials.len());
-    let mine: Vec<String> = lost_by_noise(results)
-        .into_iter()
-        .filter(|(head, _)| change.lost.contains(head))
-        .map(|(head, n)| format!("{head} in {n}"))
-        .collect();
-    if mine.is_empty() {
-        return String::new();
-    }
-    format!(" Of the lost heads, noise on the weights alone loses {} of {trials} trials.", mine.join(", "))
 }
 
 /// Whether the circuits of the base and of each training are faithful to their models.

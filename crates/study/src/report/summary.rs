@@ -7,7 +7,7 @@ use stats::{Interval, wilson};
 
 use super::verdict::{ClaimVerdict, Finding, Part, difference};
 use super::words::{count, number, percent, points, range, rate};
-use super::{ablated, kinds, moved, seeds, signal};
+use super::{ablated, by_noise, kinds, moved, seeds, signal};
 use crate::results::{
     Accuracy, HeadChange, HeadStudy, Results, SeedRun, SeedTraining, Training, TrainingMethod,
 };
@@ -194,7 +194,10 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
     Some(Finding {
         part: Part::Heads,
         claim: format!("{} changed which heads the circuit uses", run.name),
-        evidence: evidence + &control + &signal::lost_as_by_noise(results, last),
+        evidence: evidence
+            + &control
+            + &by_noise::beside(results, run, last)
+            + &by_noise::lost(results, run, last),
         short: String::new(),
         rows: Vec::new(),
         verdict,
@@ -231,7 +234,7 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
     let all = match scores_tested(results, run) {
         None => String::new(),
         Some((found, n)) => {
-            format!(" Of all {n} heads it finds {found} changed{}.", changed_by_noise(results, n))
+            format!(" Of all {n} heads it finds {found} changed{}.", by_noise::changed(results, run, n))
         }
     };
     format!(
@@ -242,17 +245,6 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
         count(last.gained.len(), "new head"),
         if emergent.is_empty() { "" } else { " (the emergent ones)" }
     )
-}
-
-/// How many of `n` heads the test finds changed where only noise moved the weights: `, of weights moved by noise 5.7`.
-pub(super) fn changed_by_noise(results: &Results, n: usize) -> String {
-    let rate = results.controls.as_ref().and_then(|c| c.negative.as_ref()?.head_rate);
-    rate.map_or(String::new(), |rate| {
-        format!(
-            ", and {} on average where noise alone moved the weights",
-            number(rate.estimate * n as f64, 1)
-        )
-    })
 }
 
 /// Heads of which a run's last checkpoint has a change of scores found, of all.

@@ -4,8 +4,9 @@ use hooks::Head;
 use maud::{Markup, html};
 use stats::Interval;
 
+use super::by_noise;
 use super::headline::faithfulness;
-use super::signal::{lost_as_by_noise, narrow_in, nearest, random_is_nearer, weak_base};
+use super::signal::{narrow_in, nearest, random_is_nearer, weak_base};
 use super::summary::lost_and_found;
 use super::words::{count, number, p_value, percent, range};
 use crate::results::{
@@ -91,7 +92,7 @@ pub(super) fn heads(results: &Results) -> Markup {
                         @if let Some(found) = lost_and_found(results, run).filter(|_| !last.lost.is_empty()) {
                             small { "a change of its share of scores is found in " (found.len()) " of " (last.lost.len()) }
                         }
-                        @let noise = lost_as_by_noise(results, last);
+                        @let noise = by_noise::lost(results, run, last);
                         @if !noise.is_empty() { small class="long" { (noise.trim_start()) } }
                     }
                 }

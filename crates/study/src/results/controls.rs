@@ -15,6 +15,23 @@ pub struct Controls {
     pub positive: Option<Control>,
     /// Weights that differ by noise: the pipeline has to find nothing.
     pub negative: Option<Control>,
+    /// Weights that differ by noise as large as a training's change of them: how much the pipeline finds then is what the
+    /// training's own heads have to be compared with. Not in files of earlier builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matched: Vec<MatchedNoise>,
+}
+
+/// Noise as large as the change of weights that one training made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MatchedNoise {
+    /// Name of the training.
+    pub training: String,
+    /// Root mean square of its change of a matrix over that of the matrix: the median over the blocks' matrices.
+    pub change: f64,
+    /// The command that made the trials.
+    pub command: String,
+    /// The trials, one a seed.
+    pub trials: Vec<ControlTrial>,
 }
 
 /// One kind of control.

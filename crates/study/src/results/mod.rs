@@ -29,7 +29,9 @@ mod transfer;
 
 pub use answers::{Answers, BenchmarkFacts, Case, CaseSample, Cases, FailureCount, Level, ThinkMode};
 pub use checkpoint::{Accuracy, CheckpointFacts, CircuitFacts, ScoredEdge};
-pub use controls::{Control, ControlTrial, Controls, SeedRun, SeedTraining, SeedVerdict, Stability};
+pub use controls::{
+    Control, ControlTrial, Controls, MatchedNoise, SeedRun, SeedTraining, SeedVerdict, Stability,
+};
 pub use facts::{
     Caveat, CheckpointSource, Machine, ModelFacts, PairExample, PairsFacts, PairsSource, RunFacts, Said,
     Setting, StageTime, SuiteFacts, TaskExample, TaskFacts, Topic, Version,

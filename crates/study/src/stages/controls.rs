@@ -6,6 +6,7 @@ use model_qwen::Qwen;
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stats::{Interval, clustered, wilson};
 
@@ -16,9 +17,11 @@ use super::pairs::Suite;
 use super::{Subject, heads};
 use crate::config::CircuitConfig;
 use crate::jobs::Job;
-use crate::results::{Control, ControlTrial, Controls};
+use crate::results::{Control, ControlTrial, Controls, MatchedNoise};
 use crate::{Stage, Study};
-use ::circuits::Fate;
+use ::circuits::{Fate, HeadEmergence};
+
+const COMMAND: &str = "sparks study --only controls";
 
 /// Which change is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +39,11 @@ impl Kind {
     }
 }
 
-/// The controls of the study on the base, the first suite and the first rule; `None` where trials are not done here.
+/// The controls of the study on the base, the first suite and the first rule; `lasts` are the trainings with their last
+/// checkpoints. `None` where trials are not done here.
 pub(crate) fn controls(
     study: &mut Study<'_>,
-    base: &Subject,
+    (base, lasts): (&Subject, &[(&str, &Subject)]),
     (suite, rule): (&Suite, &CircuitConfig),
     scored: Option<&Scored>,
 ) -> Result<Option<Controls>, Error> {
@@ -51,14 +55,30 @@ pub(crate) fn controls(
             into.extend(trial(study, base, (suite, rule), (kind, k), scored)?);
         }
     }
-    if all.iter().any(|trials| trials.len() < controls.trials) {
+    let mut as_large = Vec::new();
+    for &(training, last) in lasts {
+        let mut trials = Vec::new();
+        for k in 0..controls.trials as u64 {
+            study.work.go_on()?;
+            trials.extend(matched(study, (base, training, last), (suite, rule), k, scored)?);
+        }
+        as_large.push((training, trials));
+    }
+    let of_lasts = as_large.iter().map(|(_, trials)| trials.len());
+    if all.iter().map(Vec::len).chain(of_lasts).any(|n| n < controls.trials) {
         return Ok(None);
     }
+    let matched = as_large.into_iter().map(|(training, trials)| MatchedNoise {
+        training: training.to_owned(),
+        change: trials.first().map_or(0.0, |trial| trial.change),
+        command: COMMAND.into(),
+        trials: trials.into_iter().map(|trial| trial.trial).collect(),
+    });
     let [positive, negative] = all;
     let noise = controls.noise;
     let of = |planted: String, trials: Vec<ControlTrial>, kind: Kind| Control {
         planted,
-        command: "sparks study --only controls".into(),
+        command: COMMAND.into(),
         rate: rate(&trials),
         head_rate: head_rate(&trials).filter(|_| kind == Kind::Negative),
         trials,
@@ -73,6 +93,7 @@ pub(crate) fn controls(
     Ok(Some(Controls {
         positive: Some(of(moved.into(), positive, Kind::Positive)),
         negative: Some(of(noisy, negative, Kind::Negative)),
+        matched: matched.collect(),
     }))
 }
 
@@ -126,18 +147,65 @@ fn trial(
             }
             Kind::Negative => (Vec::new(), of_base, ranked(&toy::noisy(model, controls.noise, seed)?)?),
         };
-        let tested = heads::changed(rule, &controls, seed, (&before, &after))?;
-        let with = |fates: &[Fate]| -> Vec<Head> {
-            tested.iter().filter(|t| fates.contains(&t.fate)).map(|t| t.head).collect()
-        };
-        let emergent = with(&[Fate::Emergent]);
-        let found = match kind {
-            Kind::Positive => planted.iter().all(|head| emergent.contains(head)),
-            Kind::Negative => !emergent.is_empty(),
-        };
-        let (new, lost) = (with(&[Fate::Emergent, Fate::New]), with(&[Fate::Lost]));
-        let changed = tested.iter().filter(|t| t.significant).count();
-        Ok(ControlTrial { seed, planted, new, emergent, lost, tested: tested.len(), changed, found })
+        Ok(of_tests(&heads::changed(rule, &controls, seed, (&before, &after))?, seed, planted))
+    })?;
+    Ok(done.map(|done| done.result))
+}
+
+/// A trial with what the tests of its heads found.
+fn of_tests(tested: &[HeadEmergence], seed: u64, planted: Vec<Head>) -> ControlTrial {
+    let with = |fates: &[Fate]| -> Vec<Head> {
+        tested.iter().filter(|t| fates.contains(&t.fate)).map(|t| t.head).collect()
+    };
+    let emergent = with(&[Fate::Emergent]);
+    let found = match planted.is_empty() {
+        true => !emergent.is_empty(),
+        false => planted.iter().all(|head| emergent.contains(head)),
+    };
+    let (new, lost) = (with(&[Fate::Emergent, Fate::New]), with(&[Fate::Lost]));
+    let changed = tested.iter().filter(|t| t.significant).count();
+    ControlTrial { seed, planted, new, emergent, lost, tested: tested.len(), changed, found }
+}
+
+/// A trial with noise as large as a training's change.
+#[derive(Debug, Serialize, Deserialize)]
+struct AsLarge {
+    /// The median over matrices.
+    change: f64,
+    trial: ControlTrial,
+}
+
+/// Trial `k` with every matrix of the base moved by noise as far as the training moved it.
+fn matched(
+    study: &mut Study<'_>,
+    (base, training, last): (&Subject, &str, &Subject),
+    (suite, rule): (&Suite, &CircuitConfig),
+    k: u64,
+    scored: Option<&Scored>,
+) -> Result<Option<AsLarge>, Error> {
+    let (how, controls) = (study.config.attribution.clone(), study.config.controls.clone());
+    let seed = study.config.study.seed + k;
+    let inputs = json!({
+        "scores": scored.map(|s| &s.hash), "model": base.hash, "as large as": last.hash, "rule": rule,
+        "draws": controls.draws, "rate": controls.rate, "seed": seed,
+    });
+    let name = format!("matched/{training}/seed-{seed}");
+    let ready = scored.is_some() && last.ready;
+    let job = Job { stage: Stage::Controls, name: &name, inputs, files: &[], ready };
+    let Study { jobs, work, .. } = study;
+    let done = jobs.run(&job, |_| {
+        work.say(format!("controls: noise as large as the change of {training}, seed {seed}"));
+        let scored = scored.ok_or_else(|| Error::internal("the base was scored"))?;
+        let pairs = suite.of(base, true)?;
+        let device = work.host.device()?;
+        let model = work.model(base)?;
+        let mut sizes = toy::changes(model, &last.load_merged(&device)?)?;
+        let noisy = toy::noisy_by(model, &sizes, seed)?;
+        let task = Task::new(&noisy, &pairs, how.metric.clone());
+        let after = Ranked::new(&score(&task, &how, (0, 1), rule.source_only)?, rule)?;
+        let tested = heads::changed(rule, &controls, seed, (&Ranked::new(&scored.file, rule)?, &after))?;
+        sizes.sort_by(f64::total_cmp);
+        Ok(AsLarge { change: sizes[sizes.len() / 2], trial: of_tests(&tested, seed, Vec::new()) })
     })?;
     Ok(done.map(|done| done.result))
 }

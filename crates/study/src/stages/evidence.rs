@@ -6,7 +6,7 @@ use common::{Error, read_text};
 use serde::{Deserialize, Serialize};
 
 use super::controls::{head_rate, rate};
-use crate::results::{Control, Controls, Stability};
+use crate::results::{Control, Controls, MatchedNoise, Stability};
 
 /// Controls and other seeds that were stored.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -38,5 +38,22 @@ pub(crate) fn joined(here: Option<Controls>, stored: Option<Controls>) -> Option
     Some(Controls {
         positive: one(&here.positive, &stored.positive),
         negative: one(&here.negative, &stored.negative),
+        matched: here.matched.iter().map(|here| with_stored(here, &stored.matched)).collect(),
     })
+}
+
+/// The trials of this study and the stored ones of the same training.
+fn with_stored(here: &MatchedNoise, stored: &[MatchedNoise]) -> MatchedNoise {
+    let mut all = here.clone();
+    // Trials of another run of the training have noise of another size.
+    let same = |stored: &&MatchedNoise| {
+        stored.training == here.training && (stored.change / here.change - 1.0).abs() < 1e-9
+    };
+    if let Some(stored) = stored.iter().find(same) {
+        let seen: Vec<u64> = here.trials.iter().map(|t| t.seed).collect();
+        all.trials.extend(stored.trials.iter().filter(|t| !seen.contains(&t.seed)).cloned());
+        all.trials.sort_by_key(|t| t.seed);
+        all.command.clone_from(&stored.command);
+    }
+    all
 }

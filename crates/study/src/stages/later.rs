@@ -113,7 +113,8 @@ pub(crate) fn later(
     let mut controls = None;
     if config.controls.trials > 0 {
         let at = (&suites[0], &config.circuit[0]);
-        controls = controls::controls(study, &subjects[0], at, circuits.base.as_ref())?;
+        let lasts: Vec<(&str, &Subject)> = groups.iter().map(|g| (&*g.name, &subjects[g.last()])).collect();
+        controls = controls::controls(study, (&subjects[0], &lasts), at, circuits.base.as_ref())?;
         whole &= controls.is_some();
     }
     let later = Later {

@@ -148,7 +148,7 @@ fn tokens(
         (Stage::Think, (0, think)),
         (Stage::Cases, (0, 0)),
         (Stage::Transfers, (transfers, 0)),
-        (Stage::Controls, (3 * n(config.controls.trials) * first * scored, 0)),
+        (Stage::Controls, ((3 + trainings) * n(config.controls.trials) * first * scored, 0)),
     ]
 }
 

@@ -64,6 +64,15 @@ impl Subject {
         }
     }
 
+    /// Loads the model, its adapter merged into the weights.
+    pub(crate) fn load_merged(&self, device: &Device) -> Result<Qwen, Error> {
+        let model = Checkpoint::open(&self.dir)?.load(Dtype::F32, device)?;
+        match &self.adapter {
+            Some(adapter) => Adapter::open(adapter, &model)?.merge(&model),
+            None => Ok(model),
+        }
+    }
+
     fn new(
         label: String,
         group: &str,

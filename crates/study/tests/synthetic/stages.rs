@@ -44,7 +44,8 @@ pub(crate) fn complete(mut results: Results) -> Results {
         .chain(results.trainings.iter().flat_map(|t| t.checkpoints.iter().map(|c| c.label.clone())));
     results.roles = labels.map(|label| roles(&results, &label, &suites[0], &mut rng)).collect();
     results.hypotheses = hypotheses();
-    results.controls = Some(Controls { positive: Some(control(true)), negative: Some(control(false)) });
+    results.controls =
+        Some(Controls { positive: Some(control(true)), negative: Some(control(false)), matched: Vec::new() });
     results
 }
 
