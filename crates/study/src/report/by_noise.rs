@@ -22,15 +22,14 @@ fn trials<'a>(results: &'a Results, run: &Training) -> Option<(&'a [ControlTrial
     Some((&negative.trials, "noise alone"))
 }
 
-/// How many of `n` heads the test finds changed under noise: `, and 5.7 on average where noise alone moved the weights`.
-pub(super) fn changed(results: &Results, run: &Training, n: usize) -> String {
-    let Some((trials, what)) = trials(results, run) else { return String::new() };
+/// How many of `n` heads the test finds changed under noise, on average, and under which noise.
+pub(super) fn changed(results: &Results, run: &Training, n: usize) -> Option<(f64, &'static str)> {
+    let (trials, what) = trials(results, run)?;
     if trials.is_empty() || trials.iter().any(|trial| trial.tested == 0) {
-        return String::new();
+        return None;
     }
     let share: f64 = trials.iter().map(|trial| trial.changed as f64 / trial.tested as f64).sum();
-    let mean = share / trials.len() as f64 * n as f64;
-    format!(", and {} on average where {what} moved the weights", number(mean, 1))
+    Some((share / trials.len() as f64 * n as f64, what))
 }
 
 /// Of a training's lost heads those that noise loses as well: ` Of the lost heads, noise alone loses L1H4 in 22 of 50
@@ -48,19 +47,50 @@ pub(super) fn lost(results: &Results, run: &Training, change: &HeadChange) -> St
     format!(" Of the lost heads, {what} loses {} of {}.", mine.join(", "), count(trials.len(), "trial"))
 }
 
-/// `noise as large as its change makes 1.7 heads new and 0.6 emergent on average, never more than 3 and 2 (20 trials)`.
-pub(super) fn made(results: &Results, run: &Training) -> Option<String> {
-    let noise = matched(results, &run.name)?;
+/// How many heads noise makes new and emergent: on average, and at most.
+pub(super) struct Made {
+    new: (f64, usize),
+    emergent: (f64, usize),
+    trials: usize,
+}
+
+/// Of noise as large as the change of `run`.
+pub(super) fn made(results: &Results, run: &Training) -> Option<Made> {
+    let trials = &matched(results, &run.name)?.trials;
     let of = |heads: fn(&ControlTrial) -> &[Head]| {
-        let most = noise.trials.iter().map(|trial| heads(trial).len()).max().unwrap_or(0);
-        (number(mean(&noise.trials, |trial| heads(trial).len()), 1), most)
+        let most = trials.iter().map(|trial| heads(trial).len()).max().unwrap_or(0);
+        (mean(trials, |trial| heads(trial).len()), most)
     };
-    let ((new, most_new), (emergent, most_emergent)) = (of(|t| &t.new), of(|t| &t.emergent));
-    Some(format!(
-        "noise as large as its change of the weights makes {new} heads new and {emergent} emergent on average, never more than \
-         {most_new} and {most_emergent} ({})",
-        count(noise.trials.len(), "trial")
-    ))
+    Some(Made { new: of(|t| &t.new), emergent: of(|t| &t.emergent), trials: trials.len() })
+}
+
+impl Made {
+    /// For a cell of a table.
+    pub(super) fn cell(&self) -> Markup {
+        let words = |(mean, most): (f64, usize)| format!("{} (at most {most})", number(mean, 1));
+        html! {
+            (words(self.new))
+            small { "emergent: " (words(self.emergent)) ", " (count(self.trials, "trial")) }
+        }
+    }
+}
+
+/// Whether the training has more emergent heads than noise as large as its change makes, in a sentence.
+pub(super) fn verdict(results: &Results, run: &Training, change: &HeadChange) -> Option<String> {
+    let noise = matched(results, &run.name)?;
+    Some(match change.emergent.as_ref()?.len() {
+        0 => format!("{} has no emergent head.", run.name),
+        emergent => {
+            let (n, p) = as_many(noise, emergent);
+            format!(
+                "{} has {}; in {n} of {} noise as large as its change of the weights makes as many (one-sided {}).",
+                run.name,
+                count(emergent, "emergent head"),
+                count(noise.trials.len(), "trial"),
+                p_value(p)
+            )
+        }
+    })
 }
 
 /// How often noise makes as many heads emergent as the training has, with the p-value of that.
@@ -69,27 +99,33 @@ fn as_many(noise: &MatchedNoise, emergent: usize) -> (usize, f64) {
     (n, (n + 1) as f64 / (noise.trials.len() + 1) as f64)
 }
 
-/// [`made`] as a sentence, with how often noise makes as many heads emergent as the training has.
+/// What noise as large as the change makes, and how often it makes as many heads emergent as the training has.
 pub(super) fn beside(results: &Results, run: &Training, change: &HeadChange) -> String {
     let Some((made, noise)) = made(results, run).zip(matched(results, &run.name)) else {
         return String::new();
     };
-    let made =
-        made.replacen("noise as large as its change", &format!("Noise as large as {}’s change", run.name), 1);
-    let emergent = change.emergent.as_ref().map_or(0, Vec::len);
-    let often = match emergent {
+    let often = match change.emergent.as_ref().map_or(0, Vec::len) {
         0 => String::new(),
         emergent => {
             let (n, p) = as_many(noise, emergent);
+            let trials = count(noise.trials.len(), "trial");
             format!(
-                "; in {n} of {} as many are emergent as after {} (one-sided {})",
-                count(noise.trials.len(), "trial"),
+                "; in {n} of {trials} as many are emergent as after {} (one-sided {})",
                 run.name,
                 p_value(p)
             )
         }
     };
-    format!(" {made}{often}.")
+    format!(
+        " Noise as large as {}’s change of the weights makes {} heads new and {} emergent on average, never more than {} and {} \
+         ({}){often}.",
+        run.name,
+        number(made.new.0, 1),
+        number(made.emergent.0, 1),
+        made.new.1,
+        made.emergent.1,
+        count(made.trials, "trial")
+    )
 }
 
 /// The section on noise as large as each training's change.

@@ -67,6 +67,7 @@ pub(super) fn table(results: &Results) -> Markup {
                         }
                     }
                 }
+                (single_rows(results))
                 @let circuits: Vec<Option<&CircuitFacts>> =
                     std::iter::once(Some(circuit)).chain(ends.iter().map(|(_, end)| end.circuit.as_ref())).collect();
                 tr {
@@ -192,31 +193,87 @@ fn heads(results: &Results) -> String {
     out.join(" ")
 }
 
-/// The new and lost heads of each training with how often draws of the pairs have them, and which are emergent.
-fn single_heads(results: &Results) -> String {
-    let mut out: Vec<String> = Vec::new();
-    for (run, last) in results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))) {
-        let Some((new, lost)) = redrawn(results, run) else { continue };
-        let mut notes: Vec<String> = Vec::new();
-        if let Some(heads) = last.emergent.as_ref().filter(|heads| !heads.is_empty()) {
-            let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
-            let all = if heads.len() == last.gained.len() { "all new ones".into() } else { all.join(", ") };
-            let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
-                let same = if same == 0 { "none".to_owned() } else { same.to_string() };
-                format!(", {same} in all of {}", count(seeds, "seed"))
-            });
-            notes.push(format!("emergent {all}{seeds}"));
+/// Which heads are new and lost, how often draws of the pairs have them, and what noise of the same size does.
+fn single_rows(results: &Results) -> Markup {
+    let ends: Vec<_> = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?))).collect();
+    let redrawn: Vec<_> = ends.iter().map(|(run, _)| redrawn(results, run)).collect();
+    let tested: Vec<_> = ends.iter().map(|(run, _)| scores_tested(results, run)).collect();
+    let noise: Vec<_> = ends.iter().map(|(run, _)| by_noise::made(results, run)).collect();
+    let of = tested.iter().flatten().map(|&(_, n)| n).max().unwrap_or(0);
+    html! {
+        @if redrawn.iter().any(Option::is_some) {
+            tr {
+                th scope="row" { "New heads" small { "and the share of draws of the pairs whose circuits have them: the base’s, the last checkpoint’s" } }
+                td { "–" }
+                @for ((run, last), sets) in ends.iter().zip(&redrawn) {
+                    td {
+                        (lines(sets.as_ref().map(|sets| &sets.0)))
+                        @if let Some(note) = emergent_ones(results, run, last) { small { (note) } }
+                    }
+                }
+            }
+            tr {
+                th scope="row" { "Lost heads" small { "the same" } }
+                td { "–" }
+                @for sets in &redrawn { td { (lines(sets.as_ref().map(|sets| &sets.1))) } }
+            }
         }
-        notes.extend(scores_tested(results, run).map(|(found, n)| {
-            format!("of all {n} heads the test finds {found} changed{}", by_noise::changed(results, run, n))
-        }));
-        notes.extend(by_noise::made(results, run));
-        let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
-        out.push(format!("{}: new {}; lost {}{notes}.", run.name, listed(&new), listed(&lost)));
+        @if of > 0 {
+            tr {
+                th scope="row" { "Heads whose share of scores changed, of " (of) }
+                td { "–" }
+                @for ((run, _), found) in ends.iter().zip(&tested) {
+                    td {
+                        @match found {
+                            Some((found, n)) => {
+                                (found)
+                                @if let Some((mean, what)) = by_noise::changed(results, run, *n) {
+                                    small { "by " (what) ": " (number(mean, 1)) }
+                                }
+                            },
+                            None => "–",
+                        }
+                    }
+                }
+            }
+        }
+        @if noise.iter().any(Option::is_some) {
+            tr {
+                th scope="row" { "New heads by noise as large as the change" }
+                td { "–" }
+                @for made in &noise { td { @match made { Some(made) => (made.cell()), None => "–" } } }
+            }
+        }
     }
-    if !out.is_empty() {
-        out.insert(0, "In parentheses how many circuits from other draws of the pairs have a head, the base’s and the last checkpoint’s.".into());
+}
+
+/// Heads, each on a line of its own; of many their number.
+fn lines(heads: Option<&Vec<String>>) -> Markup {
+    html! {
+        @match heads {
+            None => "–",
+            Some(heads) if heads.is_empty() || heads.len() > 8 => (listed(heads)),
+            Some(heads) => { @for head in heads { span class="line" { (head) } } },
+        }
     }
+}
+
+/// `emergent: all, none in all of 3 seeds`.
+fn emergent_ones(results: &Results, run: &Training, last: &HeadChange) -> Option<String> {
+    let heads = last.emergent.as_ref().filter(|heads| !heads.is_empty())?;
+    let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
+    let all = if heads.len() == last.gained.len() { "all".into() } else { all.join(", ") };
+    let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
+        let same = if same == 0 { "none".to_owned() } else { same.to_string() };
+        format!(", {same} in all of {}", count(seeds, "seed"))
+    });
+    Some(format!("emergent: {all}{seeds}"))
+}
+
+/// What noise and other seeds say of the heads that are named in the table.
+fn single_heads(results: &Results) -> String {
+    let ends = results.trainings.iter().filter_map(|run| Some((run, run.changes.last()?)));
+    let mut out: Vec<String> = ends.filter_map(|(run, last)| by_noise::verdict(results, run, last)).collect();
     out.extend(always(results));
     out.join(" ")
 }

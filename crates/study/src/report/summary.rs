@@ -234,7 +234,10 @@ fn scores_changed(results: &Results, run: &Training, last: &HeadChange) -> Strin
     let all = match scores_tested(results, run) {
         None => String::new(),
         Some((found, n)) => {
-            format!(" Of all {n} heads it finds {found} changed{}.", by_noise::changed(results, run, n))
+            let beside = by_noise::changed(results, run, n).map_or(String::new(), |(mean, what)| {
+                format!(", and {} on average where {what} moved the weights", number(mean, 1))
+            });
+            format!(" Of all {n} heads it finds {found} changed{}.", beside)
         }
     };
     format!(
