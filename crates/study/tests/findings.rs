@@ -205,7 +205,9 @@ fn a_test_of_heads_counts_all_heads_beside_noise() {
     let mut results = stages::complete(synthetic::results(1, 1.0));
     let last = results.heads[0].checkpoints.last_mut().unwrap();
     let (found, n) = (last.tests.iter().filter(|t| t.found).count(), last.tests.len());
-    let noise = results.controls.as_mut().unwrap().negative.as_mut().unwrap();
+    let controls = results.controls.as_mut().unwrap();
+    controls.matched.clear();
+    let noise = controls.negative.as_mut().unwrap();
     noise.trials.iter_mut().for_each(|trial| trial.changed = trial.tested / 2);
     let (said, _) = finding(&results, "SFT changed which heads");
     let half = n as f64 / 2.0;

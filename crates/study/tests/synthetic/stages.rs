@@ -44,8 +44,17 @@ pub(crate) fn complete(mut results: Results) -> Results {
         .chain(results.trainings.iter().flat_map(|t| t.checkpoints.iter().map(|c| c.label.clone())));
     results.roles = labels.map(|label| roles(&results, &label, &suites[0], &mut rng)).collect();
     results.hypotheses = hypotheses();
-    results.controls =
-        Some(Controls { positive: Some(control(true)), negative: Some(control(false)), matched: Vec::new() });
+    let as_large = |of: &Training| MatchedNoise {
+        training: of.name.clone(),
+        change: 0.147,
+        command: "sparks study controls".into(),
+        trials: control(false).trials,
+    };
+    results.controls = Some(Controls {
+        positive: Some(control(true)),
+        negative: Some(control(false)),
+        matched: results.trainings.iter().map(as_large).collect(),
+    });
     results
 }
 
