@@ -237,7 +237,7 @@ def main():
         print(f"unbroken and killed: {same} of {16 * updates} completions are the same; last checkpoints {'equal' if equal else 'differ'}")
         if [x[:3] for step in one for x in step] != [x[:3] for step in two for x in step]:
             wrong.append("the prompts differ")
-    sys.exit("\n".join(wrong))
+    sys.exit("\n".join(wrong) or 0)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ pub(crate) fn run(common: &Common, args: Args, ranks: &Arc<dyn Ranks>) -> Result
         max_tokens: args.max_tokens,
         seed: common.seed(),
         subject: match &servers {
-            Some(servers) => served::subject(servers, &checkpoint)?,
+            Some(servers) => served::subject(common, servers, &checkpoint)?,
             None => subject(common, &checkpoint, &args.heads)?,
         },
     };

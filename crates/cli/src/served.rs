@@ -84,15 +84,47 @@ impl<'a> Told<'a> {
     }
 }
 
-/// What a run is of: the servers' name of the model, and the tokenizer that makes its prompts.
-pub(crate) fn subject(servers: &Servers, checkpoint: &Checkpoint) -> Result<BTreeMap<String, String>> {
+/// The name of a model in the folder or hub id that a server was started with: without the folders before it.
+fn name_of(root: &str) -> &str {
+    let whole = root.trim_end_matches('/');
+    let cached = whole.rsplit_once("/snapshots/").and_then(|(before, _)| before.rsplit_once("models--"));
+    match cached {
+        Some((_, id)) => id.rsplit_once("--").map_or(id, |(_, name)| name),
+        None => whole.rsplit_once('/').map_or(whole, |(_, name)| name),
+    }
+}
+
+/// What a run is of: the servers' names of the model, and the tokenizer that makes its prompts. Warns where servers were
+/// started with a model of another name than MODEL.
+pub(crate) fn subject(
+    common: &Common,
+    servers: &Servers,
+    checkpoint: &Checkpoint,
+) -> Result<BTreeMap<String, String>> {
     let mut names: Vec<&str> = servers.models().collect();
     names.dedup();
     let [name] = names[..] else {
         return Err(Error::input(format!("--server: they serve {}, expected one model", names.join(", "))));
     };
     let tokenizer = tokenizer_hash(checkpoint.dir())?;
-    Ok(BTreeMap::from([("served".to_owned(), name.to_owned()), ("tokenizer".to_owned(), tokenizer)]))
+    let mut of =
+        BTreeMap::from([("served".to_owned(), name.to_owned()), ("tokenizer".to_owned(), tokenizer)]);
+    let roots: Vec<(&str, &str)> = servers.roots().collect();
+    let Some(&(url, root)) = roots.first() else { return Ok(of) };
+    if let Some((other, second)) = roots.iter().find(|(_, second)| name_of(second) != name_of(root)) {
+        return Err(Error::input(format!(
+            "--server: {url} serves {root}, and {other} serves {second}, expected one model"
+        )));
+    }
+    let dir = std::fs::canonicalize(checkpoint.dir()).unwrap_or_else(|_| checkpoint.dir().to_owned());
+    if name_of(&dir.to_string_lossy()) != name_of(root) {
+        common.warn(format!(
+            "--server: {url} serves {root}, and MODEL, whose tokenizer and templates are used, is {}",
+            dir.display()
+        ))?;
+    }
+    of.insert("root".to_owned(), name_of(root).to_owned());
+    Ok(of)
 }
 
 /// Has the samples made, as [`study::answer::answer`] makes them: whether all were made.
@@ -103,6 +135,15 @@ pub(crate) fn answer(
     run: &mut Run,
     watcher: &mut dyn Watcher,
 ) -> Result<bool> {
+    if let (Some(sample), Some(request)) = (asked.pending.first(), asked.requests.first())
+        && let text = reading.text.decode_all(&request.prompt)?
+        && let Some(url) = servers.other_tokenizer(&text, &reading.text.encode_raw(&text)?)
+    {
+        return Err(Error::input(format!(
+            "--server: the tokenizer of {url} makes other ids than MODEL's of the prompt of problem {}: it serves another model",
+            sample.id
+        )));
+    }
     let (most, budget) = (servers.max_len(), reading.how.max_tokens);
     for (sample, request) in asked.pending.iter().zip(&asked.requests) {
         let n = request.prompt.len();
@@ -124,4 +165,21 @@ pub(crate) fn answer(
         run.append(&asked.pending[at], reading.sample(completion)?)?;
     }
     Ok(running.is_done())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_its_name_wherever_it_lies() {
+        for root in [
+            "Qwen/Qwen2.5-7B",
+            "/data/models/Qwen2.5-7B/",
+            "Qwen2.5-7B",
+            "/root/.cache/huggingface/hub/models--Qwen--Qwen2.5-7B/snapshots/0a1b2c",
+        ] {
+            assert_eq!(name_of(root), "Qwen2.5-7B", "{root}");
+        }
+    }
 }

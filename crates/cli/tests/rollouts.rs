@@ -270,3 +270,44 @@ fn a_benchmark_is_answered_by_a_server() {
     let out = sparks(dir.path(), &[&args[..], &url].concat());
     assert!(out.status.success(), "{}", stderr(&out));
 }
+
+/// Names of two models, another model than MODEL, another tokenizer: said, or refused.
+#[test]
+fn servers_of_another_model_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second, model) = (Vllm::start(), Vllm::start(), at("tests/fixtures/vllm/model"));
+    let problem = |n: usize| json!({ "id": n.to_string(), "problem": format!("{n}+{n}="), "answer": (2 * n).to_string() });
+    let problems: String = (0..4).map(|n| format!("{}\n", problem(n))).collect();
+    std::fs::write(dir.path().join("p.jsonl"), problems).unwrap();
+    let eval = |out: &str, more: &[&str]| {
+        let base = ["eval", model.to_str().unwrap(), "--suite", "p.jsonl", "--template", "plain"];
+        let args: Vec<&str> =
+            base.iter().chain(&["--max-tokens", "5", "--out", out]).chain(more).copied().collect();
+        sparks(dir.path(), &args)
+    };
+    let [url, other] = [&first, &second].map(|server| ["--server", &server.url]);
+    // The model's own folder, wherever it lies there.
+    first.state().root = Some("/served/elsewhere/model".into());
+    let out = eval("a", &url);
+    assert!(out.status.success() && !stderr(&out).contains("serves"), "{}", stderr(&out));
+    first.state().root = Some("/served/Qwen2.5-7B".into());
+    let out = eval("b", &url);
+    assert!(
+        out.status.success() && stderr(&out).contains("serves /served/Qwen2.5-7B, and MODEL"),
+        "{}",
+        stderr(&out)
+    );
+    let refused = |out: &str, more: &[&str], says: &str| {
+        let out = eval(out, more);
+        assert!(out.status.code() == Some(2) && stderr(&out).contains(says), "{}", stderr(&out));
+    };
+    refused("c", &[&url[..], &["--strict"]].concat(), "serves /served/Qwen2.5-7B, and MODEL");
+    // A run that was begun with another, and two at the same time.
+    refused("a", &[&url[..], &["--samples", "2"]].concat(), "Qwen2.5-7B");
+    second.state().root = Some("org/model".into());
+    refused("d", &[&url[..], &other].concat(), "expected one model");
+    first.state().root = Some("org/model".into());
+    assert!(eval("e", &[&url[..], &other].concat()).status.success());
+    second.state().tokens = Some(vec![1, 2, 3]);
+    refused("f", &[&url[..], &other].concat(), "makes other ids than MODEL's of the prompt of problem 0");
+}

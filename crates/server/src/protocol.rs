@@ -19,6 +19,8 @@ pub(crate) struct Card {
     pub(crate) kind: Kind,
     /// Its name of the model without adapters.
     pub(crate) model: String,
+    /// The folder or hub id that it was started with; nothing where it does not say.
+    pub(crate) root: Option<String>,
     /// Tokens of a prompt and its completion at most.
     pub(crate) max_len: usize,
     /// Whether its log-probabilities are those of the distribution after temperature; nothing where it does not say.
@@ -39,7 +41,9 @@ impl Card {
         };
         let model = base["id"].as_str().ok_or("a model without id in /v1/models")?.to_owned();
         let max_len = base["max_model_len"].as_u64().ok_or("no max_model_len in /v1/models")? as usize;
-        Ok(Self { kind, model, max_len, at_temperature: None })
+        // SGLang has its name there.
+        let root = base["root"].as_str().filter(|_| kind == Kind::Vllm).map(str::to_owned);
+        Ok(Self { kind, model, root, max_len, at_temperature: None })
     }
 }
 
@@ -195,11 +199,18 @@ mod tests {
     #[test]
     fn a_server_says_what_it_is() {
         let lora = json!({ "id": "a", "parent": "policy", "owned_by": "vllm", "max_model_len": null });
-        let base = json!({ "id": "policy", "parent": null, "owned_by": "vllm", "max_model_len": 512 });
+        let base =
+            json!({ "id": "policy", "root": "/m", "parent": null, "owned_by": "vllm", "max_model_len": 512 });
         let card = Card::read(&json!({ "data": [lora, base] })).unwrap();
         assert_eq!(
             card,
-            Card { kind: Kind::Vllm, model: "policy".into(), max_len: 512, at_temperature: None }
+            Card {
+                kind: Kind::Vllm,
+                model: "policy".into(),
+                root: Some("/m".into()),
+                max_len: 512,
+                at_temperature: None
+            }
         );
         let other = json!({ "data": [{ "id": "m", "owned_by": "llamacpp" }] });
         assert!(Card::read(&other).unwrap_err().contains("expected vllm or sglang"));

@@ -5,6 +5,7 @@ use std::sync::{Mutex, RwLock, RwLockReadGuard};
 
 use common::Error;
 use model_qwen::Completion;
+use serde_json::json;
 
 use crate::http::{Failure, Http};
 use crate::protocol::{Ask, Card, Kind};
@@ -28,11 +29,20 @@ impl Server {
     /// Asks what a server is.
     pub(crate) fn card(http: &Http) -> Result<Card, Failure> {
         let mut card = Card::read(&http.get("/v1/models")?).map_err(Failure::Refused)?;
-        if card.kind == Kind::Vllm {
-            // With VLLM_SERVER_DEV_MODE=1.
-            let info = http.get("/server_info?config_format=json").ok();
-            let mode = info.as_ref().and_then(|i| i["vllm_config"]["model_config"]["logprobs_mode"].as_str());
-            card.at_temperature = mode.map(|mode| mode.starts_with("processed"));
+        match card.kind {
+            Kind::Vllm => {
+                // With VLLM_SERVER_DEV_MODE=1.
+                let info = http.get("/server_info?config_format=json").ok();
+                let mode =
+                    info.as_ref().and_then(|i| i["vllm_config"]["model_config"]["logprobs_mode"].as_str());
+                card.at_temperature = mode.map(|mode| mode.starts_with("processed"));
+            }
+            Kind::Sglang => {
+                card.root =
+                    http.get("/model_info").ok().and_then(|i| Some(i["model_path"].as_str()?.to_owned()));
+                // Unless it was started with SGLANG_RETURN_ORIGINAL_LOGPROB, of which it says nothing.
+                card.at_temperature = Some(true);
+            }
         }
         Ok(card)
     }
@@ -70,6 +80,16 @@ impl Server {
                 Ok(completion)
             }
         }
+    }
+
+    /// The ids that its tokenizer makes of `text`, with and without what it puts before each; none where it does not say.
+    pub(crate) fn token_ids(&self, text: &str) -> Vec<Vec<u32>> {
+        let ids = |special: bool| {
+            let body = json!({ "model": self.card.model, "prompt": text, "add_special_tokens": special });
+            let said = self.http.post("/tokenize", &body).ok()?;
+            serde_json::from_value(said["tokens"].clone()).ok()
+        };
+        [false, true].into_iter().filter_map(ids).collect()
     }
 
     fn ask(&self, ask: &Ask<'_>, adapter: Option<&str>) -> Result<Completion, Failure> {

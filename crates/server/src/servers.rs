@@ -145,6 +145,21 @@ impl Servers {
         self.shared.all.iter().map(|server| &*server.card.model)
     }
 
+    /// Addresses of the servers with the folder or hub id that each was started with, where it says so.
+    pub fn roots(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.shared.all.iter();
+        all.filter_map(|server| Some((&*server.http.url, server.card.root.as_deref()?)))
+    }
+
+    /// The address of a server whose tokenizer makes other ids of `text`, if one says so.
+    pub fn other_tokenizer(&self, text: &str, ids: &[u32]) -> Option<&str> {
+        let other = |server: &&Server| {
+            let theirs = server.token_ids(text);
+            !theirs.is_empty() && theirs.iter().all(|theirs| theirs != ids)
+        };
+        self.shared.all.iter().find(other).map(|server| &*server.http.url)
+    }
+
     /// Makes a version current: requests that are sent from now on are answered by it. A server is given it with the first
     /// of them. The folder belongs to the servers from here on: it is removed once the version is no longer current and no
     /// request needs it.

@@ -36,6 +36,10 @@ pub(crate) struct State {
     pub(crate) completions: usize,
     /// Log-probabilities before temperature.
     pub(crate) raw: bool,
+    /// What it was started with, if it says so.
+    pub(crate) root: Option<String>,
+    /// What its tokenizer makes of any text, if it says so.
+    pub(crate) tokens: Option<Vec<u32>>,
     /// Recorded completions by [`key`], in place of the rules.
     pub(crate) recorded: Option<BTreeMap<String, Value>>,
 }
@@ -66,6 +70,8 @@ impl Vllm {
             dead_at: None,
             completions: 0,
             raw: false,
+            root: None,
+            tokens: None,
             recorded: None,
         }));
         let shared = Arc::clone(&state);
@@ -173,12 +179,17 @@ fn reply(state: &mut State, path: &str, body: &Value) -> (u16, Value) {
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
     match path.split('?').next().unwrap() {
         "/v1/models" => {
-            let base =
-                json!({ "id": "policy", "owned_by": "vllm", "parent": null, "max_model_len": state.max_len });
+            let base = json!({
+                "id": "policy", "root": state.root, "owned_by": "vllm", "parent": null, "max_model_len": state.max_len,
+            });
             let adapter = |name| json!({ "id": name, "owned_by": "vllm", "parent": "policy" });
             let all: Vec<Value> = [base].into_iter().chain(state.adapters.keys().map(adapter)).collect();
             (200, json!({ "data": all }))
         }
+        "/tokenize" => match &state.tokens {
+            Some(tokens) => (200, json!({ "tokens": tokens })),
+            None => error(404, "Not Found"),
+        },
         "/server_info" => {
             let mode = if state.raw { "raw_logprobs" } else { "processed_logprobs" };
             (200, json!({ "vllm_config": { "model_config": { "logprobs_mode": mode } } }))
