@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Arrays under a real Slurm on this machine: a cluster of one node in a temporary folder, arrays of each command with one
-# task that fails, the merge that then must not run, the task submitted again, and the result beside that of one process.
+# Arrays under a real Slurm on this machine: a cluster of two simulated nodes in a temporary folder, arrays of each command
+# with one task that fails, the merge that then must not run, the task submitted again, and the result beside that of one
+# process.
 # apt-get install -y --no-install-recommends slurm-wlm munge; as root: tools/slurm/check.sh SPARKS, from the repository.
-# A SPARKS with MPI also runs under srun --mpi=pmix, where this Slurm has it.
+# A SPARKS with MPI also runs under srun --mpi=pmix, where this Slurm has it: its ranks on one node, and on both.
 set -euo pipefail
 sparks=$(realpath "$1")
 root=$(pwd)
 S=$(mktemp -d)
-mkdir -p "$S"/{state,spool,log,run,bin,work}
+mkdir -p "$S"/{state,log,run,bin,work,tmp-node1,tmp-node2}
 ln -s "$sparks" "$S/bin/sparks"
 export PATH="$S/bin:$PATH" HF_HUB_OFFLINE=1
 host=$(hostname -s) cores=$(nproc)
@@ -16,7 +17,7 @@ export SLURM_CONF=$S/slurm.conf
 stop() {
     local status=$?
     [ $status = 0 ] || tail -n 5 "$S"/work/*.log "$S"/log/slurm*.log
-    for file in "$S"/run/{slurmd,slurmctld,munged}.pid; do
+    for file in "$S"/run/{slurmd-node1,slurmd-node2,slurmctld,munged}.pid; do
         if [ -f "$file" ]; then kill "$(cat "$file")" 2>/dev/null || true; fi
     done
     sleep 1
@@ -30,7 +31,8 @@ munged --force --key-file="$S/munge.key" --socket="$S/run/munge.socket" --pid-fi
     --log-file="$S/log/munged.log" --seed-file="$S/run/seed"
 slurmctld -c
 sleep 2
-slurmd
+slurmd -N node1
+slurmd -N node2
 sleep 2
 sinfo --noheader
 cd "$S/work"
@@ -118,10 +120,9 @@ cmp <(sed 's/"alone"/"study"/' alone/results.json) study/results.json
 echo "study: failed without one of its checkpoints, later stages were cancelled; submitted again: the results of one process"
 
 if ldd "$sparks" | grep -q libmpi && srun --mpi=list 2>&1 | grep -q pmix; then
-    srun --mpi=pmix -n 2 --overcommit sparks attribute "$model" --pairs p.jsonl --threads 1 --out ranks.json --quiet
+    # Nodes that share a machine share its memory too, which Open MPI would use between them: as on real ones, TCP.
+    export OMPI_MCA_btl=self,tcp
     sparks attribute "$model" --pairs p.jsonl --threads 1 --out whole.json --quiet
-    cmp ranks.json whole.json
-    echo "srun --mpi=pmix -n 2 sparks attribute: the bytes of one process"
     cat > sft.toml <<TOML
 model.path = "$root/tests/fixtures/sft-trace/tied"
 data.train = "$root/tests/fixtures/sft-trace/data.jsonl"
@@ -135,13 +136,36 @@ grpo = { prompts = 2, group_size = 4, max_tokens = 6 }
 TOML
     printf '{"problem":"%s=","answer":%s}\n' 12+34 46 20+31 51 44+17 61 > sums.jsonl
     for kind in sft grpo; do
-        srun --mpi=pmix -n 2 --overcommit sparks $kind $kind.toml --threads 1 --quiet --set run.dir=two-$kind
         sparks $kind $kind.toml --threads 1 --quiet --set run.dir=one-$kind
-        for file in model optimizer; do
-            cmp {two,one}-$kind/checkpoints/step-$([ $kind = sft ] && echo 4 || echo 2)/$file.safetensors
-        done
-        echo "srun --mpi=pmix -n 2 sparks $kind: the weights of one process"
     done
+    for nodes in 1 2; do
+        ranks=(srun -K --mpi=pmix -N $nodes -n 2 --overcommit)
+        "${ranks[@]}" sparks attribute "$model" --pairs p.jsonl --threads 1 --out ranks.json --quiet
+        cmp ranks.json whole.json
+        echo "srun --mpi=pmix -N $nodes -n 2 sparks attribute: the bytes of one process"
+        for kind in sft grpo; do
+            "${ranks[@]}" sparks $kind $kind.toml --threads 1 --quiet --set run.dir=$nodes-$kind
+            for file in model optimizer; do
+                cmp {$nodes,one}-$kind/checkpoints/step-$([ $kind = sft ] && echo 4 || echo 2)/$file.safetensors
+            done
+            echo "srun --mpi=pmix -N $nodes -n 2 sparks $kind: the weights of one process"
+        done
+    done
+    # A rank is killed: -K ends the job, which goes on from its checkpoint to the weights of an unbroken run.
+    long=(sft.toml --threads 1 --quiet --set train.steps=1000 --set run.checkpoint_every=100)
+    sparks sft "${long[@]}" --set run.dir=unbroken
+    "${ranks[@]}" sparks sft "${long[@]}" --set run.dir=killed > killed.log 2>&1 &
+    job=$!
+    until [ -d killed/checkpoints/step-100 ]; do kill -0 $job; sleep 0.1; done
+    begun=$SECONDS
+    kill -9 "$(pgrep -f 'sparks sft sft.toml.*run.dir=killed' | tail -1)"
+    ! wait $job
+    [ $((SECONDS - begun)) -lt 60 ] || { echo "a killed rank: the job ended after $((SECONDS - begun)) s"; exit 1; }
+    ended=$((SECONDS - begun))
+    [ ! -d killed/checkpoints/step-1000 ]
+    "${ranks[@]}" sparks sft --resume killed --threads 1 --quiet
+    cmp {killed,unbroken}/checkpoints/step-1000/model.safetensors
+    echo "srun -K -N 2: a killed rank ended the job after $ended s; resumed, its weights are those of an unbroken run"
 else
     echo "not run: srun --mpi=pmix"
 fi
