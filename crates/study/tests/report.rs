@@ -122,6 +122,10 @@ fn controls_say_what_was_wanted() {
     assert!(!page.contains(">found<"));
     results.controls.as_mut().unwrap().negative.as_mut().unwrap().rate.high = 0.037;
     assert!(written(&results).0.contains("As wanted: the interval is below the stated rate of 5"));
+    // Where noise makes no head new, none can be emergent.
+    let negative = results.controls.as_mut().unwrap().negative.as_mut().unwrap();
+    negative.trials.iter_mut().for_each(|trial| trial.new.clear());
+    assert!(written(&results).0.contains("Not put to the proof: the interval is below the stated rate of 5"));
 }
 
 #[test]

@@ -124,7 +124,7 @@ FIGURES.transfers = (results, pick) => {
     const reach = d3.extent(rows.flatMap((t) => [0, whole, t.change.low, t.change.high, ...t.random.map((r) => r.change)]));
     return { rows, whole, reach, words: (wide) => `${first.from} into ${first.into}, ${first.suite}: ${wide ? "they differ by " : ""}${two(whole)} ${unit(first)}` };
   });
-  const p = (t) => (t.p_value === undefined || t.p_value === null ? "too few random sets for a test" : `against random ${pValue(t.p_value)}`);
+  const p = (t) => (t.p_value === undefined || t.p_value === null ? "too few random sets for a test" : `more than random heads, one-sided ${pValue(t.p_value)}`);
   const share = (t) => (t.share === undefined || t.share === null ? "" : `, ${percent(t.share)} of the difference`);
   const words = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)}: ${between(t.change, two)} ${unit(t)}${share(t)}; ${p(t)}`;
   const fewer = (t) => `${count(t.heads.length, `${SETS[t.set] ?? t.set} head`)}: ${two(t.change.estimate)}${share(t).replace(" of the difference", "")}; ${t.p_value === undefined || t.p_value === null ? "no test" : pValue(t.p_value)}`;
@@ -142,7 +142,7 @@ FIGURES.transfers = (results, pick) => {
     title: pick.head ? `Activations of ${pick.head} put into another checkpoint` : "Activations of heads put into another checkpoint",
     caption: `Blue dot: change of the mean metric (${metrics}) of the second checkpoint when the heads' mixed values come from the first, on the same clean prompts; bar: its 95 % interval over ${suites.map((s) => `${pairsOf(results, s)} (${s})`).join(", ")}. Ring: the whole difference between the two checkpoints. Ticks below: as many random heads of the same layers, one tick a draw (at least ${count(d3.min(rows, (t) => t.random.length), "draw")}). Each pair of checkpoints and suite has an axis of its own: compare distances from 0 within one, and percentages of the difference between them. Look for blue dots beyond all their ticks, on the side of the ring.`,
     label: rows.map(text).join("; "),
-    columns: ["heads", "set", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "random, least", "random, most", "draws", "p against random"],
+    columns: ["heads", "set", "from", "into", "suite", "metric", "before", "after", "source", "change", "low", "high", "share of the difference", "random, mean", "random, least", "random, most", "draws", "one-sided p"],
     rows: rows.map((t) => {
       const random = t.random.map((r) => r.change);
       return [names(t.heads), SETS[t.set] ?? t.set, t.from, t.into, t.suite, t.metric, t.before, t.after, t.source, t.change.estimate, t.change.low, t.change.high, t.share ?? "", d3.mean(random) ?? "", d3.min(random) ?? "", d3.max(random) ?? "", random.length, t.p_value ?? ""];

@@ -111,7 +111,7 @@ document.addEventListener("keydown", (event) => {
 // Closed details are printed open. The style sheet does it where the browser can; this does it elsewhere.
 const opened = [];
 addEventListener("beforeprint", () => {
-  for (const one of document.querySelectorAll("details:not(.numbers):not([open])")) {
+  for (const one of document.querySelectorAll("details:not(.numbers):not(.trials):not([open])")) {
     one.open = true;
     opened.push(one);
   }

@@ -32,19 +32,33 @@ pub(super) fn changed(results: &Results, run: &Training, n: usize) -> Option<(f6
     Some((share / trials.len() as f64 * n as f64, what))
 }
 
+/// Of `heads`, those that trials have in a set: `L1H4 in 22, L0H2 in 3`.
+fn as_well(trials: &[ControlTrial], heads: &[Head], of: fn(&ControlTrial) -> &[Head]) -> Option<String> {
+    let times = |head: Head| trials.iter().filter(|trial| of(trial).contains(&head)).count();
+    let mut mine: Vec<(usize, Head)> =
+        heads.iter().map(|&head| (times(head), head)).filter(|&(n, _)| n > 0).collect();
+    mine.sort_by_key(|&(n, head)| (std::cmp::Reverse(n), head));
+    let mine: Vec<String> = mine.iter().map(|(n, head)| format!("{head} in {n}")).collect();
+    (!mine.is_empty()).then(|| mine.join(", "))
+}
+
 /// Of a training's lost heads those that noise loses as well: ` Of the lost heads, noise alone loses L1H4 in 22 of 50
 /// trials.`
 pub(super) fn lost(results: &Results, run: &Training, change: &HeadChange) -> String {
-    let Some((trials, what)) = trials(results, run) else { return String::new() };
-    let times = |head: Head| trials.iter().filter(|trial| trial.lost.contains(&head)).count();
-    let mut mine: Vec<(usize, Head)> =
-        change.lost.iter().map(|&head| (times(head), head)).filter(|&(n, _)| n > 0).collect();
-    if mine.is_empty() {
-        return String::new();
-    }
-    mine.sort_by_key(|&(n, head)| (std::cmp::Reverse(n), head));
-    let mine: Vec<String> = mine.iter().map(|(n, head)| format!("{head} in {n}")).collect();
-    format!(" Of the lost heads, {what} loses {} of {}.", mine.join(", "), count(trials.len(), "trial"))
+    let said = trials(results, run).and_then(|(trials, what)| {
+        let mine = as_well(trials, &change.lost, |t| &t.lost)?;
+        Some(format!(" Of the lost heads, {what} loses {mine} of {}.", count(trials.len(), "trial")))
+    });
+    said.unwrap_or_default()
+}
+
+/// The same of new heads.
+pub(super) fn new(results: &Results, run: &Training, change: &HeadChange) -> String {
+    let said = trials(results, run).and_then(|(trials, what)| {
+        let mine = as_well(trials, &change.gained, |t| &t.new)?;
+        Some(format!(" Of the new heads, {what} makes {mine} of {}.", count(trials.len(), "trial")))
+    });
+    said.unwrap_or_default()
 }
 
 /// How many heads noise makes new and emergent: on average, and at most.
@@ -75,22 +89,64 @@ impl Made {
     }
 }
 
-/// Whether the training has more emergent heads than noise as large as its change makes, in a sentence.
+/// Whether the training has more emergent heads than noise as large as its change makes, beside its other seeds.
 pub(super) fn verdict(results: &Results, run: &Training, change: &HeadChange) -> Option<String> {
     let noise = matched(results, &run.name)?;
+    let trials = count(noise.trials.len(), "trial");
+    let others: Vec<String> = results
+        .stability
+        .iter()
+        .flat_map(|found| &found.runs)
+        .filter(|seed| seed.seed != results.run.seed)
+        .filter_map(|seed| seed.trainings.iter().find(|t| t.name == run.name))
+        .map(|t| t.emergent.len().to_string())
+        .collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!(" (other seeds {})", others.join(", ")),
+    };
+    let (any, _) = as_many(noise, 1);
     Some(match change.emergent.as_ref()?.len() {
-        0 => format!("{} has no emergent head.", run.name),
+        0 => format!("Seed {} of {} has no emergent head{others}.", results.run.seed, run.name),
         emergent => {
             let (n, p) = as_many(noise, emergent);
             format!(
-                "{} has {}; in {n} of {} noise as large as its change of the weights makes as many (one-sided {}).",
+                "Seed {} of {} has {}{others}; noise as large as its change of the weights makes as many in {n} of {trials} (one-sided \
+                 {}), and at least one in {any}.",
+                results.run.seed,
                 run.name,
                 count(emergent, "emergent head"),
-                count(noise.trials.len(), "trial"),
                 p_value(p)
             )
         }
     })
+}
+
+/// Heads by which a trial's circuit differs from the base's.
+fn differ(trial: &ControlTrial) -> usize {
+    trial.new.len() + trial.lost.len()
+}
+
+/// How many heads noise as large as the change makes differ, and how often as many as the training does: on the same pairs,
+/// which the noise floors draw anew.
+pub(super) fn difference(results: &Results, run: &Training, change: &HeadChange) -> Option<String> {
+    let trials = &matched(results, &run.name)?.trials;
+    let changed = change.gained.len() + change.lost.len();
+    let n = trials.iter().filter(|trial| differ(trial) >= changed).count();
+    Some(format!(
+        "{} on average, and as many as {} in {n} of {} (one-sided {})",
+        number(mean(trials, differ), 1),
+        run.name,
+        count(trials.len(), "trial"),
+        p_value((n + 1) as f64 / (trials.len() + 1) as f64)
+    ))
+}
+
+/// In how many trials noise as large as the change loses all of `heads`.
+pub(super) fn loses(results: &Results, run: &Training, heads: &[Head]) -> Option<(usize, usize)> {
+    let trials = &matched(results, &run.name)?.trials;
+    let all = trials.iter().filter(|trial| heads.iter().all(|head| trial.lost.contains(head)));
+    Some((all.count(), trials.len()))
 }
 
 /// How often noise makes as many heads emergent as the training has, with the p-value of that.
@@ -118,13 +174,16 @@ pub(super) fn beside(results: &Results, run: &Training, change: &HeadChange) -> 
     };
     format!(
         " Noise as large as {}’s change of the weights makes {} heads new and {} emergent on average, never more than {} and {} \
-         ({}){often}.",
+         ({}){often}.{}",
         run.name,
         number(made.new.0, 1),
         number(made.emergent.0, 1),
         made.new.1,
         made.emergent.1,
-        count(made.trials, "trial")
+        count(made.trials, "trial"),
+        difference(results, run, change).map_or(String::new(), |said| format!(
+            " Its circuits differ from the base’s, new and lost heads together, by {said}."
+        ))
     )
 }
 
@@ -140,7 +199,8 @@ pub(super) fn section(results: &Results) -> Markup {
             p {
                 "Every matrix of the base’s blocks is moved by noise whose root mean square is that of the training’s change of the "
                 "matrix. So large a change of the weights, in no direction, is a change too: nothing says that it makes no head "
-                "emergent. A training whose heads are no more than that has not shown that they are of what it learned."
+                "emergent. A training whose heads are no more than that has not shown that they are of what it learned. Noise teaches nothing, "
+                "so that more than it makes may still be no more than what follows where the metric grows."
             }
         }
         @for (run, noise) in runs {

@@ -49,7 +49,7 @@ pub(super) fn section(results: &Results) -> Markup {
         @if !others.is_empty() {
             section id="warnings" {
                 h2 { "Where this might be wrong" }
-                p { "Each begins with what a reader might take for granted; it fails where the last sentence says." }
+                p { "Each begins with what a reader might take for granted; the sentences in bold say why not." }
                 @for w in others { (warning(w)) }
             }
         }
@@ -73,7 +73,7 @@ fn finding(f: &Finding, open: bool) -> Markup {
 
 /// A warning as a paragraph.
 pub(super) fn warning(w: &Caveat) -> Markup {
-    html! { p class="warned" { strong { (w.claim) } " Control: " (w.control) " " em { (w.finding) } } }
+    html! { p class="warned" { em { "Not to be taken for granted: " (w.claim) } " Control: " (w.control) " " strong { (w.finding) } } }
 }
 
 fn class(verdict: ClaimVerdict) -> &'static str {

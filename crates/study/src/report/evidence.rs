@@ -129,8 +129,10 @@ fn one(control: &Control) -> Markup {
             "",
             format!(
                 "The share is the power of the pipeline for a change of this kind, the whole work of one head moved to another; of a \
-                 change spread over many heads, or of part of a head, or on other pairs, it says nothing. The planted head was missed in {}.",
-                count(control.trials.len() - good, "trial")
+                 change spread over many heads, or of part of a head, or on other pairs, it says nothing. The planted head was missed in \
+                 {}, in {} of them since no head was new: then the circuit missed it, not the test.",
+                count(control.trials.len() - good, "trial"),
+                control.trials.iter().filter(|t| !as_wanted(t) && t.new.is_empty()).count()
             ),
         ),
         false if rate.low > control.level => {
@@ -144,6 +146,13 @@ fn one(control: &Control) -> Markup {
             "open",
             format!(
                 "Cannot tell: not above the stated rate of {level}, but so few trials do not rule out a higher one."
+            ),
+        ),
+        false if control.trials.iter().all(|t| t.new.is_empty()) => (
+            "open",
+            format!(
+                "Not put to the proof: the interval is below the stated rate of {level}, but no head became new in any trial, \
+                 and only a new head can be emergent."
             ),
         ),
         false => ("holds", format!("As wanted: the interval is below the stated rate of {level}.")),
@@ -172,7 +181,7 @@ fn one(control: &Control) -> Markup {
 pub(super) fn every_trial(trials: &[ControlTrial], wanted: bool) -> Markup {
     let columns = ["seed", "planted", "new", "emergent", "lost", "as wanted"];
     html! {
-        details {
+        details class="trials" {
             summary { "Every trial" }
             (wide("", if wanted { &columns } else { &columns[..5] }, html! {
                 @for t in trials {
@@ -198,14 +207,9 @@ fn new_and_lost(control: &Control) -> String {
     };
     format!(
         "The control is of emergent heads. New and lost are not tested: noise alone makes a head new {} of the trials, and lost \
-         {}. A lost head that noise loses too is no evidence of training.{}",
+         {}. A lost head that noise loses too is no evidence of training.",
         of(|t| &t.new),
-        of(|t| &t.lost),
-        match control.trials.iter().all(|t| t.new.is_empty()) {
-            true =>
-                " Where no head is new, none can be emergent: noise so small does not put the test to the proof.",
-            false => "",
-        }
+        of(|t| &t.lost)
     )
 }
 

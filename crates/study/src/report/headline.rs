@@ -1,16 +1,16 @@
 //! The answer at a glance: the main numbers in a table, and in a few paragraphs what changed, how sure that is, and
 //! what would change it.
 
-use hooks::Head;
 use maud::{Markup, html};
 
+use super::repeated::{Same, same_in_every_seed};
 use super::summary::{
-    changed, elsewhere, emergent, gain, in_every_seed, is_main, listed, main_benchmark, redrawn,
-    same_in_every_seed, scores_tested,
+    ALPHA, changed, elsewhere, emergent, gain, in_every_seed, is_main, listed, main_benchmark, redrawn,
+    scores_tested,
 };
 use super::tables::wide;
 use super::verdict::{ClaimVerdict, Finding};
-use super::words::{between, count, metric, number, percent, points, range};
+use super::words::{between, count, metric, number, p_value, percent, points, range};
 use super::{by_noise, kinds, seeds, signal};
 use crate::results::{
     Accuracy, Action, CheckpointFacts, CircuitFacts, HeadChange, HeadSet, Intervention, Results,
@@ -188,6 +188,14 @@ fn heads(results: &Results) -> String {
             )
         }
     });
+    let noise = ends.iter().filter_map(|(run, last)| by_noise::difference(results, run, last));
+    let noise: Vec<String> = noise.collect();
+    if !noise.is_empty() {
+        out.push(format!(
+            "On the same pairs noise on the weights as large as the change makes a difference of {}.",
+            noise.join("; ")
+        ));
+    }
     out.extend(signal::weak_base(results));
     out.extend(elsewhere(results, None));
     out.join(" ")
@@ -282,15 +290,29 @@ fn single_heads(results: &Results) -> String {
 fn always(results: &Results) -> Option<String> {
     let runs = results.trainings.iter().filter_map(|run| {
         let same = same_in_every_seed(results, run)?;
-        let one = |(name, heads, chance): (&str, &[Head], f64)| {
-            let all: Vec<String> = heads.iter().map(ToString::to_string).collect();
-            let expected = number(chance, 2);
-            (!all.is_empty()).then(|| {
-                format!("{name} {} ({expected} expected by chance in the same layers)", all.join(", "))
+        // What chance alone gives as a rule is no news.
+        let one = |(name, same): (&str, &Same)| {
+            let all: Vec<String> = same.heads.iter().map(ToString::to_string).collect();
+            let noise = by_noise::loses(results, run, &same.heads).filter(|_| name == "lost").map_or(
+                String::new(),
+                |(n, trials)| {
+                    format!(
+                        "; noise as large as its change loses all of them in {n} of {}",
+                        count(trials, "trial")
+                    )
+                },
+            );
+            (!all.is_empty() && same.p <= ALPHA).then(|| {
+                format!(
+                    "{name} {} ({} expected by chance in the same layers, {}{noise})",
+                    all.join(", "),
+                    number(same.expected, 2),
+                    p_value(same.p)
+                )
             })
         };
-        let (new, lost) = (("new", &*same.new.0, same.new.1), ("lost", &*same.lost.0, same.lost.1));
-        let all: Vec<String> = [new, lost].into_iter().filter_map(one).collect();
+        let all: Vec<String> =
+            [("new", &same.new), ("lost", &same.lost)].into_iter().filter_map(one).collect();
         (!all.is_empty()).then(|| format!("{}: {}", run.name, all.join("; ")))
     });
     let all: Vec<String> = runs.collect();

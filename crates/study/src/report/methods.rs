@@ -50,7 +50,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Transfers",
-        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers. p: the share of the draws, the heads themselves counted among them, whose change of the metric is at least as large in size, whatever its direction; a finding holds where that is at most 0.05 and the change goes towards the other checkpoint.",
+        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers. p, one-sided: the share of the draws, the heads themselves counted among them, that move the metric at least as far towards the other checkpoint; a test holds where that is at most 0.05 and the change goes there, and counts as less where at most one in 20 of the sets moves no further.",
     ),
     (
         "Roles",

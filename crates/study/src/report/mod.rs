@@ -19,6 +19,7 @@ mod live;
 mod methods;
 mod moved;
 mod page;
+mod repeated;
 mod sections;
 mod seeds;
 mod signal;

@@ -5,8 +5,9 @@ use circuits::Fate;
 use hooks::Head;
 use stats::{Interval, wilson};
 
+use super::repeated::{CHANCE, Same, chance, same_in_every_seed};
 use super::verdict::{ClaimVerdict, Finding, Part, difference};
-use super::words::{count, number, percent, points, range, rate};
+use super::words::{count, number, p_value, percent, points, range, rate};
 use super::{ablated, by_noise, kinds, moved, seeds, signal};
 use crate::results::{
     Accuracy, HeadChange, HeadStudy, Results, SeedRun, SeedTraining, Training, TrainingMethod,
@@ -197,6 +198,7 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
         evidence: evidence
             + &control
             + &by_noise::beside(results, run, last)
+            + &by_noise::new(results, run, last)
             + &by_noise::lost(results, run, last),
         short: String::new(),
         rows: Vec::new(),
@@ -255,48 +257,6 @@ pub(super) fn scores_tested(results: &Results, run: &Training) -> Option<(usize,
     let tests = &results.heads.iter().find(|s| s.training == run.name)?.checkpoints.last()?.tests;
     (!tests.is_empty()).then(|| (tests.iter().filter(|t| t.found).count(), tests.len()))
 }
-
-/// Heads that every seed has in a set, and how many it would have there by [`chance`].
-pub(super) struct Repeated {
-    pub(super) new: (Vec<Head>, f64),
-    pub(super) lost: (Vec<Head>, f64),
-}
-
-/// `None` with one seed.
-pub(super) fn same_in_every_seed(results: &Results, run: &Training) -> Option<Repeated> {
-    let seeds = &results.stability.as_ref().filter(|found| found.runs.len() > 1)?.runs;
-    let ends: Option<Vec<&SeedTraining>> =
-        seeds.iter().map(|s| s.trainings.iter().find(|t| t.name == run.name)).collect();
-    let ends = ends?;
-    let same = |sets: fn(&SeedTraining) -> &[Head], kept: bool| {
-        let all: Vec<Head> = sets(ends[0])
-            .iter()
-            .filter(|head| ends.iter().all(|t| sets(t).contains(head)))
-            .copied()
-            .collect();
-        let drawn =
-            |head| seeds.iter().zip(&ends).map(|(s, t)| chance(results, s, (sets(t), kept), head)).product();
-        let expected = results.model.heads().map(|head| -> f64 { drawn(head) }).sum();
-        (all, expected)
-    };
-    Some(Repeated { new: same(|t| &t.new, false), lost: same(|t| &t.lost, true) })
-}
-
-/// The chance that a seed has `head` in a set, were the set as many heads drawn from the same layers, out of those inside
-/// (`kept`) or outside the seed's circuit of the base. Where that circuit was not stored it is this study's.
-fn chance(results: &Results, seed: &SeedRun, (set, kept): (&[Head], bool), head: Head) -> f64 {
-    let here = || results.base.circuit.as_ref().map_or(&[][..], |c| &c.heads);
-    let base = if seed.base_heads.is_empty() { here() } else { &seed.base_heads };
-    let eligible = |head: &Head| base.contains(head) == kept;
-    let pool = results.model.heads().filter(|h| h.layer == head.layer && eligible(h)).count();
-    match eligible(&head) {
-        true => (set.iter().filter(|h| h.layer == head.layer).count() as f64 / pool as f64).min(1.0),
-        false => 0.0,
-    }
-}
-
-/// What [`chance`] draws, for the reader.
-const CHANCE: &str = "by chance: as many heads drawn from the same layers, new ones outside and lost ones inside the seed’s circuit of the base";
 
 /// The emergent heads of a run that are emergent in every seed, and the number of seeds, where there are several.
 pub(super) fn in_every_seed(results: &Results, run: &Training) -> Option<(usize, usize)> {
@@ -385,8 +345,7 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
         ends.iter().filter(|(run, _)| run.seed != results.run.seed).collect();
     let one = |(other, t): &&(&SeedRun, &SeedTraining)| {
         let same: Vec<Head> = heads.iter().filter(|head| t.emergent.contains(head)).copied().collect();
-        let expected: f64 =
-            heads.iter().map(|&head| chance(results, other, (&t.emergent, false), head)).sum();
+        let expected: f64 = heads.iter().map(|&head| chance(results, other, &t.emergent, head)).sum();
         format!(
             "seed {} finds {} of the {}{} ({} expected)",
             other.seed,
@@ -398,9 +357,14 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
     };
     let again = |t: &SeedTraining| heads.iter().filter(|head| t.emergent.contains(head)).count();
     let same = same_in_every_seed(results, run);
-    let each = |name: &str, found: Option<&(Vec<Head>, f64)>| {
-        found.filter(|(all, _)| !all.is_empty()).map_or(String::new(), |(all, expected)| {
-            format!(" {name} in every seed{} ({} expected).", kinds::few(all), number(*expected, 2))
+    let each = |name: &str, found: Option<&Same>| {
+        found.filter(|same| !same.heads.is_empty()).map_or(String::new(), |same| {
+            format!(
+                " {name} in every seed{} ({} expected, at least as many by chance with {}).",
+                kinds::few(&same.heads),
+                number(same.expected, 2),
+                p_value(same.p)
+            )
         })
     };
     Some(Finding {

@@ -70,7 +70,7 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     );
     say(
         "Random heads",
-        "As many heads of the same layers, drawn from those that are not changed. Most of them may be in the circuit too: no \
+        "As many heads of the same layers, drawn from those that are not in the set itself. Many of them may be in the circuit too, and training may have changed them: no \
          worse than random heads says that these are not special among the heads of their layers, not that they do nothing."
             .into(),
     );

@@ -40,8 +40,8 @@ pub struct Transfer {
     pub share: Option<f64>,
     /// `after − before` for as many random heads of the same layers, drawn anew each time.
     pub random: Vec<TransferDraw>,
-    /// Share of the draws, the heads themselves counted among them, whose change is at least as large. `None` with fewer
-    /// than 19 draws.
+    /// Share of the draws, the heads themselves counted among them, that move the metric at least as far towards `source`.
+    /// `None` with fewer than 19 draws.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_value: Option<f64>,
 }

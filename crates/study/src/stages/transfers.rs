@@ -77,8 +77,9 @@ pub(crate) fn transfers(
             Ok(TransferDraw { heads, change: mean(&change(values)) })
         });
         let random = random.collect::<Result<Vec<_>, Error>>()?;
-        let sizes: Vec<f64> = random.iter().map(|draw| draw.change.abs()).collect();
         let gap = source - before;
+        let toward = gap.signum();
+        let drawn: Vec<f64> = random.iter().map(|draw| draw.change * toward).collect();
         Ok(Transfer {
             from: from.label.clone(),
             into: into.label.clone(),
@@ -91,7 +92,7 @@ pub(crate) fn transfers(
             source,
             change: bootstrap_mean(&moved, LEVEL, RESAMPLES, seed),
             share: (gap.abs() > 1e-6 * source.abs().max(before.abs())).then(|| mean(&moved) / gap),
-            p_value: random::p_value(mean(&moved).abs(), &sizes),
+            p_value: random::p_value(mean(&moved) * toward, &drawn),
             random,
         })
     });
