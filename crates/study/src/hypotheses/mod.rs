@@ -269,7 +269,8 @@ fn needed(results: &Results, training: &Training) -> Vec<(Claim, Result<Tested, 
             claim: format!("{} needs its {} heads on {}.", row.checkpoint, word(row.set), row.suite),
             source: "Thinking Sparks, Tables 1 and 4",
             measure: format!(
-                "accuracy with them zeroed{} less accuracy with as many random heads of the same layers zeroed, {}",
+                "accuracy with them zeroed{} less accuracy with as many random heads of the same layers zeroed, {}; \
+                 the interval has the spread of single random sets",
                 few(&row.heads),
                 problems(row.n, row.samples)
             ),

@@ -62,14 +62,19 @@ fn beside(row: &Intervention) -> Option<String> {
     ))
 }
 
-/// `97 % → 2.5 %; random heads 0 % to 31 %`
+/// `97 % → 2.5 % of 40 problems; random heads 0 % to 31 %`
 fn short(row: &Intervention) -> String {
     let random = || row.random.iter().map(|d| d.accuracy.estimate);
     let ends = random().reduce(f64::min).zip(random().reduce(f64::max));
     let beside = ends.map_or(String::new(), |(worst, best)| {
         format!("; random heads {} to {}", percent(worst), percent(best))
     });
-    format!("{} → {}{beside}", percent(row.untouched.estimate), percent(row.accuracy.estimate))
+    format!(
+        "{} → {} of {}{beside}",
+        percent(row.untouched.estimate),
+        percent(row.accuracy.estimate),
+        count(row.n, "problem")
+    )
 }
 
 /// Whether random heads take more than half of the accuracy on average: then zeroing so many tells none from others.
