@@ -16,7 +16,10 @@ compared, wrong = 0, []
 def check(what, found, stated, tolerance=1e-9):
     global compared
     compared += 1
-    same = abs(found - stated) <= tolerance if isinstance(found, float) else found == stated
+    if tolerance is None:
+        same = len(found) == len(stated) and all(abs(a - b) <= 1e-9 for a, b in zip(found, stated))
+    else:
+        same = abs(found - stated) <= tolerance if isinstance(found, float) else found == stated
     if not same:
         wrong.append(f"{what}: {found} here, {stated} in results.json")
 
@@ -65,6 +68,32 @@ for row in RESULTS["interventions"]:
         as_far = sum(far(d) >= far(mean(found)) - 1e-12 for d in draws)
         check(f"interventions {name}: p", (as_far + 1) / (len(draws) + 1), row["p_value"])
 
+
+for row in RESULTS.get("transfers", []):
+    name = f"{row['suite']}/{row['from']}-to-{row['into']}"
+    done = json.loads((ROOT / "stages/transfers" / name / "done.json").read_text())
+    at = done["inputs"]["heads"].index(row["heads"])
+    of = done["result"][at]
+    changes = [mean(values) - mean(of["before"]) for _, values in of["after"]]
+    gap = mean(of["source"]) - mean(of["before"])
+    check(f"transfers {name}: change", changes[0], row["change"]["estimate"])
+    check(f"transfers {name}: random", changes[1:], [draw["change"] for draw in row["random"]], tolerance=None)
+    if row.get("p_value") is not None:
+        toward = 1 if gap > 0 else -1
+        as_far = sum(toward * x >= toward * changes[0] - 1e-9 for x in changes[1:])
+        check(f"transfers {name}: p", (as_far + 1) / len(changes), row["p_value"])
+
+CONTROLS = RESULTS.get("controls") or {}
+for kind in ("positive", "negative"):
+    if control := CONTROLS.get(kind):
+        found = sum(trial["found"] for trial in control["trials"])
+        check(f"controls {kind}: rate", found / len(control["trials"]), control["rate"]["estimate"])
+for row in CONTROLS.get("matched", []):
+    for folder in (ROOT / "stages/controls/matched" / row["training"]).glob("seed-*"):
+        done = json.loads((folder / "done.json").read_text())["result"]
+        mine = [trial for trial in row["trials"] if trial["seed"] == done["trial"]["seed"]]
+        check(f"controls {row['training']}: {folder.name}", [done["trial"]], mine)
+        check(f"controls {row['training']}: change", done["change"], row["change"])
 
 for case in RESULTS.get("cases", []):
     for label, when in ((case["against"], "before"), (case["checkpoint"], "after")):
