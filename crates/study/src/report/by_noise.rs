@@ -14,16 +14,16 @@ fn matched<'a>(results: &'a Results, run: &str) -> Option<&'a MatchedNoise> {
 }
 
 /// Trials of noise that go with `run`, and how large it is: as its change, where such trials were made.
-fn trials<'a>(results: &'a Results, run: &Training) -> Option<(&'a [ControlTrial], &'static str)> {
+fn trials<'a>(results: &'a Results, run: &Training) -> Option<(&'a [ControlTrial], String)> {
     if let Some(noise) = matched(results, &run.name) {
-        return Some((&noise.trials, "noise as large as its change"));
+        return Some((&noise.trials, format!("noise as large as {}’s change", run.name)));
     }
     let negative = results.controls.as_ref()?.negative.as_ref()?;
-    Some((&negative.trials, "noise alone"))
+    Some((&negative.trials, "noise alone".into()))
 }
 
 /// How many of `n` heads the test finds changed under noise, on average, and under which noise.
-pub(super) fn changed(results: &Results, run: &Training, n: usize) -> Option<(f64, &'static str)> {
+pub(super) fn changed(results: &Results, run: &Training, n: usize) -> Option<(f64, String)> {
     let (trials, what) = trials(results, run)?;
     if trials.is_empty() || trials.iter().any(|trial| trial.tested == 0) {
         return None;
@@ -134,7 +134,7 @@ pub(super) fn difference(results: &Results, run: &Training, change: &HeadChange)
     let changed = change.gained.len() + change.lost.len();
     let n = trials.iter().filter(|trial| differ(trial) >= changed).count();
     Some(format!(
-        "{} on average, and as many as {} in {n} of {} (one-sided {})",
+        "{} on average, and by as many as after {} in {n} of {} (one-sided {})",
         number(mean(trials, differ), 1),
         run.name,
         count(trials.len(), "trial"),
@@ -182,7 +182,7 @@ pub(super) fn beside(results: &Results, run: &Training, change: &HeadChange) -> 
         made.emergent.1,
         count(made.trials, "trial"),
         difference(results, run, change).map_or(String::new(), |said| format!(
-            " Its circuits differ from the base’s, new and lost heads together, by {said}."
+            " Circuits under such noise differ from the base’s, new and lost heads together, by {said}."
         ))
     )
 }

@@ -32,7 +32,7 @@ pub(super) fn section(results: &Results) -> Markup {
                 @if !results.hypotheses.is_empty() {
                     " " a href="#claims" { "Below" } " are the claims of the paper Thinking Sparks! (Park et al. 2025, arXiv "
                     "2509.25758), tested together; some, as that a training needs its heads, stand in both lists: here beside "
-                    "the worst random draw, there against the mean of the draws."
+                    "the worst random draw, there by how far from the accuracy with all heads, with the effect against the mean of the draws."
                 }
             }
             @for part in Part::ALL {

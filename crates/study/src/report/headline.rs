@@ -192,7 +192,7 @@ fn heads(results: &Results) -> String {
     let noise: Vec<String> = noise.collect();
     if !noise.is_empty() {
         out.push(format!(
-            "On the same pairs noise on the weights as large as the change makes a difference of {}.",
+            "On the same pairs circuits under noise on the weights as large as the change differ by {}.",
             noise.join("; ")
         ));
     }
@@ -273,7 +273,7 @@ fn emergent_ones(results: &Results, run: &Training, last: &HeadChange) -> Option
     let all = if heads.len() == last.gained.len() { "all".into() } else { all.join(", ") };
     let seeds = in_every_seed(results, run).map_or(String::new(), |(same, seeds)| {
         let same = if same == 0 { "none".to_owned() } else { same.to_string() };
-        format!(", {same} in all of {}", count(seeds, "seed"))
+        format!("; emergent in all of {}: {same}", count(seeds, "seed"))
     });
     Some(format!("emergent: {all}{seeds}"))
 }
@@ -297,7 +297,8 @@ fn always(results: &Results) -> Option<String> {
                 String::new(),
                 |(n, trials)| {
                     format!(
-                        "; noise as large as its change loses all of them in {n} of {}",
+                        "; noise as large as {}’s change loses all of them in {n} of {}",
+                        run.name,
                         count(trials, "trial")
                     )
                 },
@@ -316,7 +317,7 @@ fn always(results: &Results) -> Option<String> {
         (!all.is_empty()).then(|| format!("{}: {}", run.name, all.join("; ")))
     });
     let all: Vec<String> = runs.collect();
-    (!all.is_empty()).then(|| format!("The same in every seed: {}.", all.join(". ")))
+    (!all.is_empty()).then(|| format!("In every seed, and beyond chance: {}.", all.join(". ")))
 }
 
 /// The share of a study's completions with thinking off that think all the same, where it is most of them.

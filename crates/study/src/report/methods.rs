@@ -46,11 +46,11 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "Controls",
-        "The same pipeline on checkpoints of which it is known what changed: in one kind a head’s work is done by another head, in another the weights differ by a little noise, in the third by noise as large as a training’s change of each matrix. One-sided p of the last: the share of the trials, the training counted among them, with at least as many emergent heads as the training has.",
+        "The same pipeline on checkpoints of which it is known what changed: in one kind a head’s work is done by another head, in another the weights differ by a little noise, in the third by noise as large as a training’s change of each matrix. One-sided p of the last: the share of the trials, the training counted among them, with at least as many emergent heads as the training has, or with as many new and lost heads together. That heads are new or lost in every seed has its p from 9,999 draws by chance.",
     ),
     (
         "Transfers",
-        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers. p, one-sided: the share of the draws, the heads themselves counted among them, that move the metric at least as far towards the other checkpoint; a test holds where that is at most 0.05 and the change goes there, and counts as less where at most one in 20 of the sets moves no further.",
+        "A head’s mixed values, recorded in one checkpoint on the clean prompts, in place of those of another checkpoint on the same prompts; beside as many random heads of the same layers. p, one-sided: the share of the draws, the heads themselves counted among them, that move the metric at least as far towards the other checkpoint; a test holds where that is at most 0.05 and the change goes there, and counts as less where at most one in 20 of the sets moves no further. A finding of several tests holds where all hold, does not hold where all count as less, and else cannot tell.",
     ),
     (
         "Roles",

@@ -79,7 +79,8 @@ fn finding(run: &Training, set: &str, rows: &[&Transfer]) -> Finding {
         claim: format!("The {set} heads of {} take more of its behaviour along than random heads", run.name),
         evidence: format!(
             "Their activations in one checkpoint take the place of those in another; measured is how far they move the metric \
-             of the latter towards the former. {found}"
+             of the latter towards the former. Each line has the heads of the circuits on its own pairs, other ones than those \
+             that are zeroed. {found}"
         ),
         short: match tested.len() {
             0 => String::new(),

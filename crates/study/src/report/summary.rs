@@ -180,7 +180,8 @@ fn emergence(results: &Results, run: &Training) -> Option<Finding> {
                 ClaimVerdict::Open => "within the noise floor",
             };
             let control = format!(
-                " The difference of {} is {reading} of {} to {}, the wider of the base’s and the last circuit’s.",
+                " The difference of {} is {reading} of {} to {}, the wider of the base’s and the last circuit’s, which decides the \
+                 verdict: the pairs are a sample.",
                 count(changed, "head"),
                 number(range.low, 0),
                 number(range.high, 0)
@@ -346,8 +347,13 @@ fn repeated(results: &Results, run: &Training) -> Option<Finding> {
     let one = |(other, t): &&(&SeedRun, &SeedTraining)| {
         let same: Vec<Head> = heads.iter().filter(|head| t.emergent.contains(head)).copied().collect();
         let expected: f64 = heads.iter().map(|&head| chance(results, other, &t.emergent, head)).sum();
+        let had = heads.iter().filter(|head| other.base_heads.contains(head)).count();
+        let had = match had {
+            0 => String::new(),
+            n => format!(", and its base’s circuit has {n} of them already"),
+        };
         format!(
-            "seed {} finds {} of the {}{} ({} expected)",
+            "seed {} finds {} of the {}{} ({} expected{had})",
             other.seed,
             same.len(),
             heads.len(),

@@ -70,7 +70,7 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     );
     say(
         "Random heads",
-        "As many heads of the same layers, drawn from those that are not in the set itself. Many of them may be in the circuit too, and training may have changed them: no \
+        "As many heads of the same layers, drawn from those that are not in the set itself where the layer has enough others. Many of them may be in the circuit too, and training may have changed them: no \
          worse than random heads says that these are not special among the heads of their layers, not that they do nothing."
             .into(),
     );
@@ -83,7 +83,7 @@ fn terms(results: &Results) -> Vec<(String, String)> {
     );
     say(
         "Noise floor",
-        "How much circuits of one checkpoint differ when its pairs are drawn anew: no weight changes there."
+        "How much circuits of one checkpoint differ between draws, with replacement, of the same pairs: no weight changes there."
             .into(),
     );
     all
