@@ -5,7 +5,8 @@
 // A folder has report.html and results.json. Checked: no message on the console, no request, every control does
 // something, a selected head is marked everywhere, keys work as the pointer does, every figure has its numbers as a
 // table, nothing is wider than a phone, texts of the results stay texts, axe finds nothing serious; numbers in cells
-// are told from them in light, dark and print (WCAG: 4.5 to 1); in print nothing is closed, cut or longer than a page.
+// are told from them in light, dark and print (WCAG: 4.5 to 1); in print nothing is closed, cut or longer than a page, but the
+// tables of a figure's numbers and of single trials are closed.
 import assert from "node:assert/strict";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -265,7 +266,7 @@ const lost = (page) => page.evaluate(() => {
   const [width, height] = [innerWidth, (innerWidth * 269) / 186];
   const shown = (node) => node.checkVisibility({ contentVisibilityAuto: true }) && node.getBoundingClientRect().height > 0;
   const name = (node) => `${node.tagName} in ${node.closest("[id]")?.id}: ${node.textContent.slice(0, 40)}`;
-  const closed = [...document.querySelectorAll("details:not(.numbers) > :not(summary)")].filter((node) => !shown(node));
+  const closed = [...document.querySelectorAll("details:not(.numbers):not(.trials) > :not(summary)")].filter((node) => !shown(node));
   const long = [...document.querySelectorAll("figure:not(.missing) .plot > svg")].filter((node) => !shown(node) || node.getBoundingClientRect().height > height);
   const cut = [...document.querySelectorAll(".plot > svg, table")].filter((node) => shown(node) && node.getBoundingClientRect().right > width + 1);
   const drawn = (node) => {
