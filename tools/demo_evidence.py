@@ -61,5 +61,8 @@ for kind in ("positive", "negative"):
     row = evidence["controls"][kind]
     print(kind, row["rate"], "changed:", sum(t["changed"] for t in row["trials"]), "of", sum(t["tested"] for t in row["trials"]))
 for row in evidence["controls"]["matched"]:
-    counts = [len(t["emergent"]) for t in row["trials"]]
-    print("noise as large as", row["training"], round(row["change"], 3), "emergent:", sum(counts), "at most", max(counts))
+    counts = {key: [len(t[key]) for t in row["trials"]] for key in ("new", "emergent", "lost")}
+    counts["changed"] = [t["changed"] for t in row["trials"]]
+    told = ", ".join(f"{key} {sum(n) / len(n):.2f} (at most {max(n)})" for key, n in counts.items())
+    some = sum(n > 0 for n in counts["emergent"])
+    print(f"noise as large as {row['training']} ({row['change']:.3f}): {told}; some emergent in {some} of {len(row['trials'])}")

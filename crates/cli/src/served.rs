@@ -177,7 +177,7 @@ mod tests {
             "Qwen/Qwen2.5-7B",
             "/data/models/Qwen2.5-7B/",
             "Qwen2.5-7B",
-            "/root/.cache/huggingface/hub/models--Qwen--Qwen2.5-7B/snapshots/0a1b2c",
+            "hub/models--Qwen--Qwen2.5-7B/snapshots/0a1b2c",
         ] {
             assert_eq!(name_of(root), "Qwen2.5-7B", "{root}");
         }

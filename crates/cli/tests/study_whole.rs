@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use burn::tensor::Device;
+use model_qwen::{Checkpoint, Dtype};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -66,6 +68,20 @@ fn every_stage_is_in_the_results_and_a_killed_study_gives_the_same() {
     assert!(n("interventions") > 0 && n("transfers") > 0 && n("hypotheses") >= 5);
     assert_eq!(value["checkpoints"][1]["parent"], "base");
     assert_eq!(value["controls"]["positive"]["trials"].as_array().unwrap().len(), 1);
+    // Noise is as large as each training's change of the weights, the median over matrices.
+    let load = |at: &str| {
+        Checkpoint::open(&dir.join("whole").join(at)).unwrap().load(Dtype::F32, &Device::flex()).unwrap()
+    };
+    let base = load("world/base");
+    for (at, name) in ["SFT", "GRPO"].into_iter().enumerate() {
+        let last = load(&format!("stages/checkpoints/{name}/run/checkpoints/step-2"));
+        let mut sizes = toy::changes(&base, &last).unwrap();
+        sizes.sort_by(f64::total_cmp);
+        let noise = &value["controls"]["matched"][at];
+        assert_eq!((&noise["training"], noise["trials"].as_array().unwrap().len()), (&name.into(), 1));
+        let change = noise["change"].as_f64().unwrap();
+        assert!(change > 0.0 && (change / sizes[sizes.len() / 2] - 1.0).abs() < 1e-12, "{name}: {change}");
+    }
     // All heads are tested, those of no circuit too.
     let heads = value["model"]["n_layers"].as_u64().unwrap() * value["model"]["n_heads"].as_u64().unwrap();
     for study in value["heads"].as_array().unwrap() {

@@ -266,7 +266,7 @@ fn lines(heads: Option<&Vec<String>>) -> Markup {
     }
 }
 
-/// `emergent: all, none in all of 3 seeds`.
+/// `emergent: all; emergent in all of 3 seeds: none`.
 fn emergent_ones(results: &Results, run: &Training, last: &HeadChange) -> Option<String> {
     let heads = last.emergent.as_ref().filter(|heads| !heads.is_empty())?;
     let all: Vec<String> = heads.iter().map(ToString::to_string).collect();

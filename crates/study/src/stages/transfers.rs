@@ -78,8 +78,6 @@ pub(crate) fn transfers(
         });
         let random = random.collect::<Result<Vec<_>, Error>>()?;
         let gap = source - before;
-        let toward = gap.signum();
-        let drawn: Vec<f64> = random.iter().map(|draw| draw.change * toward).collect();
         Ok(Transfer {
             from: from.label.clone(),
             into: into.label.clone(),
@@ -92,11 +90,17 @@ pub(crate) fn transfers(
             source,
             change: bootstrap_mean(&moved, LEVEL, RESAMPLES, seed),
             share: (gap.abs() > 1e-6 * source.abs().max(before.abs())).then(|| mean(&moved) / gap),
-            p_value: random::p_value(mean(&moved) * toward, &drawn),
+            p_value: p_value(mean(&moved), gap, &random),
             random,
         })
     });
     rows.collect::<Result<_, Error>>().map(Some)
+}
+
+/// One-sided: the share of the draws, the heads among them, whose change goes at least as far towards `gap`.
+fn p_value(change: f64, gap: f64, random: &[TransferDraw]) -> Option<f64> {
+    let drawn: Vec<f64> = random.iter().map(|draw| draw.change * gap.signum()).collect();
+    random::p_value(change * gap.signum(), &drawn)
 }
 
 /// What is run, and read how.
@@ -153,5 +157,22 @@ impl On<'_> {
             after: sets.iter().map(|set| set.iter().map(ToString::to_string).collect()).zip(after).collect(),
         };
         Ok(sets.iter().zip(after).map(row).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_away_from_the_other_checkpoint_is_not_rare_however_large() {
+        let random: Vec<TransferDraw> =
+            (1..20).map(|i| TransferDraw { heads: Vec::new(), change: 0.1 * f64::from(i) }).collect();
+        assert_eq!(p_value(5.0, 1.0, &random), Some(0.05));
+        assert_eq!(p_value(-5.0, 1.0, &random), Some(1.0));
+        assert_eq!(p_value(-5.0, -1.0, &random), Some(0.05));
+        // Half of the draws, 1.0 to 1.9, go as far as 1.0.
+        assert_eq!(p_value(1.0, 1.0, &random), Some(11.0 / 20.0));
+        assert_eq!(p_value(5.0, 1.0, &random[1..]), None);
     }
 }
